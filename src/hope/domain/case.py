@@ -1,0 +1,171 @@
+"""A case on its way through the stages. The type says how far it has come.
+
+UploadedCase -> AlignedCase -> HarmonizedCase -> Prediction -> CaseResult
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hope.domain.grid import CORNER_TOLERANCE_MM, Grid
+from hope.domain.qc import QCFlag
+from hope.domain.transform import Transform
+from hope.domain.volume import Volume
+
+
+class MRSequence(StrEnum):
+    """The four sequences, by their BraTS 2023+ names; the order is that of the channels."""
+
+    T1N = "t1n"
+    T1C = "t1c"
+    T2W = "t2w"
+    T2F = "t2f"
+
+    @property
+    def title(self) -> str:  # type: ignore[override]
+        """What a person reads."""
+        return _TITLES[self]
+
+
+_TITLES = {
+    MRSequence.T1N: "T1 native",
+    MRSequence.T1C: "T1 with contrast",
+    MRSequence.T2W: "T2",
+    MRSequence.T2F: "T2 FLAIR",
+}
+
+SEQUENCES: tuple[MRSequence, ...] = tuple(MRSequence)
+
+
+class HeadState(StrEnum):
+    """What of the head an image shows, and what a model wants to see."""
+
+    FULL = "full"
+    DEFACED = "defaced"
+    BRAIN = "brain"
+
+
+@dataclass(frozen=True)
+class UploadedCase:
+    """Scans as they came, freed of identity and checked one by one.
+
+    Attributes:
+        case_id: a name that carries no identity.
+        scans: each sequence on its own grid, float32, finite.
+        preprocessed: the scans already share one atlas-shaped grid and need no registration.
+        head_state: what the scans show.
+        input_sha256: hash of each sequence's voxels and grid (never of a file name).
+        flags: doubts found so far.
+        sources: per sequence how it was identified: ``{"confidence": ..., "reason": ...}``.
+    """
+
+    case_id: str
+    scans: Mapping[MRSequence, Volume]
+    preprocessed: bool
+    head_state: HeadState
+    input_sha256: Mapping[MRSequence, str]
+    flags: tuple[QCFlag, ...] = ()
+    sources: Mapping[MRSequence, Mapping[str, object]] = field(default_factory=dict)
+
+    @property
+    def reference(self) -> MRSequence:
+        """The sequence whose native grid carries the result: t1c, else the first one given."""
+        return MRSequence.T1C if MRSequence.T1C in self.scans else next(s for s in SEQUENCES if s in self.scans)
+
+
+@dataclass(frozen=True)
+class AlignedCase:
+    """All sequences on the atlas grid, skull handled as the model wants it.
+
+    Attributes:
+        case_id: a name that carries no identity.
+        images: float32 volumes, all on one grid.
+        brain_mask: (i, j, k) bool on the same grid.
+        head_state: what the images show now.
+        native_grid: the grid of the reference scan, where the labels go back to.
+        reference: the sequence that native_grid belongs to.
+        atlas_to_native: per sequence, atlas world to that scan's own world (the saved transforms).
+        flags: doubts found so far.
+
+    Raises:
+        ValueError: if the images do not share one grid.
+    """
+
+    case_id: str
+    images: Mapping[MRSequence, Volume]
+    brain_mask: Volume
+    head_state: HeadState
+    native_grid: Grid
+    reference: MRSequence
+    atlas_to_native: Mapping[MRSequence, Transform]
+    flags: tuple[QCFlag, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, volume in self.images.items():
+            distance = volume.grid.largest_corner_distance_mm(self.brain_mask.grid)
+            if distance > CORNER_TOLERANCE_MM:
+                raise ValueError(
+                    f"{name} grid differs from the brain mask's by {distance:.2f} mm at a corner "
+                    f"(limit {CORNER_TOLERANCE_MM}); align first"
+                )
+
+    @property
+    def grid(self) -> Grid:
+        """The common grid."""
+        return self.brain_mask.grid
+
+
+@dataclass(frozen=True)
+class HarmonizedCase:
+    """An aligned case whose intensities were, or were not, brought to one style; ``method`` says which."""
+
+    aligned: AlignedCase
+    images: Mapping[MRSequence, Volume]
+    method: str = "none"
+    flags: tuple[QCFlag, ...] = ()
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model said, on the atlas grid.
+
+    Attributes:
+        labels: uint8 volume in peds values.
+        region_probability: per region or label key, float16 (i, j, k) probability on the same grid.
+        model_id: the bundle's id.
+        model_sha256: the bundle's hash.
+        missing: sequences that the model had to do without.
+        flags: doubts found so far.
+    """
+
+    labels: Volume
+    region_probability: Mapping[str, npt.NDArray[np.float16]]
+    model_id: str
+    model_sha256: str
+    missing: tuple[MRSequence, ...] = ()
+    flags: tuple[QCFlag, ...] = ()
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """Everything the user gets.
+
+    Attributes:
+        case_id: a name that carries no identity.
+        native_labels: uint8 peds labels on the reference scan's own grid.
+        atlas_labels: the same on the atlas grid.
+        volumes_ml: per label key and region ``{"ml": ..., "low_ml": ..., "high_ml": ...}``.
+        report: all facts of result.json as plain JSON values.
+    """
+
+    case_id: str
+    native_labels: Volume
+    atlas_labels: Volume
+    volumes_ml: Mapping[str, Mapping[str, float]]
+    report: Mapping[str, Any]

@@ -1,0 +1,34 @@
+"""Quality-control flags: what is doubtful about an input or a result, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """How much a flag matters."""
+
+    INFO = "info"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True)
+class QCFlag:
+    """One doubt, said aloud. What makes a case impossible is an InputError, not a flag.
+
+    Attributes:
+        code: stable machine name, such as ``thick_slices``.
+        severity: how much it matters.
+        reason: one sentence with the measured figures.
+        sequence: ``t1n``, ``t1c``, ``t2w``, ``t2f``, or empty for the whole case.
+    """
+
+    code: str
+    severity: Severity
+    reason: str
+    sequence: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """Plain JSON values."""
+        return {"code": self.code, "severity": str(self.severity), "sequence": self.sequence, "reason": self.reason}
