@@ -1,0 +1,96 @@
+"""The atlas: ICBM152 2009a from the pinned nilearn package, seen in the SRI24 frame of the BraTS grid.
+
+Nothing of a template is stored here. What is ours is one 4x4 matrix, fitted by tools/fit_atlas_affine.py;
+docs/decisions/0002-atlas.md says why and under which terms.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from hope.domain.errors import StageError
+from hope.domain.grid import ATLAS_GRID
+from hope.domain.transform import Transform
+from hope.domain.volume import Volume
+
+SRI24_TO_ICBM = Transform(
+    np.array(
+        [
+            [1.0817, 0.00843487, 0.00663802, 127.21],
+            [0.013062, 1.0294, 0.224091, -143.318],
+            [0.00518949, -0.232864, 1.14327, -52.0337],
+            [0.0, 0.0, 0.0, 1.0],
+        ]
+    )
+)
+"""Where a point of ATLAS_GRID's world lies in the template's world, RAS+ mm (12 degrees of freedom)."""
+
+_FILE_NAME = "mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
+_BRAIN_FLOOR = 1.0
+"""The stripped T1 is an 8-bit image with 0 outside the brain; interpolation may leave less than 1 at its rim."""
+
+
+@lru_cache(maxsize=1)
+def atlas_t1() -> Volume:
+    """T1-weighted brain (no skull, 0 outside), float32 on ATLAS_GRID; read-only.
+
+    Raises:
+        StageError: if the installed nilearn does not carry the template.
+    """
+    return _on_atlas_grid(_template("t1"))
+
+
+@lru_cache(maxsize=1)
+def atlas_tissue() -> dict[str, Volume]:
+    """Grey ("gm") and white matter ("wm") probability 0..1, float32, and the "brain" mask, bool; on ATLAS_GRID.
+
+    Raises:
+        StageError: if the installed nilearn does not carry the template.
+    """
+    tissue = {}
+    for name in ("gm", "wm"):
+        template, affine = _template(name)
+        tissue[name] = _on_atlas_grid((template / max(float(template.max()), 1.0), affine))
+    tissue["brain"] = atlas_brain()
+    return tissue
+
+
+@lru_cache(maxsize=1)
+def atlas_brain() -> Volume:
+    """The atlas' brain mask alone, bool on ATLAS_GRID; read-only.
+
+    Raises:
+        StageError: if the installed nilearn does not carry the template.
+    """
+    solid = ndimage.binary_fill_holes(atlas_t1().data >= _BRAIN_FLOOR)
+    solid.setflags(write=False)
+    return Volume(solid, ATLAS_GRID)
+
+
+def _template(name: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+    # find_spec does not import nilearn, which would take seconds and half of scikit-learn.
+    package = find_spec("nilearn")
+    folder = Path(package.origin).parent if package and package.origin else None
+    path = folder / "datasets" / "data" / _FILE_NAME.format(name) if folder else None
+    if path is None or not path.is_file():
+        raise StageError("The atlas template is missing: install the nilearn version that this package pins.")
+    image: Any = nib.load(path)
+    return np.asarray(image.dataobj, dtype=np.float32), np.asarray(image.affine, dtype=np.float64)
+
+
+def _on_atlas_grid(template: tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]) -> Volume:
+    data, affine = template
+    voxel_map = np.linalg.inv(affine) @ SRI24_TO_ICBM.fixed_to_moving_ras_mm @ ATLAS_GRID.affine_ras_mm
+    mapped = ndimage.affine_transform(
+        data, voxel_map[:3, :3], voxel_map[:3, 3], output_shape=ATLAS_GRID.shape, output=np.float32, order=1
+    )
+    mapped.setflags(write=False)
+    return Volume(mapped, ATLAS_GRID)

@@ -1,0 +1,53 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from hope.domain.errors import OutputError
+
+_REASONS = {
+    errno.ENOSPC: ("the disk is full", "free some space or choose another output directory"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space or choose another output directory"),
+    errno.EFBIG: ("the file would be larger than this system allows", "choose another output directory"),
+    errno.EACCES: ("permission denied", "choose an output directory that you may write to"),
+    errno.EPERM: ("permission denied", "choose an output directory that you may write to"),
+    errno.EROFS: ("the file system is read-only", "choose an output directory that you may write to"),
+    errno.ENOENT: ("its directory does not exist", "create the directory first"),
+    errno.ENOTDIR: ("a part of its path is a file", "choose another output directory"),
+    errno.EISDIR: ("a directory of that name is in the way", "choose another output name"),
+}
+
+
+def output_error(name: str, error: OSError) -> OutputError:
+    """Word the one sentence for an operating system error while writing ``name``."""
+    reason, fix = _REASONS.get(error.errno or 0, (error.strerror or "an input/output error", "check the output disk"))
+    return OutputError(f"cannot write {name}: {reason}; {fix}")
+
+
+@contextmanager
+def atomic_output(path: Path) -> Iterator[BinaryIO]:
+    """Open a binary file that takes its place at ``path`` only when the block ends well; else nothing stays behind.
+
+    Raises:
+        OutputError: if the operating system refuses (disk full, no permission, no such directory).
+    """
+    temporary = path.with_name(f".{secrets.token_hex(6)}.part")
+    try:
+        try:
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            # After a success the name is gone already; after a failure the half-written file must not stay.
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise output_error(path.name, error) from error

@@ -1,0 +1,209 @@
+"""NIfTI files to volumes and back. What is odd about a file is refused in one sentence, before it costs memory."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+
+from hope.domain.errors import InputError
+from hope.domain.volume import Volume
+from hope.formats.atomic import atomic_output
+from hope.formats.nifti_header import EXPECTED_FILE, FORM_TOLERANCE_MM, Layout, read_layout, truncated
+
+DISTINCT_LIMIT = 256
+"""Distinct voxel values are counted up to here; more is reported as None."""
+
+_MAX_GZIP_RATIO = 1100  # deflate cannot compress more than 1032:1, so a larger promise is a lie
+_CHUNK_VOXELS = 2**21
+_GZIP_LEVEL = 4
+
+
+@dataclass(frozen=True)
+class NiftiFacts:
+    """What reading a file's voxels showed.
+
+    Attributes:
+        nan_count: voxels that were NaN and are 0 now.
+        inf_count: voxels that were infinite and are 0 now.
+        dtype: the type stored in the file, such as int16.
+        integer_valued: all finite voxels are whole numbers after scaling.
+        distinct_values: number of different finite values, None above ``DISTINCT_LIMIT``.
+    """
+
+    nan_count: int
+    inf_count: int
+    dtype: str
+    integer_valued: bool
+    distinct_values: int | None
+
+
+def read_scan(path: Path, what: str) -> tuple[Volume, NiftiFacts]:
+    """Read one 3D image, NIfTI-1 or -2, gzipped or not, whatever its file name ends in.
+
+    Memory is the float32 result and a few MiB; no more bytes are decompressed than the header promises.
+
+    Args:
+        path: the file.
+        what: its role, such as ``t1c``; only this, never the file's name, is used in error sentences.
+
+    Returns:
+        float32 volume in file order with NaN and Inf replaced by 0 (scaling applied), and what was seen.
+
+    Raises:
+        InputError: if the file is missing, damaged, or not one 3D grey-scale image with a trustworthy orientation.
+    """
+    _check_file(path, what)
+    try:
+        with _open(path) as file:
+            layout = read_layout(file, what)
+            _check_size(path, layout, what)
+            _skip(file, layout.offset - file.tell(), what)
+            return _read_voxels(file, layout, what)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise truncated(what, "a gzip stream that ends early or is damaged") from error
+    except OSError as error:
+        raise InputError(f"{what} cannot be read", got=error.strerror or "an input/output error") from error
+
+
+def read_labels(path: Path, what: str = "segmentation") -> Volume:
+    """Read a label volume.
+
+    Returns:
+        uint8 volume in file order.
+
+    Raises:
+        InputError: as `read_scan`, and if a voxel is not a whole number from 0 to 255.
+    """
+    volume, facts = read_scan(path, what)
+    low, high = float(volume.data.min()), float(volume.data.max())
+    if facts.nan_count or facts.inf_count or not facts.integer_valued or low < 0 or high > 255:
+        got = f"values from {low:g} to {high:g}" + ("" if facts.integer_valued else ", not all whole")
+        raise InputError(f"{what} is not a label volume", expected="whole numbers from 0 to 255", got=got)
+    return volume.with_data(volume.data.astype(np.uint8))
+
+
+def write_scan(volume: Volume, path: Path) -> None:
+    """Write an image as float32 NIfTI-1 (gzipped when the name ends in .gz), without a trace of identity.
+
+    Raises:
+        OutputError: if the file cannot be written; nothing stays behind.
+    """
+    _write(volume, np.dtype("<f4"), path)
+
+
+def write_labels(volume: Volume, path: Path) -> None:
+    """Write labels as uint8 NIfTI-1 (gzipped when the name ends in .gz), without a trace of identity.
+
+    Raises:
+        OutputError: if the file cannot be written; nothing stays behind.
+    """
+    _write(volume, np.dtype("u1"), path)
+
+
+def _check_file(path: Path, what: str) -> None:
+    if path.is_dir():
+        raise InputError(f"{what} is a directory", expected=EXPECTED_FILE, fix="give the file itself")
+    if not path.is_file():
+        raise InputError(f"{what}: no such file", expected=EXPECTED_FILE, fix="check the path")
+    if path.stat().st_size == 0:
+        raise InputError(
+            f"{what} is an empty file", expected=EXPECTED_FILE, got="0 bytes", fix="copy or export it again"
+        )
+
+
+def _open(path: Path) -> AbstractContextManager[BinaryIO]:
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    return cast("BinaryIO", gzip.open(path, "rb")) if zipped else path.open("rb")
+
+
+def _skip(file: BinaryIO, count: int, what: str) -> None:
+    while count > 0:
+        block = file.read(min(count, 2**20))
+        if not block:
+            raise truncated(what, "a file that ends before its voxels begin")
+        count -= len(block)
+
+
+def _check_size(path: Path, layout: Layout, what: str) -> None:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    needed = layout.offset + layout.nbytes
+    if needed > size * (_MAX_GZIP_RATIO if zipped else 1):
+        raise truncated(what, f"{size} bytes for the {needed} bytes that its header promises")
+
+
+def _read_voxels(file: BinaryIO, layout: Layout, what: str) -> tuple[Volume, NiftiFacts]:
+    total = layout.grid.voxel_count
+    flat = np.empty(total, dtype=np.float32)
+    distinct: npt.NDArray[np.float32] | None = np.empty(0, dtype=np.float32)
+    nan_count = inf_count = 0
+    whole = True
+    for start in range(0, total, _CHUNK_VOXELS):
+        count = min(_CHUNK_VOXELS, total - start)
+        raw = _read_exactly(file, count * layout.dtype.itemsize, what)
+        chunk = flat[start : start + count]
+        with np.errstate(over="ignore", invalid="ignore"):
+            chunk[:] = np.frombuffer(raw, dtype=layout.dtype)
+            if (layout.slope, layout.intercept) != (1.0, 0.0):
+                chunk[:] = np.frombuffer(raw, dtype=layout.dtype) * np.float64(layout.slope) + np.float64(
+                    layout.intercept
+                )
+        finite = np.isfinite(chunk)
+        if not finite.all():
+            nans = int(np.isnan(chunk).sum())
+            nan_count, inf_count = nan_count + nans, inf_count + int((~finite).sum()) - nans
+        values = chunk[finite]
+        whole = whole and bool(np.equal(values, np.rint(values)).all())
+        if distinct is not None:
+            merged = np.union1d(distinct, values)
+            distinct = merged if merged.size <= DISTINCT_LIMIT else None
+        chunk[~finite] = 0
+    # One byte more makes gzip reach its check sum; what may follow it is not ours to read.
+    file.read(1)
+    facts = NiftiFacts(nan_count, inf_count, layout.dtype.name, whole, None if distinct is None else distinct.size)
+    return Volume(flat.reshape(layout.grid.shape, order="F"), layout.grid), facts
+
+
+def _read_exactly(file: BinaryIO, count: int, what: str) -> bytes:
+    raw = file.read(count)
+    if len(raw) < count:
+        raise truncated(what, "a file that ends before its last voxel")
+    return raw
+
+
+def _write(volume: Volume, dtype: np.dtype[Any], path: Path) -> None:
+    new_header: Any = nib.Nifti1Header
+    header = new_header(endianness="<")
+    header.set_data_dtype(dtype)
+    header.set_data_shape(volume.grid.shape)
+    affine = volume.grid.affine_ras_mm
+    header.set_qform(affine, code=1, strip_shears=True)
+    if np.abs(header.get_qform() - affine).max() > FORM_TOLERANCE_MM / 100:
+        header.set_qform(affine, code=0)  # a sheared grid fits no quaternion: say it once, in the sform
+    header.set_sform(affine, code=1)
+    header.set_xyzt_units("mm")
+    with atomic_output(path) as raw:
+        if path.name.endswith(".gz"):
+            # No file name and no time in the gzip header: equal volumes give equal bytes.
+            with gzip.GzipFile("", "wb", _GZIP_LEVEL, raw, mtime=0) as file:
+                _write_stream(header, volume.data, dtype, cast("BinaryIO", file))
+        else:
+            _write_stream(header, volume.data, dtype, raw)
+
+
+def _write_stream(header: Any, data: npt.NDArray[Any], dtype: np.dtype[Any], file: BinaryIO) -> None:
+    header["magic"] = b"n+1"
+    header["vox_offset"] = 352
+    header.write_to(file)
+    for k in range(data.shape[2]):
+        file.write(data[:, :, k].astype(dtype, copy=False).tobytes(order="F"))

@@ -1,0 +1,1 @@
+"""The stages: typed functions, case in, case out."""

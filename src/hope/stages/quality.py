@@ -1,0 +1,231 @@
+"""Quality gates: what is doubtful about a scan, in one sentence with the measured figures. Nothing here refuses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from hope.domain.case import HeadState
+from hope.domain.qc import QCFlag, Severity
+from hope.domain.volume import Volume
+from hope.formats.nifti import NiftiFacts
+
+THICK_SLICE_MM = 3.0
+"""Slices further apart than this hide small parts of a tumour."""
+
+MAX_SATURATED_SHARE = 1e-3
+"""Largest share of the tissue that may sit at the scan's highest value."""
+
+INT16_MAX = 32767.0
+"""Values pressed against this limit come from a conversion that ran out of range."""
+
+MIN_DISTINCT_VALUES = 64
+"""Fewer grey levels in the tissue than this is too coarse for texture."""
+
+MAX_TOP_SHARE = 0.5
+"""Tissue on the superior face over the largest axial section: above this, brain is cut off and not only scalp."""
+
+MIN_COVERAGE_MM = 110.0
+"""A scan that reaches less far from foot to head misses brain. (Tissue on the inferior face says nothing: the neck.)"""
+
+MAX_SIDE_SHARE = 0.15
+"""The same on the left, right, anterior and posterior faces."""
+
+BRAIN_MAX_ML = 2000.0
+"""No brain is larger, a head with its skull is."""
+
+BRAIN_MIN_ZERO_SHARE = 0.3
+"""A brain-only image has at least this share of exact zeros around it."""
+
+BRAIN_MAX_FACE_SHARE = 0.1
+"""A brain-only image hardly touches the border of the volume; a head leaves through the neck."""
+
+SWAPPED_ASYMMETRY = -0.25
+"""Enhancement below this means that the native T1 looks like the one with contrast (31 true pairs: -0.08 and up)."""
+
+UNENHANCED_CORRELATION = 0.97
+UNENHANCED_SPREAD = 0.025
+"""A t1c that correlates more, and whose log ratio to t1n spreads less, shows no contrast at all."""
+
+_FACES = ("left", "right", "posterior", "anterior", "inferior", "superior")
+
+
+@dataclass(frozen=True)
+class PairEvidence:
+    """How a second T1 compares with a first one.
+
+    Attributes:
+        asymmetry: 99.5th plus 0.5th percentile of the log ratio about its median: positive when some tissue is much
+            brighter in the second, negative when in the first.
+        correlation: Pearson correlation of the intensities.
+        spread: median absolute log ratio about its median.
+        voxels: how many samples were compared.
+    """
+
+    asymmetry: float
+    correlation: float
+    spread: float
+    voxels: int
+
+
+def scan_flags(scan: Volume, facts: NiftiFacts, sequence: str) -> list[QCFlag]:
+    """All doubts about one scan.
+
+    Args:
+        scan: float32, finite, any orientation.
+        facts: what reading it showed.
+        sequence: for the flags, such as ``t1c``.
+    """
+
+    def flag(code: str, reason: str) -> QCFlag:
+        return QCFlag(code, Severity.WARNING, f"{sequence}: {reason}", sequence)
+
+    found: list[QCFlag] = []
+    broken = facts.nan_count + facts.inf_count
+    if broken:
+        share = 100 * broken / scan.grid.voxel_count
+        kinds = f"{facts.nan_count} NaN and {facts.inf_count} infinite"
+        found.append(flag("not_finite", f"{kinds} voxels ({share:.2g} % of the scan) were set to 0"))
+    thickest = max(scan.grid.spacing_mm)
+    if thickest > THICK_SLICE_MM:
+        apart = f"slices lie {thickest:.1f} mm apart (more than {THICK_SLICE_MM:g} mm)"
+        reason = f"{apart}: small parts and volumes are uncertain"
+        found.append(flag("thick_slices", reason))
+    canonical = scan.reoriented("RAS").data
+    tissue = tissue_mask(canonical)
+    values = canonical[tissue]
+    if values.size:
+        found += [flag(code, reason) for code, reason in _intensity_doubts(values)]
+    found += [flag("head_outside_field_of_view", reason) for reason in _border_doubts(tissue)]
+    upright = scan.grid.reoriented("RAS")
+    coverage = upright.shape[2] * upright.spacing_mm[2]
+    if coverage < MIN_COVERAGE_MM:
+        reason = (
+            f"the scan covers {coverage:.0f} mm from foot to head (less than {MIN_COVERAGE_MM:g} mm): brain is missing"
+        )
+        found.append(flag("head_outside_field_of_view", reason))
+    return found
+
+
+def tissue_mask(data: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Voxels (i, j, k) brighter than half of Otsu's threshold: the head without air and noise."""
+    top = float(np.percentile(data[::2, ::2, ::2], 99.5))
+    if not top > 0:
+        return np.asarray(data > 0)
+    counts, edges = np.histogram(np.clip(data[::2, ::2, ::2], 0, top), bins=256)
+    centres = (edges[1:] + edges[:-1]) / 2
+    below, mass = np.cumsum(counts), np.cumsum(counts * centres)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = (mass[-1] * below / below[-1] - mass) ** 2 / (below * (below[-1] - below))
+    threshold = float(centres[int(np.nanargmax(np.where(np.isfinite(between), between, -1)))])
+    return np.asarray(data > 0.5 * threshold)
+
+
+def shows_brain_only(scan: Volume) -> bool:
+    """Whether all but the brain was set to exactly 0: many zeros, no more than a brain, and nothing at the border."""
+    shown = scan.reoriented("RAS").data != 0
+    if 1 - shown.mean() < BRAIN_MIN_ZERO_SHARE or shown.sum() * scan.grid.voxel_volume_ml > BRAIN_MAX_ML:
+        return False
+    return max(_face_shares(shown)) <= BRAIN_MAX_FACE_SHARE
+
+
+def compare_pair(first: Volume, second: Volume) -> PairEvidence:
+    """Compare two T1 scans at common world positions about 3 mm apart (roughly aligned, as in one session).
+
+    Args:
+        first: float32, the one thought native.
+        second: float32, the one thought enhanced; any grid.
+    """
+    canonical = first.reoriented("RAS")
+    steps = [max(1, round(3.0 / s)) for s in canonical.grid.spacing_mm]
+    axes = [np.arange(0, n, step) for n, step in zip(canonical.data.shape, steps, strict=True)]
+    points = canonical.grid.to_world(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3))
+    one = canonical.data[:: steps[0], :: steps[1], :: steps[2]]
+    two = ndimage.map_coordinates(
+        second.data, second.grid.to_voxel(points).T, order=1, cval=0.0, prefilter=False
+    ).reshape(one.shape)
+    positive = (one > 0) & (two > 0)
+    if not positive.any():
+        return PairEvidence(0.0, 0.0, 0.0, 0)
+    # A fifth of the bright end leaves out air, bone and noise, where ratios mean nothing.
+    both = (one > 0.2 * np.percentile(one[positive], 99)) & (two > 0.2 * np.percentile(two[positive], 99))
+    # At the surface, ratios only tell how two grids cut it.
+    both = ndimage.binary_erosion(both)
+    if both.sum() < 500:
+        return PairEvidence(0.0, 0.0, 0.0, int(both.sum()))
+    one, two = one[both].astype(np.float64), two[both].astype(np.float64)
+    ratio = np.log(two / one)
+    ratio -= np.median(ratio)
+    low, high = np.percentile(ratio, [0.5, 99.5])
+    varied = one.std() > 0 and two.std() > 0
+    correlation = float(np.corrcoef(one, two)[0, 1]) if varied else 0.0
+    return PairEvidence(float(low + high), correlation, float(np.median(np.abs(ratio))), int(both.sum()))
+
+
+def contrast_flags(t1n: Volume, t1c: Volume) -> list[QCFlag]:
+    """Doubts about whether t1c really is the T1 with contrast and t1n the one without."""
+    pair = compare_pair(t1n, t1c)
+    if pair.voxels and pair.asymmetry < SWAPPED_ASYMMETRY:
+        reason = (
+            f"t1n and t1c may be swapped: the brightest tissue of t1n stands out {np.exp(-pair.asymmetry):.1f} times "
+            f"more than that of t1c (expected the other way round)"
+        )
+        return [QCFlag("t1_contrast_odd", Severity.WARNING, reason)]
+    if pair.voxels and pair.correlation > UNENHANCED_CORRELATION and pair.spread < UNENHANCED_SPREAD:
+        reason = (
+            f"t1c looks like t1n (correlation {pair.correlation:.3f}, typical difference {100 * pair.spread:.1f} %): "
+            f"perhaps no contrast was given, or one scan was used twice"
+        )
+        return [QCFlag("t1_contrast_odd", Severity.WARNING, reason)]
+    return []
+
+
+def _intensity_doubts(values: npt.NDArray[np.float32]) -> list[tuple[str, str]]:
+    doubts = []
+    highest = float(values.max())
+    saturated = float((values == highest).mean())
+    limit = MAX_SATURATED_SHARE / 10 if highest == INT16_MAX else MAX_SATURATED_SHARE
+    if saturated > limit:
+        reason = f"{100 * saturated:.2f} % of the tissue has the highest value {highest:g}: bright parts are saturated"
+        doubts.append(("saturated", reason))
+    levels = np.unique(values[:: max(1, values.size // 500_000)]).size
+    if levels < MIN_DISTINCT_VALUES:
+        doubts.append(
+            ("low_dynamic_range", f"the tissue has only {levels} grey levels (at least {MIN_DISTINCT_VALUES} wanted)")
+        )
+    return doubts
+
+
+def _face_shares(mask: npt.NDArray[np.bool_]) -> list[float]:
+    """Area on each face, in the order of ``_FACES``, over the largest parallel section of an RAS mask."""
+    shares = []
+    for axis in range(3):
+        sections = mask.sum(axis=tuple(other for other in range(3) if other != axis))
+        largest = max(1, int(sections.max()))
+        shares += [float(sections[0]) / largest, float(sections[-1]) / largest]
+    return shares
+
+
+def _border_doubts(tissue: npt.NDArray[np.bool_]) -> list[str]:
+    # Opening within each axial slice (never across thick slices) removes noise; a step of 2 keeps it cheap.
+    opened = ndimage.binary_opening(tissue[::2, ::2, :], structure=np.ones((3, 3, 1), dtype=bool))
+    limits = (MAX_SIDE_SHARE,) * 4 + (1.0, MAX_TOP_SHARE)
+    doubts = []
+    for face, share, limit in zip(_FACES, _face_shares(opened), limits, strict=True):
+        if share > limit:
+            measured = f"{100 * share:.0f} % of the largest section is tissue there, limit {100 * limit:.0f} %"
+            reason = f"the head leaves the field of view on the {face} side ({measured})"
+            doubts.append(reason)
+    return doubts
+
+
+def head_state_of(scans: list[Volume]) -> tuple[HeadState, bool]:
+    """What the scans show together, and whether they disagree (then FULL is assumed).
+
+    A defaced head cannot be told from a whole one by this cheap look: both count as FULL.
+    """
+    stripped = [shows_brain_only(scan) for scan in scans]
+    return (HeadState.BRAIN if all(stripped) else HeadState.FULL), any(stripped) and not all(stripped)

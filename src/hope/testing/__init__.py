@@ -1,0 +1,1 @@
+"""Test doubles and contracts, shipped so that adapters elsewhere can use them."""

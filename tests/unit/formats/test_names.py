@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hope.domain.case import MRSequence
+from hope.domain.errors import AmbiguousInputError, InputError
+from hope.formats.names import is_label_name, is_nifti_name, public_case_name, read_name, sort_by_name
+
+T1N, T1C, T2W, T2F = MRSequence
+
+
+@pytest.mark.parametrize(
+    ("name", "sequence", "case"),
+    [
+        ("BraTS-PED-00001-000-t1n.nii.gz", T1N, "BraTS-PED-00001-000"),
+        ("BraTS-PED-00001-000-t1c.nii.gz", T1C, "BraTS-PED-00001-000"),
+        ("BraTS-PED-00001-000-t2w.nii", T2W, "BraTS-PED-00001-000"),
+        ("BraTS-PED-00001-000-t2f.nii.gz", T2F, "BraTS-PED-00001-000"),
+        ("BraTS2021_00000_t1.nii.gz", T1N, "BraTS2021_00000"),
+        ("BraTS2021_00000_t1ce.nii.gz", T1C, "BraTS2021_00000"),
+        ("Brats18_CBICA_AAM_1_t2.nii", T2W, "Brats18_CBICA_AAM_1"),
+        ("BraTS20_Training_001_flair.nii", T2F, "BraTS20_Training_001"),
+        ("sub-01_T1w.nii.gz", T1N, "sub-01"),
+        ("sub-01_ses-02_ce-gadolinium_T1w.nii.gz", T1C, "sub-01_ses-02"),
+        ("sub-01_acq-postgad_run-1_T1w.nii.gz", T1C, "sub-01"),
+        ("sub-01_ses-02_acq-space_T2w.nii.gz", T2W, "sub-01_ses-02"),
+        ("sub-01_ce-gad_FLAIR.nii.gz", T2F, "sub-01"),
+        ("sub-01_acq-tse_ce-none_T1w.nii.gz", T1N, "sub-01"),
+        ("t1n.nii.gz", T1N, ""),
+        ("T1C.nii.gz", T1C, ""),
+        ("FLAIR.NII.GZ", T2F, ""),
+    ],
+)
+def test_known_names(name: str, sequence: MRSequence, case: str) -> None:
+    read = read_name(Path(name))
+    assert read is not None
+    assert (read.sequence, read.case) == (sequence, case)
+    assert is_nifti_name(Path(name))
+    assert case == "" or case not in read.reason
+
+
+@pytest.mark.parametrize(
+    "name", ["scan.nii.gz", "t1post.nii.gz", "sub-01_bold.nii.gz", "xt1c.nii.gz", "case-seg.nii.gz"]
+)
+def test_names_that_say_nothing(name: str) -> None:
+    assert read_name(Path(name)) is None
+
+
+def test_segmentations_and_hidden_files_are_no_input() -> None:
+    for name in (
+        "x-seg.nii.gz",
+        "x_seg.nii",
+        "seg.nii.gz",
+        "sub-1_dseg.nii.gz",
+        "x_brain_mask.nii.gz",
+        "x-seg-atlas.nii.gz",
+    ):
+        assert is_label_name(Path(name)), name
+    assert not is_nifti_name(Path("._x-t1c.nii.gz"))
+    assert not is_nifti_name(Path("x-t1c.json"))
+
+
+def _paths(*names: str) -> list[Path]:
+    return [Path("somewhere") / name for name in names]
+
+
+def test_a_case_is_sorted_and_its_segmentation_ignored() -> None:
+    case = sort_by_name(_paths(*(f"BraTS2021_00000_{r}.nii.gz" for r in ("t1", "t1ce", "t2", "flair", "seg"))))
+    assert list(case.files) == [T1N, T1C, T2W, T2F]
+    assert case.case == "BraTS2021_00000"
+    assert case.unread == 0
+
+
+def test_three_sequences_are_still_a_case() -> None:
+    assert set(sort_by_name(_paths("a-t1n.nii.gz", "a-t1c.nii.gz", "a-t2w.nii.gz")).files) == {T1N, T1C, T2W}
+
+
+def test_two_files_for_one_sequence_ask_for_the_flag() -> None:
+    files = _paths("a-t1c.nii.gz", "b_t1ce.nii.gz", "a-t2w.nii.gz")
+    with pytest.raises(AmbiguousInputError, match="--t1c FILE"):
+        sort_by_name(files)
+    assert set(sort_by_name(files, named=[T1C]).files) == {T2W}
+
+
+def test_unknown_names_ask_for_the_missing_flags_only() -> None:
+    with pytest.raises(InputError) as caught:
+        sort_by_name(_paths("a-t1n.nii.gz", "Jane Doe post.nii.gz", "a-t2w.nii.gz"))
+    assert "--t1c FILE --t2f FILE" in str(caught.value)
+    assert "--t1n" not in str(caught.value) and "Jane" not in str(caught.value)
+    full = sort_by_name(_paths(*(f"a-{s}.nii.gz" for s in MRSequence), "other.nii.gz"))
+    assert full.unread == 1
+
+
+def test_a_lone_t1_is_not_taken_for_native() -> None:
+    with pytest.raises(AmbiguousInputError, match="--t1n FILE or --t1c FILE"):
+        sort_by_name(_paths("scan_t1.nii.gz", "scan_t2.nii.gz"))
+    assert T1N in sort_by_name(_paths("scan_t1.nii.gz", "scan_t1ce.nii.gz")).files
+    assert T1N in sort_by_name(_paths("BraTS2021_00001_t1.nii.gz")).files
+    assert T1N in sort_by_name(_paths("scan_t1.nii.gz"), named=[T1C]).files
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "BraTS-PED-00001-000",
+            "BraTS2021_00000",
+            "BraTS-SSA-00007-000",
+            "BraTS20_Training_001",
+            "Brats18_CBICA_AAM_1",
+        ),
+        *(
+            "Brats18_2013_21_1",
+            "TCGA-FG-6692",
+            "sub-01",
+            "sub-X",
+            "sub-pat012_ses-01",
+            "synth-0001",
+            "case-12",
+            "case-0a1b2c3d",
+        ),
+    ],
+)
+def test_research_names_are_kept(name: str) -> None:
+    assert public_case_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Jane_Doe",
+        "DOE^JANE",
+        "BraTS-Smith-00001",
+        "sub-JaneDoe",
+        "sub-01_ses-20200101",
+        "sub-19700101",
+        "case-jane",
+        "4711",
+        "",
+    ],
+)
+def test_other_names_may_be_a_person(name: str) -> None:
+    assert public_case_name(name) == ""
