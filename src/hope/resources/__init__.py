@@ -1,0 +1,1 @@
+"""Files that the package carries and reads at run time."""

@@ -1,0 +1,70 @@
+"""Volumes of the tumour's parts in millilitres, each with an interval that says how sure the model was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from hope.domain.case import Prediction
+from hope.domain.labels import PEDS, REGIONS, region_mask
+from hope.domain.volume import Volume
+from hope.stages.postprocess import VOLUME_KEYS
+
+HIGH_PROBABILITY = 0.8
+"""Voxels at least this probable make the low end of an interval."""
+LOW_PROBABILITY = 0.2
+"""Voxels at least this probable make the high end of an interval."""
+
+INTERVAL_METHOD = (
+    f"soft-probability interval, not calibrated yet: the volume of the voxels with a probability of at least "
+    f"{HIGH_PROBABILITY} (low) and {LOW_PROBABILITY} (high)"
+)
+"""What result.json and the report say about the intervals."""
+
+
+def measure(native_labels: Volume, prediction: Prediction) -> dict[str, dict[str, float]]:
+    """Volume and interval of each label and region.
+
+    The volume is counted on the native grid. The interval comes from the probabilities on the atlas grid: the share by
+    which the sure (or the possible) voxels are fewer (or more) than the labelled ones there is applied to the native
+    volume, because the path from atlas to native keeps volumes only up to interpolation. Where the atlas mask has none
+    of a label, the probable voxels are counted as they are. Always ``low_ml <= ml <= high_ml``.
+
+    Args:
+        native_labels: uint8 peds labels on the scan's own grid.
+        prediction: atlas labels and probabilities. A region without a probability of its own takes the sum of its
+            labels' probabilities, which exclude one another.
+
+    Returns:
+        For ET, NET, CC, ED, TC, WT: ``{"ml", "low_ml", "high_ml"}`` in millilitres.
+
+    Raises:
+        ValueError: if the prediction carries no probability for a label.
+    """
+    return {key: _measure_one(key, native_labels, prediction) for key in VOLUME_KEYS}
+
+
+def _measure_one(key: str, native_labels: Volume, prediction: Prediction) -> dict[str, float]:
+    ml = int(np.count_nonzero(region_mask(native_labels.data, key))) * native_labels.grid.voxel_volume_ml
+    probability = _probability(key, prediction.region_probability)
+    labelled = int(np.count_nonzero(region_mask(prediction.labels.data, key)))
+    sure = int(np.count_nonzero(probability >= HIGH_PROBABILITY))
+    possible = int(np.count_nonzero(probability >= LOW_PROBABILITY))
+    # What one atlas voxel stands for; a mask that vanished between the grids keeps the atlas voxel's own volume.
+    ml_per_voxel = ml / labelled if labelled and ml else prediction.labels.grid.voxel_volume_ml
+    return {"ml": ml, "low_ml": min(sure * ml_per_voxel, ml), "high_ml": max(possible * ml_per_voxel, ml)}
+
+
+def _probability(key: str, given: Mapping[str, npt.NDArray[np.float16]]) -> npt.NDArray[np.floating]:
+    """Probability (i, j, k) of a label or region, from its own entry or from those of its labels."""
+    if key in given:
+        return given[key]
+    parts = [label.key for label in PEDS.labels if label.value in REGIONS.get(key, ())]
+    if not parts or not all(part in given for part in parts):
+        raise ValueError(f"the prediction has no probability for {key}; it has {sorted(given)}")
+    total = np.zeros(given[parts[0]].shape, dtype=np.float32)
+    for part in parts:
+        total += given[part]
+    return total
