@@ -1,0 +1,1 @@
+"""Skeleton and style sheet of the HTML report."""

@@ -1,0 +1,111 @@
+"""Delivery: the files of one result, all of them or none."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hope.domain.case import AlignedCase, CaseResult, HarmonizedCase
+from hope.domain.errors import OutputError
+from hope.domain.volume import Volume
+from hope.formats.atomic import atomic_output, output_error
+from hope.formats.nifti import write_labels, write_scan
+from hope.stages.preview import render_preview
+from hope.stages.report import write_report
+
+RESULT = "result.json"
+
+
+@contextmanager
+def result_folder(out: Path, case_id: str, facts: str = RESULT) -> Iterator[Path]:
+    """A private folder that becomes ``out/case_id`` only when the block ends well; else nothing stays behind.
+
+    An earlier result of the same case, known by its file ``facts``, is replaced as a whole, never mixed.
+
+    Raises:
+        OutputError: if ``out`` cannot be written, or something that is not a result lies at ``out/case_id``.
+    """
+    target = out / case_id
+    if target.exists() and not (target / facts).is_file():
+        raise OutputError(
+            f"{target.name} exists in the output directory and is not a result of hope; choose another -o"
+        )
+    made = [p for p in (out, *out.parents) if not p.exists()]
+    partial = out / f".{case_id}.{secrets.token_hex(4)}.part"
+    finished = False
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        old = out / f".{case_id}.{secrets.token_hex(4)}.old"
+        if target.exists():
+            target.rename(old)
+        partial.rename(target)
+        finished = True
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise output_error("the output directory", error) from error
+    finally:
+        if not finished:
+            shutil.rmtree(partial, ignore_errors=True)
+            for folder in made:
+                if folder.is_dir() and not any(folder.iterdir()):
+                    folder.rmdir()
+
+
+def deliver(
+    folder: Path, result: CaseResult, harmonized: HarmonizedCase, reference_scan: Volume, stages: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Write masks, atlas images, picture, report and result.json; returns what result.json says.
+
+    Args:
+        folder: private folder of this attempt.
+        result: labels and facts.
+        harmonized: the images that the model saw.
+        reference_scan: the scan whose grid the native labels share, for the picture.
+        stages: ``{"name", "seconds"}`` of the stages before this one.
+
+    Raises:
+        OutputError: if a file cannot be written.
+    """
+    case_id = result.case_id
+    aligned: AlignedCase = harmonized.aligned
+    kinds: dict[str, str] = {}
+
+    def name(suffix: str, kind: str) -> Path:
+        kinds[f"{case_id}-{suffix}" if suffix.endswith(".nii.gz") else suffix] = kind
+        return folder / (f"{case_id}-{suffix}" if suffix.endswith(".nii.gz") else suffix)
+
+    write_labels(result.native_labels, name("seg.nii.gz", "segmentation on the scan's own grid"))
+    write_labels(result.atlas_labels, name("seg-atlas.nii.gz", "segmentation on the atlas grid"))
+    for sequence, volume in harmonized.images.items():
+        write_scan(volume, name(f"{sequence}-atlas.nii.gz", f"{sequence} on the atlas grid"))
+    missing = result.report["input"]["missing"]
+    notice = f"Not given: {', '.join(missing)}. The result is less reliable." if missing else ""
+    title = f"{case_id}  ({aligned.reference})"
+    render_preview(
+        reference_scan, result.native_labels, result.volumes_ml, title, name("preview.png", "picture"), notice
+    )
+    report = {**result.report, "stages": stages, "files": _listing(folder, kinds)}
+    write_report(report, folder / "preview.png", name("report.html", "report"))
+    report["files"] = _listing(folder, kinds)
+    with atomic_output(folder / RESULT) as stream:
+        stream.write((json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode())
+    return report
+
+
+def _listing(folder: Path, kinds: Mapping[str, str]) -> list[dict[str, Any]]:
+    entries = []
+    for file_name, kind in kinds.items():
+        path = folder / file_name
+        if path.is_file():
+            content = path.read_bytes()
+            entries.append(
+                {"name": file_name, "kind": kind, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            )
+    return entries
