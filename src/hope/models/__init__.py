@@ -1,0 +1,1 @@
+"""Model runtime: bundles, networks, sliding window. With ``training`` the only importer of torch."""

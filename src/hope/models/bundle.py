@@ -1,0 +1,149 @@
+"""Model bundles: one directory with model.json, safetensors weights, and nothing that is ever unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hope.domain.case import SEQUENCES, HeadState, MRSequence
+from hope.domain.errors import BundleError, InputError
+
+FORMAT = "hope-bundle/1"
+MANIFEST = "model.json"
+WEIGHTS = "weights.safetensors"
+BUNDLED = Path(__file__).parent.parent / "resources" / "models"
+DEFAULT_MODEL = "starter"
+
+
+def sha256_of(path: Path) -> str:
+    """Hex sha256 of a file's bytes, read in chunks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        for chunk in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model's facts; the weights stay on disk until a predictor loads them.
+
+    Attributes:
+        folder: where the files lie.
+        id, version, licence: who it is.
+        architecture, arguments: which network, built how.
+        sequences: input channels in order.
+        optional, max_missing: which sequences, and how many at once, the model can do without.
+        spacing_mm: isotropic voxel size of the network's input.
+        head_state: full, defaced or brain.
+        normalisation: name of the intensity normalisation.
+        patch: tile of the sliding window in voxels of the network's grid.
+        label_schema: name of the schema of the output classes.
+        sha256: of the manifest, which itself holds the hash of every file.
+        manifest: everything in model.json.
+    """
+
+    folder: Path
+    id: str
+    version: str
+    licence: str
+    architecture: str
+    arguments: Mapping[str, Any]
+    sequences: tuple[MRSequence, ...]
+    optional: frozenset[MRSequence]
+    max_missing: int
+    spacing_mm: float
+    head_state: HeadState
+    normalisation: str
+    patch: tuple[int, int, int]
+    label_schema: str
+    sha256: str
+    manifest: Mapping[str, Any]
+
+    def missing(self, present: Collection[MRSequence]) -> tuple[MRSequence, ...]:
+        """Sequences that this model would have to do without.
+
+        Raises:
+            InputError: if it cannot.
+        """
+        missing = tuple(s for s in self.sequences if s not in present)
+        fatal = [s for s in missing if s not in self.optional]
+        if fatal or len(missing) > self.max_missing or not present:
+            can = ", ".join(s for s in SEQUENCES if s in self.optional) or "none"
+            raise InputError(
+                f"the model {self.id} cannot work without {', '.join(fatal or missing)}",
+                expected=f"{', '.join(self.sequences)} (it can miss {self.max_missing} of: {can})",
+                got=", ".join(s for s in SEQUENCES if s in present) or "no sequence",
+                fix="add the missing scan with " + " ".join(f"--{s} FILE" for s in fatal or missing),
+            )
+        return missing
+
+    def verify(self) -> None:
+        """Compare every file with the hash that the manifest gives.
+
+        Raises:
+            BundleError: naming the first file that is missing or differs.
+        """
+        for name, expected in self.manifest["files"].items():
+            path = self.folder / name
+            if not path.is_file():
+                raise BundleError(f"model {self.id}: {name} is missing from the bundle; add the bundle again")
+            if sha256_of(path) != expected:
+                raise BundleError(f"model {self.id}: {name} is damaged (its sha256 differs); add the bundle again")
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read a bundle's manifest.
+
+    Raises:
+        BundleError: if there is none, or it lacks something.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise BundleError(f"no model bundle here: {MANIFEST} not found in the given directory")
+    raw = path.read_bytes()
+    try:
+        manifest = json.loads(raw)
+        if manifest["format"] != FORMAT:
+            raise BundleError(f"bundle format {manifest['format']!r} is not known to this version ({FORMAT})")
+        return _from_manifest(folder, manifest, hashlib.sha256(raw).hexdigest())
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise BundleError(f"the bundle's {MANIFEST} is not usable: {type(error).__name__}: {error}") from error
+
+
+def _from_manifest(folder: Path, manifest: Mapping[str, Any], sha256: str) -> Bundle:
+    inputs = manifest["input"]
+    names = manifest["files"]
+    if any(Path(name).name != name for name in names):
+        raise BundleError("a bundle's files must lie in its own directory")
+    x, y, z = (int(n) for n in manifest["patch"])
+    return Bundle(
+        folder=folder,
+        id=str(manifest["id"]),
+        version=str(manifest["version"]),
+        licence=str(manifest["licence"]),
+        architecture=str(manifest["architecture"]["name"]),
+        arguments=dict(manifest["architecture"]["arguments"]),
+        sequences=tuple(MRSequence(s) for s in inputs["sequences"]),
+        optional=frozenset(MRSequence(s) for s in inputs["optional"]),
+        max_missing=int(inputs["max_missing"]),
+        spacing_mm=float(inputs["spacing_mm"]),
+        head_state=HeadState(inputs["head_state"]),
+        normalisation=str(inputs["normalisation"]),
+        patch=(x, y, z),
+        label_schema=str(manifest["label_schema"]),
+        sha256=sha256,
+        manifest=manifest,
+    )
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
+    """Add the hash of every other file in the folder, write model.json, and read it back."""
+    files = {p.name: sha256_of(p) for p in sorted(folder.iterdir()) if p.is_file() and p.name != MANIFEST}
+    text = json.dumps({**manifest, "files": files}, indent=2, ensure_ascii=False) + "\n"
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
+    return read_bundle(folder)

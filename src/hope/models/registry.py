@@ -1,0 +1,99 @@
+"""Which model bundles there are: those shipped with the package, and those the user added."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+from hope.domain.errors import BundleError, InputError
+from hope.formats.archive import extract_zip
+from hope.models.bundle import BUNDLED, MANIFEST, Bundle, read_bundle
+
+_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+class ModelRegistry:
+    """Bundles by id.
+
+    Args:
+        user_folder: where added bundles are kept; need not exist yet.
+    """
+
+    def __init__(self, user_folder: Path) -> None:
+        self.user_folder = user_folder
+
+    def list(self) -> list[Bundle]:
+        """All bundles, shipped ones first, each group by id."""
+        folders = [p for root in (BUNDLED, self.user_folder) if root.is_dir() for p in sorted(root.iterdir())]
+        return [read_bundle(p) for p in folders if (p / MANIFEST).is_file()]
+
+    def get(self, model_id: str) -> Bundle:
+        """The bundle with this id.
+
+        Raises:
+            InputError: if there is none; the sentence lists those there are.
+        """
+        known = {bundle.id: bundle for bundle in self.list()}
+        if model_id not in known:
+            raise InputError(
+                f"no model called {model_id!r}",
+                expected=f"one of {', '.join(known) or '(none installed)'}",
+                fix="see `hope models list`, or add a bundle with `hope models add`",
+            )
+        return known[model_id]
+
+    def add(self, source: Path, model_id: str | None = None) -> Bundle:
+        """Copy a bundle (directory or zip) into the user's folder after checking every hash.
+
+        Raises:
+            InputError: if the id is taken or not usable, or the source does not exist.
+            BundleError: if the bundle is damaged.
+        """
+        if not source.exists():
+            raise InputError("the model to add does not exist", expected="a bundle directory or zip", got="nothing")
+        with tempfile.TemporaryDirectory(prefix="hope-model-") as scratch:
+            folder = source
+            if source.is_file():
+                folder = Path(scratch) / "bundle"
+                extract_zip(source, folder)
+                inner = [p.parent for p in sorted(folder.rglob(MANIFEST))]
+                if len(inner) != 1:
+                    raise BundleError(f"the zip should hold one {MANIFEST}, it holds {len(inner)}")
+                folder = inner[0]
+            bundle = read_bundle(folder)
+            bundle.verify()
+            if model_id not in (None, bundle.id):
+                raise InputError(
+                    "a bundle keeps the id it was made with",
+                    expected=bundle.id,
+                    got=str(model_id),
+                    fix="leave out --id",
+                )
+            if not _ID.fullmatch(bundle.id):
+                raise BundleError(f"the bundle's id {bundle.id!r} may hold only a-z, 0-9, dot, dash and underscore")
+            if bundle.id in {b.id for b in self.list()}:
+                raise InputError(f"a model {bundle.id} is already there", fix=f"`hope models remove {bundle.id}` first")
+            self.user_folder.mkdir(parents=True, exist_ok=True)
+            staging = Path(tempfile.mkdtemp(prefix=".adding-", dir=self.user_folder))
+            try:
+                for name in (MANIFEST, *bundle.manifest["files"]):
+                    shutil.copyfile(folder / name, staging / name)
+                staging.chmod(0o755)
+                staging.rename(self.user_folder / bundle.id)
+            except BaseException:
+                shutil.rmtree(staging, ignore_errors=True)
+                raise
+        return read_bundle(self.user_folder / bundle.id)
+
+    def remove(self, model_id: str) -> None:
+        """Delete a bundle that the user added.
+
+        Raises:
+            InputError: if there is none, or it is one that ships with the package.
+        """
+        bundle = self.get(model_id)
+        if bundle.folder.parent != self.user_folder:
+            raise InputError(f"the model {model_id} ships with the package and cannot be removed")
+        shutil.rmtree(bundle.folder)

@@ -1,0 +1,1 @@
+"""Training: losses, the loop, the recipe of the bundled model."""

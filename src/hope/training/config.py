@@ -1,0 +1,63 @@
+"""What a training run is made of; stored in its checkpoint and in the bundle it makes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Settings of one run. Two runs with equal settings see the same cases in the same order.
+
+    Attributes:
+        steps: optimiser steps in all; the learning rate falls to zero at the last.
+        batch: patches per step.
+        patch: patch size in voxels of the model's grid; multiples of 16.
+        learning_rate: peak, after a short warm-up.
+        seed: of cases, patches and augmentation.
+        window: how many of the newest synthetic cases patches are drawn from.
+        first_cases: synthetic cases made before the first step.
+        new_cases_per_step: fresh synthetic cases per step after that.
+        spacing_mm: the model's isotropic voxel size.
+        widths, blocks, decoder_blocks: see ``hope.models.networks.UNet``.
+        channel_dropout: probability that a patch loses one or two sequences.
+        real_share: share of patches drawn from the given case directories, where there are any.
+    """
+
+    steps: int = 2400
+    batch: int = 2
+    patch: tuple[int, int, int] = (64, 80, 64)
+    learning_rate: float = 2e-3
+    seed: int = 1
+    window: int = 400
+    first_cases: int = 64
+    new_cases_per_step: float = 0.2
+    spacing_mm: float = 2.0
+    widths: tuple[int, ...] = (16, 32, 64, 128, 192)
+    blocks: tuple[int, ...] = (1, 2, 2, 2, 2)
+    decoder_blocks: tuple[int, ...] = (1, 1, 2, 2)
+    channel_dropout: float = 0.3
+    real_share: float = 0.5
+    recipe: str = "starter"
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> TrainingConfig:
+        """Back from ``to_json``."""
+        tuples = {key: tuple(values[key]) for key in ("patch", "widths", "blocks", "decoder_blocks")}
+        return cls(**{**values, **tuples})
+
+    def network_arguments(self) -> dict[str, Any]:
+        """Arguments of the network this run trains: four sequences in, background and four labels out."""
+        return {
+            "channels": 4,
+            "classes": 5,
+            "widths": list(self.widths),
+            "blocks": list(self.blocks),
+            "decoder_blocks": list(self.decoder_blocks),
+        }

@@ -1,0 +1,72 @@
+"""From a training run to a bundle."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from hope.domain.case import SEQUENCES
+from hope.domain.labels import PEDS
+from hope.models.bundle import FORMAT, WEIGHTS, Bundle, write_manifest
+from hope.models.normalise import NORMALISATION
+from hope.training.config import TrainingConfig
+from hope.training.loop import TrainingState
+
+NOTE_SYNTHETIC = (
+    "Trained on synthetic cases only; no patient's scan went into it. Its figures on real scans are those of a first, "
+    "small model: expect wrong borders and missed small lesions."
+)
+
+
+def export_bundle(
+    state: TrainingState,
+    config: TrainingConfig,
+    folder: Path,
+    model_id: str,
+    real_cases: int,
+    measured: dict[str, Any] | None = None,
+) -> Bundle:
+    """Write the averaged weights and all facts of the run as a bundle.
+
+    Args:
+        state: a finished (or well advanced) run.
+        config: its settings.
+        folder: made if need be; existing bundle files are replaced.
+        model_id: the bundle's id.
+        real_cases: how many labelled cases of the user's went into the training.
+        measured: figures to store with it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: value.detach().cpu().contiguous() for name, value in state.average.state_dict().items()}
+    save_file(weights, folder / WEIGHTS)
+    manifest = {
+        "format": FORMAT,
+        "id": model_id,
+        "version": date.today().isoformat(),
+        "licence": "Apache-2.0",
+        "note": NOTE_SYNTHETIC if not real_cases else "",
+        "architecture": {"name": "UNet", "arguments": config.network_arguments()},
+        "input": {
+            "sequences": [str(s) for s in SEQUENCES],
+            "optional": ["t1n", "t1c", "t2f"],
+            "max_missing": 1,
+            "spacing_mm": config.spacing_mm,
+            "head_state": "brain",
+            "normalisation": NORMALISATION,
+        },
+        "patch": list(config.patch),
+        "label_schema": PEDS.name,
+        "training": {
+            "recipe": config.recipe,
+            "steps": state.step,
+            "seconds": round(state.seconds),
+            "real_cases": real_cases,
+            "synthetic_cases": config.first_cases + int(state.step * config.new_cases_per_step),
+            "config": config.to_json(),
+        },
+        "measured": measured or {},
+    }
+    return write_manifest(folder, manifest)

@@ -1,0 +1,192 @@
+"""The training loop: reproducible, resumable, logged."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hope.domain.errors import InputError
+from hope.domain.labels import region_mask
+from hope.domain.progress import Progress
+from hope.models.networks import build_network
+from hope.training.augment import draw_patch
+from hope.training.config import TrainingConfig
+from hope.training.losses import segmentation_loss
+from hope.training.pool import CasePool, Sample, make_sample
+
+CHECKPOINT = "checkpoint.pt"
+LOG = "log.jsonl"
+HOLD_OUT_SEED = 990_001
+"""Synthetic cases of this series are only ever looked at, never trained on."""
+
+
+@dataclass
+class TrainingState:
+    """What a checkpoint holds besides the configuration."""
+
+    network: nn.Module
+    average: nn.Module
+    optimiser: torch.optim.Optimizer
+    step: int = 0
+    seconds: float = 0.0
+
+
+def _new_state(config: TrainingConfig) -> TrainingState:
+    torch.manual_seed(config.seed)
+    network = build_network("UNet", config.network_arguments())
+    average = build_network("UNet", config.network_arguments())
+    average.load_state_dict(network.state_dict())
+    optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=1e-4)
+    return TrainingState(network, average, optimiser)
+
+
+def save_checkpoint(state: TrainingState, config: TrainingConfig, folder: Path) -> None:
+    """Write ``checkpoint.pt`` atomically: a run that is killed keeps its last good one."""
+    temporary = folder / f"{CHECKPOINT}.tmp"
+    content = {
+        "config": json.dumps(config.to_json()),
+        "network": state.network.state_dict(),
+        "average": state.average.state_dict(),
+        "optimiser": state.optimiser.state_dict(),
+        "step": state.step,
+        "seconds": state.seconds,
+    }
+    torch.save(content, temporary)
+    temporary.replace(folder / CHECKPOINT)
+
+
+def load_checkpoint(folder: Path) -> tuple[TrainingState, TrainingConfig]:
+    """Read a run's checkpoint; nothing in it is unpickled beyond tensors and plain values.
+
+    Raises:
+        InputError: if there is none.
+    """
+    path = folder / CHECKPOINT
+    if not path.is_file():
+        raise InputError("no checkpoint to resume from", expected=f"{CHECKPOINT} in the run's folder", got="none")
+    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    config = TrainingConfig.from_json(json.loads(content["config"]))
+    state = _new_state(config)
+    state.network.load_state_dict(content["network"])
+    state.average.load_state_dict(content["average"])
+    state.optimiser.load_state_dict(content["optimiser"])
+    state.step, state.seconds = int(content["step"]), float(content["seconds"])
+    return state, config
+
+
+def learning_rate(config: TrainingConfig, step: int) -> float:
+    """Linear warm-up over 50 steps (or a tenth of a short run), then a cosine to zero."""
+    warm = max(1, min(50, config.steps // 10))
+    if step < warm:
+        return config.learning_rate * (step + 1) / warm
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, config.steps - warm)))
+
+
+def _batch(pool: CasePool, config: TrainingConfig, step: int) -> tuple[Tensor, Tensor]:
+    """The patches of one step; they depend on seed and step alone."""
+    rng = np.random.default_rng(np.random.SeedSequence([config.seed, 7, step]))
+    xs, ys = [], []
+    for _ in range(config.batch):
+        use_real = bool(pool.real) and rng.random() < config.real_share
+        choice = int(rng.integers(2**31))
+        sample = pool.real[choice % len(pool.real)] if use_real else pool.get(step, choice)
+        x, y = draw_patch(rng, sample, config)
+        xs.append(torch.from_numpy(x))
+        ys.append(torch.from_numpy(y))
+    return torch.stack(xs), torch.stack(ys)
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, network: nn.Module, step: int) -> None:
+    """Move the averaged weights a little toward the trained ones."""
+    keep = min(0.995, (1 + step) / (10 + step))
+    for kept, new in zip(average.parameters(), network.parameters(), strict=True):
+        kept.lerp_(new, 1 - keep)
+
+
+@torch.no_grad()
+def hold_out_dice(network: nn.Module, samples: Sequence[Sample], device: str) -> dict[str, float]:
+    """Mean Dice of WT, TC and ET over whole samples whose truth is not empty."""
+    network.eval()
+    scores: dict[str, list[float]] = {"WT": [], "TC": [], "ET": []}
+    for images, labels in samples:
+        x = torch.from_numpy(images.astype(np.float32))[None].to(device)
+        with torch.autocast(device, dtype=torch.bfloat16):
+            logits = network(x)
+        predicted = logits[0].float().argmax(0).to("cpu", torch.uint8).numpy()
+        for region, values in scores.items():
+            truth, found = region_mask(labels, region), region_mask(predicted, region)
+            if truth.any():
+                values.append(float(2 * (truth & found).sum() / (truth.sum() + found.sum())))
+    network.train()
+    return {region: round(float(np.mean(values)), 4) for region, values in scores.items() if values}
+
+
+def _log(folder: Path, entry: dict[str, Any]) -> None:
+    with (folder / LOG).open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(entry) + "\n")
+
+
+def train(
+    state: TrainingState, config: TrainingConfig, folder: Path, progress: Progress, real: Sequence[Sample] = ()
+) -> TrainingState:
+    """Train until ``config.steps``; checkpoints every 100 steps, looks at held-out synthesis every 250.
+
+    Args:
+        state: fresh (``start``) or resumed (``load_checkpoint``).
+        config: settings.
+        folder: where checkpoint and log go.
+        progress: told every ten steps.
+        real: the user's own labelled cases, on the model's grid.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    state.network.to(device).train()
+    state.average.to(device)
+    held_out = [make_sample(HOLD_OUT_SEED, index) for index in range(12)]
+    started, before = time.monotonic(), state.seconds
+    losses: list[float] = []
+    with CasePool(config, real) as pool:
+        while state.step < config.steps:
+            x, y = _batch(pool, config, state.step)
+            for group in state.optimiser.param_groups:
+                group["lr"] = learning_rate(config, state.step)
+            with torch.autocast(device, dtype=torch.bfloat16):
+                logits = state.network(x.to(device))
+            loss = segmentation_loss(logits.float(), y.to(device))
+            state.optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(state.network.parameters(), 5.0)
+            state.optimiser.step()
+            state.step += 1
+            _follow(state.average, state.network, state.step)
+            losses.append(float(loss.detach()))
+            state.seconds = before + time.monotonic() - started
+            if state.step % 10 == 0:
+                progress(f"train: loss {np.mean(losses[-50:]):.3f}", state.step / config.steps)
+            if state.step % 250 == 0 or state.step == config.steps:
+                dice = hold_out_dice(state.average, held_out, device)
+                entry = {"step": state.step, "loss": round(float(np.mean(losses[-250:])), 4), "hold_out_dice": dice}
+                _log(folder, {**entry, "seconds": round(state.seconds)})
+                progress(f"train: held-out Dice {dice}", state.step / config.steps)
+            if state.step % 100 == 0 or state.step == config.steps:
+                save_checkpoint(state, config, folder)
+    return state
+
+
+def start(config: TrainingConfig) -> TrainingState:
+    """A fresh, seeded state."""
+    return _new_state(config)
+
+
+def use_threads(count: int) -> None:
+    """Limit the CPU threads of the network."""
+    torch.set_num_threads(count)

@@ -1,0 +1,100 @@
+"""The user's own labelled cases, brought to the model's grid by the same stages that inference uses."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from hope.domain.case import SEQUENCES, HeadState
+from hope.domain.errors import InputError
+from hope.domain.labels import SCHEMAS
+from hope.domain.progress import Progress
+from hope.formats.nifti import read_labels
+from hope.models.normalise import zscore_inside
+from hope.ports import BrainExtractor
+from hope.stages.intake import CaseSource, load_case
+from hope.stages.preprocess import preprocess
+from hope.stages.resample import resample
+from hope.training.pool import Sample
+
+_SEGMENTATION_ENDINGS = ("-seg.nii.gz", "_seg.nii.gz", "-seg.nii", "_seg.nii")
+
+
+def segmentation_of(source: CaseSource) -> Path:
+    """The segmentation that lies beside a case's scans.
+
+    Raises:
+        InputError: if there is none, or more than one.
+    """
+    folders = {path.parent for path in source.files.values()}
+    found = sorted(p for f in folders for p in f.iterdir() if p.name.endswith(_SEGMENTATION_ENDINGS))
+    if len(found) != 1:
+        raise InputError(
+            f"{source.case_id} cannot be trained on",
+            expected="one <case>-seg.nii.gz beside the scans",
+            got=str(len(found)),
+        )
+    return found[0]
+
+
+def load_samples(
+    sources: Sequence[CaseSource], scheme: str, spacing_mm: float, brain: BrainExtractor, progress: Progress
+) -> list[Sample]:
+    """Read labelled cases for training.
+
+    Args:
+        sources: cases with a segmentation beside them, on the grid of their t1c.
+        scheme: label scheme of the segmentations.
+        spacing_mm: the model's isotropic voxel size.
+        brain: for scans that still show the head.
+        progress: told of each case.
+
+    Returns:
+        Normalised images and peds labels on the model's grid, RAS.
+    """
+    samples = []
+    for number, source in enumerate(sources):
+        progress(f"train: read {source.case_id}", number / max(len(sources), 1))
+        with tempfile.TemporaryDirectory(prefix="hope-train-") as scratch:
+            case = load_case(source, preprocessed=None, scratch=Path(scratch))
+            aligned = preprocess(case, HeadState.BRAIN, brain)
+        truth = read_labels(segmentation_of(source))
+        if truth.grid.shape != aligned.native_grid.shape:
+            raise InputError(
+                f"the segmentation of {source.case_id} does not fit its {aligned.reference}",
+                expected=f"shape {aligned.native_grid.shape}",
+                got=str(truth.grid.shape),
+            )
+        peds = SCHEMAS[scheme].convert_to_peds(truth.data)
+        to_native = aligned.atlas_to_native[aligned.reference]
+        on_atlas = resample(type(truth)(peds, aligned.native_grid), aligned.grid, to_native, "nearest").reoriented()
+        images = [
+            aligned.images[s].reoriented().data if s in aligned.images else np.zeros(on_atlas.data.shape, np.float32)
+            for s in SEQUENCES
+        ]
+        inside = aligned.brain_mask.reoriented().data
+        samples.append(_at_model_spacing(np.stack(images), inside, on_atlas.data, spacing_mm))
+    return samples
+
+
+def _at_model_spacing(
+    images: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
+    inside: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
+    labels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]],
+    spacing_mm: float,
+) -> Sample:
+    """Shrink 1 mm data to the model's grid as the runtime does, cropped to the brain."""
+    used = [np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+    box = tuple(slice(max(int(u[0]) - 4, 0), int(u[-1]) + 5) for u in used)
+    inner = np.ascontiguousarray(inside[box], dtype=np.float32)
+    size = [max(1, round(n / spacing_mm)) for n in inner.shape]
+    stack = torch.from_numpy(np.concatenate([images[(slice(None), *box)] * inner, inner[None]]).astype(np.float32))
+    small = F.interpolate(stack[None], size=size, mode="area")[0].numpy()
+    chances = torch.from_numpy(np.stack([labels[box] == value for value in range(5)]).astype(np.float32))
+    coarse = F.interpolate(chances[None], size=size, mode="area")[0].argmax(0).numpy().astype(np.uint8)
+    return zscore_inside(small[:-1], small[-1] > 0.5).astype(np.float16), coarse
