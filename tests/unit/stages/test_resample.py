@@ -1,0 +1,132 @@
+"""Resampling is exact where it can be, keeps world positions always, and gives labels back where they came from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hope.domain.case import SEQUENCES, AlignedCase, HeadState
+from hope.domain.grid import ALL_ORIENTATIONS, Grid
+from hope.domain.transform import Transform
+from hope.domain.volume import Volume
+from hope.stages.preprocess import to_native
+from hope.stages.register import turned_about
+from hope.stages.resample import field_of_view, resample
+
+IDENTITY = Transform.identity()
+RNG = np.random.default_rng(1)
+SMALL_ATLAS = Grid((40, 44, 36), np.array([[-2.0, 0, 0, 3], [0, -2.0, 0, 91], [0, 0, 2.0, -5], [0, 0, 0, 1]]))
+
+
+def grid_of(shape: tuple[int, int, int], spacing: tuple[float, float, float] = (1, 1, 1)) -> Grid:
+    return Grid(shape, np.diag([*spacing, 1.0]))
+
+
+@pytest.mark.parametrize("orientation", ALL_ORIENTATIONS)
+def test_reordered_axes_are_resampled_exactly(orientation: str) -> None:
+    volume = Volume(RNG.random((5, 6, 7)).astype(np.float32), grid_of((5, 6, 7), (0.7, 1.1, 5.5)))
+    listed_otherwise = volume.reoriented(orientation)
+
+    linear = resample(listed_otherwise, volume.grid, IDENTITY, "linear")
+    nearest = resample(listed_otherwise, volume.grid, IDENTITY, "nearest")
+
+    np.testing.assert_allclose(linear.data, volume.data, atol=1e-6)
+    np.testing.assert_array_equal(nearest.data, volume.data)
+
+
+def test_linear_interpolation_is_exact_on_a_ramp_and_float32() -> None:
+    volume = Volume(np.arange(10, dtype=np.int16)[:, None, None] * np.ones((1, 4, 4), np.int16), grid_of((10, 4, 4)))
+    onto = Grid((9, 4, 4), np.array([[1.0, 0, 0, 0.25], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]))
+
+    out = resample(volume, onto, IDENTITY, "linear")
+
+    assert out.data.dtype == np.float32
+    np.testing.assert_allclose(out.data[:, 1, 1], np.arange(9) + 0.25, atol=1e-6)
+
+
+def test_the_transform_goes_from_output_to_input() -> None:
+    data = np.zeros((8, 8, 8), np.uint8)
+    data[5, 3, 2] = 9
+    shift = np.eye(4)
+    shift[:3, 3] = (2, 0, 0)
+
+    out = resample(Volume(data, grid_of((8, 8, 8))), grid_of((8, 8, 8)), Transform(shift), "nearest")
+
+    assert np.argwhere(out.data).tolist() == [[3, 3, 2]]
+    assert out.data.dtype == np.uint8
+
+
+def test_thick_edge_slices_keep_their_outer_half_and_nothing_lies_beyond() -> None:
+    volume = Volume(np.ones((2, 2, 4), np.float32), grid_of((2, 2, 4), (1, 1, 5)))
+    column = Grid((1, 1, 30), np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, -5], [0, 0, 0, 1]]))
+
+    seen = np.flatnonzero(resample(volume, column, IDENTITY, "linear").data.ravel()) - 5
+
+    assert (seen.min(), seen.max()) == (-2, 17)
+    np.testing.assert_array_equal(field_of_view(volume.grid, column, IDENTITY).ravel().nonzero()[0] - 5, seen)
+
+
+def test_masks_stay_boolean() -> None:
+    mask = Volume(np.eye(4, dtype=bool)[:, :, None].repeat(3, axis=2), grid_of((4, 4, 3)))
+
+    out = resample(mask, mask.grid, IDENTITY, "nearest")
+
+    assert out.data.dtype == np.bool_
+    np.testing.assert_array_equal(out.data, mask.data)
+
+
+angles = st.tuples(*[st.floats(-35, 35) for _ in range(3)])
+shifts = st.tuples(*[st.floats(-30, 30) for _ in range(3)])
+spacings = st.sampled_from([(1.6, 1.6, 1.6), (1.2, 1.2, 5.0), (2.0, 4.5, 1.3), (0.9, 2.1, 3.0)])
+placements = st.tuples(st.sampled_from(ALL_ORIENTATIONS), spacings, angles, angles, shifts)
+
+
+def scan_grid(orientation: str, spacing: tuple[float, float, float], oblique: tuple[float, float, float]) -> Grid:
+    """A grid of about 120 mm around the world's origin, its axes oblique and then listed in any order."""
+    shape = tuple(round(120 / s) for s in spacing)
+    straight = np.diag([*spacing, 1.0])
+    straight[:3, 3] = [-s * (n - 1) / 2 for s, n in zip(spacing, shape, strict=True)]
+    turn = turned_about(np.zeros(3), np.zeros(3), oblique).fixed_to_moving_ras_mm
+    return Grid((shape[0], shape[1], shape[2]), turn @ straight).reoriented(orientation)
+
+
+def marked_corner(grid: Grid, centre_ras_mm: np.ndarray) -> Volume:
+    """A solid ball of 13 mm radius: the label of a corner of the head, seen through this grid."""
+    world = grid.to_world(np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), axis=-1))
+    return Volume((np.linalg.norm(world - centre_ras_mm, axis=-1) < 13.0).astype(np.uint8), grid)
+
+
+def centre(labels: Volume) -> np.ndarray:
+    return labels.grid.to_world(np.argwhere(labels.data > 0)).mean(axis=0)
+
+
+@settings(max_examples=30)
+@given(st.lists(placements, min_size=2, max_size=4))
+def test_a_marked_corner_returns_to_its_world_position(drawn: list) -> None:
+    """Orientations, obliqueness and spacing differ between the sequences of one case, as they do in clinics."""
+    corner = SMALL_ATLAS.centre_ras_mm() + np.array((14.0, -17.0, 11.0))
+    to_scan, scans = {}, {}
+    for name, (orientation, spacing, oblique, turn, shift) in zip(SEQUENCES, drawn, strict=False):
+        to_scan[name] = turned_about(SMALL_ATLAS.centre_ras_mm(), np.array(shift) / 3, turn)
+        scans[name] = marked_corner(scan_grid(orientation, spacing, oblique), to_scan[name].apply(corner))
+    images = {
+        name: resample(scan.with_data(scan.data.astype(np.float32)), SMALL_ATLAS, to_scan[name], "linear")
+        for name, scan in scans.items()
+    }
+    reference = next(iter(scans))
+    whole = Volume(np.ones(SMALL_ATLAS.shape, bool), SMALL_ATLAS)
+    case = AlignedCase("x", images, whole, HeadState.FULL, scans[reference].grid, reference, to_scan)
+
+    for name, image in images.items():
+        tolerance_mm = 0.35 * max(scans[name].grid.spacing_mm)
+        np.testing.assert_allclose(centre(Volume(image.data > 0.5, SMALL_ATLAS)), corner, atol=tolerance_mm)
+    back = to_native(marked_corner(SMALL_ATLAS, corner), case)
+
+    assert back.grid == scans[reference].grid
+    assert back.data.dtype == np.uint8
+    truth = scans[reference]
+    tolerance_mm = 0.25 * max(back.grid.spacing_mm)
+    np.testing.assert_allclose(centre(back), to_scan[reference].apply(corner), atol=tolerance_mm)
+    assert 2 * (back.data & truth.data).sum() / (back.data.sum() + truth.data.sum()) > 0.85
