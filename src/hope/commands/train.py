@@ -88,9 +88,13 @@ def train(
         if (run / CHECKPOINT).exists():
             raise InputError("the run's folder already holds a checkpoint", fix="add --resume, or choose another -o")
         default = TrainingConfig()
+        wanted = steps or default.steps
         config = dataclasses.replace(
             default,
-            steps=steps or default.steps,
+            steps=wanted,
+            # A trial of a few steps need not wait for more cases than it can look at.
+            first_cases=min(default.first_cases, wanted * default.batch),
+            held_out=min(default.held_out, wanted),
             seed=default.seed if seed is None else seed,
             recipe=recipe,
             real_share=real_share,

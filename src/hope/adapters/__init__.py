@@ -1,0 +1,1 @@
+"""One file per technology. Only ``hope.services`` imports from here."""

@@ -1,0 +1,47 @@
+"""Several cases, one after another: a bad one is reported and the rest go on."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from hope.commands.console import ConsoleProgress
+from hope.domain.errors import HopeError
+from hope.domain.progress import Progress
+
+if TYPE_CHECKING:
+    from hope.stages.intake import CaseSource
+
+EXIT_SOME_FAILED = 3
+
+
+def for_each_case(sources: Sequence[CaseSource], work: Callable[[CaseSource, Progress], None]) -> None:
+    """Do ``work`` for every case. A single case fails like any call; of a batch, the failed ones are listed at the end.
+
+    Raises:
+        HopeError: the error of the one case, if there is only one.
+        SystemExit: with status 3 if some cases of a batch failed.
+    """
+    failed: list[str] = []
+    for number, source in enumerate(sources, start=1):
+        prefix = f"case {number} of {len(sources)}: " if len(sources) > 1 else ""
+        with ConsoleProgress(prefix=prefix) as progress:
+            try:
+                work(source, progress)
+            except Exception as error:
+                if len(sources) == 1:
+                    raise
+                progress.finish()
+                if not isinstance(error, HopeError):
+                    traceback.print_exc()
+                failed.append(source.case_id)
+                click.echo(f"hope: {source.case_id} failed: {error}", err=True)
+    if failed:
+        done = len(sources) - len(failed)
+        click.echo(
+            f"hope: {len(failed)} of {len(sources)} cases failed ({', '.join(failed)}); {done} complete", err=True
+        )
+        raise SystemExit(EXIT_SOME_FAILED)

@@ -1,0 +1,56 @@
+"""hope doctor: is everything there?"""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import click
+
+_PACKAGES = (
+    "torch",
+    "numpy",
+    "scipy",
+    "nibabel",
+    "nilearn",
+    "SimpleITK",
+    "picsl_greedy",
+    "deepbet",
+    "dcm2niix",
+    "pydicom",
+)
+
+
+@click.command(short_help="Check the installation and print the settings.")
+def doctor() -> None:
+    """Check that all parts are installed, and that atlas, models and weights are whole. Exit status 2 if not."""
+    from hope.domain.errors import HopeError
+    from hope.formats.atlas import atlas_t1
+    from hope.services import Services
+    from hope.settings import Settings
+
+    settings = Settings.from_environment()
+    click.echo(
+        f"python     {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    )
+    for name, value in settings.to_json().items():
+        click.echo(f"{name}={value}")
+    healthy = True
+    for package in _PACKAGES:
+        try:
+            click.echo(f"ok         {package} {version(package)}")
+        except PackageNotFoundError:
+            healthy = False
+            click.echo(f"MISSING    {package}: reinstall hope-platform")
+    try:
+        atlas_t1()
+        click.echo("ok         atlas")
+        for bundle in Services(settings).models.list():
+            bundle.verify()
+            click.echo(f"ok         model {bundle.id} {bundle.version}")
+    except HopeError as error:
+        healthy = False
+        click.echo(f"BROKEN     {error}")
+    if not healthy:
+        raise SystemExit(2)

@@ -1,0 +1,80 @@
+"""hope preprocess: one stage alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hope.commands.inputs import PATH, named_scans, scan_inputs
+
+
+@click.command(short_help="Scans in; aligned images in atlas space out.")
+@scan_inputs
+@click.option("-o", "--output", type=PATH, required=True, metavar="OUT", help="Results go to OUT/<case>/.")
+@click.option(
+    "--head",
+    type=click.Choice(["full", "defaced", "brain"]),
+    default="brain",
+    show_default=True,
+    help="What of the head the images shall show.",
+)
+@click.option("--preprocessed", is_flag=True, help="Input is co-registered, 1 mm, in atlas space already.")
+def preprocess(
+    inputs: tuple[Path, ...],
+    t1n: Path | None,
+    t1c: Path | None,
+    t2w: Path | None,
+    t2f: Path | None,
+    output: Path,
+    head: str,
+    preprocessed: bool,
+) -> None:
+    """Register the scans of one case or many to each other and to the atlas, and handle the skull.
+
+    INPUT as for `hope segment`. OUT/<case>/ then holds <case>-{t1n,t1c,t2w,t2f}.nii.gz and <case>-brain.nii.gz on the
+    atlas grid (240x240x155, 1 mm), and preprocess.json with the transforms and every doubt.
+    """
+    import json
+    import tempfile
+
+    from hope.commands.batch import for_each_case
+    from hope.domain.case import HeadState
+    from hope.domain.progress import Progress
+    from hope.formats.atomic import atomic_output
+    from hope.formats.nifti import write_labels, write_scan
+    from hope.services import Services
+    from hope.settings import Settings
+    from hope.stages.deliver import result_folder
+    from hope.stages.intake import CaseSource, find_cases, load_case
+    from hope.stages.preprocess import preprocess as run_stage
+
+    sources = find_cases(inputs, named_scans(t1n, t1c, t2w, t2f))
+    brain = Services(Settings.from_environment()).brain_extractor()
+
+    def work(source: CaseSource, progress: Progress) -> None:
+        with tempfile.TemporaryDirectory(prefix="hope-") as scratch:
+            case = load_case(
+                source, preprocessed=True if preprocessed else None, scratch=Path(scratch), progress=progress
+            )
+            aligned = run_stage(case, HeadState(head), brain, progress)
+        with result_folder(output, source.case_id, facts="preprocess.json") as folder:
+            for sequence, volume in aligned.images.items():
+                write_scan(volume, folder / f"{source.case_id}-{sequence}.nii.gz")
+            mask = aligned.brain_mask
+            write_labels(mask.with_data(mask.data.astype("uint8")), folder / f"{source.case_id}-brain.nii.gz")
+            facts = {
+                "case_id": source.case_id,
+                "reference": str(aligned.reference),
+                "head_state": str(aligned.head_state),
+                "qc": [flag.to_json() for flag in aligned.flags],
+                "transforms": {
+                    str(s): {"atlas_to_native_ras_mm": t.fixed_to_moving_ras_mm.tolist()}
+                    for s, t in aligned.atlas_to_native.items()
+                },
+            }
+            with atomic_output(folder / "preprocess.json") as stream:
+                stream.write(json.dumps(facts, indent=2).encode())
+        click.echo(f"{output / source.case_id}")
+
+    for_each_case(sources, work)

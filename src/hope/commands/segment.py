@@ -1,0 +1,91 @@
+"""hope segment: the whole job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hope.commands.inputs import PATH, named_scans, scan_inputs
+
+
+@click.command(short_help="Scans in; labels, volumes, picture and report out.")
+@scan_inputs
+@click.option("-o", "--output", type=PATH, required=True, metavar="OUT", help="Results go to OUT/<case>/.")
+@click.option("--model", metavar="ID", help="Model bundle; see `hope models list`.  [default: starter]")
+@click.option("--harmonize/--no-harmonize", default=None, help="Bring intensities to one style first.")
+@click.option("--preprocessed", is_flag=True, help="Input is co-registered, 1 mm, in atlas space already.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where the network runs.  [default: auto]")
+def segment(
+    inputs: tuple[Path, ...],
+    t1n: Path | None,
+    t1c: Path | None,
+    t2w: Path | None,
+    t2f: Path | None,
+    output: Path,
+    model: str | None,
+    harmonize: bool | None,
+    preprocessed: bool,
+    device: str | None,
+) -> None:
+    r"""Segment one case or many.
+
+    \b
+    INPUT is one of
+      a case directory      BraTS names (<case>-t1c.nii.gz or <case>_t1ce.nii.gz) or BIDS anat names
+      a directory of them   every case in turn; a bad one is reported, the rest go on
+      DICOM                 a directory or zip; the series are identified, or you are asked
+    or leave INPUT out and name the scans with --t1n, --t1c, --t2w, --t2f.
+
+    \b
+    OUT/<case>/ then holds
+      <case>-seg.nii.gz           labels on the grid of the t1c scan: 1 ET, 2 NET, 3 CC, 4 ED
+      <case>-seg-atlas.nii.gz     the same on the atlas grid, 240x240x155 at 1 mm
+      <case>-*-atlas.nii.gz       the preprocessed images
+      preview.png, report.html    to look at
+      result.json                 volumes, doubts, provenance
+
+    \b
+    Examples:
+      hope segment BraTS-PED-00001-000 -o results
+      hope segment study.zip -o results
+      hope segment --t1n a.nii.gz --t1c b.nii.gz --t2w c.nii.gz --t2f d.nii.gz -o results
+
+    Research use only. Not a medical device.
+    """
+    from hope.commands.batch import for_each_case
+    from hope.domain.progress import Progress
+    from hope.pipeline import Options, run_case
+    from hope.services import Services
+    from hope.settings import Settings
+    from hope.stages.intake import CaseSource, find_cases
+
+    sources = find_cases(inputs, named_scans(t1n, t1c, t2w, t2f))
+    services = Services(Settings.from_environment())
+    predictor, brain = services.predictor(model, device), services.brain_extractor()
+    options = Options(preprocessed=True if preprocessed else None, harmonize=harmonize)
+
+    def work(source: CaseSource, progress: Progress) -> None:
+        result = run_case(source, predictor, brain, output, options, progress)
+        _print_result(result.report, output / source.case_id)
+
+    for_each_case(sources, work)
+
+
+def _print_result(report: Mapping[str, Any], folder: Path) -> None:
+    """Volumes, doubts, and where things are."""
+    click.echo(f"\n{report['case_id']}")
+    if not report["tumour_found"]:
+        click.echo("  no tumour found")
+    for key, volume in report["volumes_ml"].items():
+        click.echo(f"  {key:<4}{volume['ml']:9.1f} ml   ({volume['low_ml']:.1f} to {volume['high_ml']:.1f})")
+    for flag in report["qc"]:
+        if flag["severity"] == "warning":
+            click.echo(f"  ! {flag['reason']}")
+    click.echo(f"  picture  {folder / 'preview.png'}")
+    click.echo(f"  report   {folder / 'report.html'}")
+    click.echo(f"  mask     {folder / (report['case_id'] + '-seg.nii.gz')}")
+    click.echo(f"  facts    {folder / 'result.json'}")
+    click.echo(f"  {report['disclaimer']}")

@@ -1,0 +1,80 @@
+"""A tiny random model and small cases, so that the whole command line runs in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from hope.cli import main
+from hope.domain.case import SEQUENCES, MRSequence
+from hope.domain.volume import Volume
+from hope.formats.nifti import write_scan
+from hope.testing.head import atlas_scan, head_scan
+from hope.training.config import TrainingConfig
+from hope.training.export import export_bundle
+from hope.training.loop import start
+
+
+@pytest.fixture(scope="session")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models directory with ``tiny``: a 4 mm UNet with random weights."""
+    folder = tmp_path_factory.mktemp("models")
+    config = TrainingConfig(
+        spacing_mm=4.0, patch=(32, 32, 32), widths=(4, 8), blocks=(1, 1), decoder_blocks=(1,), seed=5
+    )
+    export_bundle(start(config), config, folder / "tiny", "tiny", 0)
+    return folder
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call of ``hope`` gave."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def hope(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+    """Call the command line in this process, with the tiny model among the models."""
+    monkeypatch.setenv("HOPE_MODELS_DIR", str(models_dir))
+
+    def call(*arguments: object) -> Outcome:
+        result = CliRunner().invoke(main, [str(a) for a in arguments])
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Outcome(result.exit_code, result.stdout, result.stderr)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def heads() -> dict[MRSequence, Volume]:
+    """Four small raw scans of one crude head."""
+    return {s: head_scan(i, enhanced=s is MRSequence.T1C) for i, s in enumerate(SEQUENCES)}
+
+
+@pytest.fixture
+def raw_case_dir(tmp_path: Path, heads: dict[MRSequence, Volume]) -> Path:
+    """A case directory with BraTS 2023 names."""
+    folder = tmp_path / "in" / "BraTS-PED-00001-000"
+    folder.mkdir(parents=True)
+    for sequence, scan in heads.items():
+        write_scan(scan, folder / f"{folder.name}-{sequence}.nii.gz")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def preprocessed_case_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A case that is on the atlas grid already, as a BraTS release holds it."""
+    folder = tmp_path_factory.mktemp("pre") / "BraTS-PED-00002-000"
+    folder.mkdir()
+    for number, sequence in enumerate(SEQUENCES):
+        scan = atlas_scan(number, enhanced=sequence is MRSequence.T1C)
+        write_scan(scan, folder / f"{folder.name}-{sequence}.nii.gz")
+    return folder

@@ -1,0 +1,180 @@
+"""The whole command line on small cases with a tiny random model: files, facts, identity, batches."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from hope.domain.case import SEQUENCES
+from hope.domain.grid import ATLAS_GRID
+from hope.formats.nifti import read_labels, read_scan, write_scan
+from hope.testing.head import atlas_scan
+
+
+@pytest.fixture
+def result(preprocessed_case_dir: Path, tmp_path: Path, hope: Callable) -> tuple[Path, dict]:
+    out = tmp_path / "out"
+    done = hope("segment", preprocessed_case_dir, "-o", out, "--model", "tiny", "--device", "cpu")
+    assert done.status == 0, done.err
+    folder = out / preprocessed_case_dir.name
+    return folder, json.loads((folder / "result.json").read_text())
+
+
+def test_all_files_are_there_and_hashed(result: tuple[Path, dict]) -> None:
+    folder, facts = result
+    case = folder.name
+    expected = {f"{case}-seg.nii.gz", f"{case}-seg-atlas.nii.gz", "preview.png", "report.html", "result.json"}
+    expected |= {f"{case}-{s}-atlas.nii.gz" for s in SEQUENCES}
+    assert {p.name for p in folder.iterdir()} == expected
+    assert {entry["name"] for entry in facts["files"]} == expected - {"result.json"}
+    assert all(entry["bytes"] == (folder / entry["name"]).stat().st_size for entry in facts["files"])
+    assert not [p for p in folder.parent.iterdir() if p != folder], "a private folder was left behind"
+
+
+def test_result_says_what_was_done(result: tuple[Path, dict]) -> None:
+    folder, facts = result
+    assert facts["format"] == "hope-result/1"
+    assert facts["model"]["id"] == "tiny"
+    assert len(facts["model"]["sha256"]) == 64
+    assert facts["input"]["treated_as"] == "preprocessed"
+    assert set(facts["volumes_ml"]) == {"ET", "NET", "CC", "ED", "TC", "WT"}
+    mask = read_labels(folder / f"{folder.name}-seg.nii.gz")
+    whole = float((mask.data > 0).sum()) * mask.grid.voxel_volume_ml
+    assert facts["volumes_ml"]["WT"]["ml"] == pytest.approx(whole, abs=2e-3)
+    for volume in facts["volumes_ml"].values():
+        assert volume["low_ml"] <= volume["ml"] <= volume["high_ml"]
+    assert [stage["name"] for stage in facts["stages"]] == [
+        "intake", "preprocess", "harmonize", "segment", "postprocess", "measure",
+    ]  # fmt: skip
+    assert "not a medical device" in facts["disclaimer"].lower()
+
+
+def test_masks_lie_on_their_grids(result: tuple[Path, dict], preprocessed_case_dir: Path) -> None:
+    folder, _ = result
+    case = folder.name
+    native, _ = read_scan(preprocessed_case_dir / f"{case}-t1c.nii.gz", "t1c")
+    mask = read_labels(folder / f"{case}-seg.nii.gz")
+    assert mask.grid.same_as(native.grid)
+    assert read_labels(folder / f"{case}-seg-atlas.nii.gz").grid.same_as(ATLAS_GRID)
+    assert nib.load(folder / f"{case}-seg.nii.gz").get_data_dtype() == np.uint8
+    assert not mask.data[native.data == 0].any(), "labels outside the brain"
+
+
+def test_same_input_same_result(preprocessed_case_dir: Path, tmp_path: Path, hope: Callable) -> None:
+    masks = []
+    for name in ("a", "b"):
+        hope("segment", preprocessed_case_dir, "-o", tmp_path / name, "--model", "tiny", "--device", "cpu")
+        case = preprocessed_case_dir.name
+        masks.append((tmp_path / name / case / f"{case}-seg.nii.gz").read_bytes())
+    assert masks[0] == masks[1]
+
+
+def test_one_missing_sequence_is_marked(preprocessed_case_dir: Path, tmp_path: Path, hope: Callable) -> None:
+    case = preprocessed_case_dir.name
+    named = [a for s in ("t1n", "t1c", "t2w") for a in (f"--{s}", preprocessed_case_dir / f"{case}-{s}.nii.gz")]
+    done = hope("segment", *named, "-o", tmp_path / "out", "--model", "tiny", "--device", "cpu")
+    assert done.status == 0, done.err
+    facts = json.loads((tmp_path / "out" / case / "result.json").read_text())
+    assert facts["input"]["missing"] == ["t2f"]
+    assert any(flag["code"] == "missing_sequence" and flag["sequence"] == "t2f" for flag in facts["qc"])
+    assert "t2f" in done.out
+    assert "not given" in (tmp_path / "out" / case / "report.html").read_text().lower()
+
+
+def test_identity_survives_in_no_output(tmp_path: Path, hope: Callable) -> None:
+    """A name in file names and in every free-text field of the header must be nowhere in the results."""
+    patient = "SURNAMEMARK^GIVENMARK"
+    folder = tmp_path / patient.replace("^", "_")
+    folder.mkdir()
+    for number, sequence in enumerate(SEQUENCES):
+        scan = atlas_scan(number, enhanced=sequence == "t1c")
+        image = nib.Nifti1Image(scan.data, scan.grid.affine_ras_mm)
+        image.header["descrip"] = patient.encode()
+        image.header["aux_file"] = patient.encode()
+        image.header["intent_name"] = patient.encode()[:15]
+        image.header["db_name"] = patient.encode()
+        image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", patient.encode()))
+        nib.save(image, folder / f"SURNAMEMARK-{sequence}.nii.gz")
+    done = hope("segment", folder, "-o", tmp_path / "out", "--model", "tiny", "--device", "cpu")
+    assert done.status == 0, done.err
+    (made,) = (tmp_path / "out").iterdir()
+    assert made.name.startswith("case-")
+    import gzip
+
+    for path in made.iterdir():
+        assert "SURNAMEMARK" not in path.name
+        content = path.read_bytes()
+        for text in (content, gzip.decompress(content) if path.suffix == ".gz" else b""):
+            assert b"SURNAMEMARK" not in text
+            assert b"GIVENMARK" not in text
+
+
+def test_batch_goes_on_past_a_bad_case(preprocessed_case_dir: Path, tmp_path: Path, hope: Callable) -> None:
+    batch = tmp_path / "batch"
+    batch.mkdir()
+    (batch / preprocessed_case_dir.name).symlink_to(preprocessed_case_dir)
+    bad = batch / "BraTS-PED-00000-000"
+    bad.mkdir()
+    for sequence in SEQUENCES:
+        (bad / f"{bad.name}-{sequence}.nii.gz").write_bytes(b"junk")
+    out = tmp_path / "out"
+    done = hope("segment", batch, "-o", out, "--model", "tiny", "--device", "cpu")
+    assert done.status == 3
+    assert (out / preprocessed_case_dir.name / "result.json").is_file()
+    assert not (out / bad.name).exists()
+    assert "BraTS-PED-00000-000 failed" in done.err
+    assert "1 complete" in done.err
+
+
+def test_an_earlier_result_is_replaced_whole(preprocessed_case_dir: Path, tmp_path: Path, hope: Callable) -> None:
+    out, case = tmp_path / "out", preprocessed_case_dir.name
+    for _ in range(2):
+        assert hope("segment", preprocessed_case_dir, "-o", out, "--model", "tiny", "--device", "cpu").status == 0
+        (out / case / "stale.txt").write_text("from the first run")
+        stale = out / case / "stale.txt"
+    assert hope("segment", preprocessed_case_dir, "-o", out, "--model", "tiny", "--device", "cpu").status == 0
+    assert not stale.exists()
+
+
+def test_a_foreign_folder_is_not_replaced(preprocessed_case_dir: Path, tmp_path: Path, hope: Callable) -> None:
+    foreign = tmp_path / "out" / preprocessed_case_dir.name
+    foreign.mkdir(parents=True)
+    (foreign / "thesis.txt").write_text("years of work")
+    done = hope("segment", preprocessed_case_dir, "-o", tmp_path / "out", "--model", "tiny", "--device", "cpu")
+    assert done.status == 2
+    assert (foreign / "thesis.txt").read_text() == "years of work"
+
+
+def test_infer_writes_one_mask_per_case(preprocessed_case_dir: Path, tmp_path: Path, hope: Callable) -> None:
+    done = hope(
+        "infer", "--data_path", preprocessed_case_dir.parent, "--output_path", tmp_path / "o", "--model", "tiny"
+    )
+    assert done.status == 0, done.err
+    mask = read_labels(tmp_path / "o" / f"{preprocessed_case_dir.name}.nii.gz")
+    native, _ = read_scan(preprocessed_case_dir / f"{preprocessed_case_dir.name}-t1c.nii.gz", "t1c")
+    assert mask.grid.same_as(native.grid)
+
+
+def test_harmonize_asked_for_is_answered_honestly(preprocessed_case_dir: Path, tmp_path: Path, hope: Callable) -> None:
+    arguments = ("segment", preprocessed_case_dir, "-o", tmp_path / "out", "--model", "tiny", "--harmonize")
+    assert hope(*arguments).status == 0
+    facts = json.loads((tmp_path / "out" / preprocessed_case_dir.name / "result.json").read_text())
+    assert facts["harmonizer"]["method"] == "none"
+    assert any(flag["code"] == "not_harmonized" for flag in facts["qc"])
+
+
+def test_preprocess_alone(preprocessed_case_dir: Path, tmp_path: Path, hope: Callable) -> None:
+    done = hope("preprocess", preprocessed_case_dir, "-o", tmp_path / "out")
+    assert done.status == 0, done.err
+    folder = tmp_path / "out" / preprocessed_case_dir.name
+    assert {p.name.split("-")[-1] for p in folder.iterdir()} == {
+        "t1n.nii.gz", "t1c.nii.gz", "t2w.nii.gz", "t2f.nii.gz", "brain.nii.gz", "preprocess.json",
+    }  # fmt: skip
+    scan, _ = read_scan(folder / f"{folder.name}-t2w.nii.gz", "t2w")
+    write_scan(scan, tmp_path / "again.nii.gz")
+    assert scan.grid.same_as(ATLAS_GRID)
