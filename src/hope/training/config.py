@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 
@@ -23,6 +23,8 @@ class TrainingConfig:
         widths, blocks, decoder_blocks: see ``hope.models.networks.UNet``.
         channel_dropout: probability that a patch loses one or two sequences.
         real_share: share of patches drawn from the given case directories, where there are any.
+        held_out: synthetic cases that are only looked at, to follow the training.
+        recipe: name of what this configuration started from.
     """
 
     steps: int = 2400
@@ -39,8 +41,8 @@ class TrainingConfig:
     decoder_blocks: tuple[int, ...] = (1, 1, 2, 2)
     channel_dropout: float = 0.3
     real_share: float = 0.5
+    held_out: int = 12
     recipe: str = "starter"
-    extra: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""

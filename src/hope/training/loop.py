@@ -137,7 +137,12 @@ def _log(folder: Path, entry: dict[str, Any]) -> None:
 
 
 def train(
-    state: TrainingState, config: TrainingConfig, folder: Path, progress: Progress, real: Sequence[Sample] = ()
+    state: TrainingState,
+    config: TrainingConfig,
+    folder: Path,
+    progress: Progress,
+    real: Sequence[Sample] = (),
+    stop_at: int | None = None,
 ) -> TrainingState:
     """Train until ``config.steps``; checkpoints every 100 steps, looks at held-out synthesis every 250.
 
@@ -147,15 +152,17 @@ def train(
         folder: where checkpoint and log go.
         progress: told every ten steps.
         real: the user's own labelled cases, on the model's grid.
+        stop_at: leave with a checkpoint after this step, to be resumed; None goes to the end.
     """
+    last = min(config.steps, stop_at or config.steps)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     state.network.to(device).train()
     state.average.to(device)
-    held_out = [make_sample(HOLD_OUT_SEED, index) for index in range(12)]
+    held_out = [make_sample(HOLD_OUT_SEED, index) for index in range(config.held_out)]
     started, before = time.monotonic(), state.seconds
     losses: list[float] = []
     with CasePool(config, real) as pool:
-        while state.step < config.steps:
+        while state.step < last:
             x, y = _batch(pool, config, state.step)
             for group in state.optimiser.param_groups:
                 group["lr"] = learning_rate(config, state.step)
@@ -177,7 +184,7 @@ def train(
                 entry = {"step": state.step, "loss": round(float(np.mean(losses[-250:])), 4), "hold_out_dice": dice}
                 _log(folder, {**entry, "seconds": round(state.seconds)})
                 progress(f"train: held-out Dice {dice}", state.step / config.steps)
-            if state.step % 100 == 0 or state.step == config.steps:
+            if state.step % 100 == 0 or state.step == last:
                 save_checkpoint(state, config, folder)
     return state
 

@@ -1,0 +1,109 @@
+"""Bundles: what is damaged, missing or unknown is said; what is added comes out the same."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from hope.domain.case import SEQUENCES, MRSequence
+from hope.domain.errors import BundleError, InputError
+from hope.models.bundle import BUNDLED, DEFAULT_MODEL, MANIFEST, WEIGHTS, read_bundle
+from hope.models.registry import ModelRegistry
+from hope.training.config import TrainingConfig
+from hope.training.export import export_bundle
+from hope.training.loop import start
+
+TINY = TrainingConfig(spacing_mm=4.0, patch=(16, 16, 16), widths=(4, 8), blocks=(1, 1), decoder_blocks=(1,))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundle") / "b"
+    export_bundle(start(TINY), TINY, folder, "tiny", 0)
+    return folder
+
+
+@pytest.fixture
+def bundle(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "tiny"))
+
+
+def test_a_bundle_reads_back_what_was_written(bundle: Path) -> None:
+    read = read_bundle(bundle)
+    read.verify()
+    assert (read.id, read.architecture, read.patch) == ("tiny", "UNet", (16, 16, 16))
+    assert read.sequences == SEQUENCES
+    assert read.sha256 == read_bundle(bundle).sha256
+
+
+def test_one_flipped_bit_in_the_weights_is_found(bundle: Path) -> None:
+    raw = bytearray((bundle / WEIGHTS).read_bytes())
+    raw[-1] ^= 1
+    (bundle / WEIGHTS).write_bytes(bytes(raw))
+    with pytest.raises(BundleError, match="damaged"):
+        read_bundle(bundle).verify()
+
+
+def test_missing_weights_are_named(bundle: Path) -> None:
+    (bundle / WEIGHTS).unlink()
+    with pytest.raises(BundleError, match=WEIGHTS):
+        read_bundle(bundle).verify()
+
+
+@pytest.mark.parametrize("change", [{"format": "hope-bundle/9"}, {"input": {}}, {"files": {"../../x": "0"}}])
+def test_unusable_manifests_are_refused(bundle: Path, change: dict) -> None:
+    path = bundle / MANIFEST
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(BundleError):
+        read_bundle(bundle)
+
+
+def test_a_folder_without_manifest(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=MANIFEST):
+        read_bundle(tmp_path)
+
+
+def test_what_a_model_can_do_without(bundle: Path) -> None:
+    read = read_bundle(bundle)
+    assert read.missing(SEQUENCES) == ()
+    assert read.missing([s for s in SEQUENCES if s != MRSequence.T2F]) == (MRSequence.T2F,)
+    with pytest.raises(InputError, match="--t2w"):
+        read.missing([s for s in SEQUENCES if s != MRSequence.T2W])
+    with pytest.raises(InputError):
+        read.missing([MRSequence.T1C, MRSequence.T2W])
+    with pytest.raises(InputError):
+        read.missing([])
+
+
+def test_registry_adds_from_folder_and_zip_and_removes(bundle: Path, tmp_path: Path) -> None:
+    registry = ModelRegistry(tmp_path / "models")
+    before = read_bundle(bundle).sha256
+    assert registry.add(bundle).sha256 == before
+    with pytest.raises(InputError, match="already"):
+        registry.add(bundle)
+    registry.remove("tiny")
+    assert "tiny" not in [b.id for b in registry.list()]
+    archive = shutil.make_archive(str(tmp_path / "packed"), "zip", bundle.parent, bundle.name)
+    assert registry.add(Path(archive)).sha256 == before
+    with pytest.raises(InputError, match="tiny"):
+        registry.get("nonsense")
+
+
+def test_a_damaged_bundle_is_not_added(bundle: Path, tmp_path: Path) -> None:
+    (bundle / WEIGHTS).write_bytes(b"not weights")
+    registry = ModelRegistry(tmp_path / "models")
+    with pytest.raises(BundleError, match="damaged"):
+        registry.add(bundle)
+    assert not (tmp_path / "models").exists() or not list((tmp_path / "models").iterdir())
+
+
+def test_the_shipped_bundle_is_whole_and_says_what_it_is() -> None:
+    shipped = read_bundle(BUNDLED / DEFAULT_MODEL)
+    shipped.verify()
+    assert shipped.licence == "Apache-2.0"
+    assert shipped.manifest["training"]["real_cases"] == 0
+    with pytest.raises(InputError, match="ships"):
+        ModelRegistry(Path("/nonexistent")).remove(DEFAULT_MODEL)

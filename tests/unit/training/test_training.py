@@ -1,0 +1,142 @@
+"""Training: learns, resumes to the same weights, takes the user's cases, exports what runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from hope.cli import main
+from hope.domain.case import SEQUENCES
+from hope.domain.errors import InputError
+from hope.domain.grid import ATLAS_GRID
+from hope.domain.progress import silent
+from hope.domain.volume import Volume
+from hope.formats.nifti import write_labels, write_scan
+from hope.models.bundle import read_bundle
+from hope.stages.intake import find_cases
+from hope.testing.fakes import FakeBrainExtractor
+from hope.testing.head import atlas_scan
+from hope.training.augment import draw_patch
+from hope.training.config import TrainingConfig
+from hope.training.loop import learning_rate, load_checkpoint, start, train
+from hope.training.losses import segmentation_loss
+from hope.training.pool import make_sample
+from hope.training.real_cases import load_samples
+
+SMALL = TrainingConfig(
+    steps=4,
+    batch=1,
+    patch=(32, 32, 32),
+    widths=(8, 16),
+    blocks=(1, 1),
+    decoder_blocks=(1,),
+    real_share=1.0,
+    seed=2,
+    held_out=1,
+)
+
+
+@pytest.fixture(scope="module")
+def samples() -> list:
+    return [make_sample(5, index) for index in range(2)]
+
+
+def test_a_resumed_run_ends_with_the_same_weights(samples: list, tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir()
+    parts.mkdir()
+    expected = train(start(SMALL), SMALL, whole, silent, samples)
+    train(start(SMALL), SMALL, parts, silent, samples, stop_at=2)
+    resumed, config = load_checkpoint(parts)
+    assert resumed.step == 2
+    finished = train(resumed, config, parts, silent, samples)
+    for name, value in expected.network.state_dict().items():
+        assert torch.allclose(value, finished.network.state_dict()[name], atol=1e-6), name
+
+
+def test_loss_prefers_the_truth() -> None:
+    labels = torch.randint(0, 5, (1, 6, 6, 6))
+    right = torch.nn.functional.one_hot(labels, 5).movedim(-1, 1).float() * 12
+    assert float(segmentation_loss(right, labels)) < 0.05
+    assert float(segmentation_loss(-right, labels)) > 2
+    assert torch.isfinite(segmentation_loss(right, torch.zeros_like(labels)))
+
+
+def test_patches_keep_labels_on_their_image(samples: list) -> None:
+    """Whatever is flipped or cut, a voxel's label travels with it: the image is made to carry the label."""
+    labels = samples[0][1]
+    carrier = (np.repeat(labels[None], 4, axis=0) + 1).astype(np.float16)
+    config = dataclasses.replace(SMALL, channel_dropout=0.0)
+    for seed in range(8):
+        x, y = draw_patch(np.random.default_rng(seed), (carrier, labels), config)
+        assert x.shape == (4, 32, 32, 32)
+        for value in np.unique(y):
+            others = x[0][y != value]
+            if others.size and value > 0:
+                assert np.median(x[0][y == value]) > np.median(x[0][y == 0])
+
+
+def test_learning_rate_warms_up_and_falls_to_zero() -> None:
+    config = TrainingConfig(steps=1000)
+    rates = [learning_rate(config, s) for s in range(1000)]
+    assert rates[0] < 0.1 * config.learning_rate
+    assert max(rates) == pytest.approx(config.learning_rate, rel=0.01)
+    assert rates[-1] < 0.001 * config.learning_rate
+
+
+def test_the_configuration_survives_json() -> None:
+    assert TrainingConfig.from_json(json.loads(json.dumps(SMALL.to_json()))) == SMALL
+
+
+def case_folder(folder: Path, with_labels: bool = True) -> Path:
+    folder.mkdir(parents=True)
+    for number, sequence in enumerate(SEQUENCES):
+        write_scan(atlas_scan(number, enhanced=sequence == "t1c"), folder / f"{folder.name}-{sequence}.nii.gz")
+    labels = np.zeros(ATLAS_GRID.shape, np.uint8)
+    labels[100:130, 100:130, 70:90] = 3
+    if with_labels:
+        write_labels(Volume(labels, ATLAS_GRID), folder / f"{folder.name}-seg.nii.gz")
+    return folder
+
+
+def test_own_cases_arrive_with_their_labels_in_place(tmp_path: Path) -> None:
+    case_folder(tmp_path / "BraTS-GLI-00001-000")
+    (sample,) = load_samples(find_cases([tmp_path], {}), "brats2023", 2.0, FakeBrainExtractor(), silent)
+    images, labels = sample
+    assert images.shape[1:] == labels.shape
+    assert set(np.unique(labels)) == {0, 1}, "adult ET (3) becomes peds ET (1)"
+    assert labels.sum() == pytest.approx(30 * 30 * 20 / 8, rel=0.25)
+
+
+def test_own_cases_without_labels_are_refused(tmp_path: Path) -> None:
+    case_folder(tmp_path / "BraTS-GLI-00001-000", with_labels=False)
+    with pytest.raises(InputError, match="-seg"):
+        load_samples(find_cases([tmp_path], {}), "brats2023", 2.0, FakeBrainExtractor(), silent)
+
+
+@pytest.mark.slow
+def test_the_command_makes_a_bundle_that_can_be_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOPE_MODELS_DIR", str(tmp_path / "models"))
+    call: Callable[..., object] = CliRunner().invoke
+    run = tmp_path / "run"
+    result = call(main, ["train", "-o", str(run), "--steps", "2", "--id", "trial", "--seed", "3"])
+    assert result.exit_code == 0, result.output
+    bundle = read_bundle(run / "bundle")
+    assert (bundle.id, bundle.manifest["training"]["steps"]) == ("trial", 2)
+    assert "held-out" in result.stderr
+    again = call(main, ["train", "-o", str(run), "--steps", "2"])
+    assert again.exit_code == 2
+    assert "--resume" in again.stderr
+    more = call(main, ["train", "-o", str(run), "--steps", "3", "--resume", "--id", "trial"])
+    assert more.exit_code == 0, more.output
+    assert read_bundle(run / "bundle").manifest["training"]["steps"] == 3
+    added = call(main, ["models", "add", str(run / "bundle")])
+    assert added.exit_code == 0, added.output
+    assert "trial" in call(main, ["models", "list"]).output
