@@ -1,0 +1,153 @@
+"""The import arrows of ARCHITECTURE.md, the size of modules, and a command line that starts without heavy libraries."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[2] / "src" / "hope"
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+LONGEST_MODULE = 350
+LONGEST_FUNCTION = 80
+
+HEAVY = ("torch", "scipy", "nibabel", "SimpleITK", "deepbet", "nilearn", "pydicom", "PIL")
+
+# Which rooms of the package a room may look into. A new room has to be entered here, with thought.
+MAY_IMPORT: dict[str, set[str]] = {
+    "": set(),
+    "domain": {"domain"},
+    "ports": {"domain"},
+    "resources": set(),
+    "formats": {"domain", "formats", "resources"},
+    "stages": {"domain", "formats", "ports", "stages", "resources"},
+    "models": {"domain", "formats", "ports", "models", "resources"},
+    "synthesis": {"domain", "formats", "stages.resample", "synthesis", "resources"},
+    "training": {"domain", "formats", "ports", "models", "stages", "synthesis", "training"},
+    "testing": {"domain", "formats", "ports", "synthesis", "testing"},
+    "adapters": {"domain", "formats", "ports", "stages", "models", "adapters", "resources"},
+    "pipeline": {"domain", "formats", "ports", "stages"},
+    "settings": {"domain"},
+    "services": {"domain", "formats", "ports", "stages", "models", "adapters", "pipeline", "settings", "resources"},
+}
+EVERYTHING_BUT_ADAPTERS = {room for room in MAY_IMPORT if room != "adapters"} | {"commands", "cli"}
+MAY_IMPORT["commands"] = EVERYTHING_BUT_ADAPTERS
+MAY_IMPORT["cli"] = EVERYTHING_BUT_ADAPTERS
+
+# Libraries that only some rooms may use.
+ONLY_IN: dict[str, set[str]] = {
+    "torch": {"models", "training"},
+    "deepbet": {"models", "training"},
+    "safetensors": {"models", "training"},
+    "click": {"commands", "cli"},
+    "platformdirs": {"settings"},
+}
+DOMAIN_LIBRARIES = {"numpy"}
+
+
+def room_of(path: Path) -> str:
+    """The first folder or module name under src/hope; empty for the package's own __init__."""
+    first = path.relative_to(SOURCE).parts[0]
+    return "" if first == "__init__.py" else first.removesuffix(".py")
+
+
+def imports_of(tree: ast.AST) -> Iterator[str]:
+    """Every imported module name, also those inside functions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide the arrows"
+            # `from hope import domain` names a room, `from hope import DISCLAIMER` does not.
+            if node.module == "hope":
+                yield from (f"hope.{alias.name}" for alias in node.names if alias.name[0].islower())
+            elif node.module:
+                yield node.module
+                yield from (f"{node.module}.{alias.name}" for alias in node.names if node.module.count(".") == 1)
+
+
+def forbidden(room: str, imported: str) -> bool:
+    """Whether a module in ``room`` may not import the name."""
+    top, _, rest = imported.partition(".")
+    if top == "hope":
+        allowed = MAY_IMPORT[room]
+        return bool(rest) and not any(f"{rest}.".startswith(f"{name}.") for name in allowed if name)
+    if room == "domain":
+        return top not in sys.stdlib_module_names | DOMAIN_LIBRARIES
+    return top in ONLY_IN and room not in ONLY_IN[top]
+
+
+def names(path: Path) -> str:
+    return path.relative_to(SOURCE).as_posix()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=names)
+def test_imports_point_inward(path: Path) -> None:
+    room = room_of(path)
+    assert room in MAY_IMPORT, f"src/hope/{room} is a new room: give it its arrows here and in ARCHITECTURE.md"
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    package = ".".join(("hope", *path.relative_to(SOURCE).parts[:-1]))
+    wrong = sorted(
+        {name for name in imports_of(tree) if not is_prefix_of_allowed(room, name) and forbidden(room, name)}
+    )
+    assert not wrong, f"{package}: {path.name} must not import {wrong}"
+
+
+def is_prefix_of_allowed(room: str, imported: str) -> bool:
+    """`from hope.stages import resample` names hope.stages too, which alone is no breach where a part is allowed."""
+    return imported.startswith("hope.") and any(
+        allowed.startswith(imported.removeprefix("hope.") + ".") for allowed in MAY_IMPORT[room]
+    )
+
+
+@pytest.mark.parametrize(
+    ("room", "imported", "breach"),
+    [
+        ("domain", "numpy", False),
+        ("domain", "scipy.ndimage", True),
+        ("domain", "hope.formats.nifti", True),
+        ("stages", "hope.domain.grid", False),
+        ("stages", "torch", True),
+        ("stages", "hope.adapters.brain", True),
+        ("synthesis", "hope.stages.resample", False),
+        ("synthesis", "hope.stages.report", True),
+        ("models", "torch.nn", False),
+        ("commands", "hope.adapters.brain", True),
+        ("services", "hope.adapters.brain", False),
+        ("pipeline", "hope.models.runtime", True),
+    ],
+)
+def test_the_arrow_check_itself_can_fail(room: str, imported: str, breach: bool) -> None:
+    assert forbidden(room, imported) is breach
+
+
+@pytest.mark.parametrize("path", MODULES, ids=names)
+def test_modules_and_functions_stay_short(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= LONGEST_MODULE, f"{names(path)}: recut it"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= LONGEST_FUNCTION, f"{names(path)}: {node.name} has {length} lines"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["segment", "--help"], ["synth", "--help"], ["train", "--help"]]
+)
+def test_help_starts_without_heavy_libraries(arguments: list[str]) -> None:
+    program = (
+        "import sys\n"
+        "from hope.cli import main\n"
+        f"try:\n    main({arguments!r}, prog_name='hope')\n"
+        "except SystemExit as stop:\n    assert stop.code in (0, None), stop.code\n"
+        f"loaded = sorted(set({HEAVY!r}) & set(sys.modules))\n"
+        "sys.exit(f'loaded: {loaded}' if loaded else 0)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip()
