@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
+import threading
+from types import FrameType
 from typing import Any
 
 import click
@@ -42,6 +45,7 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what the user can mend leaves with 2, what failed on our side with 1."""
+        _leave_tidily_when_terminated()
         try:
             return super().invoke(ctx)
         except (InputError, OutputError, BundleError) as error:
@@ -50,6 +54,16 @@ class LazyGroup(click.Group):
         except HopeError as error:
             click.echo(f"hope: {error}", err=True)
             ctx.exit(EXIT_OUR_FAULT)
+
+
+def _leave_tidily_when_terminated() -> None:
+    """Turn SIGTERM into an exit that runs every clean-up: private folders go, worker processes end."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, leave)
 
 
 @click.group(

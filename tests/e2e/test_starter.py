@@ -1,0 +1,113 @@
+"""The shipped starter bundle on whole cases: synthetic raw heads that moved, and the real data beside the project."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from scipy import ndimage
+
+from hope.cli import main
+from hope.domain.case import SEQUENCES, MRSequence
+from hope.domain.transform import Transform
+from hope.formats.nifti import read_labels, write_scan
+from hope.stages.evaluate import evaluate
+from hope.stages.resample import resample
+from hope.synthesis.raw import RawCase, RawOptions, raw_case
+
+pytestmark = pytest.mark.slow
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def dice(one: np.ndarray, two: np.ndarray) -> float:
+    return float(2 * (one & two).sum() / (one.sum() + two.sum()))
+
+
+@pytest.fixture(scope="module")
+def moved() -> RawCase:
+    """A raw case whose head moved by up to 6 degrees and 8 mm between sequences, files in mixed orientations."""
+    return raw_case(41, 1, RawOptions(kind="rim_enhancing", misaligned=True))
+
+
+@pytest.fixture(scope="module")
+def result(moved: RawCase, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("moved")
+    case = folder / "synth-0001"
+    case.mkdir()
+    for sequence, scan in moved.scans.items():
+        write_scan(scan, case / f"synth-0001-{sequence}.nii.gz")
+    status, _, err = run("segment", case, "-o", folder / "out")
+    assert status == 0, err
+    return folder / "out" / "synth-0001"
+
+
+def transforms(result: Path) -> dict[MRSequence, Transform]:
+    facts = json.loads((result / "result.json").read_text())
+    return {MRSequence(s): Transform(np.array(t["atlas_to_native_ras_mm"])) for s, t in facts["transforms"].items()}
+
+
+def test_movement_between_sequences_is_recovered_within_a_millimetre(moved: RawCase, result: Path) -> None:
+    found = transforms(result)
+    edge = moved.brain.data & ~ndimage.binary_erosion(moved.brain.data)
+    points = moved.brain.grid.to_world(np.argwhere(edge)[::29])
+    for sequence in SEQUENCES:
+        true = moved.scan_to_head[MRSequence.T1C].then(moved.scan_to_head[sequence].inverse())
+        mine = found[MRSequence.T1C].inverse().then(found[sequence])
+        assert mine.largest_difference_mm(true, points) < 1.0, sequence
+
+
+def test_the_way_back_to_the_scan_costs_little(moved: RawCase, result: Path) -> None:
+    on_atlas = read_labels(result / "synth-0001-seg-atlas.nii.gz")
+    on_scan = read_labels(result / "synth-0001-seg.nii.gz")
+    truth = resample(moved.labels, on_atlas.grid, transforms(result)[MRSequence.T1C], "nearest")
+    atlas = dice(on_atlas.data > 0, truth.data > 0)
+    native = dice(on_scan.data > 0, moved.labels.data > 0)
+    assert atlas > 0.5, "a model that finds nothing would prove nothing"
+    assert native >= 0.9 * atlas
+
+
+def dev_cases(shared_data: Path) -> list[tuple[Path, str]]:
+    folders = sorted(p for p in (shared_data / "dev").iterdir() if p.is_dir())
+    return [(p, "brats2021" if "2021" in p.name else "brats2023") for p in folders]
+
+
+@pytest.mark.real
+def test_real_adult_cases_that_it_never_saw(shared_data: Path, tmp_path: Path) -> None:
+    scores, seconds = [], []
+    status, _, err = run("segment", shared_data / "dev", "-o", tmp_path)
+    assert status == 0, err
+    for folder, scheme in dev_cases(shared_data):
+        facts = json.loads((tmp_path / folder.name / "result.json").read_text())
+        seconds.append(next(s["seconds"] for s in facts["stages"] if s["name"] == "segment"))
+        (truth,) = folder.glob("*seg.nii.gz")
+        predicted = read_labels(tmp_path / folder.name / f"{folder.name}-seg.nii.gz")
+        scores.append(evaluate(predicted, read_labels(truth), scheme)["regions"]["WT"]["dice"])
+    assert np.mean(scores) >= 0.75, scores
+    assert max(seconds) < 120, "generous for a busy machine; docs/benchmarks.md has the measured figure"
+
+
+@pytest.mark.real
+def test_real_dicom_asks_for_the_t1_and_marks_the_answer(shared_data: Path, tmp_path: Path) -> None:
+    study = shared_data / "raw" / "BRAINIX"
+    status, _, err = run("segment", study, "-o", tmp_path / "out")
+    assert status == 2
+    assert "contrast" in err
+    assert "--t1c" in err
+    assert not (tmp_path / "out").exists()
+    status, out, err = run("segment", study, "--t1c", study / "T1", "-o", tmp_path / "out")
+    assert status == 0, err
+    (folder,) = (tmp_path / "out").iterdir()
+    facts = json.loads((folder / "result.json").read_text())
+    assert facts["input"]["missing"] == ["t1n"]
+    assert any(flag["code"] == "missing_sequence" for flag in facts["qc"])
+    assert "t1n was not given" in out
+    assert facts["volumes_ml"]["WT"]["ml"] > 5, "there is a tumour in this study"
