@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import signal
 import sys
@@ -54,6 +55,16 @@ class LazyGroup(click.Group):
         except HopeError as error:
             click.echo(f"hope: {error}", err=True)
             ctx.exit(EXIT_OUR_FAULT)
+        except MemoryError:
+            click.echo("hope: not enough memory for this case; close other programs, or use a larger machine", err=True)
+            ctx.exit(EXIT_OUR_FAULT)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise
+            # The path is not shown: file names may hold a patient's name.
+            reason = error.strerror or "input/output error"
+            click.echo(f"hope: a file or directory cannot be used: {reason}; check the paths given", err=True)
+            ctx.exit(EXIT_INPUT)
 
 
 def _leave_tidily_when_terminated() -> None:
@@ -73,7 +84,7 @@ def _leave_tidily_when_terminated() -> None:
 )
 @click.version_option(__version__, prog_name="hope")
 def main() -> None:
-    r"""Find and measure the parts of a child's brain tumour in four MRI sequences.
+    """Find and measure the parts of a child's brain tumour in four MRI sequences.
 
     \b
     Raw scans from the scanner (NIfTI or DICOM) go in; labels on the scan's own grid,
@@ -84,7 +95,7 @@ def main() -> None:
     Your own:  hope segment --t1n F --t1c F --t2w F --t2f F -o results
 
     Research use only. Not a medical device; not for diagnosis or treatment decisions.
-    """
+    """  # noqa: D301 - click reads the backspace
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hope import DISCLAIMER, __version__
-from hope.domain.case import SEQUENCES, CaseResult, HarmonizedCase, Prediction, UploadedCase
+from hope.domain.case import SEQUENCES, AlignedCase, CaseResult, HarmonizedCase, HeadState, Prediction, UploadedCase
 from hope.domain.progress import Progress, silent
 from hope.domain.qc import QCFlag
 from hope.domain.volume import Volume
@@ -100,12 +100,12 @@ def run_case(
             volumes = _rounded(measure(native, _with_labels(prediction, cleaned.labels)))
         facts = describe(uploaded, harmonized, prediction, cleaned, volumes)
         facts["model"] = dict(predictor.describe())
-        facts["brain_mask"] = {"method": brain.name}
+        facts["brain_mask"] = {"method": _brain_method(aligned, uploaded, brain)}
         result = CaseResult(source.case_id, native, cleaned.labels, volumes, facts)
         with clock.stage("report", 0.1) as told:
             told("report: write files", 0.0)
             reference = uploaded.scans[uploaded.reference]
-            written = deliver(folder, result, harmonized, reference, clock.seconds)
+            written = deliver(folder, result, harmonized, reference, list(clock.seconds))
     progress("done", 1.0)
     return CaseResult(source.case_id, native, cleaned.labels, volumes, written)
 
@@ -151,6 +151,14 @@ def describe(
             for s, t in aligned.atlas_to_native.items()
         },
     }
+
+
+def _brain_method(aligned: AlignedCase, uploaded: UploadedCase, brain: BrainExtractor) -> str:
+    if uploaded.head_state is HeadState.BRAIN:
+        return "none: the scans were stripped already"
+    if any(flag.code == "brain_mask_from_atlas" for flag in aligned.flags):
+        return f"atlas brain ({brain.name} found none)"
+    return brain.name
 
 
 def _with_labels(prediction: Prediction, labels: Volume) -> Prediction:

@@ -36,6 +36,15 @@ class Predictor(Protocol):
         """What of the head the model wants to see."""
         ...
 
+    def prepare(self) -> None:
+        """Do now what may fail whatever the case: load weights, find the device.
+
+        Raises:
+            BundleError: if the model is damaged or not made for this version.
+            InputError: if the device that was asked for is not there.
+        """
+        ...
+
     def missing_sequences(self, present: Collection[MRSequence]) -> tuple[MRSequence, ...]:
         """The sequences that the model would have to do without.
 

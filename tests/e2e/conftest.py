@@ -26,7 +26,7 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = TrainingConfig(
         spacing_mm=4.0, patch=(32, 32, 32), widths=(4, 8), blocks=(1, 1), decoder_blocks=(1,), seed=5
     )
-    export_bundle(start(config), config, folder / "tiny", "tiny", 0)
+    export_bundle(start(config), config, folder / "tiny", "tiny")
     return folder
 
 

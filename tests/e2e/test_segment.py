@@ -131,14 +131,25 @@ def test_batch_goes_on_past_a_bad_case(preprocessed_case_dir: Path, tmp_path: Pa
     assert "1 complete" in done.err
 
 
-def test_an_earlier_result_is_replaced_whole(preprocessed_case_dir: Path, tmp_path: Path, hope: Callable) -> None:
+def test_an_earlier_result_is_replaced_but_never_what_a_person_added(
+    preprocessed_case_dir: Path, tmp_path: Path, hope: Callable
+) -> None:
     out, case = tmp_path / "out", preprocessed_case_dir.name
-    for _ in range(2):
-        assert hope("segment", preprocessed_case_dir, "-o", out, "--model", "tiny", "--device", "cpu").status == 0
-        (out / case / "stale.txt").write_text("from the first run")
-        stale = out / case / "stale.txt"
-    assert hope("segment", preprocessed_case_dir, "-o", out, "--model", "tiny", "--device", "cpu").status == 0
-    assert not stale.exists()
+    call = ("segment", preprocessed_case_dir, "-o", out, "--model", "tiny", "--device", "cpu")
+    assert hope(*call).status == 0
+    first = (out / case / "result.json").stat().st_ino
+    assert hope(*call).status == 0
+    assert (out / case / "result.json").stat().st_ino != first
+    assert [p.name for p in out.iterdir()] == [case]
+    (out / case / "notes.txt").write_text("seen by the radiologist")
+    done = hope(*call)
+    assert done.status == 2
+    assert "notes.txt" in done.err
+    (out / case / "notes.txt").unlink()
+    mask = out / case / f"{case}-seg.nii.gz"
+    mask.write_bytes(mask.read_bytes() + b"corrected by hand")
+    assert hope(*call).status == 2
+    assert mask.read_bytes().endswith(b"corrected by hand")
 
 
 def test_a_foreign_folder_is_not_replaced(preprocessed_case_dir: Path, tmp_path: Path, hope: Callable) -> None:
@@ -173,7 +184,7 @@ def test_preprocess_alone(preprocessed_case_dir: Path, tmp_path: Path, hope: Cal
     assert done.status == 0, done.err
     folder = tmp_path / "out" / preprocessed_case_dir.name
     assert {p.name.split("-")[-1] for p in folder.iterdir()} == {
-        "t1n.nii.gz", "t1c.nii.gz", "t2w.nii.gz", "t2f.nii.gz", "brain.nii.gz", "preprocess.json",
+        "t1n.nii.gz", "t1c.nii.gz", "t2w.nii.gz", "t2f.nii.gz", "mask.nii.gz", "preprocess.json",
     }  # fmt: skip
     scan, _ = read_scan(folder / f"{folder.name}-t2w.nii.gz", "t2w")
     write_scan(scan, tmp_path / "again.nii.gz")

@@ -21,7 +21,7 @@ def test_a_terminated_command_leaves_nothing(tmp_path: Path) -> None:
         "    with whole(*a, **k) as folder:\n"
         "        print('inside', flush=True); time.sleep(60); yield folder\n"
         "deliver.result_folder = slow\n"
-        "raw.preprocessed_case = lambda *a: ({}, None)\n"
+        "raw.preprocessed_case = lambda *a: ({}, None, ())\n"
         "from hope.cli import main; main()"
     )
     call = [sys.executable, "-c", program, "synth", "1", "-o", str(out), "--preprocessed"]

@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "formats": {"domain", "formats", "resources"},
     "stages": {"domain", "formats", "ports", "stages", "resources"},
     "models": {"domain", "formats", "ports", "models", "resources"},
-    "synthesis": {"domain", "formats", "stages.resample", "synthesis", "resources"},
+    "synthesis": {"domain", "formats", "synthesis", "resources"},
     "training": {"domain", "formats", "ports", "models", "stages", "synthesis", "training"},
     "testing": {"domain", "formats", "ports", "synthesis", "testing"},
     "adapters": {"domain", "formats", "ports", "stages", "models", "adapters", "resources"},

@@ -1,4 +1,4 @@
-"""Prediction in this process. torch is imported at the first prediction, not before."""
+"""Prediction in this process. torch is imported when the model is prepared, not before."""
 
 from __future__ import annotations
 
@@ -48,11 +48,17 @@ class LocalPredictor:
             "note": str(self.bundle.manifest.get("note", "")),
         }
 
+    def prepare(self) -> None:
+        """Load the network; see ``hope.ports.Predictor``."""
+        self._loaded()
+
     def predict(self, case: HarmonizedCase, progress: Progress) -> Prediction:
         """Label the case on its atlas grid; see ``hope.ports.Predictor``."""
+        return self._loaded().predict(case, progress)
+
+    def _loaded(self) -> BundleRunner:
         if self._runner is None:
-            progress("segment: load the model", 0.0)
             from hope.models.runtime import BundleRunner
 
             self._runner = BundleRunner(self.bundle, self._device)
-        return self._runner.predict(case, progress)
+        return self._runner

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -35,13 +34,20 @@ def for_each_case(sources: Sequence[CaseSource], work: Callable[[CaseSource, Pro
                 if len(sources) == 1:
                     raise
                 progress.finish()
-                if not isinstance(error, HopeError):
-                    traceback.print_exc()
                 failed.append(source.case_id)
-                click.echo(f"hope: {source.case_id} failed: {error}", err=True)
+                click.echo(f"hope: {source.case_id} failed: {_reason(error)}", err=True)
     if failed:
         done = len(sources) - len(failed)
         click.echo(
             f"hope: {len(failed)} of {len(sources)} cases failed ({', '.join(failed)}); {done} complete", err=True
         )
         raise SystemExit(EXIT_SOME_FAILED)
+
+
+def _reason(error: Exception) -> str:
+    """What may be shown: our own sentences; of other errors nothing that could hold a path, and so a name."""
+    if isinstance(error, HopeError):
+        return str(error)
+    if isinstance(error, OSError):
+        return error.strerror or "input/output error"
+    return f"{type(error).__name__}, our own fault; run this case alone to see where"

@@ -27,6 +27,7 @@ def doctor() -> None:
     """Check that all parts are installed, and that atlas, models and weights are whole. Exit status 2 if not."""
     from hope.domain.errors import HopeError
     from hope.formats.atlas import atlas_t1
+    from hope.models.bundle import DEFAULT_MODEL
     from hope.services import Services
     from hope.settings import Settings
 
@@ -46,9 +47,13 @@ def doctor() -> None:
     try:
         atlas_t1()
         click.echo("ok         atlas")
-        for bundle in Services(settings).models.list():
+        models = Services(settings).models
+        models.get(DEFAULT_MODEL).verify()
+        for bundle in models.list():
             bundle.verify()
             click.echo(f"ok         model {bundle.id} {bundle.version}")
+        for folder, reason in models.problems().items():
+            click.echo(f"UNUSABLE   model in {folder}: {reason}")
     except HopeError as error:
         healthy = False
         click.echo(f"BROKEN     {error}")

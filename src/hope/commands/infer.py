@@ -29,6 +29,7 @@ def infer(data_path: Path, output_path: Path, model: str | None) -> None:
     sources = find_cases([data_path], {})
     services = Services(Settings.from_environment())
     predictor, brain = services.predictor(model), services.brain_extractor()
+    predictor.prepare()
 
     def work(source: CaseSource, progress: Progress) -> None:
         with tempfile.TemporaryDirectory(prefix="hope-") as scratch:

@@ -29,7 +29,10 @@ def models() -> None:
 @models.command("list")
 def list_models() -> None:
     """One line per bundle: id, version, head state wanted, spacing, licence, first digits of its sha256."""
-    for bundle in _registry().list():
+    registry = _registry()
+    for folder, reason in registry.problems().items():
+        click.echo(f"not usable: {folder}: {reason}", err=True)
+    for bundle in registry.list():
         facts = f"{bundle.head_state}, {bundle.spacing_mm:g} mm, {bundle.licence}, sha256 {bundle.sha256[:12]}"
         click.echo(f"{bundle.id:<20} {bundle.version:<10} {facts}")
 

@@ -32,8 +32,8 @@ def preprocess(
 ) -> None:
     """Register the scans of one case or many to each other and to the atlas, and handle the skull.
 
-    INPUT as for `hope segment`. OUT/<case>/ then holds <case>-{t1n,t1c,t2w,t2f}.nii.gz and <case>-brain.nii.gz on the
-    atlas grid (240x240x155, 1 mm), and preprocess.json with the transforms and every doubt.
+    INPUT as for `hope segment`. OUT/<case>/ then holds <case>-{t1n,t1c,t2w,t2f}.nii.gz and <case>-brain-mask.nii.gz
+    on the atlas grid (240x240x155, 1 mm), and preprocess.json with the transforms and every doubt.
     """
     import json
     import tempfile
@@ -62,7 +62,7 @@ def preprocess(
             for sequence, volume in aligned.images.items():
                 write_scan(volume, folder / f"{source.case_id}-{sequence}.nii.gz")
             mask = aligned.brain_mask
-            write_labels(mask.with_data(mask.data.astype("uint8")), folder / f"{source.case_id}-brain.nii.gz")
+            write_labels(mask.with_data(mask.data.astype("uint8")), folder / f"{source.case_id}-brain-mask.nii.gz")
             facts = {
                 "case_id": source.case_id,
                 "reference": str(aligned.reference),

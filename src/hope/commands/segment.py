@@ -15,7 +15,9 @@ from hope.commands.inputs import PATH, named_scans, scan_inputs
 @scan_inputs
 @click.option("-o", "--output", type=PATH, required=True, metavar="OUT", help="Results go to OUT/<case>/.")
 @click.option("--model", metavar="ID", help="Model bundle; see `hope models list`.  [default: starter]")
-@click.option("--harmonize/--no-harmonize", default=None, help="Bring intensities to one style first.")
+@click.option(
+    "--harmonize/--no-harmonize", default=None, help="Ask for harmonisation. This version has none; the result says so."
+)
 @click.option("--preprocessed", is_flag=True, help="Input is co-registered, 1 mm, in atlas space already.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where the network runs.  [default: auto]")
 def segment(
@@ -30,7 +32,7 @@ def segment(
     preprocessed: bool,
     device: str | None,
 ) -> None:
-    r"""Segment one case or many.
+    """Segment one case or many.
 
     \b
     INPUT is one of
@@ -54,7 +56,7 @@ def segment(
       hope segment --t1n a.nii.gz --t1c b.nii.gz --t2w c.nii.gz --t2f d.nii.gz -o results
 
     Research use only. Not a medical device.
-    """
+    """  # noqa: D301 - click reads the backspace
     from hope.commands.batch import for_each_case
     from hope.domain.progress import Progress
     from hope.pipeline import Options, run_case
@@ -65,6 +67,7 @@ def segment(
     sources = find_cases(inputs, named_scans(t1n, t1c, t2w, t2f))
     services = Services(Settings.from_environment())
     predictor, brain = services.predictor(model, device), services.brain_extractor()
+    predictor.prepare()
     options = Options(preprocessed=True if preprocessed else None, harmonize=harmonize)
 
     def work(source: CaseSource, progress: Progress) -> None:

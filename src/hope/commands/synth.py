@@ -20,10 +20,10 @@ KINDS = (
 )
 
 
-@click.command(short_help="Make labelled synthetic cases: no patient, free to share.")
+@click.command(short_help="Make labelled synthetic cases: no patient's data.")
 @click.argument("count", type=click.IntRange(min=1), metavar="N")
 @click.option("-o", "--output", type=PATH, required=True, metavar="DIR", help="Cases go to DIR/synth-0001/ and so on.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same cases.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Same seed, same cases.")
 @click.option("--kind", type=click.Choice(KINDS), help="Kind of tumour.  [default: drawn]")
 @click.option("--skull/--no-skull", default=True, show_default=True, help="Keep the head around the brain.")
 @click.option("--thick/--thin", default=True, show_default=True, help="Thick slices in some sequences.")
@@ -42,16 +42,21 @@ def synth(
     """Make N labelled cases: anatomy deformed from a template, a drawn tumour, four contrasts, a scanner's faults.
 
     Each case directory holds the four scans and <case>-seg.nii.gz (1 ET, 2 NET, 3 CC, 4 ED on the grid of t1c), and
-    truth.json with the kinds of tumour and the true position of the head in each scan.
+    truth.json with the kinds of tumour and, for raw cases, the true position of the head in each scan.
     """
     import json
 
     from hope.commands.console import ConsoleProgress
+    from hope.domain.errors import InputError
     from hope.formats.atomic import atomic_output
     from hope.formats.nifti import write_labels, write_scan
     from hope.stages.deliver import result_folder
     from hope.synthesis.raw import RawOptions, preprocessed_case, raw_case
 
+    if preprocessed and (misaligned or not thick or not skull):
+        raise InputError(
+            "--preprocessed cases are stripped and aligned", fix="leave out --misaligned, --thin and --no-skull"
+        )
     options = RawOptions(kind=kind, skull=skull, thick_slices=thick, misaligned=misaligned)
     with ConsoleProgress() as progress:
         for index in range(count):
@@ -59,7 +64,8 @@ def synth(
             progress(f"synth: {case_id}", index / count)
             truth: dict[str, object] = {"synthetic": True, "seed": seed, "index": index}
             if preprocessed:
-                images, labels = preprocessed_case(seed, index, kind)
+                images, labels, kinds = preprocessed_case(seed, index, kind)
+                truth["kinds"] = list(kinds)
             else:
                 case = raw_case(seed, index, options)
                 images, labels = dict(case.scans), case.labels

@@ -33,12 +33,10 @@ from hope.commands.inputs import PATH
 @click.option(
     "--real-share",
     type=click.FloatRange(0, 1),
-    default=0.5,
-    show_default=True,
-    help="Share of patches from your cases.",
+    help="Share of patches from your cases.  [default: the recipe's]",
 )
 @click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps.  [default: the recipe's]")
-@click.option("--seed", type=int, help="Seed of everything random.  [default: the recipe's]")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of everything random.  [default: the recipe's]")
 @click.option("--id", "model_id", default="mine", show_default=True, metavar="ID", help="Id of the bundle.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in RUN.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads for the network.  [default: all cores]")
@@ -47,14 +45,14 @@ def train(
     recipe: str,
     cases: tuple[Path, ...],
     scheme: str,
-    real_share: float,
+    real_share: float | None,
     steps: int | None,
     seed: int | None,
     model_id: str,
     resume: bool,
     threads: int | None,
 ) -> None:
-    r"""Train a model and write RUN/bundle, ready for `hope models add RUN/bundle`.
+    """Train a model and write RUN/bundle, ready for `hope models add RUN/bundle`.
 
     Without --cases it learns from synthesis alone. A checkpoint is written every 100 steps: a run that was stopped
     goes on with --resume, and sees the cases it would have seen. RUN/log.jsonl holds loss and held-out Dice.
@@ -64,46 +62,42 @@ def train(
       hope train -o runs/starter                         the recipe of the bundled model
       hope train -o runs/starter --resume                after an interruption
       hope train -o runs/ours --cases our-cases --id ours
-    """
-    import dataclasses
-
+    """  # noqa: D301 - click reads the backspace
     from hope.commands.console import ConsoleProgress
     from hope.domain.errors import InputError
+    from hope.formats.atomic import output_error
+    from hope.models.registry import check_id
     from hope.services import Services
     from hope.settings import Settings
     from hope.stages.intake import find_cases
-    from hope.training.config import TrainingConfig
+    from hope.training.config import config_of_recipe, continued
     from hope.training.export import export_bundle
     from hope.training.loop import CHECKPOINT, load_checkpoint, start, use_threads
     from hope.training.loop import train as run_training
     from hope.training.real_cases import load_samples
 
+    check_id(model_id)
     if threads:
         use_threads(threads)
-    run.mkdir(parents=True, exist_ok=True)
+    sources = find_cases(list(cases), {}) if cases else []
+    ids = [source.case_id for source in sources]
     if resume:
+        if seed is not None or real_share is not None:
+            raise InputError("--seed and --real-share belong to the start of a run", fix="leave them out with --resume")
         state, config = load_checkpoint(run)
-        config = dataclasses.replace(config, steps=steps or config.steps)
+        config = continued(config, ids, steps)
     else:
         if (run / CHECKPOINT).exists():
             raise InputError("the run's folder already holds a checkpoint", fix="add --resume, or choose another -o")
-        default = TrainingConfig()
-        wanted = steps or default.steps
-        config = dataclasses.replace(
-            default,
-            steps=wanted,
-            # A trial of a few steps need not wait for more cases than it can look at.
-            first_cases=min(default.first_cases, wanted * default.batch),
-            held_out=min(default.held_out, wanted),
-            seed=default.seed if seed is None else seed,
-            recipe=recipe,
-            real_share=real_share,
-        )
+        config = config_of_recipe(recipe, steps, seed, real_share, scheme, ids)
         state = start(config)
-    sources = find_cases(list(cases), {}) if cases else []
     with ConsoleProgress() as progress:
         brain = Services(Settings.from_environment()).brain_extractor()
-        real = load_samples(sources, scheme, config.spacing_mm, brain, progress)
+        real = load_samples(sources, config.scheme, config.spacing_mm, brain, progress)
+        try:
+            run.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise output_error("the run's folder", error) from error
         state = run_training(state, config, run, progress, real)
-    bundle = export_bundle(state, config, run / "bundle", model_id, len(real))
+    bundle = export_bundle(state, config, run / "bundle", model_id)
     click.echo(f"bundle {bundle.id} {bundle.version}, sha256 {bundle.sha256}, in {run / 'bundle'}")

@@ -11,6 +11,7 @@ from typing import Any
 
 from hope.domain.case import SEQUENCES, HeadState, MRSequence
 from hope.domain.errors import BundleError, InputError
+from hope.domain.labels import PEDS
 
 FORMAT = "hope-bundle/1"
 MANIFEST = "model.json"
@@ -88,7 +89,7 @@ class Bundle:
         Raises:
             BundleError: naming the first file that is missing or differs.
         """
-        for name, expected in self.manifest["files"].items():
+        for name, expected in dict(self.manifest["files"]).items():
             path = self.folder / name
             if not path.is_file():
                 raise BundleError(f"model {self.id}: {name} is missing from the bundle; add the bundle again")
@@ -117,10 +118,18 @@ def read_bundle(folder: Path) -> Bundle:
 
 def _from_manifest(folder: Path, manifest: Mapping[str, Any], sha256: str) -> Bundle:
     inputs = manifest["input"]
-    names = manifest["files"]
+    names = dict(manifest["files"])
     if any(Path(name).name != name for name in names):
         raise BundleError("a bundle's files must lie in its own directory")
     x, y, z = (int(n) for n in manifest["patch"])
+    if WEIGHTS not in names:
+        raise BundleError(f"the bundle lists no {WEIGHTS}")
+    if min(x, y, z) < 1 or not 0 < float(inputs["spacing_mm"]) < 20:
+        raise BundleError("the bundle's patch and spacing must be positive")
+    if manifest["label_schema"] != PEDS.name:
+        raise BundleError(
+            f"the bundle's labels are {manifest['label_schema']!r}; this version runs {PEDS.name!r} alone"
+        )
     return Bundle(
         folder=folder,
         id=str(manifest["id"]),

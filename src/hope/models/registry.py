@@ -5,13 +5,26 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from hope.domain.errors import BundleError, InputError
 from hope.formats.archive import extract_zip
+from hope.formats.atomic import output_error
 from hope.models.bundle import BUNDLED, MANIFEST, Bundle, read_bundle
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+def check_id(model_id: str) -> None:
+    """Whether a bundle may have this id.
+
+    Raises:
+        InputError: if not.
+    """
+    if not _ID.fullmatch(model_id):
+        raise InputError("the model's id is not usable", expected="a-z, 0-9, dot, dash, underscore", got=model_id)
 
 
 class ModelRegistry:
@@ -24,25 +37,47 @@ class ModelRegistry:
     def __init__(self, user_folder: Path) -> None:
         self.user_folder = user_folder
 
+    def _folders(self) -> Iterator[Path]:
+        for root in (BUNDLED, self.user_folder):
+            if root.is_dir():
+                # A name with a dot in front is a bundle that is still being copied.
+                yield from (p for p in sorted(root.iterdir()) if (p / MANIFEST).is_file() and p.name[0] != ".")
+
     def list(self) -> list[Bundle]:
-        """All bundles, shipped ones first, each group by id."""
-        folders = [p for root in (BUNDLED, self.user_folder) if root.is_dir() for p in sorted(root.iterdir())]
-        return [read_bundle(p) for p in folders if (p / MANIFEST).is_file()]
+        """All usable bundles, shipped ones first, each group by id; ``problems`` has the others."""
+        bundles = []
+        for folder in self._folders():
+            with suppress(BundleError):
+                bundles.append(read_bundle(folder))
+        return bundles
+
+    def problems(self) -> dict[str, str]:
+        """Folder name and reason of every bundle that this version cannot use."""
+        found = {}
+        for folder in self._folders():
+            try:
+                read_bundle(folder)
+            except BundleError as error:
+                found[folder.name] = str(error)
+        return found
 
     def get(self, model_id: str) -> Bundle:
         """The bundle with this id.
 
         Raises:
+            BundleError: if it is there but not usable.
             InputError: if there is none; the sentence lists those there are.
         """
         known = {bundle.id: bundle for bundle in self.list()}
-        if model_id not in known:
-            raise InputError(
-                f"no model called {model_id!r}",
-                expected=f"one of {', '.join(known) or '(none installed)'}",
-                fix="see `hope models list`, or add a bundle with `hope models add`",
-            )
-        return known[model_id]
+        if model_id in known:
+            return known[model_id]
+        if model_id in (problems := self.problems()):
+            raise BundleError(f"model {model_id}: {problems[model_id]}")
+        raise InputError(
+            f"no model called {model_id!r}",
+            expected=f"one of {', '.join(known) or '(none installed)'}",
+            fix="see `hope models list`, or add a bundle with `hope models add`",
+        )
 
     def add(self, source: Path, model_id: str | None = None) -> Bundle:
         """Copy a bundle (directory or zip) into the user's folder after checking every hash.
@@ -50,6 +85,7 @@ class ModelRegistry:
         Raises:
             InputError: if the id is taken or not usable, or the source does not exist.
             BundleError: if the bundle is damaged.
+            OutputError: if the user's folder cannot be written.
         """
         if not source.exists():
             raise InputError("the model to add does not exist", expected="a bundle directory or zip", got="nothing")
@@ -75,25 +111,33 @@ class ModelRegistry:
                 raise BundleError(f"the bundle's id {bundle.id!r} may hold only a-z, 0-9, dot, dash and underscore")
             if bundle.id in {b.id for b in self.list()}:
                 raise InputError(f"a model {bundle.id} is already there", fix=f"`hope models remove {bundle.id}` first")
-            self.user_folder.mkdir(parents=True, exist_ok=True)
-            staging = Path(tempfile.mkdtemp(prefix=".adding-", dir=self.user_folder))
             try:
-                for name in (MANIFEST, *bundle.manifest["files"]):
-                    shutil.copyfile(folder / name, staging / name)
-                staging.chmod(0o755)
-                staging.rename(self.user_folder / bundle.id)
-            except BaseException:
-                shutil.rmtree(staging, ignore_errors=True)
-                raise
+                self._copy(folder, bundle)
+            except OSError as error:
+                raise output_error("the models directory", error) from error
         return read_bundle(self.user_folder / bundle.id)
 
+    def _copy(self, folder: Path, bundle: Bundle) -> None:
+        self.user_folder.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".adding-", dir=self.user_folder))
+        try:
+            for name in (MANIFEST, *bundle.manifest["files"]):
+                shutil.copyfile(folder / name, staging / name)
+            staging.chmod(0o755)
+            staging.rename(self.user_folder / bundle.id)
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+
     def remove(self, model_id: str) -> None:
-        """Delete a bundle that the user added.
+        """Delete a bundle that the user added, usable or not.
 
         Raises:
             InputError: if there is none, or it is one that ships with the package.
         """
+        folder = self.user_folder / model_id
+        if _ID.fullmatch(model_id) and (folder / MANIFEST).is_file():
+            shutil.rmtree(folder)
+            return
         bundle = self.get(model_id)
-        if bundle.folder.parent != self.user_folder:
-            raise InputError(f"the model {model_id} ships with the package and cannot be removed")
-        shutil.rmtree(bundle.folder)
+        raise InputError(f"the model {bundle.id} ships with the package and cannot be removed")

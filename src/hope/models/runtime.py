@@ -5,17 +5,18 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from hope.domain.case import HarmonizedCase, MRSequence, Prediction
 from hope.domain.errors import BundleError, InputError, StageError
-from hope.domain.labels import CC, ED, ET, NET, REGIONS
+from hope.domain.labels import CC, ED, ET, NET, PEDS, REGIONS
 from hope.domain.progress import Progress
 from hope.domain.qc import QCFlag, Severity
 from hope.domain.volume import Volume
 from hope.models.bundle import WEIGHTS, Bundle
+from hope.models.model_grid import from_model_grid, to_model_grid
 from hope.models.networks import build_network
 from hope.models.normalise import NORMALISATION, zscore_inside
 from hope.models.sliding_window import sliding_window
@@ -42,39 +43,39 @@ class BundleRunner:
     """Runs a bundle in this process.
 
     Args:
-        bundle: checked facts of the model; weights are loaded once, at the first prediction.
+        bundle: facts of the model; its files are checked and its weights loaded here, once.
         device: auto, cpu or cuda.
+
+    Raises:
+        BundleError: if the weights are damaged or do not fit.
+        InputError: if a GPU is asked for and there is none.
     """
 
     def __init__(self, bundle: Bundle, device: str = "auto") -> None:
         self.bundle = bundle
-        self._wanted_device = device
-        self._network: torch.nn.Module | None = None
-        self._device: torch.device | None = None
+        self._device = choose_device(device)
+        self._network = self._load()
 
     @property
     def device(self) -> str:
-        """Where the network runs, or was asked to run if it is not loaded yet."""
-        return str(self._device or self._wanted_device)
+        """Where the network runs."""
+        return str(self._device)
 
     def _load(self) -> torch.nn.Module:
-        if self._network is None:
-            if self.bundle.normalisation != NORMALISATION:
-                raise BundleError(
-                    f"model {self.bundle.id} wants the unknown normalisation {self.bundle.normalisation!r}"
-                )
-            self.bundle.verify()
-            self._device = choose_device(self._wanted_device)
-            network = build_network(self.bundle.architecture, self.bundle.arguments)
-            try:
-                network.load_state_dict(load_file(self.bundle.folder / WEIGHTS))
-            except RuntimeError as error:
-                first = str(error).strip().splitlines()[-1].strip()
-                raise BundleError(
-                    f"the weights of model {self.bundle.id} do not fit its architecture: {first}"
-                ) from error
-            self._network = network.to(self._device).eval()
-        return self._network
+        if self.bundle.normalisation != NORMALISATION:
+            raise BundleError(f"model {self.bundle.id} wants the unknown normalisation {self.bundle.normalisation!r}")
+        self.bundle.verify()
+        network = build_network(self.bundle.architecture, self.bundle.arguments)
+        try:
+            network.load_state_dict(load_file(self.bundle.folder / WEIGHTS))
+            with torch.inference_mode():
+                classes = network(torch.zeros(1, len(self.bundle.sequences), *self.bundle.patch)).shape[1]
+        except (RuntimeError, ValueError, SafetensorError) as error:
+            first = str(error).strip().splitlines()[-1].strip()
+            raise BundleError(f"the weights of model {self.bundle.id} do not fit its architecture: {first}") from error
+        if classes != len(PEDS.labels) + 1:
+            raise BundleError(f"model {self.bundle.id} tells {classes} classes apart, expected {len(PEDS.labels) + 1}")
+        return network.to(self._device).eval()
 
     def predict(self, case: HarmonizedCase, progress: Progress) -> Prediction:
         """Label the case on its atlas grid.
@@ -85,11 +86,9 @@ class BundleRunner:
 
         Raises:
             InputError: if a sequence is missing that the model cannot do without.
-            BundleError: if the weights are damaged or do not fit.
-            StageError: if the brain mask is empty.
+            StageError: if the brain mask is empty, or the GPU's memory does not suffice.
         """
         missing = self.bundle.missing(case.images.keys())
-        network = self._load()
         mask = case.aligned.brain_mask.reoriented("RAS")
         if not mask.data.any():
             raise StageError("the brain mask is empty, so there is nothing to segment")
@@ -102,34 +101,28 @@ class BundleRunner:
         ]
         inside = np.ascontiguousarray(mask.data[box], dtype=np.float32)
         spacing = mask.grid.spacing_mm
-        x = self._to_model_grid(np.stack(images), inside, spacing)
-        device = self._device or torch.device("cpu")
-        probability = sliding_window(
-            network,
-            torch.from_numpy(x).to(device),
-            self.bundle.patch,
-            _OVERLAP,
-            lambda done, total: progress(f"segment: tile {done} of {total}", done / total),
-            mirror_axes=(0,),
+        small = to_model_grid(
+            np.stack([*(image * inside for image in images), inside]), spacing, self.bundle.spacing_mm
         )
-        fine = F.interpolate(probability[None], size=inside.shape, mode="trilinear", align_corners=False)[0].cpu()
+        x = zscore_inside(small[:-1], small[-1] > 0.5)
+        try:
+            probability = sliding_window(
+                self._network,
+                torch.from_numpy(x).to(self._device),
+                self.bundle.patch,
+                _OVERLAP,
+                lambda done, total: progress(f"segment: tile {done} of {total}", done / total),
+                mirror_axes=(0,),
+            ).cpu()
+        except torch.OutOfMemoryError as error:
+            raise StageError("the GPU's memory does not suffice for this model; use --device cpu") from error
+        shape = (inside.shape[0], inside.shape[1], inside.shape[2])
+        fine = from_model_grid(probability, shape, spacing, self.bundle.spacing_mm)
         if MRSequence.T1C in missing:
             fine[NET] += fine[ET]
             fine[ET] = 0
         flags = tuple(_missing_flag(s) for s in missing)
         return self._prediction(case, fine, inside > 0.5, box, missing, flags)
-
-    def _to_model_grid(
-        self, images: npt.NDArray[np.float32], inside: npt.NDArray[np.float32], spacing_mm: tuple[float, float, float]
-    ) -> npt.NDArray[np.float32]:
-        """Images on the network's grid, normalised inside the brain."""
-        factor = [s / self.bundle.spacing_mm for s in spacing_mm]
-        size = [max(1, round(n * f)) for n, f in zip(inside.shape, factor, strict=True)]
-        both = torch.from_numpy(np.concatenate([images * inside, inside[None]]))[None]
-        # Averaging when shrinking, so that no voxel of the scan is skipped.
-        mode = "area" if min(factor) < 0.9 else "trilinear"
-        small = F.interpolate(both, size=size, mode=mode)[0].numpy()
-        return zscore_inside(small[:-1], small[-1] > 0.5)
 
     def _prediction(
         self,

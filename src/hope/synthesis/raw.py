@@ -180,8 +180,10 @@ def raw_case(seed: int, index: int, options: RawOptions | None = None) -> RawCas
     return RawCase(scans, Volume(labels, on), Volume(brain, on), poses, kinds)
 
 
-def preprocessed_case(seed: int, index: int, kind: str | None = None) -> tuple[dict[MRSequence, Volume], Volume]:
-    """A case as a BraTS release would hold it: stripped, 1 mm, on ATLAS_GRID; images and peds labels."""
+def preprocessed_case(
+    seed: int, index: int, kind: str | None = None
+) -> tuple[dict[MRSequence, Volume], Volume, tuple[str, ...]]:
+    """A case as a BraTS release would hold it: stripped, 1 mm, on ATLAS_GRID; images, peds labels, kinds of tumour."""
     raw = raw_case(seed, index, RawOptions(kind=kind, skull=False, thick_slices=False, any_orientation=False))
     images = {}
     for sequence, scan in raw.scans.items():
@@ -190,4 +192,4 @@ def preprocessed_case(seed: int, index: int, kind: str | None = None) -> tuple[d
     back = raw.scan_to_head[MRSequence.T1C].inverse()
     labels = _read(np.asarray(raw.labels.data), raw.labels.grid, ATLAS_GRID, back, 0)
     brain = _read(np.asarray(raw.brain.data).astype(np.uint8), raw.brain.grid, ATLAS_GRID, back, 0) | (labels > 0)
-    return {s: v.with_data(v.data * brain) for s, v in images.items()}, Volume(labels, ATLAS_GRID)
+    return {s: v.with_data(v.data * brain) for s, v in images.items()}, Volume(labels, ATLAS_GRID), raw.kinds

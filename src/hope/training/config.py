@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+from hope.domain.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,9 @@ class TrainingConfig:
         real_share: share of patches drawn from the given case directories, where there are any.
         held_out: synthetic cases that are only looked at, to follow the training.
         recipe: name of what this configuration started from.
+        scheme: label scheme of the given cases.
+        real_cases: how many labelled cases were given.
+        real_sha256: of their ids, so that a resumed run is known to get the same ones.
     """
 
     steps: int = 2400
@@ -43,6 +50,9 @@ class TrainingConfig:
     real_share: float = 0.5
     held_out: int = 12
     recipe: str = "starter"
+    scheme: str = "peds"
+    real_cases: int = 0
+    real_sha256: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -63,3 +73,46 @@ class TrainingConfig:
             "blocks": list(self.blocks),
             "decoder_blocks": list(self.decoder_blocks),
         }
+
+
+RECIPES = {"starter": TrainingConfig()}
+
+
+def hash_of_ids(case_ids: Sequence[str]) -> str:
+    """Sha256 of the sorted ids; empty for none."""
+    return hashlib.sha256("\n".join(sorted(case_ids)).encode()).hexdigest() if case_ids else ""
+
+
+def config_of_recipe(
+    recipe: str, steps: int | None, seed: int | None, real_share: float | None, scheme: str, case_ids: Sequence[str]
+) -> TrainingConfig:
+    """A recipe's settings with what the user chose; None keeps the recipe's value."""
+    default = RECIPES[recipe]
+    wanted = steps or default.steps
+    return replace(
+        default,
+        steps=wanted,
+        # A trial of a few steps need not wait for more cases than it can look at.
+        first_cases=min(default.first_cases, wanted * default.batch),
+        held_out=min(default.held_out, wanted),
+        seed=default.seed if seed is None else seed,
+        real_share=default.real_share if real_share is None else real_share,
+        scheme=scheme,
+        real_cases=len(case_ids),
+        real_sha256=hash_of_ids(case_ids),
+    )
+
+
+def continued(config: TrainingConfig, case_ids: Sequence[str], steps: int | None) -> TrainingConfig:
+    """The settings of a resumed run, which has to get the cases it started with.
+
+    Raises:
+        InputError: if the cases differ; else a bundle could state wrongly what went into it.
+    """
+    if hash_of_ids(case_ids) != config.real_sha256:
+        raise InputError(
+            "a resumed run needs the cases that it was started with",
+            expected=f"the same {config.real_cases} cases by --cases" if config.real_cases else "no --cases",
+            got=f"{len(case_ids)} cases",
+        )
+    return replace(config, steps=steps or config.steps)

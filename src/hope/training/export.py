@@ -26,7 +26,6 @@ def export_bundle(
     config: TrainingConfig,
     folder: Path,
     model_id: str,
-    real_cases: int,
     measured: dict[str, Any] | None = None,
 ) -> Bundle:
     """Write the averaged weights and all facts of the run as a bundle.
@@ -36,19 +35,20 @@ def export_bundle(
         config: its settings.
         folder: made if need be; existing bundle files are replaced.
         model_id: the bundle's id.
-        real_cases: how many labelled cases of the user's went into the training.
         measured: figures to store with it.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / WEIGHTS).unlink(missing_ok=True)
     # Half precision halves the download; the runtime computes in single precision again.
     weights = {name: value.detach().cpu().half().contiguous() for name, value in state.average.state_dict().items()}
     save_file(weights, folder / WEIGHTS)
+    (folder / WEIGHTS).chmod(0o644)
     manifest = {
         "format": FORMAT,
         "id": model_id,
         "version": date.today().isoformat(),
-        "licence": "Apache-2.0",
-        "note": NOTE_SYNTHETIC if not real_cases else "",
+        "licence": "not stated: trained on cases of the user's own" if config.real_cases else "Apache-2.0",
+        "note": "" if config.real_cases else NOTE_SYNTHETIC,
         "architecture": {"name": "UNet", "arguments": config.network_arguments()},
         "input": {
             "sequences": [str(s) for s in SEQUENCES],
@@ -64,7 +64,7 @@ def export_bundle(
             "recipe": config.recipe,
             "steps": state.step,
             "seconds": round(state.seconds),
-            "real_cases": real_cases,
+            "real_cases": config.real_cases,
             "synthetic_cases": config.first_cases + int(state.step * config.new_cases_per_step),
             "config": config.to_json(),
         },

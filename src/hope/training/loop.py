@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -60,20 +61,26 @@ def save_checkpoint(state: TrainingState, config: TrainingConfig, folder: Path) 
         "step": state.step,
         "seconds": state.seconds,
     }
-    torch.save(content, temporary)
-    temporary.replace(folder / CHECKPOINT)
+    try:
+        torch.save(content, temporary)
+        temporary.replace(folder / CHECKPOINT)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load_checkpoint(folder: Path) -> tuple[TrainingState, TrainingConfig]:
     """Read a run's checkpoint; nothing in it is unpickled beyond tensors and plain values.
 
     Raises:
-        InputError: if there is none.
+        InputError: if there is none, or it is damaged.
     """
     path = folder / CHECKPOINT
     if not path.is_file():
         raise InputError("no checkpoint to resume from", expected=f"{CHECKPOINT} in the run's folder", got="none")
-    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, UnpicklingError, KeyError) as error:
+        raise InputError(f"the run's {CHECKPOINT} is damaged", fix="start the run anew in another folder") from error
     config = TrainingConfig.from_json(json.loads(content["config"]))
     state = _new_state(config)
     state.network.load_state_dict(content["network"])
@@ -158,6 +165,8 @@ def train(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     state.network.to(device).train()
     state.average.to(device)
+    # A resumed optimiser was read before the network moved; loading its own state again takes it to the device.
+    state.optimiser.load_state_dict(state.optimiser.state_dict())
     held_out = [make_sample(HOLD_OUT_SEED, index) for index in range(config.held_out)]
     started, before = time.monotonic(), state.seconds
     losses: list[float] = []

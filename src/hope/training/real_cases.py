@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
-from hope.domain.case import SEQUENCES, HeadState
+from hope.domain.case import SEQUENCES, AlignedCase, HeadState
 from hope.domain.errors import InputError
 from hope.domain.labels import SCHEMAS
 from hope.domain.progress import Progress
+from hope.domain.volume import Volume
 from hope.formats.nifti import read_labels
+from hope.models.model_grid import to_model_grid
 from hope.models.normalise import zscore_inside
 from hope.ports import BrainExtractor
 from hope.stages.intake import CaseSource, load_case
@@ -22,6 +22,7 @@ from hope.stages.preprocess import preprocess
 from hope.stages.resample import resample
 from hope.training.pool import Sample
 
+_SAME_GRID_MM = 0.1
 _SEGMENTATION_ENDINGS = ("-seg.nii.gz", "_seg.nii.gz", "-seg.nii", "_seg.nii")
 
 
@@ -63,16 +64,9 @@ def load_samples(
         with tempfile.TemporaryDirectory(prefix="hope-train-") as scratch:
             case = load_case(source, preprocessed=None, scratch=Path(scratch))
             aligned = preprocess(case, HeadState.BRAIN, brain)
-        truth = read_labels(segmentation_of(source))
-        if truth.grid.shape != aligned.native_grid.shape:
-            raise InputError(
-                f"the segmentation of {source.case_id} does not fit its {aligned.reference}",
-                expected=f"shape {aligned.native_grid.shape}",
-                got=str(truth.grid.shape),
-            )
-        peds = SCHEMAS[scheme].convert_to_peds(truth.data)
+        peds = _peds_labels(source, aligned, scheme)
         to_native = aligned.atlas_to_native[aligned.reference]
-        on_atlas = resample(type(truth)(peds, aligned.native_grid), aligned.grid, to_native, "nearest").reoriented()
+        on_atlas = resample(peds, aligned.grid, to_native, "nearest").reoriented()
         images = [
             aligned.images[s].reoriented().data if s in aligned.images else np.zeros(on_atlas.data.shape, np.float32)
             for s in SEQUENCES
@@ -80,6 +74,22 @@ def load_samples(
         inside = aligned.brain_mask.reoriented().data
         samples.append(_at_model_spacing(np.stack(images), inside, on_atlas.data, spacing_mm))
     return samples
+
+
+def _peds_labels(source: CaseSource, aligned: AlignedCase, scheme: str) -> Volume:
+    """The case's segmentation in peds values on the grid of its reference scan."""
+    native = aligned.native_grid
+    truth = read_labels(segmentation_of(source)).reoriented(native.orientation)
+    if not truth.grid.same_as(native, _SAME_GRID_MM):
+        raise InputError(
+            f"the segmentation of {source.case_id} does not lie on the grid of its {aligned.reference}",
+            expected=f"shape {native.shape}, corners within {_SAME_GRID_MM} mm",
+            got=f"shape {truth.grid.shape}, {truth.grid.largest_corner_distance_mm(native):.1f} mm off at a corner",
+        )
+    try:
+        return Volume(SCHEMAS[scheme].convert_to_peds(truth.data), native)
+    except ValueError as error:
+        raise InputError(f"the segmentation of {source.case_id} does not fit --scheme: {error}") from error
 
 
 def _at_model_spacing(
@@ -92,9 +102,7 @@ def _at_model_spacing(
     used = [np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
     box = tuple(slice(max(int(u[0]) - 4, 0), int(u[-1]) + 5) for u in used)
     inner = np.ascontiguousarray(inside[box], dtype=np.float32)
-    size = [max(1, round(n / spacing_mm)) for n in inner.shape]
-    stack = torch.from_numpy(np.concatenate([images[(slice(None), *box)] * inner, inner[None]]).astype(np.float32))
-    small = F.interpolate(stack[None], size=size, mode="area")[0].numpy()
-    chances = torch.from_numpy(np.stack([labels[box] == value for value in range(5)]).astype(np.float32))
-    coarse = F.interpolate(chances[None], size=size, mode="area")[0].argmax(0).numpy().astype(np.uint8)
-    return zscore_inside(small[:-1], small[-1] > 0.5).astype(np.float16), coarse
+    spacing = (1.0, 1.0, 1.0)
+    small = to_model_grid(np.concatenate([images[(slice(None), *box)] * inner, inner[None]]), spacing, spacing_mm)
+    shares = to_model_grid(np.stack([labels[box] == v for v in range(5)]).astype(np.float32), spacing, spacing_mm)
+    return zscore_inside(small[:-1], small[-1] > 0.5).astype(np.float16), shares.argmax(axis=0).astype(np.uint8)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hope.domain.case import SEQUENCES, MRSequence
-from hope.domain.errors import BundleError, InputError
+from hope.domain.errors import BundleError, InputError, OutputError
 from hope.models.bundle import BUNDLED, DEFAULT_MODEL, MANIFEST, WEIGHTS, read_bundle
 from hope.models.registry import ModelRegistry
 from hope.training.config import TrainingConfig
@@ -22,7 +22,7 @@ TINY = TrainingConfig(spacing_mm=4.0, patch=(16, 16, 16), widths=(4, 8), blocks=
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundle") / "b"
-    export_bundle(start(TINY), TINY, folder, "tiny", 0)
+    export_bundle(start(TINY), TINY, folder, "tiny")
     return folder
 
 
@@ -53,7 +53,18 @@ def test_missing_weights_are_named(bundle: Path) -> None:
         read_bundle(bundle).verify()
 
 
-@pytest.mark.parametrize("change", [{"format": "hope-bundle/9"}, {"input": {}}, {"files": {"../../x": "0"}}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": "hope-bundle/9"},
+        {"input": {}},
+        {"files": {"../../x": "0"}},
+        {"files": {}},
+        {"files": ["weights.safetensors"]},
+        {"label_schema": "brats2023"},
+        {"patch": [0, 16, 16]},
+    ],
+)
 def test_unusable_manifests_are_refused(bundle: Path, change: dict) -> None:
     path = bundle / MANIFEST
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
@@ -107,3 +118,25 @@ def test_the_shipped_bundle_is_whole_and_says_what_it_is() -> None:
     assert shipped.manifest["training"]["real_cases"] == 0
     with pytest.raises(InputError, match="ships"):
         ModelRegistry(Path("/nonexistent")).remove(DEFAULT_MODEL)
+
+
+def test_one_unusable_bundle_does_not_hide_the_others(bundle: Path, tmp_path: Path) -> None:
+    registry = ModelRegistry(tmp_path / "models")
+    registry.add(bundle)
+    old = tmp_path / "models" / "old"
+    old.mkdir()
+    (old / MANIFEST).write_text('{"format": "hope-bundle/0"}')
+    (tmp_path / "models" / ".adding-x").mkdir()
+    assert "tiny" in [b.id for b in registry.list()]
+    assert registry.get("tiny").id == "tiny"
+    assert list(registry.problems()) == ["old"]
+    with pytest.raises(BundleError, match="hope-bundle/0"):
+        registry.get("old")
+    registry.remove("old")
+    assert not old.exists()
+
+
+def test_a_models_directory_that_cannot_be_written(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError):
+        ModelRegistry(tmp_path / "file" / "models").add(bundle)

@@ -29,7 +29,7 @@ GRID = Grid((40, 44, 36), np.array([[2.0, 0, 0, -40], [0, 2.0, 0, -44], [0, 0, 2
 @pytest.fixture(scope="module")
 def runner(tmp_path_factory: pytest.TempPathFactory) -> BundleRunner:
     folder = tmp_path_factory.mktemp("tiny")
-    return BundleRunner(export_bundle(start(TINY), TINY, folder, "tiny", 0), "cpu")
+    return BundleRunner(export_bundle(start(TINY), TINY, folder, "tiny"), "cpu")
 
 
 def case(orientation: str = "RAS", without: MRSequence | None = None) -> HarmonizedCase:
@@ -85,7 +85,7 @@ def test_a_sequence_it_needs_is_asked_for(runner: BundleRunner) -> None:
 
 
 def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
-    export_bundle(start(TINY), TINY, tmp_path, "tiny", 0)
+    export_bundle(start(TINY), TINY, tmp_path, "tiny")
     text = (
         (tmp_path / "model.json")
         .read_text()

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from hope.cli import main
 from hope.domain.case import SEQUENCES
 from hope.domain.errors import InputError
-from hope.domain.grid import ATLAS_GRID
+from hope.domain.grid import ATLAS_GRID, Grid
 from hope.domain.progress import silent
 from hope.domain.volume import Volume
 from hope.formats.nifti import write_labels, write_scan
@@ -24,8 +24,9 @@ from hope.stages.intake import find_cases
 from hope.testing.fakes import FakeBrainExtractor
 from hope.testing.head import atlas_scan
 from hope.training.augment import draw_patch
-from hope.training.config import TrainingConfig
-from hope.training.loop import learning_rate, load_checkpoint, start, train
+from hope.training.config import TrainingConfig, config_of_recipe, continued
+from hope.training.export import export_bundle
+from hope.training.loop import learning_rate, load_checkpoint, save_checkpoint, start, train
 from hope.training.losses import segmentation_loss
 from hope.training.pool import make_sample
 from hope.training.real_cases import load_samples
@@ -140,3 +141,45 @@ def test_the_command_makes_a_bundle_that_can_be_added(tmp_path: Path, monkeypatc
     added = call(main, ["models", "add", str(run / "bundle")])
     assert added.exit_code == 0, added.output
     assert "trial" in call(main, ["models", "list"]).output
+
+
+def test_a_resumed_run_must_get_the_cases_it_started_with() -> None:
+    """Else a bundle could say that no patient's scan went into it, and be wrong."""
+    config = config_of_recipe("starter", 10, None, None, "brats2023", ["case-b", "case-a"])
+    assert (config.real_cases, config.scheme) == (2, "brats2023")
+    assert continued(config, ["case-a", "case-b"], 20).steps == 20
+    for others in ([], ["case-a"], ["case-a", "case-c"]):
+        with pytest.raises(InputError, match="cases"):
+            continued(config, others, None)
+    with pytest.raises(InputError, match="no --cases"):
+        continued(config_of_recipe("starter", 10, None, None, "peds", []), ["case-a"], None)
+
+
+def test_a_bundle_of_own_cases_claims_neither_our_licence_nor_synthesis(tmp_path: Path) -> None:
+    own = dataclasses.replace(SMALL, real_cases=3, real_sha256="x")
+    bundle = export_bundle(start(own), own, tmp_path, "ours")
+    assert bundle.manifest["training"]["real_cases"] == 3
+    assert bundle.manifest["note"] == ""
+    assert "Apache" not in bundle.licence
+
+
+@pytest.mark.parametrize("name", ["garbage", "truncated"])
+def test_a_damaged_checkpoint_is_said(tmp_path: Path, name: str) -> None:
+    save_checkpoint(start(SMALL), SMALL, tmp_path)
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(b"garbage" if name == "garbage" else path.read_bytes()[:1000])
+    with pytest.raises(InputError, match="damaged"):
+        load_checkpoint(tmp_path)
+
+
+def test_labels_on_another_grid_are_refused_not_mirrored(tmp_path: Path) -> None:
+    folder = case_folder(tmp_path / "BraTS-GLI-00001-000")
+    (path,) = folder.glob("*-seg.nii.gz")
+    shifted = np.array(ATLAS_GRID.affine_ras_mm)
+    shifted[0, 3] += 30
+    write_labels(Volume(np.ones(ATLAS_GRID.shape, np.uint8), Grid(ATLAS_GRID.shape, shifted)), path)
+    with pytest.raises(InputError, match="grid"):
+        load_samples(find_cases([tmp_path], {}), "brats2023", 2.0, FakeBrainExtractor(), silent)
+    write_labels(Volume(np.full(ATLAS_GRID.shape, 4, np.uint8), ATLAS_GRID), path)
+    with pytest.raises(InputError, match="scheme"):
+        load_samples(find_cases([tmp_path], {}), "brats2023", 2.0, FakeBrainExtractor(), silent)
