@@ -114,7 +114,7 @@ def is_prefix_of_allowed(room: str, imported: str) -> bool:
         ("stages", "hope.domain.grid", False),
         ("stages", "torch", True),
         ("stages", "hope.adapters.brain", True),
-        ("synthesis", "hope.stages.resample", False),
+        ("synthesis", "hope.stages.resample", True),
         ("synthesis", "hope.stages.report", True),
         ("models", "torch.nn", False),
         ("commands", "hope.adapters.brain", True),

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 SCHEMES = ("peds", "brats2023", "brats2021")
 SOME_FAILED = 3
 
-_SEQUENCE_ENDINGS = ("t1n", "t1c", "t2w", "t2f", "t1", "t1ce", "t2", "flair")
 _MASK_ENDINGS = ("seg", "dseg")
 
 _COLUMNS = (
@@ -40,7 +39,13 @@ _LEGEND = (
 @click.option(
     "--pred-scheme", type=click.Choice(SCHEMES), default="peds", show_default=True, help="Labels of the prediction."
 )
-@click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write all scores as JSON.")
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write all scores as JSON.",
+)
 @click.pass_context
 def evaluate(
     context: click.Context, prediction: Path, truth: Path, scheme: str, pred_scheme: str, json_file: Path | None
@@ -53,7 +58,8 @@ def evaluate(
     \b
     hope evaluate out/ truth/ --scheme brats2023 --json scores.json
     """  # noqa: D301 - click reads the backspace
-    from hope.domain.errors import HopeError, InputError, OutputError
+    from hope.domain.errors import HopeError, InputError
+    from hope.formats.atomic import atomic_output
     from hope.formats.nifti import read_labels
     from hope.stages.evaluate import evaluate as score
     from hope.stages.evaluate import mean_scores
@@ -80,10 +86,8 @@ def evaluate(
         click.echo(f"failed: {case_id}: {reason}", err=True)
     if json_file is not None:
         record = {"cases": cases, "means": means, "failures": failures}
-        try:
-            json_file.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"the scores cannot be written: {error.strerror or 'an I/O error'}") from error
+        with atomic_output(json_file) as stream:
+            stream.write((json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
     if failures:
         context.exit(SOME_FAILED)
 
@@ -91,14 +95,19 @@ def evaluate(
 def _pair(prediction: Path, truth: Path) -> tuple[dict[str, tuple[Path, Path]], dict[str, str], bool]:
     """Match masks by case: pairs, reasons of the cases without a prediction, and whether it is one pair of files."""
     from hope.domain.errors import InputError
+    from hope.formats.reading import reading
 
-    if prediction.is_file() and truth.is_file():
+    with reading("PRED"):
+        one_prediction = prediction.is_file()
+    with reading("TRUTH"):
+        one_truth = truth.is_file()
+    if one_prediction and one_truth:
         return {case_name(truth): (prediction, truth)}, {}, True
     ours, theirs = find_masks(prediction, "PRED"), find_masks(truth, "TRUTH")
-    if truth.is_file() and len(ours) == 1:
+    if one_truth and len(ours) == 1:
         # One truth file and one predicted case need no matching names.
         return {case_name(truth): (next(iter(ours.values())), truth)}, {}, True
-    if prediction.is_file():
+    if one_prediction:
         # One prediction beside a whole directory of truths is judged alone.
         theirs = {case: file for case, file in theirs.items() if case in ours}
         if not theirs:
@@ -114,16 +123,21 @@ def find_masks(path: Path, role: str) -> dict[str, Path]:
     """Find the label masks of a file, a directory, or a directory of case directories, by case name.
 
     Raises:
-        InputError: if there is no mask, or two for one case.
+        InputError: if there is no mask, or two for one case, or a directory cannot be read.
     """
     from hope.domain.errors import InputError
+    from hope.formats.reading import reading
 
-    if path.is_file():
-        return {case_name(path): path}
-    if not path.is_dir():
-        raise InputError(f"{role} does not exist", expected="a mask or a directory of masks")
+    with reading(role):
+        if path.is_file():
+            return {case_name(path): path}
+        if not path.is_dir():
+            raise InputError(f"{role} does not exist", expected="a mask or a directory of masks")
+        # Not glob, which passes over what it may not read: a mask left out unsaid would change the mean.
+        inside = list(path.iterdir())
+        files = [*inside, *(file for folder in inside if folder.is_dir() for file in folder.iterdir())]
     found: dict[str, Path] = {}
-    for file in sorted([*path.glob("*.nii*"), *path.glob("*/*.nii*")]):
+    for file in sorted(files):
         if not file.name.endswith((".nii", ".nii.gz")) or _is_no_mask(file):
             continue
         name = case_name(file)
@@ -150,10 +164,9 @@ def _stem(file: Path) -> str:
 
 def _is_no_mask(file: Path) -> bool:
     """Whether the name says that this is a scan, or the atlas-grid copy of a result."""
-    stem = _stem(file)
-    if stem.endswith("-atlas"):
-        return True
-    return stem.replace("_", "-").rsplit("-", 1)[-1].lower() in _SEQUENCE_ENDINGS
+    from hope.formats.names import read_name
+
+    return _stem(file).endswith("-atlas") or read_name(file) is not None
 
 
 def _print_table(cases: Mapping[str, CaseScores], means: Mapping[str, Mapping[str, float | None]]) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import lzma
 import stat
+import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from hope.domain.errors import InputError
 from hope.formats.atomic import output_error
+from hope.formats.reading import input_error
 
 MAX_TOTAL_BYTES = 8 * 2**30
 """Most that one archive may unpack to."""
@@ -21,11 +26,20 @@ MAX_RATIO = 200
 
 _RATIO_FREE_BYTES = 64 * 2**20
 _BLOCK = 2**20
+# What zipfile and its decompressors raise on bytes that they do not understand.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, struct.error)
 
 
 def is_zip(path: Path) -> bool:
-    """Whether a file is a zip archive, by its content."""
-    return path.is_file() and zipfile.is_zipfile(path)
+    """Whether a file is a zip archive, by its content.
+
+    Raises:
+        OSError: if it cannot be read, which says nothing about its content.
+    """
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return zipfile.is_zipfile(file)
 
 
 def extract_zip(path: Path, into: Path) -> Path:
@@ -39,7 +53,8 @@ def extract_zip(path: Path, into: Path) -> Path:
         ``into``.
 
     Raises:
-        InputError: if it is no zip, damaged, encrypted, far too large once unpacked, or reaches outside ``into``.
+        InputError: if it is no zip, unreadable, damaged, encrypted, far too large once unpacked, or reaches outside
+            ``into``.
         OutputError: if the scratch disk is full or not writable.
     """
     try:
@@ -47,17 +62,24 @@ def extract_zip(path: Path, into: Path) -> Path:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
             targets = _checked_targets(entries, path.stat().st_size, into)
             _unpack(archive, targets)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise InputError(
-            "the zip archive is damaged or is none", expected="a complete zip", fix="make it again"
-        ) from error
+    except _DAMAGED as error:
+        raise _damaged() from error
     except NotImplementedError as error:
         raise InputError(
             "the zip archive uses a compression that cannot be read", expected="deflate", fix="make it again"
         ) from error
     except OSError as error:
-        raise output_error("the unpacked archive", error) from error
+        raise _unreadable(error) from error
     return into
+
+
+def _damaged() -> InputError:
+    return InputError("the zip archive is damaged or is none", expected="a complete zip", fix="make it again")
+
+
+def _unreadable(error: OSError) -> InputError:
+    # The bz2 decompressor reports damage as an OSError without a number; EINVAL is a seek to where the archive lies.
+    return _damaged() if error.errno in (None, errno.EINVAL) else input_error("the zip archive", error)
 
 
 def _checked_targets(entries: list[zipfile.ZipInfo], size: int, into: Path) -> list[tuple[zipfile.ZipInfo, Path]]:
@@ -89,11 +111,24 @@ def _checked_targets(entries: list[zipfile.ZipInfo], size: int, into: Path) -> l
 def _unpack(archive: zipfile.ZipFile, targets: list[tuple[zipfile.ZipInfo, Path]]) -> None:
     left = MAX_TOTAL_BYTES
     for entry, target in targets:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Sizes in the directory may lie, so the bytes are counted again as they come.
-        with archive.open(entry) as source, target.open("wb") as file:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # Sizes in the directory may lie, so the bytes are counted again as they come.
+            with target.open("wb") as file:
+                for block in _blocks(archive, entry):
+                    left -= len(block)
+                    if left < 0:
+                        raise InputError("the zip archive unpacks to far more than it says", fix="make it again")
+                    file.write(block)
+        except OSError as error:
+            raise output_error("the unpacked archive", error) from error
+
+
+def _blocks(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[bytes]:
+    """Yield a member's bytes. Its reading errors leave as InputError, so that an OSError outside is one of writing."""
+    try:
+        with archive.open(entry) as source:
             while block := source.read(_BLOCK):
-                left -= len(block)
-                if left < 0:
-                    raise InputError("the zip archive unpacks to far more than it says", fix="make it again")
-                file.write(block)
+                yield block
+    except OSError as error:
+        raise _unreadable(error) from error

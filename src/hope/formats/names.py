@@ -36,13 +36,16 @@ _NOT_A_SCAN = re.compile(r"(^|[-_.])(d?seg|segmentation|labels?|(brain)?-?mask|r
 _DE_IDENTIFIED = (
     # BraTS-PED-00001-000, BraTS2021_00000, BraTS20_Training_001, Brats18_CBICA_AAM_1
     r"brats\d{0,4}(?:[-_](?:peds?|gli|goat|ssa|men|rt|met|training|validation|cbica_[a-z]{3}|tcia\d{0,2}|tmc|uab|washu|\d{1,6}))+",
-    r"sub-(?:[a-z]{0,8}\d{1,6}|[a-z]{1,2})(?:_ses-[a-z]{0,10}\d{0,3})?",
+    # A free word may be a surname and six digits a birth date, so only known words and few digits are let through.
+    r"sub-(?:ped|peds|pat|patient|pt|p|subj|subject|s|case|con|control|ctrl|hc)?(?:\d{1,4}|0\d{4})"
+    r"(?:_ses-(?:\d{1,3}|(?:pre|post|preop|postop|intraop|baseline|followup|fu|day|week|month|year|visit|v|m|mri)\d{0,3}))?",
     r"tcga-[a-z0-9]{2}-[a-z0-9]{4}",
     r"upenn-gbm-\d{5}(?:_\d{2})?",
     r"ucsf-pdgm-\d{4}",
     r"open-ms-\d{1,3}",
     r"synth-\d{1,6}",
-    r"case-?(?:\d{1,5}|[0-9a-f]{8})",
+    # The eight hex digits are our own; eight decimal ones may be a date.
+    r"case-?(?:\d{1,5}|(?!\d{8})[0-9a-f]{8})",
 )
 _DE_IDENTIFIED_NAME = re.compile("|".join(f"(?:{pattern})" for pattern in _DE_IDENTIFIED), re.IGNORECASE)
 
@@ -165,7 +168,9 @@ def sort_by_name(paths: Iterable[Path], named: Iterable[MRSequence] = ()) -> Nam
 def public_case_name(name: str) -> str:
     """Return the name if it follows a pattern of de-identified research data, else an empty string.
 
-    Known patterns: BraTS (all years), ``sub-<label>[_ses-<label>]`` with a short label, TCGA-XX-XXXX, UPENN-GBM,
-    UCSF-PDGM, open-ms, synth-0001, case-0001. Whatever else a file or directory is called may be a person's name.
+    Known patterns: BraTS (all years), ``sub-<label>[_ses-<label>]`` where the label is a number of up to four digits
+    (five with a leading zero), bare or after a known word (sub-01, sub-PED0001, ses-02, ses-preop), TCGA-XX-XXXX,
+    UPENN-GBM, UCSF-PDGM, open-ms, synth-0001, case-0001. Whatever else a file or directory is called may be a
+    person's name or birth date.
     """
     return name if _DE_IDENTIFIED_NAME.fullmatch(name) else ""

@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hope.domain.errors import InputError
+from hope.domain.grid import CORNER_TOLERANCE_MM, Grid
 from hope.domain.volume import Volume
 from hope.formats.atomic import atomic_output
-from hope.formats.nifti_header import EXPECTED_FILE, FORM_TOLERANCE_MM, Layout, read_layout, truncated
+from hope.formats.nifti_header import EXPECTED_FILE, Layout, read_layout, truncated
+from hope.formats.reading import input_error
 
 DISTINCT_LIMIT = 256
 """Distinct voxel values are counted up to here; more is reported as None."""
@@ -58,10 +60,11 @@ def read_scan(path: Path, what: str) -> tuple[Volume, NiftiFacts]:
         float32 volume in file order with NaN and Inf replaced by 0 (scaling applied), and what was seen.
 
     Raises:
-        InputError: if the file is missing, damaged, or not one 3D grey-scale image with a trustworthy orientation.
+        InputError: if the file is missing, unreadable, damaged, or not one 3D grey-scale image with a trustworthy
+            orientation.
     """
-    _check_file(path, what)
     try:
+        _check_file(path, what)
         with _open(path) as file:
             layout = read_layout(file, what)
             _check_size(path, layout, what)
@@ -70,7 +73,7 @@ def read_scan(path: Path, what: str) -> tuple[Volume, NiftiFacts]:
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise truncated(what, "a gzip stream that ends early or is damaged") from error
     except OSError as error:
-        raise InputError(f"{what} cannot be read", got=error.strerror or "an input/output error") from error
+        raise input_error(what, error) from error
 
 
 def read_labels(path: Path, what: str = "segmentation") -> Volume:
@@ -188,7 +191,8 @@ def _write(volume: Volume, dtype: np.dtype[Any], path: Path) -> None:
     header.set_data_shape(volume.grid.shape)
     affine = volume.grid.affine_ras_mm
     header.set_qform(affine, code=1, strip_shears=True)
-    if np.abs(header.get_qform() - affine).max() > FORM_TOLERANCE_MM / 100:
+    # Compared at the corners, as the reader does: over many voxels a small shear grows large.
+    if not volume.grid.same_as(Grid(volume.grid.shape, header.get_qform()), CORNER_TOLERANCE_MM):
         header.set_qform(affine, code=0)  # a sheared grid fits no quaternion: say it once, in the sform
     header.set_sform(affine, code=1)
     header.set_xyzt_units("mm")

@@ -13,6 +13,7 @@ from hope.domain.qc import QCFlag, Severity
 from hope.formats.archive import is_zip
 from hope.formats.dicom import dicom_files, is_dicom, study_of
 from hope.formats.names import is_label_name, is_nifti_name, public_case_name, read_name, sort_by_name
+from hope.formats.reading import reading
 
 MAX_DEPTH = 8
 """Directories nested deeper than this are not searched."""
@@ -31,7 +32,7 @@ _NO_ANATOMY = {
     "pet",
     "__MACOSX",
 }
-_FINGERPRINT_BYTES = 2**18
+_UNREADABLE = "case-unreadable"
 _FLAGS = " ".join(f"--{s} FILE" for s in SEQUENCES)
 
 
@@ -61,16 +62,18 @@ def find_cases(inputs: Sequence[Path], named: Mapping[MRSequence, Path]) -> list
     """Find every case in the inputs.
 
     A case keeps its directory's or files' name only where that follows a pattern of de-identified research data
-    (BraTS, TCGA, ``sub-<label>``, ``synth-0001``: see `hope.formats.names.public_case_name`); any other name may be a
+    (BraTS, TCGA, ``sub-01``, ``synth-0001``: see `hope.formats.names.public_case_name`); any other name may be a
     person's and becomes ``case-`` and the first eight hex digits of a hash of the files' content. Equal names get
-    ``-2``, ``-3``.
+    ``-2``, ``-3``. What `hope segment` wrote is passed over, and so is what `hope preprocess` wrote, unless the input
+    holds nothing else.
 
     Args:
         inputs: case directories (NIfTI), directories of case directories, DICOM directories, or zip archives.
         named: scans named by the caller for one case; each replaces what the input would give for that sequence.
 
     Raises:
-        InputError: if an input does not exist, holds no scan, or the only case in it cannot be told apart.
+        InputError: if an input does not exist, holds no scan, or the only case in it cannot be read or told apart. Of
+            several cases, such a one carries the error as its ``problem``.
     """
     if named and len(inputs) > 1:
         raise InputError(
@@ -86,7 +89,8 @@ def find_cases(inputs: Sequence[Path], named: Mapping[MRSequence, Path]) -> list
     for number, path in enumerate(inputs, start=1):
         found += _at(path, named, f"input {number}" if len(inputs) > 1 else "the input")
     if not inputs:
-        found = [CaseSource(_public_name(list(named.values())) or _fingerprint(named.values()), dict(named))]
+        with reading("a named scan"):
+            found = [CaseSource(_public_name(list(named.values())) or _fingerprint(named.values()), dict(named))]
     if named and len(found) != 1:
         raise InputError(
             "scans were named for one case but the input holds several", expected="one case", got=str(len(found))
@@ -111,9 +115,7 @@ def nifti_case(directory: Path, named: Mapping[MRSequence, Path], dicom: Path | 
     if case.unread:
         reason = f"{case.unread} more NIfTI files in the directory were not read: their names do not say what they are"
         flags.append(QCFlag("files_ignored", Severity.INFO, reason))
-    inner = [
-        d for d in _entries(directory) if d.is_dir() and any(read_name(f) for f in _entries(d) if is_nifti_name(f))
-    ]
+    inner = [d for d in _entries(directory) if d.is_dir() and _may_hold_scans(d)]
     if inner:
         reason = f"{len(inner)} directories inside the case directory hold NIfTI files too and were not read"
         flags.append(QCFlag("directories_ignored", Severity.INFO, reason))
@@ -123,25 +125,42 @@ def nifti_case(directory: Path, named: Mapping[MRSequence, Path], dicom: Path | 
 
 
 def _at(path: Path, named: Mapping[MRSequence, Path], what: str) -> list[CaseSource]:
-    if not path.exists():
-        raise InputError(f"{what}: no such file or directory", fix="check the path")
-    if path.is_dir():
-        found = _in_directory(path, named, depth=0)
-        if not found:
-            expected = "NIfTI files named as BraTS or BIDS name them, or DICOM files"
-            raise InputError(f"{what} holds no scan", expected=expected, fix=f"or name the scans: {_FLAGS}")
-        return found
-    if is_zip(path):
-        return [CaseSource(public_case_name(path.stem) or _fingerprint([path]), dict(named), path)]
-    if path.stat().st_size == 0:
-        raise InputError(
-            f"{what} is an empty file", expected="a directory or a zip archive", fix="copy or export it again"
-        )
+    with reading(what):
+        if not path.exists():
+            raise InputError(f"{what}: no such file or directory", fix="check the path")
+        if path.is_dir():
+            found = _child(path, named, 0) or _child(path, named, 0, outputs=True)
+            if not found:
+                expected = "NIfTI files named as BraTS or BIDS name them, or DICOM files"
+                raise InputError(f"{what} holds no scan", expected=expected, fix=f"or name the scans: {_FLAGS}")
+            return found
+        if is_zip(path):
+            return [CaseSource(public_case_name(path.stem) or _fingerprint([path]), dict(named), path)]
+        if path.stat().st_size == 0:
+            raise InputError(
+                f"{what} is an empty file", expected="a directory or a zip archive", fix="copy or export it again"
+            )
     fix = f"name each scan by its flag: {_FLAGS}"
     raise InputError(f"{what} is a single file", expected="a directory or a zip archive", fix=fix)
 
 
-def _in_directory(directory: Path, named: Mapping[MRSequence, Path], depth: int) -> list[CaseSource]:
+def _child(entry: Path, named: Mapping[MRSequence, Path], depth: int, outputs: bool = False) -> list[CaseSource]:
+    """The cases in a directory or a zip; one that cannot be read is a case with a problem, and the others go on."""
+    try:
+        with reading("a directory or a file in it"):
+            if entry.is_dir():
+                # A directory that the user names is taken for what it is; the search below it passes over our outputs.
+                if depth > 0 and (_is_result(entry) or (not outputs and (entry / "preprocess.json").is_file())):
+                    return []
+                return _in_directory(entry, named, depth, outputs)
+            if entry.suffix.lower() == ".zip" and is_zip(entry):
+                return _at(entry, named, "the archive")
+    except InputError as problem:
+        return [CaseSource(public_case_name(entry.name.removesuffix(".zip")) or _UNREADABLE, {}, problem=problem)]
+    return []
+
+
+def _in_directory(directory: Path, named: Mapping[MRSequence, Path], depth: int, outputs: bool) -> list[CaseSource]:
     if case := nifti_case(directory, named):
         return [case]
     entries = _entries(directory)
@@ -151,15 +170,15 @@ def _in_directory(directory: Path, named: Mapping[MRSequence, Path], depth: int)
         return []
     inside: list[CaseSource] = []
     for entry in entries:
-        if entry.is_dir() and entry.name not in _NO_ANATOMY:
-            inside += _in_directory(entry, named, depth + 1)
-        elif entry.is_file() and entry.suffix.lower() == ".zip" and is_zip(entry):
-            inside += _at(entry, named, "the archive")
-    if not inside or any(source.dicom is None or source.dicom.is_file() for source in inside):
+        if entry.name not in _NO_ANATOMY:
+            inside += _child(entry, named, depth + 1, outputs)
+    troubled = [source for source in inside if source.problem and source.dicom is None]
+    rest = [source for source in inside if not source.problem or source.dicom is not None]
+    if not rest or (troubled and len(rest) == 1) or any(s.dicom is None or s.dicom.is_file() for s in rest):
         return inside
-    studies = [study_of(source.dicom) for source in inside if source.dicom]
+    studies = [study_of(source.dicom) for source in rest if source.dicom]
     if len(set(studies)) == 1:
-        return [_dicom_case(directory, named)]
+        return [_dicom_case(directory, named), *troubled]
     if len(set(studies)) == len(studies):
         return inside
     problem = AmbiguousInputError(
@@ -167,7 +186,19 @@ def _in_directory(directory: Path, named: Mapping[MRSequence, Path], depth: int)
         expected="one study",
         fix="put each study in a directory of its own",
     )
-    return [replace(_dicom_case(directory, named), problem=problem)]
+    return [replace(_dicom_case(directory, named), problem=problem), *troubled]
+
+
+def _is_result(entry: Path) -> bool:
+    """Whether this is a case directory that `hope segment` wrote; other programs, too, call a file result.json."""
+    return (entry / "result.json").is_file() and any(f.name.endswith("-seg-atlas.nii.gz") for f in _entries(entry))
+
+
+def _may_hold_scans(directory: Path) -> bool:
+    try:
+        return any(read_name(f) for f in _entries(directory) if is_nifti_name(f))
+    except InputError:
+        return True  # nobody knows, and the case beside it needs not fail for that
 
 
 def _dicom_case(directory: Path, named: Mapping[MRSequence, Path]) -> CaseSource:
@@ -199,9 +230,9 @@ def _fingerprint(paths: Iterable[Path]) -> str:
     for path in paths:
         for file in dicom_files(path) if path.is_dir() else [path]:
             if file.is_file():
+                # All of it: uncompressed scans of two people may share a long run of zeros at the start.
                 with file.open("rb") as stream:
-                    head = stream.read(_FINGERPRINT_BYTES)
-                digests.append(hashlib.sha256(head + str(file.stat().st_size).encode()).digest())
+                    digests.append(hashlib.file_digest(stream, "sha256").digest())
     return "case-" + hashlib.sha256(b"".join(sorted(digests))).hexdigest()[:8]
 
 

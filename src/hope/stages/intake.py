@@ -84,7 +84,7 @@ def load_case(
         )
     _refuse_same_image(scans)
     treated, why = _decide_preprocessed(scans, preprocessed)
-    flags = list(source.flags)
+    flags = [*source.flags, *(flag for one in found.values() for flag in one.flags)]
     if not treated:
         flags += _one_head(scans)
     progress("intake: check quality", len(found) / (len(found) + 1))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.errors import AmbiguousInputError, InputError
+from hope.domain.qc import QCFlag
 from hope.domain.volume import Volume
 from hope.formats.archive import extract_zip, is_zip
 from hope.formats.dicom import DicomSeries, convert_series, dicom_files, is_dicom, read_series
 from hope.formats.names import is_nifti_name
 from hope.formats.nifti import NiftiFacts, read_scan
+from hope.formats.reading import reading
 from hope.formats.series import choose_series, read_tags
 from hope.stages.case_finding import CaseSource, find_cases
 from hope.stages.quality import compare_pair
@@ -20,11 +22,19 @@ from hope.stages.quality import compare_pair
 
 @dataclass(frozen=True)
 class Found:
-    """One sequence's origin, a NIfTI file or a DICOM series, with the confidence (0 to 1) and the reason in words."""
+    """Where one sequence comes from.
+
+    Attributes:
+        origin: a NIfTI file or a DICOM series.
+        confidence: that it is this sequence, from 0 to 1.
+        reason: why, in words without a name.
+        flags: doubts about the archive that it came in; of all sequences from one archive only one carries them.
+    """
 
     origin: Path | DicomSeries
     confidence: float
     reason: str
+    flags: tuple[QCFlag, ...] = ()
 
 
 def resolve(source: CaseSource, scratch: Path) -> dict[MRSequence, Found]:
@@ -32,19 +42,22 @@ def resolve(source: CaseSource, scratch: Path) -> dict[MRSequence, Found]:
 
     Raises:
         AmbiguousInputError: if a series could be more than one sequence.
-        InputError: for an archive, directory or file that cannot be what it was given as.
+        InputError: for an archive, directory or file that cannot be read or be what it was given as.
     """
     found: dict[MRSequence, Found] = {}
     for sequence in (s for s in SEQUENCES if s in source.files):
         identified = source.sources.get(sequence, {})
-        origin = _origin(source.files[sequence], scratch, sequence)
+        with reading(sequence):
+            origin = _origin(source.files[sequence], scratch, sequence)
         confidence, reason = identified.get("confidence", 1.0), identified.get("reason", "named by the caller")
         found[sequence] = Found(origin, float(str(confidence)), str(reason))
     if source.dicom is None:
         return found
-    root = extract_zip(source.dicom, scratch / "unpacked") if source.dicom.is_file() else source.dicom
-    if root != source.dicom and not any(True for _ in dicom_files(root)):
-        return _resolve_zipped_nifti(root, found, scratch)
+    with reading("the input"):
+        zipped = source.dicom.is_file()
+    root = extract_zip(source.dicom, scratch / "unpacked") if zipped else source.dicom
+    if zipped and not any(True for _ in dicom_files(root)):
+        return _resolve_zipped_nifti(root, source.files, scratch) | found
     named = {f.origin.uid for f in found.values() if isinstance(f.origin, DicomSeries)}
     series = [s for s in read_series(root) if s.uid not in named]
     studies = len({s.study_uid for s in series})
@@ -75,13 +88,25 @@ def read_found(found: Found, scratch: Path, sequence: MRSequence) -> tuple[Volum
     return read_scan(found.origin, sequence)
 
 
-def _resolve_zipped_nifti(root: Path, found: Mapping[MRSequence, Found], scratch: Path) -> dict[MRSequence, Found]:
-    inside = find_cases([root], {})
+def _resolve_zipped_nifti(root: Path, named: Mapping[MRSequence, Path], scratch: Path) -> dict[MRSequence, Found]:
+    """Give the sequences that the caller has not named their files in an unpacked zip."""
+    try:
+        inside = find_cases([root], named)
+    except InputError as problem:
+        # A file within an archive cannot be named by a flag.
+        fix = "unpack the zip archive, then name its scans by flags such as --t1c FILE"
+        raise type(problem)(problem.what, expected=problem.expected, got=problem.got, fix=fix) from problem
     if len(inside) != 1:
         raise InputError(
             "the zip archive holds several cases", expected="one", got=str(len(inside)), fix="give one zip per case"
         )
-    return resolve(inside[0], scratch) | dict(found)
+    (case,) = inside
+    if case.dicom is not None:
+        raise InputError("the zip archive holds another archive", expected="scans", fix="unpack it first")
+    found = resolve(replace(case, files={s: path for s, path in case.files.items() if s not in named}), scratch)
+    for first in list(found)[:1]:
+        found[first] = replace(found[first], flags=case.flags)
+    return found
 
 
 def _origin(path: Path, scratch: Path, sequence: MRSequence) -> Path | DicomSeries:

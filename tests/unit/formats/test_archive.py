@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import errno
+import os
 import stat
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from hope.domain.errors import InputError
+from hope.domain.errors import InputError, OutputError
 from hope.formats import archive
 from hope.formats.archive import extract_zip, is_zip
 
@@ -70,3 +72,46 @@ def test_refuses_what_is_encrypted_damaged_or_no_zip(tmp_path: Path) -> None:
     (tmp_path / "no.zip").write_bytes(b"PK but nothing more")
     with pytest.raises(InputError, match="damaged"):
         extract_zip(tmp_path / "no.zip", tmp_path / "out")
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_is_the_archives_fault_whatever_its_compression(tmp_path: Path, compression: int) -> None:
+    path = _zip(tmp_path / "a.zip", {"one": bytes(range(256)) * 40}, compression)
+    raw = path.read_bytes()
+    refused = 0
+    for position in range(33, 73):  # the member's first compressed bytes, after its header
+        (tmp_path / "b.zip").write_bytes(raw[:position] + bytes([raw[position] ^ 0xFF]) + raw[position + 1 :])
+        try:
+            extract_zip(tmp_path / "b.zip", tmp_path / "out")
+        except InputError:
+            refused += 1
+    assert refused > 30  # LZMA keeps a version number there that nobody reads
+
+
+def test_reading_and_writing_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _zip(tmp_path / "a.zip", {"one": b"1"})
+    with pytest.raises(InputError, match="the zip archive cannot be read") as caught:
+        extract_zip(tmp_path / ("x" * 300), tmp_path / "out")
+    assert "xxx" not in str(caught.value)
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot write the unpacked archive"):
+        extract_zip(path, tmp_path / "file" / "out")
+
+    def fail(*_: object) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", fail)
+    with pytest.raises(InputError, match="the zip archive cannot be read") as caught:
+        extract_zip(path, tmp_path / "out")
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_is_not_said_to_be_no_zip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _zip(tmp_path / "a.zip", {"one": b"1"})
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(PermissionError):
+        is_zip(path)

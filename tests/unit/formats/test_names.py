@@ -115,8 +115,12 @@ def test_a_lone_t1_is_not_taken_for_native() -> None:
             "Brats18_2013_21_1",
             "TCGA-FG-6692",
             "sub-01",
-            "sub-X",
+            "sub-0012",
+            "sub-00123",
+            "sub-PED0001",
             "sub-pat012_ses-01",
+            "sub-07_ses-preop",
+            "sub-07_ses-month12",
             "synth-0001",
             "case-12",
             "case-0a1b2c3d",
@@ -136,6 +140,13 @@ def test_research_names_are_kept(name: str) -> None:
         "sub-JaneDoe",
         "sub-01_ses-20200101",
         "sub-19700101",
+        "sub-smith1",
+        "sub-lee",
+        "sub-jd",
+        "sub-850312",
+        "sub-31285",
+        "sub-01_ses-smith1",
+        "case-19850312",
         "case-jane",
         "4711",
         "",
@@ -143,3 +154,8 @@ def test_research_names_are_kept(name: str) -> None:
 )
 def test_other_names_may_be_a_person(name: str) -> None:
     assert public_case_name(name) == ""
+
+
+def test_the_names_of_our_own_masks_are_no_scans() -> None:
+    for name in ("case-0a1b2c3d-brain-mask.nii.gz", "case-0a1b2c3d-seg.nii.gz", "case-0a1b2c3d-seg-atlas.nii.gz"):
+        assert is_label_name(Path(name))

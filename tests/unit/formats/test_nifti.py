@@ -198,6 +198,18 @@ def test_missing_file_and_directory(tmp_path: Path) -> None:
     assert "is a directory" in _refusal(tmp_path)
 
 
+def test_a_file_that_cannot_be_read_is_one_sentence(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "t1c cannot be read (got File name too long)" in _refusal(plain.with_name("x" * 300))
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    for step in ("stat", "open"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, step, refuse)
+            assert "t1c cannot be read (got Permission denied); check its permissions" in _refusal(plain)
+
+
 def test_every_truncation_is_refused(plain: Path, tmp_path: Path) -> None:
     raw = plain.read_bytes()
     packed = gzip.compress(raw)
@@ -287,6 +299,15 @@ def test_write_then_read_in_every_orientation(
     loaded = nib.load(path)
     assert np.allclose(loaded.affine, grid.affine_ras_mm, atol=1e-4)
     assert np.array_equal(np.asarray(loaded.dataobj), volume.data)
+
+
+def test_a_small_shear_over_many_voxels_is_read_back(tmp_path: Path) -> None:
+    affine = np.eye(4)
+    affine[0, 1] = 9e-4  # half of it fits no rotation: 0.23 mm at the far corners
+    grid = Grid((2, 512, 2), affine)
+    write_labels(Volume(np.ones(grid.shape, dtype=np.uint8), grid), tmp_path / "l.nii.gz")
+    assert read_labels(tmp_path / "l.nii.gz").grid.same_as(grid)
+    assert nib.load(tmp_path / "l.nii.gz").header["qform_code"] == 0
 
 
 def test_written_files_are_equal_nameless_and_whole(tmp_path: Path) -> None:

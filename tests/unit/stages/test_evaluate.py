@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from scipy import ndimage
 
 from hope.commands.evaluate import case_name, find_masks
 from hope.commands.evaluate import evaluate as command
-from hope.domain.errors import InputError
+from hope.domain.errors import InputError, OutputError
 from hope.domain.grid import ALL_ORIENTATIONS, Grid
 from hope.domain.volume import Volume
 from hope.formats.nifti import write_labels
@@ -226,6 +228,46 @@ class TestCommand:
             write_labels(volume(phantom()), tmp_path / name)
         with pytest.raises(InputError, match="two masks for case x"):
             find_masks(tmp_path, "PRED")
+
+    def test_scans_of_every_naming_scheme_are_passed_over(self, tmp_path: Path) -> None:
+        for name in ("sub-01_T1w", "sub-01_ce-gad_T1w", "sub-01_FLAIR", "x-t1gd", "y_t1ce", "z-t1c-atlas"):
+            (tmp_path / f"{name}.nii.gz").write_bytes(b"never opened")
+        write_labels(volume(phantom()), tmp_path / "sub-01_dseg.nii.gz")
+        assert list(find_masks(tmp_path, "TRUTH")) == ["sub-01"]
+
+    def test_what_cannot_be_read_is_one_sentence(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write_labels(volume(phantom()), tmp_path / "a.nii.gz")
+        long = tmp_path / ("x" * 300)
+        for words, role in (((long, tmp_path / "a.nii.gz"), "PRED"), ((tmp_path / "a.nii.gz", long), "TRUTH")):
+            with pytest.raises(InputError, match=f"{role} cannot be read") as caught:
+                self.run(*words)
+            assert "xxx" not in str(caught.value)
+        (tmp_path / "closed").mkdir()
+        write_labels(volume(phantom()), tmp_path / "closed" / "b.nii.gz")
+        scandir = os.scandir
+
+        def refuse(path: object) -> object:
+            if str(path).endswith("closed"):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return scandir(str(path))
+
+        monkeypatch.setattr(os, "scandir", refuse)
+        monkeypatch.setattr(os, "listdir", lambda path: [entry.name for entry in os.scandir(path)])
+        with pytest.raises(InputError, match="PRED cannot be read"):
+            find_masks(tmp_path, "PRED")
+
+    def test_scores_are_written_whole_or_not_at_all(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write_labels(volume(phantom()), tmp_path / "a.nii.gz")
+        table = tmp_path / "scores.json"
+        table.write_text("the older scores", encoding="utf-8")
+
+        def full(_: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(OutputError, match="disk is full"):
+            self.run(tmp_path / "a.nii.gz", tmp_path / "a.nii.gz", "--json", table)
+        assert table.read_text(encoding="utf-8") == "the older scores"
 
     @pytest.mark.parametrize(
         ("name", "case"),

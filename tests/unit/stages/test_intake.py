@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import zipfile
 from collections.abc import Mapping
 from functools import cache
@@ -17,6 +19,7 @@ from hope.domain.grid import ALL_ORIENTATIONS, ATLAS_GRID, Grid
 from hope.domain.volume import Volume
 from hope.formats.nifti import write_labels, write_scan
 from hope.stages.intake import CaseSource, find_cases, hash_volume, is_atlas_shaped, load_case
+from hope.stages.scan_reading import resolve
 from hope.testing.dicom_series import IDENTITY, SeriesRecipe, write_series
 from hope.testing.head import HEAD_GRID, head_scan
 
@@ -123,6 +126,63 @@ def test_zip_of_nifti(tmp_path: Path) -> None:
     assert set(_load(source, tmp_path).scans) == set(SEQUENCES)
 
 
+def _zip(directory: Path, target: Path) -> Path:
+    with zipfile.ZipFile(target, "w") as archive:
+        for file in sorted(f for f in directory.rglob("*") if f.is_file()):
+            archive.write(file, file.relative_to(directory))
+    return target
+
+
+def test_zip_of_nifti_with_an_odd_name_beside_a_named_scan(tmp_path: Path) -> None:
+    directory = _write_case(tmp_path / "in", "x", {T1N: "-t1n", T2W: "-t2w", T2F: "-t2f", T1C: "-strange"})
+    archive = _zip(directory, tmp_path / "a.zip")
+    outside = _save(_scan(T1C), tmp_path / "contrast.nii")
+    (source,) = find_cases([archive], {T1C: outside})
+    (tmp_path / "scratch").mkdir()
+    found = resolve(source, tmp_path / "scratch")
+    assert set(found) == set(SEQUENCES) and found[T1C].origin == outside
+    assert [flag.code for f in found.values() for flag in f.flags] == ["files_ignored"]
+    (source,) = find_cases([archive], {})
+    with pytest.raises(InputError, match=r"t1c is missing.*; unpack the zip archive, then name"):
+        _load(source, tmp_path)
+
+
+@pytest.mark.parametrize("images", [True, False])
+def test_zip_within_a_zip(tmp_path: Path, images: bool) -> None:
+    (tmp_path / "outer").mkdir()
+    directory = _write_case(tmp_path / "in", "x", {T1C: "-t1c"})
+    if not images:
+        (directory / "x-t1c.nii.gz").rename(directory / "notes.txt")
+    _zip(directory, tmp_path / "outer" / "inner.zip")
+    (source,) = find_cases([_zip(tmp_path / "outer", tmp_path / "a.zip")], {})
+    with pytest.raises(InputError, match=r"holds another archive .*; unpack it first"):
+        _load(source, tmp_path)
+
+
+def test_our_own_results_are_no_cases(tmp_path: Path) -> None:
+    _write_case(tmp_path / "in" / "BraTS-PED-00001-000", "BraTS-PED-00001-000", {T1C: "-t1c"})
+    made = _write_case(tmp_path / "in" / "results" / "case-12", "case-12", {T1C: "-t1c-atlas"})
+    (made / "result.json").write_text("{}")
+    labels = Volume(np.ones(HEAD_GRID.shape, dtype=np.uint8), HEAD_GRID)
+    write_labels(labels, made / "case-12-seg-atlas.nii.gz")
+    aligned = _write_case(tmp_path / "in" / "aligned" / "case-13", "case-13", {T1C: "-t1c"})
+    (aligned / "preprocess.json").write_text("{}")
+    write_labels(labels, aligned / "case-13-brain-mask.nii.gz")
+    assert [s.case_id for s in find_cases([tmp_path / "in"], {})] == ["BraTS-PED-00001-000"]
+    # What was preprocessed is an input where the user points at it, alone or as a directory of them.
+    for given in (aligned, aligned.parent):
+        (source,) = find_cases([given], {})
+        assert source.case_id == "case-13" and list(source.files) == [T1C] and source.problem is None
+    with pytest.raises(InputError, match="holds no scan"):
+        find_cases([made.parent], {})
+
+
+def test_a_foreign_result_json_hides_no_case(tmp_path: Path) -> None:
+    directory = _write_case(tmp_path / "in" / "sub-01", "sub-01", {T1C: "-t1c"})
+    (directory / "result.json").write_text("{}")
+    assert [s.case_id for s in find_cases([tmp_path / "in"], {})] == ["sub-01"]
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
@@ -135,6 +195,62 @@ def test_zip_of_nifti(tmp_path: Path) -> None:
 def test_inputs_that_are_no_case(tmp_path: Path, make: object, says: str) -> None:
     with pytest.raises(InputError, match=says):
         find_cases([make(tmp_path)], {})  # type: ignore[operator]
+
+
+def _closed(monkeypatch: pytest.MonkeyPatch, name: str, step: str) -> None:
+    """Let one step of `Path` fail for the paths of that name, as it does for those who may not read them."""
+    real = getattr(Path, step)
+
+    def refuse(path: Path, *words: object, **options: object) -> object:
+        if path.name == name:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path, *words, **options)
+
+    monkeypatch.setattr(Path, step, refuse)
+
+
+def test_inputs_that_cannot_be_read_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = tmp_path / ("x" * 300)
+    for inputs, named in (([long], {}), ([], {T1C: long})):
+        with pytest.raises(InputError, match=r"cannot be read .got File name too long") as caught:
+            find_cases(inputs, named)
+        assert "xxx" not in str(caught.value)
+    assert "t1c cannot be read" in _refusal({T1C: long}, tmp_path)
+    scan = _save(_scan(T1C), tmp_path / "Doe-t1c.nii.gz")
+    _closed(monkeypatch, scan.name, "open")
+    for inputs, named in (([tmp_path], {}), ([], {T1C: scan})):
+        with pytest.raises(InputError, match=r"cannot be read .got Permission denied") as caught:
+            find_cases(inputs, named)
+        assert str(tmp_path) not in str(caught.value) and "Doe" not in str(caught.value)
+    directory = _write_case(tmp_path / "given", "x", {T1C: "-t1c"})
+    _closed(monkeypatch, "given", "iterdir")
+    assert "t1c cannot be read" in _refusal({T1C: directory}, tmp_path)
+
+
+@pytest.mark.parametrize(("name", "step"), [("bad", "iterdir"), ("Doe-t1n.nii.gz", "open"), ("bad.zip", "open")])
+def test_a_batch_goes_on_past_what_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, step: str
+) -> None:
+    _write_case(tmp_path / "in" / "sub-01", "sub-01", {T1C: "-t1c"})
+    directory = _write_case(tmp_path / "in" / "bad", "Doe", {T1N: "-t1n"})
+    if name == "bad.zip":
+        _zip(directory, tmp_path / "in" / "bad.zip")
+    _closed(monkeypatch, name, step)
+    found = {source.case_id: source for source in find_cases([tmp_path / "in"], {})}
+    assert found["sub-01"].problem is None
+    assert "cannot be read" in str(found["case-unreadable"].problem)
+    with pytest.raises(InputError, match="cannot be read"):
+        _load(found["case-unreadable"], tmp_path)
+
+
+def test_a_closed_directory_inside_a_case_does_not_close_the_case(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write_case(tmp_path / "sub-01", "sub-01", {T1C: "-t1c"})
+    (tmp_path / "sub-01" / "private").mkdir()
+    _closed(monkeypatch, "private", "iterdir")
+    (source,) = find_cases([tmp_path / "sub-01"], {})
+    assert source.problem is None and [flag.code for flag in source.flags] == ["directories_ignored"]
 
 
 def _touch(path: Path) -> Path:
@@ -165,6 +281,17 @@ def test_a_personal_name_becomes_a_stable_hash(tmp_path: Path) -> None:
     assert [s.case_id for s in find_cases([one, two], {})] == [first.case_id, f"{first.case_id}-2"]
     case = _load(first, tmp_path)
     assert "Jane" not in repr((case.case_id, case.flags, case.sources, case.input_sha256))
+
+
+def test_two_scans_that_begin_alike_have_two_names(tmp_path: Path) -> None:
+    ids = []
+    for number in (1, 2):
+        data = np.zeros((40, 40, 200), dtype=np.float32)  # the first 640 kB are zeros, as where a skull was stripped
+        data[20, 20, 150] = number
+        (tmp_path / str(number)).mkdir()
+        write_scan(Volume(data, Grid(data.shape, np.eye(4))), tmp_path / str(number) / "Doe-t1c.nii")
+        ids.append(find_cases([tmp_path / str(number)], {})[0].case_id)
+    assert ids[0] != ids[1]
 
 
 def test_hash_depends_on_voxels_and_grid_alone(tmp_path: Path) -> None:
@@ -246,6 +373,15 @@ def test_studies_are_not_mixed(tmp_path: Path) -> None:
     (source,) = find_cases([tmp_path / "in" / "1"], {})
     with pytest.raises(AmbiguousInputError, match="2 studies"):
         _load(source, tmp_path)
+
+
+def test_a_closed_series_beside_a_study_leaves_the_study_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, name in ((3, "t2"), (4, "flair")):
+        write_series(_scan(T2W, THICK), tmp_path / "in" / name, SeriesRecipe(number, name, name))
+    (tmp_path / "in" / "closed").mkdir()
+    _closed(monkeypatch, "closed", "iterdir")
+    study, closed = find_cases([tmp_path / "in"], {})
+    assert study.dicom == tmp_path / "in" and closed.problem is not None
 
 
 def test_a_dicom_input_without_any_sequence(tmp_path: Path) -> None:
