@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 demo: $(INSTALLED) ## the whole pipeline on a synthetic raw case
 	@rm -rf demo
-	$(BIN)/hope synth 1 -o demo/cases --seed 7
+	$(BIN)/hope synth 1 -o demo/cases --seed 11 --kind rim_enhancing
 	$(BIN)/hope segment demo/cases -o demo/out
 
 test: lint types pytest ## everything that has to hold: ruff, mypy, pytest

@@ -23,7 +23,7 @@ from hope.domain.volume import Volume
 from hope.services import Services
 from hope.settings import Settings
 from hope.stages.evaluate import evaluate, mean_scores
-from hope.stages.postprocess import default_cleanup
+from hope.stages.postprocess import drop_unsure
 from hope.stages.segment import segment
 
 
@@ -60,7 +60,8 @@ def main() -> None:
     for path in sorted(chosen.directory.glob("*.npz"))[0 if chosen.half == "steering" else 1 :: 2]:
         case, truth = load(path, chosen.without)
         start = time.perf_counter()
-        labels = default_cleanup(segment(case, predictor, silent).labels).labels
+        prediction = segment(case, predictor, silent)
+        labels = drop_unsure(prediction.labels, prediction.region_probability["WT"]).labels
         seconds = time.perf_counter() - start
         score = evaluate(labels, truth, "brats2023")
         scores.append(score)

@@ -20,7 +20,7 @@ from hope.stages.deliver import deliver, result_folder
 from hope.stages.harmonize import NOTE, harmonize
 from hope.stages.intake import CaseSource, load_case
 from hope.stages.measure import INTERVAL_METHOD, measure
-from hope.stages.postprocess import PostprocessOutcome, default_cleanup
+from hope.stages.postprocess import PostprocessOutcome, drop_unsure
 from hope.stages.preprocess import preprocess, to_native
 from hope.stages.segment import segment
 
@@ -93,7 +93,7 @@ def run_case(
             prediction = segment(harmonized, predictor, told)
         with clock.stage("postprocess", 0.05) as told:
             told("postprocess: components, labels back on the scan", 0.0)
-            cleaned = default_cleanup(prediction.labels)
+            cleaned = drop_unsure(prediction.labels, prediction.region_probability["WT"])
             native = to_native(cleaned.labels, aligned)
         with clock.stage("measure", 0.05) as told:
             told("measure: volumes", 0.0)

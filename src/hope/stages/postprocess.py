@@ -22,6 +22,8 @@ from hope.stages.surface import bounding_box
 LabelArray = npt.NDArray[np.uint8]
 
 DEFAULT_MINIMUM_WT_ML = 0.1
+SMALL_WT_ML = 2.0
+SURE_PROBABILITY = 0.98
 """Whole-tumour specks smaller than this are dropped by default: 100 voxels of 1 mm, a ball of 5.8 mm across.
 
 Twice the 50 voxels below which the challenge metrics ignore a lesion, and far below anything that can be measured in
@@ -170,6 +172,39 @@ def default_cleanup(labels: Volume, minimum_wt_ml: float = DEFAULT_MINIMUM_WT_ML
     least = int(np.ceil(minimum_wt_ml / labels.grid.voxel_volume_ml - 1e-6))
     whole = remove_small_components((labels.data > 0).astype(np.uint8), {1: least})
     return _outcome(labels, labels.data * whole, f"whole-tumour components below {minimum_wt_ml:g} ml removed")
+
+
+def drop_unsure(labels: Volume, wt_probability: npt.NDArray[np.floating]) -> PostprocessOutcome:
+    """The clean-up of the starter pipeline: ``default_cleanup``, and small components where the model is nowhere sure.
+
+    A component of the whole tumour below ``SMALL_WT_ML`` stays only if some voxel in it reaches a whole-tumour
+    probability of ``SURE_PROBABILITY``: a small lesion that is clearly seen is kept, a smudge is not. Both constants
+    were chosen on the steering half of the pool (docs/model-cards/starter.md).
+
+    Args:
+        labels: uint8 peds labels on any grid.
+        wt_probability: (i, j, k) probability of the whole tumour on the same grid.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    if wt_probability.shape != labels.data.shape:
+        raise ValueError(
+            f"probability of shape {wt_probability.shape} does not fit labels of shape {labels.data.shape}"
+        )
+    kept = default_cleanup(labels).labels
+    parts = cc3d.connected_components((kept.data > 0).astype(np.uint8), connectivity=CONNECTIVITY)
+    size_ml = np.bincount(parts.ravel()) * labels.grid.voxel_volume_ml
+    peak = np.zeros(len(size_ml))
+    inside = parts > 0
+    np.maximum.at(peak, parts[inside], wt_probability[inside].astype(np.float64))
+    stays = (size_ml >= SMALL_WT_ML) | (peak >= SURE_PROBABILITY)
+    stays[0] = False
+    method = (
+        f"whole-tumour components removed below {DEFAULT_MINIMUM_WT_ML:g} ml, and below {SMALL_WT_ML:g} ml where the "
+        f"model is nowhere surer than {SURE_PROBABILITY:g}"
+    )
+    return _outcome(labels, kept.data * stays[parts], method)
 
 
 def _outcome(before: Volume, after: LabelArray, method: str) -> PostprocessOutcome:

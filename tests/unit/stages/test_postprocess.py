@@ -21,6 +21,7 @@ from hope.stages.postprocess import (
     apply_rules,
     count_voxels,
     default_cleanup,
+    drop_unsure,
     redefine,
     remove_small_components,
 )
@@ -125,6 +126,21 @@ def test_default_cleanup_counts_millilitres_of_the_whole_tumour() -> None:
     assert outcome.after_voxels == {"ET": 50, "NET": 0, "CC": 0, "ED": 50, "TC": 50, "WT": 100}
     assert not default_cleanup(volume(labels, 2.0)).changed, "voxels of 8 mm3: both are large"
     assert not default_cleanup(volume(empty())).changed
+
+
+def test_a_small_component_stays_only_where_the_model_is_sure() -> None:
+    labels, sure = empty(), np.zeros(empty().shape)
+    labels[0:6, 0:6, 0:6] = ET  # 0.216 ml, nowhere sure
+    labels[10:16, 10:16, 10:16] = NET  # 0.216 ml, one sure voxel
+    sure[labels > 0] = 0.9
+    sure[12, 12, 12] = 0.99
+    outcome = drop_unsure(volume(labels), sure)
+    assert outcome.after_voxels["ET"] == 0
+    assert outcome.after_voxels["NET"] == 216
+    assert not drop_unsure(volume(labels, 4.0), sure).changed, "voxels of 64 mm3: both are large, no proof is asked"
+    assert not drop_unsure(volume(empty()), sure).changed
+    with pytest.raises(ValueError, match="shape"):
+        drop_unsure(volume(labels), sure[:5])
 
 
 def test_published_rules_are_built_in() -> None:
