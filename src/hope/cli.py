@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from hope import __version__
+from hope.commands.inputs import HELP
 from hope.domain.errors import BundleError, HopeError, InputError, OutputError
 
 EXIT_OUR_FAULT, EXIT_INPUT, EXIT_SOME_FAILED = 1, 2, 3
@@ -79,7 +80,7 @@ def _leave_tidily_when_terminated() -> None:
 
 @click.group(
     cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={**HELP, "max_content_width": 100},
     epilog="Exit status: 0 all good; 2 input or call wrong; 3 some cases of a batch failed; 1 our own fault.",
 )
 @click.version_option(__version__, prog_name="hope")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hope.commands.inputs import HELP
+
 if TYPE_CHECKING:
     from hope.stages.evaluate import CaseScores
 
@@ -32,7 +34,7 @@ _LEGEND = (
 )
 
 
-@click.command()
+@click.command(short_help="Compare masks with the truth: Dice, HD95, lesion-wise.", context_settings=HELP)
 @click.argument("prediction", metavar="PRED", type=click.Path(path_type=Path))
 @click.argument("truth", metavar="TRUTH", type=click.Path(path_type=Path))
 @click.option("--scheme", type=click.Choice(SCHEMES), default="peds", show_default=True, help="Labels of the truth.")

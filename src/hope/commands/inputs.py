@@ -14,6 +14,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path)
 
+HELP = {"help_option_names": ["-h", "--help"]}
+"""click keeps a command's help option from its first use, which may be without the root group around it."""
+
 
 def scan_inputs(function: Function) -> Function:
     """INPUT... and --t1n, --t1c, --t2w, --t2f."""

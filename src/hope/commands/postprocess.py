@@ -6,12 +6,14 @@ from pathlib import Path
 
 import click
 
+from hope.commands.inputs import HELP
+
 ATLAS_VOXEL_ML = 0.001
 """Volume of a voxel of the atlas grid, which the published sizes count."""
 VOXEL_TOLERANCE_ML = 1e-5
 
 
-@click.command()
+@click.command(short_help="Apply adaptive post-processing rules to a mask.", context_settings=HELP)
 @click.argument("source", metavar="IN.nii.gz", type=click.Path(path_type=Path))
 @click.argument("target", metavar="OUT.nii.gz", type=click.Path(path_type=Path))
 @click.option("--rules", "rules_name", required=True, metavar="NAME|FILE", help="hope-peds-2024, or a JSON rules file.")
