@@ -19,7 +19,7 @@ _FLAIR = {"ScanningSequence": ["SE", "IR"], "RepetitionTime": 9000, "EchoTime": 
 TIMINGS: Mapping[str, Mapping[str, object]] = {"t1": _T1, "t2": _T2, "flair": _FLAIR, "none": {}}
 """Acquisition tags by kind of series."""
 
-IDENTITY = "Mustermann^Erika"
+IDENTITY = "SURNAMEMARK^GIVENMARK"
 """The patient's name that every file carries, for tests that nothing of it survives."""
 
 

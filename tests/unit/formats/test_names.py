@@ -86,9 +86,9 @@ def test_two_files_for_one_sequence_ask_for_the_flag() -> None:
 
 def test_unknown_names_ask_for_the_missing_flags_only() -> None:
     with pytest.raises(InputError) as caught:
-        sort_by_name(_paths("a-t1n.nii.gz", "Jane Doe post.nii.gz", "a-t2w.nii.gz"))
+        sort_by_name(_paths("a-t1n.nii.gz", "Givenmark Surnamemark post.nii.gz", "a-t2w.nii.gz"))
     assert "--t1c FILE --t2f FILE" in str(caught.value)
-    assert "--t1n" not in str(caught.value) and "Jane" not in str(caught.value)
+    assert "--t1n" not in str(caught.value) and "Givenmark" not in str(caught.value)
     full = sort_by_name(_paths(*(f"a-{s}.nii.gz" for s in MRSequence), "other.nii.gz"))
     assert full.unread == 1
 
@@ -134,20 +134,20 @@ def test_research_names_are_kept(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "Jane_Doe",
+        "Givenmark_Surnamemark",
         "DOE^JANE",
-        "BraTS-Smith-00001",
-        "sub-JaneDoe",
+        "BraTS-Surname-00001",
+        "sub-GivenmarkDoe",
         "sub-01_ses-20200101",
         "sub-19700101",
-        "sub-smith1",
+        "sub-surname1",
         "sub-lee",
         "sub-jd",
         "sub-850312",
         "sub-31285",
-        "sub-01_ses-smith1",
+        "sub-01_ses-surname1",
         "case-19850312",
-        "case-jane",
+        "case-givenmark",
         "4711",
         "",
     ],

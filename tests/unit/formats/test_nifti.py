@@ -59,7 +59,7 @@ def _patched(path: Path, offset: int, fmt: str, *values: float) -> Path:
 
 @pytest.fixture
 def plain(tmp_path: Path) -> Path:
-    path = tmp_path / "Jane_Doe.nii"
+    path = tmp_path / "Givenmark_Surnamemark.nii"
     nib.save(_image(), path)
     return path
 
@@ -70,7 +70,7 @@ def _refusal(path: Path, what: str = "t1c") -> str:
     sentence = str(caught.value)
     assert sentence.startswith(what)
     assert "\n" not in sentence
-    assert "Jane" not in sentence and str(path.parent) not in sentence
+    assert "Givenmark" not in sentence and str(path.parent) not in sentence
     return sentence
 
 
@@ -188,13 +188,13 @@ def test_colour_complex_and_bit_images_are_refused_by_name(plain: Path, code: in
     ],
 )
 def test_what_is_no_nifti(tmp_path: Path, content: bytes, says: str) -> None:
-    path = tmp_path / "Jane_Doe.nii.gz"
+    path = tmp_path / "Givenmark_Surnamemark.nii.gz"
     path.write_bytes(content)
     assert says in _refusal(path)
 
 
 def test_missing_file_and_directory(tmp_path: Path) -> None:
-    assert "no such file" in _refusal(tmp_path / "Jane.nii.gz")
+    assert "no such file" in _refusal(tmp_path / "Givenmark.nii.gz")
     assert "is a directory" in _refusal(tmp_path)
 
 
@@ -313,11 +313,11 @@ def test_a_small_shear_over_many_voxels_is_read_back(tmp_path: Path) -> None:
 def test_written_files_are_equal_nameless_and_whole(tmp_path: Path) -> None:
     grid = Grid((4, 5, 6), _oblique())
     volume = Volume(np.random.default_rng(1).integers(0, 5, (4, 5, 6)).astype(np.uint8), grid)
-    write_labels(volume, tmp_path / "Jane_Doe.nii.gz")
-    os.utime(tmp_path / "Jane_Doe.nii.gz", (1, 1))
+    write_labels(volume, tmp_path / "Givenmark_Surnamemark.nii.gz")
+    os.utime(tmp_path / "Givenmark_Surnamemark.nii.gz", (1, 1))
     write_labels(volume, tmp_path / "other.nii.gz")
     raw = (tmp_path / "other.nii.gz").read_bytes()
-    assert raw == (tmp_path / "Jane_Doe.nii.gz").read_bytes()
+    assert raw == (tmp_path / "Givenmark_Surnamemark.nii.gz").read_bytes()
     assert raw[3] == 0 and raw[4:8] == bytes(4)  # no file name and no time in the gzip header
     header = nib.load(tmp_path / "other.nii.gz").header
     assert header["sform_code"] == header["qform_code"] == 1

@@ -149,13 +149,13 @@ def test_a_complete_study_is_chosen_with_reasons() -> None:
 
 
 def test_unstated_contrast_asks_and_names_the_flags() -> None:
-    study = [_series(601, "T1 Jane", **T1), _series(301, "T2", **T2)]
+    study = [_series(601, "T1 Givenmark", **T1), _series(301, "T2", **T2)]
     with pytest.raises(AmbiguousInputError) as caught:
         choose_series(study)
     sentence = str(caught.value)
     assert "series 601 (T1-weighted spin echo, 24 slices, 5.0 mm)" in sentence
     assert "--t1n SERIES_DIRECTORY or --t1c SERIES_DIRECTORY" in sentence
-    assert "Jane" not in sentence
+    assert "Givenmark" not in sentence
     stated = _series(602, "T1 km", **T1)
     with pytest.raises(AmbiguousInputError, match=r"--t1n SERIES_DIRECTORY$"):
         choose_series([*study, stated])
