@@ -14,9 +14,8 @@ import click
 
 from hope import __version__
 from hope.commands.inputs import HELP
+from hope.commands.status import INPUT_WRONG, OUR_FAULT
 from hope.domain.errors import BundleError, HopeError, InputError, OutputError
-
-EXIT_OUR_FAULT, EXIT_INPUT, EXIT_SOME_FAILED = 1, 2, 3
 
 COMMANDS = (
     "segment",
@@ -52,20 +51,20 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except (InputError, OutputError, BundleError) as error:
             click.echo(f"hope: {error}", err=True)
-            ctx.exit(EXIT_INPUT)
+            ctx.exit(INPUT_WRONG)
         except HopeError as error:
             click.echo(f"hope: {error}", err=True)
-            ctx.exit(EXIT_OUR_FAULT)
+            ctx.exit(OUR_FAULT)
         except MemoryError:
             click.echo("hope: not enough memory for this case; close other programs, or use a larger machine", err=True)
-            ctx.exit(EXIT_OUR_FAULT)
+            ctx.exit(OUR_FAULT)
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise
             # The path is not shown: file names may hold a patient's name.
             reason = error.strerror or "input/output error"
             click.echo(f"hope: a file or directory cannot be used: {reason}; check the paths given", err=True)
-            ctx.exit(EXIT_INPUT)
+            ctx.exit(INPUT_WRONG)
 
 
 def _leave_tidily_when_terminated() -> None:

@@ -145,7 +145,7 @@ def describe(
         "volumes_ml": volumes_ml,
         "interval_method": INTERVAL_METHOD,
         "tumour_found": bool(cleaned.labels.data.any()),
-        "postprocess": {"rules": cleaned.method, **cleaned.to_json()},
+        "postprocess": cleaned.to_json(),
         "transforms": {
             str(s): {"atlas_to_native_ras_mm": t.fixed_to_moving_ras_mm.tolist()}
             for s, t in aligned.atlas_to_native.items()

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from hope.commands.console import ConsoleProgress
+from hope.commands.status import SOME_FAILED
 from hope.domain.errors import HopeError
 from hope.domain.progress import Progress
 
 if TYPE_CHECKING:
     from hope.stages.intake import CaseSource
-
-EXIT_SOME_FAILED = 3
 
 
 def for_each_case(sources: Sequence[CaseSource], work: Callable[[CaseSource, Progress], None]) -> None:
@@ -41,7 +40,7 @@ def for_each_case(sources: Sequence[CaseSource], work: Callable[[CaseSource, Pro
         click.echo(
             f"hope: {len(failed)} of {len(sources)} cases failed ({', '.join(failed)}); {done} complete", err=True
         )
-        raise SystemExit(EXIT_SOME_FAILED)
+        raise SystemExit(SOME_FAILED)
 
 
 def _reason(error: Exception) -> str:

@@ -8,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
+from hope.commands.status import INPUT_WRONG
+
 _PACKAGES = (
     "torch",
     "numpy",
@@ -58,4 +60,4 @@ def doctor() -> None:
         healthy = False
         click.echo(f"BROKEN     {error}")
     if not healthy:
-        raise SystemExit(2)
+        raise SystemExit(INPUT_WRONG)

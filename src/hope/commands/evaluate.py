@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from hope.commands.inputs import HELP
+from hope.commands.status import SOME_FAILED
 
 if TYPE_CHECKING:
     from hope.stages.evaluate import CaseScores
 
 SCHEMES = ("peds", "brats2023", "brats2021")
-SOME_FAILED = 3
 
 _MASK_ENDINGS = ("seg", "dseg")
 

@@ -71,7 +71,7 @@ class PostprocessOutcome:
     def to_json(self) -> dict[str, object]:
         """Plain JSON values for result.json."""
         return {
-            "method": self.method,
+            "rules": self.method,
             "changed": self.changed,
             "before_ml": {key: round(value, 4) for key, value in self.before_ml.items()},
             "after_ml": {key: round(value, 4) for key, value in self.after_ml.items()},

@@ -113,7 +113,7 @@ def test_rules_report_what_they_did_in_ml() -> None:
         {"ET": 0.032, "NET": 2.304, "CC": 0, "ED": 0.128, "TC": 2.336, "WT": 2.464}
     )
     assert outcome.after_ml == pytest.approx({"ET": 0, "NET": 2.432, "CC": 0, "ED": 0, "TC": 2.432, "WT": 2.432})
-    assert outcome.to_json()["method"] == "mine cluster 0"
+    assert outcome.to_json()["rules"] == "mine cluster 0"
 
 
 def test_default_cleanup_counts_millilitres_of_the_whole_tumour() -> None:
