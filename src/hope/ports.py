@@ -1,14 +1,27 @@
-"""Seams where two implementations exist: local or remote prediction, real or fake brain extraction."""
+"""Seams where two implementations exist: prediction, brain extraction, and where the platform keeps and runs things."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Protocol
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from hope.domain.case import HarmonizedCase, HeadState, MRSequence, Prediction
+from hope.domain.job import (
+    Artifact,
+    Attempt,
+    AuditEntry,
+    CaseEvent,
+    CaseRecord,
+    RunChoice,
+    SeriesRecord,
+    Session,
+    StageJob,
+)
 from hope.domain.progress import Progress
 from hope.domain.volume import Volume
 
@@ -63,4 +76,251 @@ class Predictor(Protocol):
         Raises:
             InputError: if a sequence is missing that the model cannot do without.
         """
+        ...
+
+
+@dataclass(frozen=True)
+class BlobInfo:
+    """One stored blob: its key and size."""
+
+    key: str
+    bytes: int
+
+
+class BlobStore(Protocol):
+    """Keeps voxels and other bytes under keys such as ``cases/ID/series/t1c-TOKEN``. All calls block."""
+
+    def put_file(self, key: str, path: Path, sha256: str) -> None:
+        """Store a local file, whole or not at all. The file may be moved: the caller must not need it afterwards.
+
+        Raises:
+            OutputError: if it cannot be written (disk full, refused by the server).
+        """
+        ...
+
+    def fetch(self, key: str, to: Path, sha256: str) -> None:
+        """Bring a blob to a local file (perhaps a hard link: never write to it) and check its hash.
+
+        Raises:
+            DamagedError: if it is missing or its bytes are not those that were stored.
+        """
+        ...
+
+    def read(self, key: str, sha256: str) -> Iterator[bytes]:
+        """The bytes in chunks of at most 1 MiB, for a download; nothing is held in memory.
+
+        Raises:
+            DamagedError: before the last chunk if the hash differs, at once if it is missing.
+        """
+        ...
+
+    def keys(self, prefix: str) -> Iterator[BlobInfo]:
+        """What lies under a prefix that ends in a slash."""
+        ...
+
+    def delete_prefix(self, prefix: str) -> tuple[int, int]:
+        """Delete all under a prefix that ends in a slash; returns how many blobs and bytes. Missing is fine."""
+        ...
+
+    def check(self) -> None:
+        """Do a cheap round trip for ``/readyz``; raises what is wrong."""
+        ...
+
+
+class SessionStore(Protocol):
+    """Sessions, tombstones and audit. All calls block and are safe from many threads and processes."""
+
+    def create_session(self, token_sha256: str, owner: str) -> Session:
+        """Open a session."""
+        ...
+
+    def session_of_token(self, token_sha256: str) -> Session | None:
+        """The living session with this token, marked as seen now (and no longer left); None if there is none."""
+        ...
+
+    def session(self, session_id: str) -> Session:
+        """A living session; raises GoneError."""
+        ...
+
+    def sessions(self) -> list[Session]:
+        """All living sessions."""
+        ...
+
+    def update_session(
+        self,
+        session_id: str,
+        *,
+        close_with_page: bool | None = None,
+        notify: Mapping[str, str] | None = None,
+        left: bool | None = None,
+    ) -> Session:
+        """Change what is not None; raises GoneError."""
+        ...
+
+    def close_session(self, session_id: str) -> None:
+        """Write the tombstone: from now on no token opens it and no attempt of it may begin or commit. Idempotent."""
+        ...
+
+    def closing_sessions(self) -> list[str]:
+        """Sessions with a tombstone whose rows are still there: a kill that was interrupted and must be finished."""
+        ...
+
+    def delete_session_rows(self, session_id: str) -> None:
+        """Delete every row of the session and its cases; the tombstone (a hash) and the audit log stay."""
+        ...
+
+    def append_audit(self, actor: str, action: str, target: str, outcome: str) -> AuditEntry:
+        """Add to the hash chain; serialised over all processes."""
+        ...
+
+    def audit(self, after: int = 0, limit: int = 1000) -> list[AuditEntry]:
+        """Entries in order."""
+        ...
+
+
+class CaseStore(SessionStore, Protocol):
+    """Cases, scans, attempts, files and events. All calls block and are safe from many threads and processes."""
+
+    def create_case(self, session_id: str) -> CaseRecord:
+        """A new case; raises GoneError if the session is gone."""
+        ...
+
+    def case(self, case_id: str, session_id: str | None = None) -> CaseRecord:
+        """A case with stages and series; raises GoneError, also if it belongs to another session than the one given."""
+        ...
+
+    def cases(self, session_id: str) -> list[CaseRecord]:
+        """All cases of a session, oldest first."""
+        ...
+
+    def put_series(self, case_id: str, series: SeriesRecord) -> str | None:
+        """Add or replace (same key) a scan and append an event; returns the blob key that was replaced, if any.
+
+        Raises:
+            GoneError: if the case is gone.
+            ConflictError: while the case is queued or running.
+        """
+        ...
+
+    def assign_series(self, case_id: str, key: str, sequence: MRSequence | None) -> CaseRecord:
+        """Say which sequence a stored series is; another series that had it loses it. Raises as `put_series`."""
+        ...
+
+    def queue_case(self, case_id: str, choice: RunChoice, max_in_work: int) -> CaseRecord:
+        """Start a new run: run + 1, state queued, four waiting stages, result and problem cleared, an event.
+
+        Raises:
+            GoneError: if the case is gone.
+            ConflictError: if it is in work already, has no scan, or the session has ``max_in_work`` cases in work.
+        """
+        ...
+
+    def cancel_case(self, case_id: str, run: int | None = None) -> CaseRecord:
+        """State cancelled with an event if it is in work (and in that run); its attempts are fenced from now on."""
+        ...
+
+    def begin_attempt(self, job: StageJob, executor: str) -> Attempt:
+        """Take the right to do a stage: earlier attempts of it are fenced; stage and case become running; events.
+
+        Raises:
+            GoneError: if case or session is gone.
+            FencedError: if the run is not the current one, was cancelled or failed, or the stage is done already.
+        """
+        ...
+
+    def beat(self, attempt: Attempt, share: float, message: str) -> None:
+        """Progress of an attempt: updates the stage row and appends an event if share or message changed.
+
+        Raises:
+            FencedError: if the attempt is no longer current. GoneError: if the case is gone.
+        """
+        ...
+
+    def commit_attempt(
+        self, attempt: Attempt, artifacts: Sequence[Artifact], result: Mapping[str, Any] | None = None
+    ) -> None:
+        """Make a stage's files visible and mark it done, in one transaction; the last stage makes the case done.
+
+        Raises:
+            FencedError: if the attempt is no longer current. GoneError: if the case is gone.
+        """
+        ...
+
+    def fail_attempt(self, attempt: Attempt, problem: str, *, ours: bool, final: bool) -> None:
+        """The attempt ended without an outcome. ``final`` makes stage and case failed; else the stage waits again.
+
+        Silent if the attempt is no longer current.
+        """
+        ...
+
+    def end_attempt(self, attempt: Attempt) -> None:
+        """Say that the attempt's process is dead, whatever came of it. Idempotent, silent if its rows are gone."""
+        ...
+
+    def running_attempts(self, *, session_id: str | None = None, case_id: str | None = None) -> list[Attempt]:
+        """Attempts whose process may still live: begun, not ended, and their executor's lease not expired."""
+        ...
+
+    def artifacts(self, case_id: str, *, public: bool | None = None) -> list[Artifact]:
+        """Files of the current run that finished stages left, and corrections; raises GoneError."""
+        ...
+
+    def add_segmentation(self, case_id: str, artifact: Artifact, result: Mapping[str, Any]) -> Artifact:
+        """Keep a corrected mask as the next version (the version of ``artifact`` is ignored), with what it measures.
+
+        Raises:
+            GoneError: if the case is gone. ConflictError: unless it is done.
+        """
+        ...
+
+    def segmentation_results(self, case_id: str) -> dict[int, Mapping[str, Any]]:
+        """Version -> what was measured of it, for corrections."""
+        ...
+
+    def events(self, case_ids: Collection[str], after: int, limit: int = 500) -> list[CaseEvent]:
+        """Events of some cases in order of number, later than ``after``."""
+        ...
+
+    def delete_case(self, case_id: str) -> None:
+        """Write a tombstone and delete every row of a case. Idempotent."""
+        ...
+
+    def renew_lease(self, executor: str, seconds: float) -> None:
+        """Say that an executor lives; the database's or this machine's clock plus ``seconds`` is its deadline."""
+        ...
+
+    def expired_executors(self) -> list[str]:
+        """Executors whose deadline has passed."""
+        ...
+
+    def forget_executor(self, executor: str) -> None:
+        """Remove an expired executor's lease; a lease that was renewed meanwhile stays."""
+        ...
+
+    def counts(self) -> dict[str, int]:
+        """Figures for /metrics: cases per state (``cases_running`` ...), ``sessions``, ``attempts_running``."""
+        ...
+
+    def check(self) -> None:
+        """Do a cheap round trip for ``/readyz``; raises what is wrong."""
+        ...
+
+
+class JobQueue(Protocol):
+    """Runs pipelines durably: what was enqueued is finished, whatever process dies."""
+
+    def enqueue(self, case_id: str, session_id: str, run: int, priority: int) -> None:
+        """Start the pipeline of a run; the same run twice runs once. Blocks."""
+        ...
+
+    def cancel(self, case_id: str, run: int) -> None:
+        """Stop a run's workflows; running stage processes die within two seconds. Blocks only to say so."""
+        ...
+
+    def forget(self, case_id: str, runs: int) -> None:
+        """Delete all the engine kept about runs 1 to ``runs`` of a case; call after `cancel` has taken effect."""
+        ...
+
+    def check(self) -> None:
+        """Do a cheap round trip for ``/readyz``; raises what is wrong."""
         ...

@@ -16,7 +16,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 LONGEST_MODULE = 350
 LONGEST_FUNCTION = 80
 
-HEAVY = ("torch", "scipy", "nibabel", "SimpleITK", "deepbet", "nilearn", "pydicom", "PIL")
+HEAVY = ("torch", "scipy", "nibabel", "SimpleITK", "deepbet", "nilearn", "pydicom", "PIL", "dbos", "fastapi", "boto3")
 
 # Which rooms of the package a room may look into. A new room has to be entered here, with thought.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -29,10 +29,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"domain", "formats", "ports", "models", "resources"},
     "synthesis": {"domain", "formats", "synthesis", "resources"},
     "training": {"domain", "formats", "ports", "models", "stages", "synthesis", "training"},
-    "testing": {"domain", "formats", "ports", "synthesis", "testing"},
+    "testing": {"domain", "formats", "ports", "synthesis", "jobs", "settings", "testing"},
     "adapters": {"domain", "formats", "ports", "stages", "models", "adapters", "resources"},
     "pipeline": {"domain", "formats", "ports", "stages"},
     "settings": {"domain"},
+    "jobs": {"domain", "formats", "ports", "stages", "synthesis", "pipeline", "settings", "services", "jobs"},
+    "web": {"domain", "formats", "ports", "settings", "jobs", "web", "resources"},
     "services": {"domain", "formats", "ports", "stages", "models", "adapters", "pipeline", "settings", "resources"},
 }
 EVERYTHING_BUT_ADAPTERS = {room for room in MAY_IMPORT if room != "adapters"} | {"commands", "cli"}
@@ -46,6 +48,13 @@ ONLY_IN: dict[str, set[str]] = {
     "safetensors": {"models", "training"},
     "click": {"commands", "cli"},
     "platformdirs": {"settings"},
+    "dbos": {"adapters"},
+    "sqlalchemy": {"adapters"},
+    "alembic": {"adapters"},
+    "boto3": {"adapters", "testing"},
+    "fastapi": {"web"},
+    "starlette": {"web"},
+    "skimage": {"stages"},
 }
 DOMAIN_LIBRARIES = {"numpy"}
 

@@ -1,0 +1,1 @@
+"""Work in progress: stages as killable processes, what they hand over, and how sessions end."""
