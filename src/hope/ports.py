@@ -277,6 +277,14 @@ class CaseStore(SessionStore, Protocol):
         """Version -> what was measured of it, for corrections."""
         ...
 
+    def cases_in_work(self, older_than_seconds: float) -> list[CaseRecord]:
+        """Queued and running cases of all sessions whose current run was queued longer ago than this."""
+        ...
+
+    def fail_case(self, case_id: str, run: int, problem: str) -> None:
+        """Mark a run that is in work as failed by our own fault, with an event; silent if it is not in work."""
+        ...
+
     def events(self, case_ids: Collection[str], after: int, limit: int = 500) -> list[CaseEvent]:
         """Events of some cases in order of number, later than ``after``."""
         ...
@@ -315,6 +323,14 @@ class JobQueue(Protocol):
 
     def cancel(self, case_id: str, run: int) -> None:
         """Stop a run's workflows; running stage processes die within two seconds. Blocks only to say so."""
+        ...
+
+    def has_ended(self, case_id: str, run: int) -> bool | None:
+        """Whether the pipeline of a run has come to an end, whatever end; None if it was never enqueued. Blocks."""
+        ...
+
+    def recover(self, executors: Sequence[str]) -> int:
+        """Give the unfinished work of dead processes back to the queues; returns how many pieces. Blocks."""
         ...
 
     def forget(self, case_id: str, runs: int) -> None:

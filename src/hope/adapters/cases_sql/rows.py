@@ -1,0 +1,147 @@
+"""Rows -> the domain's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from hope.domain.case import SEQUENCES, MRSequence
+from hope.domain.job import (
+    Artifact,
+    Attempt,
+    AuditEntry,
+    CaseEvent,
+    CaseRecord,
+    CaseState,
+    EventKind,
+    RunChoice,
+    SeriesRecord,
+    Session,
+    Stage,
+    StageJob,
+    StageState,
+    StageStatus,
+)
+
+
+def session_from(row: RowMapping) -> Session:
+    """A row of ``sessions``."""
+    return Session(
+        id=row["id"],
+        owner=row["owner"],
+        created_at=row["created_at"],
+        seen_at=row["seen_at"],
+        close_with_page=row["close_with_page"],
+        notify=row["notify"],
+        left_at=row["left_at"],
+    )
+
+
+def case_from(row: RowMapping, stages: Iterable[RowMapping], series: Iterable[RowMapping]) -> CaseRecord:
+    """A row of ``cases`` with its rows of ``stages`` (in order) and ``series`` (in any order)."""
+    scans = sorted((series_from(entry) for entry in series), key=_place)
+    return CaseRecord(
+        id=row["id"],
+        session_id=row["session_id"],
+        number=row["number"],
+        state=CaseState(row["state"]),
+        created_at=row["created_at"],
+        run=row["run"],
+        choice=choice_from(row["choice"]),
+        problem=row["problem"],
+        problem_is_ours=row["problem_is_ours"],
+        stages=tuple(stage_from(entry) for entry in stages),
+        result=row["result"],
+        series=tuple(scans),
+    )
+
+
+def _place(series: SeriesRecord) -> tuple[int, int, str]:
+    """Assigned scans in channel order, then ``series-2`` before ``series-10``."""
+    channel = len(SEQUENCES) if series.sequence is None else SEQUENCES.index(series.sequence)
+    return channel, len(series.key), series.key
+
+
+def choice_from(stored: Mapping[str, Any]) -> RunChoice:
+    """What `RunChoice.to_json` wrote; fields of other versions are left out."""
+    known = RunChoice.__dataclass_fields__
+    return RunChoice(**{name: value for name, value in stored.items() if name in known})
+
+
+def series_from(row: RowMapping) -> SeriesRecord:
+    """A row of ``series``."""
+    return SeriesRecord(
+        sequence=MRSequence(row["sequence"]) if row["sequence"] else None,
+        key=row["key"],
+        blob_key=row["blob_key"],
+        bytes=row["bytes"],
+        sha256=row["sha256"],
+        facts=row["facts"],
+    )
+
+
+def stage_from(row: RowMapping) -> StageStatus:
+    """A row of ``stages``."""
+    return StageStatus(
+        stage=Stage(row["stage"]),
+        state=StageState(row["state"]),
+        share=row["share"],
+        message=row["message"],
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        attempts=row["attempts"],
+        seen_at=row["seen_at"],
+    )
+
+
+def attempt_from(row: RowMapping) -> Attempt:
+    """A row of ``attempts``."""
+    return Attempt(
+        token=row["token"],
+        job=StageJob(row["case_id"], row["session_id"], row["run"], Stage(row["stage"]), row["priority"]),
+        executor=row["executor"],
+        number=row["number"],
+        choice=choice_from(row["choice"]),
+    )
+
+
+def artifact_from(row: RowMapping) -> Artifact:
+    """A row of ``artifacts``."""
+    return Artifact(
+        name=row["name"],
+        kind=row["kind"],
+        blob_key=row["blob_key"],
+        bytes=row["bytes"],
+        sha256=row["sha256"],
+        stage=Stage(row["stage"]) if row["stage"] else None,
+        version=row["version"],
+        public=row["public"],
+    )
+
+
+def artifact_row(case_id: str, artifact: Artifact, measured: Mapping[str, Any]) -> dict[str, Any]:
+    """The opposite of `artifact_from`."""
+    return {
+        "case_id": case_id,
+        "stage": str(artifact.stage or ""),
+        "name": artifact.name,
+        "version": artifact.version,
+        "kind": artifact.kind,
+        "blob_key": artifact.blob_key,
+        "bytes": artifact.bytes,
+        "sha256": artifact.sha256,
+        "public": artifact.public,
+        "measured": dict(measured),
+    }
+
+
+def event_from(row: RowMapping) -> CaseEvent:
+    """A row of ``events``."""
+    return CaseEvent(row["number"], row["case_id"], row["at"], EventKind(row["kind"]), row["data"])
+
+
+def audit_from(row: RowMapping) -> AuditEntry:
+    """A row of ``audit_log``."""
+    return AuditEntry(**row)

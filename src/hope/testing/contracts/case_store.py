@@ -1,0 +1,315 @@
+# ruff: noqa: S101  (these are tests, shipped so that adapters elsewhere can use them)
+"""What every `CaseStore` has to do: cases, scans, runs, files, events."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from hope.domain.case import MRSequence
+from hope.domain.errors import HopeError
+from hope.domain.ids import new_id
+from hope.domain.job import (
+    STAGES,
+    CaseEvent,
+    CaseState,
+    ConflictError,
+    EventKind,
+    GoneError,
+    RunChoice,
+    StageState,
+)
+from hope.ports import CaseStore
+from hope.testing.contracts.attempts import AttemptContract
+from hope.testing.contracts.making import (
+    EXECUTOR,
+    MOST,
+    a_case,
+    a_file,
+    a_run,
+    a_scan,
+    a_session,
+    an_attempt,
+    done,
+)
+from hope.testing.contracts.session_store import Reopen, SessionStoreContract
+
+
+class CaseStoreContract(SessionStoreContract, AttemptContract):
+    """Subclass it as ``class TestMyStore(CaseStoreContract)`` and provide the fixtures ``store`` and ``reopen``.
+
+    ``store``: an empty store. ``reopen``: a function that opens the same store once more, as another process would.
+    """
+
+    @pytest.fixture
+    def store(self) -> CaseStore:
+        """An empty store."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def reopen(self) -> Reopen:
+        """Opens the same store once more."""
+        raise NotImplementedError
+
+    def test_a_new_case(self, store: CaseStore, reopen: Reopen) -> None:
+        """Empty, numbered within its session, and the same for everybody who may see it."""
+        session, other = a_session(store), a_session(store)
+        first, second, foreign = (store.create_case(s.id) for s in (session, session, other))
+        assert (first.number, second.number, foreign.number) == (1, 2, 1)
+        assert (first.state, first.run, first.stages, first.series, first.result) == (CaseState.NEW, 0, (), (), {})
+        assert first.session_id == session.id
+        assert reopen().case(first.id, session.id) == store.case(first.id) == first
+        assert store.cases(session.id) == [first, second]
+
+    def test_numbers_are_not_given_again(self, store: CaseStore) -> None:
+        """Case 2 stays case 2 for whoever looks at the page."""
+        session = a_session(store)
+        store.create_case(session.id)
+        store.delete_case(store.create_case(session.id).id)
+        assert store.create_case(session.id).number == 3
+
+    def test_another_sessions_case_is_gone(self, store: CaseStore) -> None:
+        """With the very words for a case that never was."""
+        case, stranger = a_case(store), a_session(store)
+        with pytest.raises(GoneError) as foreign:
+            store.case(case.id, stranger.id)
+        with pytest.raises(GoneError) as unknown:
+            store.case(new_id(), stranger.id)
+        assert str(foreign.value) == str(unknown.value)
+
+    def test_scans_are_added_and_replaced(self, store: CaseStore) -> None:
+        """Same key replaces, and says which blob is no longer needed; each writes an event."""
+        case = store.create_case(a_session(store).id)
+        first, second, flair = a_scan(), a_scan(), a_scan("t2f", MRSequence.T2F)
+        assert store.put_series(case.id, flair) is None
+        assert store.put_series(case.id, first) is None
+        assert store.put_series(case.id, second) == first.blob_key
+        assert store.case(case.id).series == (second, flair)
+        events = store.events([case.id], 0)
+        assert [(e.kind, e.data) for e in events] == [
+            (EventKind.SERIES, {"sequence": "t2f", "key": "t2f"}),
+            (EventKind.SERIES, {"sequence": "t1c", "key": "t1c"}),
+            (EventKind.SERIES, {"sequence": "t1c", "key": "t1c"}),
+        ]
+
+    def test_a_sequence_belongs_to_one_series(self, store: CaseStore) -> None:
+        """Assigning it to another series takes it from the one that had it; None gives it up."""
+        case = store.create_case(a_session(store).id)
+        for key in ("series-1", "series-2", "series-10"):
+            store.put_series(case.id, a_scan(key, None))
+        assert [s.key for s in store.case(case.id).series] == ["series-1", "series-2", "series-10"]
+        store.assign_series(case.id, "series-2", MRSequence.T1C)
+        changed = store.assign_series(case.id, "series-1", MRSequence.T1C)
+        assert {s.key: s.sequence for s in changed.series} == {
+            "series-1": MRSequence.T1C,
+            "series-2": None,
+            "series-10": None,
+        }
+        assert store.case(case.id) == changed
+        store.put_series(case.id, a_scan("t1c", MRSequence.T1C))
+        assert [s.key for s in store.case(case.id).series if s.sequence] == ["t1c"]
+        assert store.assign_series(case.id, "t1c", None).sequences == ()
+        with pytest.raises(HopeError, match="series"):
+            store.assign_series(case.id, "series-99", MRSequence.T1C)
+
+    def test_a_run_begins(self, store: CaseStore) -> None:
+        """Queued, with the choice, four waiting stages, and one event."""
+        case = a_case(store)
+        choice = RunChoice(model="m", harmonize=False, preprocessed=True, postprocess=False, priority=3)
+        after = store.events([case.id], 0)[-1].number
+        queued = store.queue_case(case.id, choice, MOST)
+        assert (queued.state, queued.run, queued.choice, queued.problem) == (CaseState.QUEUED, 1, choice, "")
+        assert [s.stage for s in queued.stages] == list(STAGES)
+        assert {(s.state, s.share, s.attempts, s.started_at) for s in queued.stages} == {
+            (StageState.WAITING, 0.0, 0, None)
+        }
+        assert store.case(case.id) == queued
+        events = store.events([case.id], after)
+        assert [(e.kind, e.data) for e in events] == [(EventKind.STATE, {"state": "queued", "run": 1})]
+
+    def test_what_cannot_be_queued(self, store: CaseStore) -> None:
+        """A case without an assigned scan, one in work, one too many, one that is not there."""
+        session = a_session(store)
+        empty = store.create_case(session.id)
+        with pytest.raises(ConflictError, match="scan"):
+            store.queue_case(empty.id, RunChoice(), MOST)
+        store.put_series(empty.id, a_scan("series-1", None))
+        with pytest.raises(ConflictError, match="scan"):
+            store.queue_case(empty.id, RunChoice(), MOST)
+        case = a_run(store, session)
+        with pytest.raises(ConflictError, match="worked on"):
+            store.queue_case(case.id, RunChoice(), MOST)
+        for change in (
+            lambda: store.put_series(case.id, a_scan()),
+            lambda: store.assign_series(case.id, "t1c", MRSequence.T1N),
+        ):
+            with pytest.raises(ConflictError):
+                change()
+        with pytest.raises(ConflictError, match="1 cases"):
+            store.queue_case(a_case(store, session).id, RunChoice(), 1)
+        a_run(store)
+        assert store.queue_case(a_case(store, session).id, RunChoice(), 2).state is CaseState.QUEUED
+        with pytest.raises(GoneError):
+            store.queue_case(new_id(), RunChoice(), MOST)
+
+    def test_the_limit_holds_whoever_queues_at_once(self, store: CaseStore, reopen: Reopen) -> None:
+        """Eight at once where three may: three are queued."""
+        session = a_session(store)
+        cases = [a_case(store, session) for _ in range(8)]
+        peers, start = [store, reopen()], threading.Barrier(8)
+
+        def queue(number: int) -> bool:
+            start.wait()
+            try:
+                peers[number % 2].queue_case(cases[number].id, RunChoice(), 3)
+            except ConflictError:
+                return False
+            return True
+
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(queue, range(8))) == 3
+        assert sum(case.state.in_work for case in store.cases(session.id)) == 3
+
+    def test_a_new_run_forgets_the_last_one(self, store: CaseStore) -> None:
+        """Result, problem, files and corrections go; the scans stay."""
+        case = done(store, a_run(store))
+        store.add_segmentation(case.id, a_file("v1", None, public=True), {"x": 1})
+        again = store.queue_case(case.id, RunChoice(), MOST)
+        assert (again.run, again.result, again.problem, again.series) == (2, {}, "", case.series)
+        assert {s.state for s in again.stages} == {StageState.WAITING}
+        assert store.artifacts(case.id) == []
+        assert store.segmentation_results(case.id) == {}
+        store.fail_attempt(an_attempt(store, again), "it broke", ours=True, final=True)
+        third = store.queue_case(case.id, RunChoice(), MOST)
+        assert (third.run, third.problem, third.problem_is_ours) == (3, "", False)
+
+    def test_cases_in_work_are_found_by_age(self, store: CaseStore) -> None:
+        """For the housekeeper, over all sessions."""
+        queued, running, other = a_run(store), a_run(store), done(store, a_run(store))
+        an_attempt(store, running)
+        assert [case.id for case in store.cases_in_work(-1.0)] == [queued.id, running.id]
+        assert store.cases_in_work(60.0) == []
+        assert other.id not in {case.id for case in store.cases_in_work(-1.0)}
+
+    def test_files_of_finished_stages_are_listed(self, store: CaseStore) -> None:
+        """In the stages' order, by publicity if asked; corrections last, numbered by the store."""
+        case = done(store, a_run(store))
+        files = store.artifacts(case.id)
+        assert [(f.name, f.stage, f.version) for f in files] == [(f"{s}.nii.gz", s, 0) for s in STAGES]
+        first = store.add_segmentation(case.id, replace(a_file("a", None, public=True), version=7), {"volumes_ml": {}})
+        second = store.add_segmentation(case.id, a_file("seg-v{version}.nii.gz", None, public=True), {"x": [1, 2]})
+        assert (first.version, first.name, first.stage) == (1, "a", None)
+        assert (second.version, second.name) == (2, "seg-v2.nii.gz")
+        assert store.artifacts(case.id) == [*files, first, second]
+        assert store.artifacts(case.id, public=True) == [files[-1], first, second]
+        assert store.artifacts(case.id, public=False) == files[:-1]
+        assert store.segmentation_results(case.id) == {1: {"volumes_ml": {}}, 2: {"x": [1, 2]}}
+        last = store.events([case.id], 0)[-1]
+        assert (last.kind, last.data) == (EventKind.SEGMENTATION, {"version": 2})
+        assert store.case(case.id) == case
+
+    def test_only_a_done_case_can_be_corrected(self, store: CaseStore) -> None:
+        """While it runs, nobody knows what would be corrected."""
+        with pytest.raises(ConflictError):
+            store.add_segmentation(a_run(store).id, a_file("x", None), {})
+        with pytest.raises(GoneError):
+            store.add_segmentation(new_id(), a_file("x", None), {})
+        with pytest.raises(GoneError):
+            store.artifacts(new_id())
+        with pytest.raises(GoneError):
+            store.segmentation_results(new_id())
+
+    def test_deleting_a_case(self, store: CaseStore, reopen: Reopen) -> None:
+        """All of it, and only it, for good."""
+        session = a_session(store)
+        case, kept = a_run(store, session), done(store, a_run(store, session))
+        attempt = an_attempt(store, case)
+        store.delete_case(case.id)
+        store.delete_case(case.id)
+        store.delete_case(new_id())
+        for call in (
+            lambda: store.case(case.id),
+            lambda: reopen().commit_attempt(attempt, [a_file("late")]),
+            lambda: store.put_series(case.id, a_scan()),
+            lambda: store.cancel_case(case.id),
+        ):
+            with pytest.raises(GoneError):
+                call()
+        assert store.events([case.id], 0) == []
+        assert store.running_attempts(case_id=case.id) == []
+        assert store.cases(session.id) == [kept]
+
+    def test_events_are_read_in_pages(self, store: CaseStore) -> None:
+        """Of the cases asked for, in order, later than the last one seen."""
+        one, two, three = a_case(store), a_case(store), a_case(store)
+        for _ in range(5):
+            for case in (one, two, three):
+                store.put_series(case.id, a_scan())
+        numbers = [event.number for event in store.events([one.id, three.id], 0)]
+        assert len(numbers) == 12
+        assert numbers == sorted(set(numbers))
+        assert [e.number for e in store.events([one.id, three.id], numbers[3], limit=4)] == numbers[4:8]
+        assert {e.case_id for e in store.events([two.id], 0)} == {two.id}
+        assert store.events([], 0) == []
+        assert abs(store.events([one.id], 0)[0].at - time.time()) < 60
+
+    def test_event_numbers_grow_over_deletions(self, store: CaseStore) -> None:
+        """A reader that waits for numbers above the last one must not wait for ever."""
+        session = a_session(store)
+        case = a_case(store, session)
+        last = store.events([case.id], 0)[-1].number
+        store.delete_session_rows(session.id)
+        assert store.events([a_case(store).id], 0)[0].number > last
+
+    def test_a_reader_never_misses_an_event(self, store: CaseStore, reopen: Reopen) -> None:
+        """Eight writers; a reader that asks for what is newer than the last one it saw gets every single one."""
+        cases = [a_run(store) for _ in range(8)]
+        attempts = [an_attempt(store, case) for case in cases]
+        ids, seen = [case.id for case in cases], [0]
+        peers, got, writing = [store, reopen()], list[CaseEvent](), threading.Event()
+        writing.set()
+
+        def write(number: int) -> None:
+            for turn in range(25):
+                peers[number % 2].beat(attempts[number], 0.5, f"turn {turn}")
+
+        def read() -> None:
+            reader, last_round = reopen(), False
+            while not last_round:
+                last_round = not writing.is_set()
+                page = reader.events(ids, seen[0])
+                got.extend(page)
+                seen[0] = page[-1].number if page else seen[0]
+
+        with ThreadPoolExecutor(9) as pool:
+            reading = pool.submit(read)
+            try:
+                list(pool.map(write, range(8)))
+            finally:
+                writing.clear()
+            reading.result()
+        assert got == store.events(ids, 0, limit=10_000)
+        assert sum(event.kind is EventKind.PROGRESS for event in got) == 200
+
+    def test_figures_for_metrics(self, store: CaseStore) -> None:
+        """Every state is named, also where there is none of it."""
+        assert store.counts() == {f"cases_{s}": 0 for s in CaseState} | {"sessions": 0, "attempts_running": 0}
+        session = a_session(store)
+        a_case(store, session)
+        done(store, a_run(store, session))
+        an_attempt(store, a_run(store))
+        figures = store.counts()
+        assert figures["sessions"] == 2
+        assert (figures["cases_new"], figures["cases_done"], figures["cases_running"]) == (1, 1, 1)
+        assert figures["attempts_running"] == 1
+        store.forget_executor(EXECUTOR)
+        store.renew_lease(EXECUTOR, -1.0)
+        assert store.counts()["attempts_running"] == 0
+
+    def test_check_passes(self, store: CaseStore) -> None:
+        """A store that works says nothing."""
+        store.check()
