@@ -1,4 +1,4 @@
-"""The stages in order, and nothing else."""
+"""The stages in order, and nothing else: all at once for the command line, or one by one for the platform."""
 
 from __future__ import annotations
 
@@ -10,21 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hope import DISCLAIMER, __version__
-from hope.domain.case import SEQUENCES, AlignedCase, CaseResult, HarmonizedCase, HeadState, Prediction, UploadedCase
+from hope.domain.case import AlignedCase, CaseResult, HarmonizedCase, Prediction, UploadedCase
 from hope.domain.progress import Progress, silent
-from hope.domain.qc import QCFlag
 from hope.domain.volume import Volume
 from hope.ports import BrainExtractor, Predictor
 from hope.stages.deliver import deliver, result_folder
-from hope.stages.harmonize import NOTE, harmonize
+from hope.stages.facts import brain_method, describe
+from hope.stages.harmonize import harmonize
 from hope.stages.intake import CaseSource, load_case
-from hope.stages.measure import INTERVAL_METHOD, measure
-from hope.stages.postprocess import PostprocessOutcome, drop_unsure
+from hope.stages.measure import measure
+from hope.stages.postprocess import PostprocessOutcome, count_voxels, drop_unsure
 from hope.stages.preprocess import preprocess, to_native
 from hope.stages.segment import segment
-
-RESULT_FORMAT = "hope-result/1"
 
 
 @dataclass(frozen=True)
@@ -34,26 +31,69 @@ class Options:
     Attributes:
         preprocessed: True if the input is in atlas space already; None lets the input decide.
         harmonize: True, False, or None for the default.
+        postprocess: False leaves the model's answer as it is.
     """
 
     preprocessed: bool | None = None
     harmonize: bool | None = None
+    postprocess: bool = True
 
 
 @dataclass
-class _Clock:
-    """Seconds per stage, and progress of the whole from the share of each stage."""
+class Clock:
+    """Seconds per stage, and progress of the whole from the share of each stage.
+
+    Attributes:
+        progress: told how far the whole is.
+        whole: what the weights of the stages add up to.
+        seconds: ``{"name", "seconds"}`` of the finished stages.
+        done: the weights of the finished stages, added up.
+    """
 
     progress: Progress
+    whole: float = 1.0
     seconds: list[dict[str, Any]] = field(default_factory=list)
     done: float = 0.0
 
     @contextmanager
     def stage(self, name: str, weight: float) -> Iterator[Progress]:
+        """Time a block and scale the progress in it."""
         start = time.perf_counter()
-        yield lambda message, share: self.progress(message, self.done + weight * share)
+        yield lambda message, share: self.progress(message, (self.done + weight * share) / self.whole)
         self.done += weight
         self.seconds.append({"name": name, "seconds": round(time.perf_counter() - start, 3)})
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A case as it came and as the model wants it.
+
+    Attributes:
+        uploaded: the scans on their own grids.
+        aligned: the same on the atlas grid.
+        brain_mask: how the brain was found, in words.
+    """
+
+    uploaded: UploadedCase
+    aligned: AlignedCase
+    brain_mask: str
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """All that the stages before the last one leave behind.
+
+    Attributes:
+        prepared: the case before the model.
+        harmonized: what the model saw.
+        prediction: what it said.
+        model: its facts for result.json.
+    """
+
+    prepared: Prepared
+    harmonized: HarmonizedCase
+    prediction: Prediction
+    model: Mapping[str, object]
 
 
 def run_case(
@@ -80,85 +120,82 @@ def run_case(
         StageError: if a stage fails on input that looked right.
     """
     chosen = options or Options()
-    clock = _Clock(progress)
+    clock = Clock(progress)
     with tempfile.TemporaryDirectory(prefix="hope-") as scratch, result_folder(out, source.case_id) as folder:
-        with clock.stage("intake", 0.05) as told:
-            uploaded = load_case(source, preprocessed=chosen.preprocessed, scratch=Path(scratch), progress=told)
-            predictor.missing_sequences(uploaded.scans.keys())
-        with clock.stage("preprocess", 0.55) as told:
-            aligned = preprocess(uploaded, predictor.head_state, brain, told)
-        with clock.stage("harmonize", 0.0):
-            harmonized = harmonize(aligned, chosen.harmonize)
-        with clock.stage("segment", 0.2) as told:
-            prediction = segment(harmonized, predictor, told)
-        with clock.stage("postprocess", 0.05) as told:
-            told("postprocess: components, labels back on the scan", 0.0)
-            cleaned = drop_unsure(prediction.labels, prediction.region_probability["WT"])
-            native = to_native(cleaned.labels, aligned)
-        with clock.stage("measure", 0.05) as told:
-            told("measure: volumes", 0.0)
-            volumes = _rounded(measure(native, _with_labels(prediction, cleaned.labels)))
-        facts = describe(uploaded, harmonized, prediction, cleaned, volumes)
-        facts["model"] = dict(predictor.describe())
-        facts["brain_mask"] = {"method": _brain_method(aligned, uploaded, brain)}
-        result = CaseResult(source.case_id, native, cleaned.labels, volumes, facts)
-        with clock.stage("report", 0.1) as told:
-            told("report: write files", 0.0)
-            reference = uploaded.scans[uploaded.reference]
-            written = deliver(folder, result, harmonized, reference, list(clock.seconds))
+        prepared = prepare_case(source, predictor, brain, chosen, Path(scratch), clock)
+        harmonized = harmonize_case(prepared.aligned, chosen, clock)
+        prediction, model = segment_case(harmonized, predictor, clock)
+        result = finish_case(folder, Segmented(prepared, harmonized, prediction, model), chosen, clock)
     progress("done", 1.0)
-    return CaseResult(source.case_id, native, cleaned.labels, volumes, written)
+    return result
 
 
-def describe(
-    uploaded: UploadedCase,
-    harmonized: HarmonizedCase,
-    prediction: Prediction,
-    cleaned: PostprocessOutcome,
-    volumes_ml: Mapping[str, Mapping[str, float]],
-) -> dict[str, Any]:
-    """The facts of result.json that do not depend on who ran the stages; plain JSON values, no identity."""
-    aligned = harmonized.aligned
-    flags: dict[QCFlag, None] = dict.fromkeys((*aligned.flags, *harmonized.flags, *prediction.flags))
-    return {
-        "format": RESULT_FORMAT,
-        "case_id": uploaded.case_id,
-        "created_by": {"software": "hope", "version": __version__},
-        "disclaimer": DISCLAIMER,
-        "input": {
-            "sequences": {
-                str(s): {
-                    "sha256": uploaded.input_sha256[s],
-                    "grid": uploaded.scans[s].grid.to_json(),
-                    **uploaded.sources.get(s, {}),
-                }
-                for s in SEQUENCES
-                if s in uploaded.scans
-            },
-            "missing": [str(s) for s in prediction.missing],
-            "reference": str(uploaded.reference),
-            "treated_as": "preprocessed" if uploaded.preprocessed else "raw",
-            "head_state": str(uploaded.head_state),
-        },
-        "harmonizer": {"method": harmonized.method, "note": NOTE},
-        "qc": [flag.to_json() for flag in flags],
-        "volumes_ml": volumes_ml,
-        "interval_method": INTERVAL_METHOD,
-        "tumour_found": bool(cleaned.labels.data.any()),
-        "postprocess": cleaned.to_json(),
-        "transforms": {
-            str(s): {"atlas_to_native_ras_mm": t.fixed_to_moving_ras_mm.tolist()}
-            for s, t in aligned.atlas_to_native.items()
-        },
-    }
+def prepare_case(
+    source: CaseSource, predictor: Predictor, brain: BrainExtractor, options: Options, scratch: Path, clock: Clock
+) -> Prepared:
+    """First service: read and check the scans, bring them to the atlas.
+
+    Raises:
+        InputError: if the scans cannot be used, or the model cannot do without one that is missing.
+        StageError: if they cannot be brought together.
+    """
+    with clock.stage("intake", 0.05) as told:
+        uploaded = load_case(source, preprocessed=options.preprocessed, scratch=scratch, progress=told)
+        predictor.missing_sequences(uploaded.scans.keys())
+    with clock.stage("preprocess", 0.55) as told:
+        aligned = preprocess(uploaded, predictor.head_state, brain, told)
+    return Prepared(uploaded, aligned, brain_method(aligned, uploaded, brain))
 
 
-def _brain_method(aligned: AlignedCase, uploaded: UploadedCase, brain: BrainExtractor) -> str:
-    if uploaded.head_state is HeadState.BRAIN:
-        return "none: the scans were stripped already"
-    if any(flag.code == "brain_mask_from_atlas" for flag in aligned.flags):
-        return f"atlas brain ({brain.name} found none)"
-    return brain.name
+def harmonize_case(aligned: AlignedCase, options: Options, clock: Clock) -> HarmonizedCase:
+    """Second service: bring the images to one style, or pass them on."""
+    with clock.stage("harmonize", 0.0):
+        return harmonize(aligned, options.harmonize)
+
+
+def segment_case(
+    harmonized: HarmonizedCase, predictor: Predictor, clock: Clock
+) -> tuple[Prediction, Mapping[str, object]]:
+    """Third service: what the model says, and what model that was.
+
+    Raises:
+        StageError: if the model cannot answer.
+    """
+    with clock.stage("segment", 0.2) as told:
+        prediction = segment(harmonized, predictor, told)
+    return prediction, dict(predictor.describe())
+
+
+def finish_case(folder: Path, case: Segmented, options: Options, clock: Clock) -> CaseResult:
+    """Last service: clean up, bring the labels home, measure, and write all files into an empty folder.
+
+    Raises:
+        OutputError: if a file cannot be written.
+    """
+    uploaded, prediction = case.prepared.uploaded, case.prediction
+    with clock.stage("postprocess", 0.05) as told:
+        told("postprocess: components, labels back on the scan", 0.0)
+        cleaned = _cleaned(prediction, options)
+        native = to_native(cleaned.labels, case.harmonized.aligned)
+    with clock.stage("measure", 0.05) as told:
+        told("measure: volumes", 0.0)
+        volumes = _rounded(measure(native, _with_labels(prediction, cleaned.labels)))
+    facts = describe(uploaded, case.harmonized, prediction, cleaned, volumes)
+    facts["model"] = dict(case.model)
+    facts["brain_mask"] = {"method": case.prepared.brain_mask}
+    result = CaseResult(uploaded.case_id, native, cleaned.labels, volumes, facts)
+    with clock.stage("report", 0.1) as told:
+        told("report: write files", 0.0)
+        reference = uploaded.scans[uploaded.reference]
+        written = deliver(folder, result, case.harmonized, reference, list(clock.seconds))
+    return CaseResult(uploaded.case_id, native, cleaned.labels, volumes, written)
+
+
+def _cleaned(prediction: Prediction, options: Options) -> PostprocessOutcome:
+    if options.postprocess:
+        return drop_unsure(prediction.labels, prediction.region_probability["WT"])
+    counts = count_voxels(prediction.labels.data)
+    return PostprocessOutcome(prediction.labels, "none", counts, counts)
 
 
 def _with_labels(prediction: Prediction, labels: Volume) -> Prediction:

@@ -42,12 +42,13 @@ def is_zip(path: Path) -> bool:
         return zipfile.is_zipfile(file)
 
 
-def extract_zip(path: Path, into: Path) -> Path:
+def extract_zip(path: Path, into: Path, max_bytes: int = MAX_TOTAL_BYTES) -> Path:
     """Unpack a zip under ``into``, keeping its directories.
 
     Args:
         path: the archive.
         into: a directory that is made if need be.
+        max_bytes: most that it may unpack to.
 
     Returns:
         ``into``.
@@ -60,8 +61,8 @@ def extract_zip(path: Path, into: Path) -> Path:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-            targets = _checked_targets(entries, path.stat().st_size, into)
-            _unpack(archive, targets)
+            targets = _checked_targets(entries, path.stat().st_size, into, max_bytes)
+            _unpack(archive, targets, max_bytes)
     except _DAMAGED as error:
         raise _damaged() from error
     except NotImplementedError as error:
@@ -82,13 +83,15 @@ def _unreadable(error: OSError) -> InputError:
     return _damaged() if error.errno in (None, errno.EINVAL) else input_error("the zip archive", error)
 
 
-def _checked_targets(entries: list[zipfile.ZipInfo], size: int, into: Path) -> list[tuple[zipfile.ZipInfo, Path]]:
+def _checked_targets(
+    entries: list[zipfile.ZipInfo], size: int, into: Path, max_bytes: int
+) -> list[tuple[zipfile.ZipInfo, Path]]:
     if len(entries) > MAX_FILES:
         raise InputError("the zip archive holds too many files", expected=f"at most {MAX_FILES}", got=str(len(entries)))
     total = sum(entry.file_size for entry in entries)
-    if total > MAX_TOTAL_BYTES or (total > _RATIO_FREE_BYTES and total > MAX_RATIO * size):
+    if total > max_bytes or (total > _RATIO_FREE_BYTES and total > MAX_RATIO * size):
         got = f"{total / 2**20:.0f} MiB from {size / 2**20:.1f} MiB"
-        limit = f"at most {MAX_TOTAL_BYTES // 2**30} GiB and {MAX_RATIO} times its own size"
+        limit = f"at most {max_bytes / 2**30:g} GiB and {MAX_RATIO} times its own size"
         raise InputError("the zip archive unpacks to far more than a study", expected=limit, got=got)
     targets = []
     for entry in entries:
@@ -108,8 +111,8 @@ def _checked_targets(entries: list[zipfile.ZipInfo], size: int, into: Path) -> l
     return targets
 
 
-def _unpack(archive: zipfile.ZipFile, targets: list[tuple[zipfile.ZipInfo, Path]]) -> None:
-    left = MAX_TOTAL_BYTES
+def _unpack(archive: zipfile.ZipFile, targets: list[tuple[zipfile.ZipInfo, Path]], max_bytes: int) -> None:
+    left = max_bytes
     for entry, target in targets:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)

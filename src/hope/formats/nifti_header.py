@@ -129,7 +129,7 @@ def _dtype(header: Any, what: str) -> np.dtype[Any]:
         )
     try:
         dtype = header.get_data_dtype()
-    except HeaderDataError:
+    except (HeaderDataError, KeyError):  # the latter for a code that is none at all
         dtype = None
     if dtype is None or dtype.name not in _INTEGERS_AND_FLOATS:
         raise InputError(

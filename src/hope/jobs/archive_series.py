@@ -1,0 +1,214 @@
+"""The scans in an uploaded zip, each as a clean NIfTI file, with its sequence where that is certain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hope.domain.case import SEQUENCES, MRSequence
+from hope.domain.errors import AmbiguousInputError, InputError
+from hope.domain.grid import Grid
+from hope.domain.progress import Progress
+from hope.formats.archive import extract_zip
+from hope.formats.dicom import DicomSeries, convert_series, dicom_files, read_series
+from hope.formats.names import is_label_name, is_nifti_name, read_name
+from hope.formats.nifti import write_compact
+from hope.formats.nifti_clean import clean_nifti
+from hope.formats.series import SeriesChoice, SeriesReading, choose_series, read_tags
+from hope.stages.case_finding import CaseSource, find_cases
+from hope.stages.quality import compare_pair
+
+MAX_SERIES = 12
+"""Most series that are offered; a study with more candidates has to be sorted before."""
+
+_CHOOSE = "choose below which is which"
+_PLANES = {"S": "axial", "I": "axial", "A": "coronal", "P": "coronal", "R": "sagittal", "L": "sagittal"}
+_UNREADABLE = 0.6
+"""A reading of "other" with less confidence than this says that nothing is known, not that it is something else."""
+
+
+def series_in_archive(
+    archive: Path, scratch: Path, out: Path, max_bytes: int, told: Progress
+) -> tuple[list[dict[str, Any]], str]:
+    """Find and convert the scans of one case.
+
+    Args:
+        archive: a zip of DICOM files, or of NIfTI files.
+        scratch: room to unpack and convert in.
+        out: where the scans go, as ``t1c.nii`` where certain and ``series-1.nii`` where not.
+        max_bytes: most that the archive, and each scan, may unpack to.
+        told: told of each scan.
+
+    Returns:
+        facts of each scan (key, sequence, file, shape, spacing_mm, orientation, warnings, confidence, reason), and one
+        sentence on what is not certain, else empty.
+
+    Raises:
+        InputError: if the archive is unusable or holds no scan.
+    """
+    told("archive: unpack", 0.0)
+    root = extract_zip(archive, scratch / "unpacked", max_bytes)
+    finder = _Finder(scratch, out, max_bytes, told)
+    if any(True for _ in dicom_files(root)):
+        return finder.dicom(root)
+    return finder.nifti(root)
+
+
+@dataclass
+class _Finder:
+    scratch: Path
+    out: Path
+    max_bytes: int
+    told: Progress
+    problems: list[str] = field(default_factory=list)
+    series: list[dict[str, Any]] = field(default_factory=list)
+
+    def dicom(self, root: Path) -> tuple[list[dict[str, Any]], str]:
+        """Scans of a DICOM study."""
+        self.told("archive: read the series", 0.1)
+        found = read_series(root)
+        studies = len({s.study_uid for s in found})
+        if studies > 1:
+            fix = "zip and send one study at a time"
+            raise InputError(f"the archive holds {studies} DICOM studies", expected="one", fix=fix)
+        readings = [read_tags(s) for s in found]
+        candidates = [r for r in readings if r.weighting != "other" or r.confidence < _UNREADABLE]
+        if not candidates:
+            seen = "; ".join(sorted({r.reason for r in readings})[:4])
+            raise InputError("the archive holds no series that could be t1n, t1c, t2w or t2f", got=seen)
+        choices = self._choices(found)
+        chosen = {choice.series.uid: choice for choice in choices}
+        # Certain ones first, then the finest: if there are too many, the least useful ones are left out.
+        candidates.sort(key=lambda r: (r.series.uid not in chosen, r.series.coarsest_mm))
+        if len(candidates) > MAX_SERIES:
+            self.problems.append(f"{len(candidates) - MAX_SERIES} more series were left out")
+        for number, reading in enumerate(candidates[:MAX_SERIES]):
+            self.told("archive: convert the series", 0.2 + 0.8 * number / min(len(candidates), MAX_SERIES))
+            self._convert(reading, chosen.get(reading.series.uid))
+        return self._answer()
+
+    def nifti(self, root: Path) -> tuple[list[dict[str, Any]], str]:
+        """Scans of a zip without any DICOM."""
+        files = list(_nifti_files(root))
+        if not files:
+            raise InputError(
+                "the archive holds no scan", expected="the DICOM files of one study, or NIfTI files of one case"
+            )
+        case = self._named_case(root)
+        if case is None:
+            if len(files) > MAX_SERIES:
+                got = f"{len(files)} NIfTI files"
+                raise InputError(
+                    "the archive holds more than one case's scans", expected=f"at most {MAX_SERIES}", got=got
+                )
+            said = [read_name(path) for path in files]
+            for number, (path, name) in enumerate(zip(files, said, strict=True)):
+                self.told("archive: read the scans", 0.2 + 0.8 * number / len(files))
+                alone = name and not name.bare_t1 and sum(1 for n in said if n and n.sequence is name.sequence) == 1
+                if name and alone:
+                    self._admit(path, name.sequence, name.confidence, name.reason)
+                else:
+                    self._admit(path, None, 0.0, "the name of the file does not say which sequence it is")
+        else:
+            for sequence, path in case.files.items():
+                known = case.sources.get(sequence, {})
+                confidence, reason = known.get("confidence", 1.0), str(known.get("reason", ""))
+                self._admit(path, sequence, float(str(confidence)), reason)
+        return self._answer()
+
+    def _named_case(self, root: Path) -> CaseSource | None:
+        """The case whose sequences the file names tell; None if they do not tell all of them."""
+        try:
+            cases = find_cases([root], {})
+        except InputError as error:
+            self.problems.append(f"{error.what}: {_CHOOSE}")
+            return None
+        if len(cases) != 1:
+            fix = "make one zip for each case"
+            raise InputError("the archive holds several cases", expected="one", got=str(len(cases)), fix=fix)
+        if cases[0].dicom is not None:
+            raise InputError("the archive holds another archive", expected="scans", fix="unpack it first")
+        return cases[0]
+
+    def _choices(self, found: Sequence[DicomSeries]) -> list[SeriesChoice]:
+        """Choose for one sequence at a time: what is unclear about one must not hold up the others."""
+        choices: list[SeriesChoice] = []
+        doubts: dict[str, None] = {}
+        gains: dict[tuple[str, str], float] = {}
+
+        def enhancement(one: DicomSeries, two: DicomSeries) -> float:
+            pair = one.uid, two.uid
+            if pair not in gains:
+                gains[pair] = self._enhancement(one, two)
+            return gains[pair]
+
+        for sequence in SEQUENCES:
+            try:
+                choices += choose_series(found, [sequence], enhancement).values()
+            except AmbiguousInputError as error:
+                doubts[error.what] = None
+        self.problems += [f"{doubt}: {_CHOOSE}" for doubt in doubts]
+        return choices
+
+    def _enhancement(self, one: DicomSeries, two: DicomSeries) -> float:
+        try:
+            first, _ = convert_series(one, self.scratch, "t1")
+            second, _ = convert_series(two, self.scratch, "t1")
+        except InputError:
+            return 0.0  # no evidence from images that cannot be read: the user is asked instead
+        return compare_pair(first, second).asymmetry
+
+    def _convert(self, reading: SeriesReading, choice: SeriesChoice | None) -> None:
+        name = str(choice.sequence) if choice else _number(reading.series)
+        try:
+            volume, _ = convert_series(reading.series, self.scratch, name.replace(" ", "-"))
+        except InputError as error:
+            self.problems.append(f"{reading.label} was left out: {error.what}")
+            return
+        raw = self.scratch / "converted.nii"
+        write_compact(volume, raw)
+        why = choice.reason.partition(": ")[2] if choice else reading.reason
+        reason = f"{_plane(volume.grid)}, {reading.label}: {why}"
+        confidence = choice.confidence if choice else reading.confidence
+        self._admit(raw, choice.sequence if choice else None, confidence, reason)
+        raw.unlink()
+
+    def _admit(self, path: Path, sequence: MRSequence | None, confidence: float, reason: str) -> None:
+        """Clean one scan into ``out``; one that cannot be used is named as a problem, and the others go on."""
+        key = str(sequence) if sequence else f"series-{1 + sum(1 for s in self.series if s['sequence'] is None)}"
+        target = self.out / f"{key}.nii"
+        try:
+            facts = clean_nifti(path, target, key, self.max_bytes).facts()
+        except InputError as error:
+            target.unlink(missing_ok=True)
+            self.problems.append(error.what)
+            return
+        assigned = str(sequence) if sequence else None
+        known = {"key": key, "sequence": assigned, "file": target.name, "confidence": round(confidence, 2)}
+        self.series.append({**known, **facts, "reason": reason})
+
+    def _answer(self) -> tuple[list[dict[str, Any]], str]:
+        problem = "; ".join(self.problems)
+        if not self.series:
+            raise InputError(problem or "the archive holds no scan that can be used")
+        return self.series, problem
+
+
+def _nifti_files(root: Path) -> Iterator[Path]:
+    for path in sorted(root.rglob("*")):
+        hidden = any(part.startswith((".", "__MACOSX")) for part in path.relative_to(root).parts)
+        if path.is_file() and not hidden and is_nifti_name(path) and not is_label_name(path):
+            yield path
+
+
+def _number(series: DicomSeries) -> str:
+    return "an unnumbered series" if series.number is None else f"series {series.number}"
+
+
+def _plane(grid: Grid) -> str:
+    """In which plane the slices lie: the axis with the widest spacing is the one across them."""
+    spacing = grid.spacing_mm
+    across = max(range(3), key=lambda axis: (round(spacing[axis], 1), axis))
+    return _PLANES[grid.orientation[across]]

@@ -1,0 +1,114 @@
+"""What the web page needs beside the command line's files: views, meshes, the mask before cleaning, a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from hope.domain.case import SEQUENCES, CaseResult, MRSequence
+from hope.domain.labels import PEDS, REGION_NAMES
+from hope.domain.progress import Progress
+from hope.domain.transform import Transform
+from hope.formats.atomic import atomic_output
+from hope.formats.nifti import write_labels
+from hope.pipeline import Segmented
+from hope.stages.meshes import label_mesh, write_mz3
+from hope.stages.native_views import between_scans, native_view, write_view
+from hope.stages.preprocess import to_native
+
+VIEW, MESH = "view", "mesh"
+MODEL_MASK, TABLE = "segmentation before post-processing", "volumes as a table"
+
+_THREADS = 4
+"""Views and meshes are made side by side: interpolation and compression leave the interpreter free."""
+
+
+def write_viewer_files(
+    folder: Path, case: Segmented, result: CaseResult, scale: tuple[float, float], progress: Progress
+) -> dict[str, str]:
+    """Write all of them beside the delivered result.
+
+    Args:
+        folder: where the result lies.
+        case: what led to the result.
+        result: labels and volumes.
+        scale: slope and intercept of the file of the reference scan.
+        progress: told of each file.
+
+    Returns:
+        file name -> kind.
+
+    Raises:
+        OutputError: if a file cannot be written.
+    """
+    writer = _Writer(folder, case, result, scale)
+    work = writer.jobs()
+    kinds: dict[str, str] = {}
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for number, found in enumerate(pool.map(lambda job: job(), work)):
+            progress("report: files for the viewer", (number + 1) / len(work))
+            kinds |= found
+    return dict(sorted(kinds.items()))
+
+
+class _Writer:
+    def __init__(self, folder: Path, case: Segmented, result: CaseResult, scale: tuple[float, float]) -> None:
+        self._folder, self._case, self._result, self._scale = folder, case, result, scale
+        self._aligned = case.harmonized.aligned
+
+    def jobs(self) -> list[Callable[[], dict[str, str]]]:
+        """What can be done in any order, the longest first."""
+        views = [lambda s=s: self._view(s) for s in SEQUENCES if s in self._case.prepared.uploaded.scans]
+        meshes = [lambda label=label: self._mesh(label.value, label.key) for label in PEDS.labels]
+        return [*views, self._model_mask, *meshes, self._table]
+
+    def _path(self, suffix: str) -> Path:
+        return self._folder / f"{self._result.case_id}-{suffix}"
+
+    def _view(self, sequence: MRSequence) -> dict[str, str]:
+        aligned = self._aligned
+        is_reference = sequence is aligned.reference
+        path = self._path(f"{sequence}-view.nii.gz")
+        to_scan = between_scans(dict(aligned.atlas_to_native), aligned.reference, sequence)
+        view = native_view(self._case.prepared.uploaded.scans[sequence], aligned.native_grid, to_scan)
+        write_view(view, path, scale=self._scale if is_reference else (1.0, 0.0), exact=is_reference)
+        return {path.name: VIEW}
+
+    def _model_mask(self) -> dict[str, str]:
+        """The mask before cleaning, which most often is the mask after it."""
+        path = self._path("seg-model.nii.gz")
+        labels = self._case.prediction.labels
+        if np.array_equal(labels.data, self._result.atlas_labels.data):
+            shutil.copyfile(self._path("seg.nii.gz"), path)
+        else:
+            write_labels(to_native(labels, self._aligned), path)
+        return {path.name: MODEL_MASK}
+
+    def _mesh(self, value: int, key: str) -> dict[str, str]:
+        """Drawn from the atlas mask, whose voxels are cubes, and placed on the scan."""
+        if not (self._result.native_labels.data == value).any():
+            return {}
+        to_native_world: Transform = self._aligned.atlas_to_native[self._aligned.reference]
+        mesh = label_mesh(self._result.atlas_labels, value, to_native_world)
+        if mesh is None:
+            return {}
+        path = self._path(f"mesh-{key}.mz3")
+        write_mz3(mesh, path)
+        return {path.name: MESH}
+
+    def _table(self) -> dict[str, str]:
+        names = {label.key: label.name for label in PEDS.labels} | dict(REGION_NAMES)
+        text = io.StringIO()
+        table = csv.writer(text)
+        table.writerow(["part", "name", "ml", "low_ml", "high_ml"])
+        for key, volume in self._result.volumes_ml.items():
+            table.writerow([key, names[key], volume["ml"], volume["low_ml"], volume["high_ml"]])
+        with atomic_output(self._folder / "volumes.csv") as stream:
+            stream.write(text.getvalue().encode())
+        return {"volumes.csv": TABLE}

@@ -1,0 +1,55 @@
+"""A real child process through all four stages on a synthetic raw case: labels as the command line gives them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.unit.jobs.driving import child, job_in
+
+from hope.domain.case import SEQUENCES
+from hope.formats.nifti import read_labels, write_scan
+from hope.formats.nifti_clean import clean_nifti
+from hope.synthesis.raw import RawOptions, raw_case
+
+CASE = "case-0123abcd"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_the_child_gives_the_same_labels_as_the_command_line(tmp_path: Path, hope: Callable, models_dir: Path) -> None:
+    scans, stages = tmp_path / "scans", tmp_path / "stages"
+    scans.mkdir()
+    (stages / "in").mkdir(parents=True)
+    made = raw_case(3, 0, RawOptions(kind="solid_enhancing"))
+    for sequence in SEQUENCES:
+        write_scan(made.scans[sequence], scans / f"{CASE}-{sequence}.nii.gz")
+        clean_nifti(scans / f"{CASE}-{sequence}.nii.gz", stages / "in" / f"{sequence}.nii", sequence, 2**40)
+    outcome = hope("segment", scans, "-o", tmp_path / "out", "--model", "tiny", "--device", "cpu")
+    assert outcome.status == 0, outcome.err
+
+    choice = {"model": "tiny"}
+    environment = {"HOPE_MODELS_DIR": str(models_dir), "HOPE_DEVICE": "cpu"}
+    with child("hope.jobs.bodies", tmp_path / "err", **environment) as driven:
+        for stage in ("preprocess", "harmonize", "segment", "postprocess"):
+            job = job_in(stages, stage, CASE, choice=choice)
+            answer, told = driven.answer(job, 500)
+            assert "done" in answer, (answer, (tmp_path / "err").read_text())
+            assert told[-1].get("share", 0) > 0.9 or stage == "harmonize"
+            for artifact in answer["done"]["artifacts"]:
+                shutil.copy(Path(job["out"]) / artifact["name"], stages / "in")
+
+    (folder,) = (tmp_path / "out").iterdir()
+    out = stages / "out-postprocess"
+    at_once = json.loads((folder / "result.json").read_text())
+    one_by_one = json.loads((out / "result.json").read_text())
+    for name in ("seg", "seg-atlas"):
+        expected = read_labels(folder / f"{folder.name}-{name}.nii.gz")
+        assert expected.data.any(), "a test of labels needs some"
+        assert read_labels(out / f"{CASE}-{name}.nii.gz").same_as(expected)
+    for key in ("volumes_ml", "qc", "tumour_found", "postprocess", "transforms", "brain_mask", "model"):
+        assert one_by_one[key] == at_once[key], key
+    assert (tmp_path / "err").read_text() == ""
