@@ -27,6 +27,11 @@ COMMANDS = (
     "models",
     "doctor",
     "infer",
+    "up",
+    "gateway",
+    "worker",
+    "audit",
+    "token",
 )
 
 

@@ -34,7 +34,7 @@ class PlatformSettings:
         max_session_files: most uploads stored in a session.
         max_cases_in_work: cases of one session that may be queued or running.
         requests_per_minute: of one client; uploads' chunks do not count.
-        workers: stages that the embedded platform runs at once, of any kind.
+        workers: stages that a process runs at once, of any kind.
         lease_seconds: a worker that is silent this long is taken for dead.
         stage_timeout_seconds: longest time a stage may take.
         stage_tries: how often a stage that died is tried.
@@ -58,11 +58,11 @@ class PlatformSettings:
     max_session_files: int = 400
     max_cases_in_work: int = 10
     requests_per_minute: int = 1200
-    workers: int = 1
+    workers: int = 2
     lease_seconds: float = 5.0
     stage_timeout_seconds: float = 3600.0
     stage_tries: int = 3
-    poll_seconds: float = 0.1
+    poll_seconds: float = 0.05
     stage_bodies: str = "hope.jobs.bodies"
     oidc_issuer: str = ""
     oidc_client_id: str = ""

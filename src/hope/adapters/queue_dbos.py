@@ -1,0 +1,230 @@
+"""Durable pipelines on DBOS Transact: the same code on SQLite in one process and on Postgres over many machines.
+
+Two kinds of workflow: a *pipeline* for each run of a case, on the gateways' queue, enqueues one *stage* after the other
+on that stage's queue by name and waits. Only ids travel. What a stage does is the caller's (`start`). DBOS leaves it to
+the vendor's closed product to notice dead processes; `recover` is what our lease table calls instead.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
+from dbos._error import DBOSAwaitedWorkflowCancelledError
+from sqlalchemy import event
+
+from hope.domain.job import STAGES, Stage, StageJob
+
+PIPELINE_QUEUE: Final = "pipeline"
+
+PROTOCOL_VERSION: Final = "1"
+"""Processes of different protocols do not take each other's work. Raised on breaking changes only."""
+
+PIPELINES_AT_ONCE = 48
+"""Pipelines that one gateway waits for; a waiting one costs a thread and a poll."""
+
+MAX_RECOVERIES = 50
+
+RunStage = Callable[[StageJob], Awaitable[str]]
+
+log = logging.getLogger(__name__)
+_run_stage: RunStage | None = None
+_poll_seconds = 0.1
+
+
+@DBOS.step(name="stage_body", preemptible=True)
+async def _stage_body(job: dict[str, Any]) -> str:
+    if _run_stage is None:
+        raise RuntimeError("a process that runs no stages was given one")
+    return await _run_stage(StageJob(job["case"], job["session"], job["run"], Stage(job["stage"]), job["priority"]))
+
+
+@DBOS.workflow(name="stage", max_recovery_attempts=MAX_RECOVERIES)
+async def _stage(job: dict[str, Any]) -> str:
+    return await _stage_body(job)
+
+
+@DBOS.workflow(name="pipeline", max_recovery_attempts=MAX_RECOVERIES)
+async def _pipeline(job: dict[str, Any]) -> str:
+    """Run the stages in turn; a stage that does not answer ``done`` ends the run, and says so in the store itself."""
+    outcome = "done"
+    for stage in STAGES:
+        handle = await DBOS.enqueue_workflow_with_options_async(
+            {
+                "workflow_name": "stage",
+                "queue_name": str(stage),
+                "workflow_id": _stage_id(job["case"], job["run"], stage),
+                "priority": job["priority"],
+            },
+            {**job, "stage": str(stage)},
+        )
+        outcome = await handle.get_result(polling_interval_sec=_poll_seconds)
+        if outcome != "done":
+            break
+    return outcome
+
+
+def _pipeline_id(case_id: str, run: int) -> str:
+    return f"{case_id}:{run}"
+
+
+def _stage_id(case_id: str, run: int, stage: Stage) -> str:
+    return f"{case_id}:{run}:{stage}"
+
+
+def _all_ids(case_id: str, run: int) -> list[str]:
+    return [_pipeline_id(case_id, run), *(_stage_id(case_id, run, stage) for stage in STAGES)]
+
+
+def _worth_saying(record: logging.LogRecord) -> bool:
+    """Leave out what the engine logs, some as errors with a traceback, whenever a run is cancelled as asked."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not (
+        isinstance(error, DBOSAwaitedWorkflowCancelledError)
+        or "was cancelled during execution" in record.getMessage()
+        or "is no longer owned by this execution" in record.getMessage()
+    )
+
+
+class DbosQueue:
+    """The job queue of one process; there can be only one in a process.
+
+    Args:
+        database_url: SQLAlchemy URL; on SQLite a file of its own, because it is written to all the time.
+        executor: id of this process, different for every start.
+        poll_seconds: how often queues are looked at.
+    """
+
+    def __init__(self, database_url: str, executor: str, poll_seconds: float = 0.1) -> None:
+        global _poll_seconds
+        _poll_seconds = poll_seconds
+        self._executor, self._poll = executor, poll_seconds
+        self._served: tuple[str, ...] = ()
+        self._pace = poll_seconds
+        self._engine = _engine(database_url)
+        config: DBOSConfig = {
+            "name": "hope",
+            "application_version": PROTOCOL_VERSION,
+            "executor_id": executor,
+            "system_database_engine": self._engine,
+            "system_database_url": database_url,
+            "serializer": DBOSPortableJSONSerializer(),
+            "log_level": "WARNING",
+            "notification_listener_polling_interval_sec": 2.0,  # nothing here uses the engine's notifications
+        }
+        DBOS(config=config)
+        engine_log = logging.getLogger("dbos")
+        engine_log.addFilter(_worth_saying)
+        # Its own handler would write ids in a form of its own: the program's handlers decide.
+        engine_log.handlers.clear()
+        engine_log.propagate = True
+
+    def start(self, run_stage: RunStage | None, queues: Collection[str], slots: int) -> None:
+        """Begin to work. Call it outside of an event loop: jobs then run in a loop of their own.
+
+        Args:
+            run_stage: does a stage and answers ``done``, ``failed`` or ``stopped``; None if no stage queue is served.
+            queues: `PIPELINE_QUEUE` and names of stages.
+            slots: stages of one kind that this process may have at once.
+        """
+        global _run_stage
+        _run_stage = run_stage
+        DBOS.listen_queues(list(queues))
+        DBOS.launch()
+        # Limits live in the database and the last to register wins: who serves a queue registers it, nobody else.
+        self._served, self._pace = tuple(queues), self._poll
+        for name in queues:
+            limit = PIPELINES_AT_ONCE if name == PIPELINE_QUEUE else slots
+            DBOS.register_queue(
+                name, worker_concurrency=limit, polling_interval_sec=self._poll, on_conflict="always_update"
+            )
+
+    def pace(self, seconds: float) -> None:
+        """Look at this process's queues this often from now on: an idle laptop should not poll twenty times a second.
+
+        For a process that serves all queues alone; the interval lies in the database and holds for all.
+        """
+        if seconds == self._pace:
+            return
+        self._pace = seconds
+        for name in self._served:
+            queue = DBOS.retrieve_queue(name)
+            if queue is not None:
+                queue.set_polling_interval_sec(seconds)
+
+    def stop(self) -> None:
+        """End the engine's threads; what was running is taken up by whoever recovers this executor."""
+        DBOS.destroy(workflow_completion_timeout_sec=0)
+
+    def enqueue(self, case_id: str, session_id: str, run: int, priority: int) -> None:
+        """Start the pipeline of a run; the same run twice runs once."""
+        job = {"case": case_id, "session": session_id, "run": run, "priority": priority}
+        if self._pace > self._poll:
+            self.pace(self._poll)
+        DBOS.enqueue_workflow_with_options(
+            {
+                "workflow_name": "pipeline",
+                "queue_name": PIPELINE_QUEUE,
+                "workflow_id": _pipeline_id(case_id, run),
+                "priority": priority,
+            },
+            job,
+        )
+
+    def cancel(self, case_id: str, run: int) -> None:
+        """Cancel the pipeline of a run and its stages."""
+        DBOS.cancel_workflows(_all_ids(case_id, run))
+
+    def forget(self, case_id: str, runs: int) -> None:
+        """Delete all that the engine's database holds about runs 1 to ``runs`` of a case."""
+        ids = [one for run in range(1, runs + 1) for one in _all_ids(case_id, run)]
+        if not ids:
+            return
+        DBOS.delete_workflows(ids)
+        if self._engine.dialect.name == "sqlite":
+            with self._engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def has_ended(self, case_id: str, run: int) -> bool | None:
+        """Whether the pipeline of a run has come to an end, whatever end; None if it was never enqueued."""
+        status = DBOS.get_workflow_status(_pipeline_id(case_id, run))
+        return None if status is None else status.status not in ("ENQUEUED", "PENDING", "DELAYED")
+
+    def recover(self, executors: Sequence[str]) -> int:
+        """Give the unfinished work of dead processes back to the queues; returns how many workflows."""
+        # Private but idempotent: it moves rows from the dead executors back to their queues, and nothing else.
+        return len(DBOS._recover_pending_workflows(list(executors)))
+
+    def check(self) -> None:
+        """Raise if the engine's database does not answer."""
+        with self._engine.connect() as connection:
+            connection.execute(sa.text("select 1"))
+
+
+def _engine(database_url: str) -> sa.Engine:
+    url = sa.make_url(database_url)
+    if url.get_backend_name() != "sqlite":
+        return sa.create_engine(url, pool_size=20, max_overflow=20, pool_pre_ping=True)
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = sa.create_engine(url, pool_size=20, max_overflow=20, connect_args={"timeout": 30})
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, record: Any) -> None:
+        connection.isolation_level = "IMMEDIATE"
+        pragmas: Mapping[str, str] = {
+            "journal_mode": "WAL",
+            "busy_timeout": "30000",
+            "foreign_keys": "ON",
+            "synchronous": "NORMAL",
+            # What was deleted must not be readable in free pages.
+            "secure_delete": "ON",
+        }
+        for name, value in pragmas.items():
+            connection.execute(f"PRAGMA {name}={value}")
+
+    return engine

@@ -1,0 +1,98 @@
+"""What `hope up` and `hope gateway` share: a node that also answers HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from hope.domain.job import Stage
+
+
+def options(command: Any) -> Any:
+    """Add --host and --port."""
+    command = click.option("--port", type=click.IntRange(1, 65535), help="TCP port.  [default: HOPE_PORT or 8080]")(
+        command
+    )
+    return click.option("--host", help="Address to listen on; any but loopback needs authentication configured.")(
+        command
+    )
+
+
+def serve(host: str | None, port: int | None, stages: Collection[Stage]) -> None:
+    """Serve HTTP and drive runs; do ``stages`` in this process too.
+
+    Raises:
+        InputError: if the address is public and no authentication is configured, or is in use.
+    """
+    import uvicorn
+
+    from hope.jobs.audit_log import AuditLog
+    from hope.jobs.node import Node
+    from hope.jobs.processes import StageProcesses
+    from hope.services import Services
+    from hope.settings import Settings
+    from hope.web.app import create_app
+    from hope.web.auth import check_may_serve
+    from hope.web.context import WebContext
+    from hope.web.logs import configure_logging
+
+    settings = Settings.from_environment()
+    platform = replace(settings.platform, host=host or settings.platform.host, port=port or settings.platform.port)
+    settings = replace(settings, platform=platform)
+    check_may_serve(settings)
+    configure_logging()
+    services = Services(settings)
+    socket = _listen(platform.host, platform.port)
+    node = Node(services, stages, pipelines=True, slots=platform.workers)
+    audit = AuditLog(node.store)
+    context = WebContext(
+        settings=settings,
+        store=node.store,
+        blobs=node.blobs,
+        queue=node.queue,
+        sessions=node.sessions,
+        tasks=StageProcesses(platform.stage_bodies, keep=1, keep_seconds=120),
+        models=services.model_list,
+        scratch=node.scratch.room,
+    )
+    app = create_app(context)
+    node.start()
+    node.keep_house(lambda session_id, reason: _note_end(audit, session_id, reason))
+    config = uvicorn.Config(
+        app, access_log=False, log_config=None, timeout_graceful_shutdown=3, server_header=False, proxy_headers=False
+    )
+    click.echo(f"HOPE platform: http://{_shown(platform.host)}:{platform.port}   (Ctrl+C stops it)")
+    click.echo(f"data: {settings.data_dir}; research use only, not a medical device")
+    uvicorn.Server(config).run(sockets=[socket])
+    node.leave()
+
+
+def _note_end(audit: Any, session_id: str, reason: str) -> None:
+    audit.record("system", "session.kill", session_id, reason)
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _listen(host: str, port: int) -> Any:
+    """Bind before anything starts, so that a second start fails with one sentence and changes nothing."""
+    import socket as sockets
+
+    from hope.domain.errors import InputError
+
+    try:
+        family, kind, protocol, _, address = sockets.getaddrinfo(host, port, type=sockets.SOCK_STREAM)[0]
+        listener = sockets.socket(family, kind, protocol)
+        listener.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(1024)
+    except OSError as error:
+        raise InputError(
+            f"cannot listen on {host} port {port}: {error.strerror or error}",
+            fix="stop the program that uses it, or choose another with --port",
+        ) from error
+    return listener

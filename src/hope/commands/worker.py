@@ -1,0 +1,62 @@
+"""hope worker: does stages that gateways ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from hope.domain.job import STAGES, Stage
+
+
+@click.command(short_help="Do stages for gateways elsewhere.")
+@click.argument("stages", nargs=-1, metavar="[STAGE]...")
+@click.option("--slots", type=click.IntRange(1, 64), help="Stages at once.  [default: HOPE_WORKERS, 2]")
+@click.option("--check", is_flag=True, help="Exit 0 if a worker on this machine is alive, 1 if not; do nothing else.")
+def worker(stages: tuple[str, ...], slots: int | None, check: bool) -> None:
+    """Take work from the queue until told to stop.
+
+    STAGE is preprocess, harmonize, segment or postprocess; without one, all of them. Run one segment worker for each
+    GPU, with --slots 1. A worker may be killed at any time: another one takes up its work within seconds.
+
+    \b
+    Examples:
+      hope worker
+      hope worker segment --slots 1
+
+    Research use only. Not a medical device.
+    """  # noqa: D301 - click reads the backspace
+    from hope.domain.errors import InputError
+    from hope.settings import Settings
+
+    unknown = [name for name in stages if name not in list(STAGES)]
+    if unknown:
+        raise InputError("there is no such stage", expected=", ".join(STAGES), got=", ".join(unknown))
+    settings = Settings.from_environment()
+    if check:
+        from hope.jobs.node import is_alive
+
+        if not is_alive(settings.data_dir, settings.platform.lease_seconds):
+            raise click.exceptions.Exit(1)
+        return
+    _work([Stage(name) for name in stages] or list(STAGES), slots or settings.platform.workers)
+
+
+def _work(stages: Sequence[Stage], slots: int) -> None:
+    import signal
+    import threading
+
+    from hope.jobs.node import Node
+    from hope.services import Services
+    from hope.settings import Settings
+    from hope.web.logs import configure_logging
+
+    configure_logging()
+    node = Node(Services(Settings.from_environment()), stages, pipelines=False, slots=slots)
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    node.start()
+    click.echo(f"worker ready: {', '.join(node.stages)}", err=True)
+    ended.wait()
+    node.leave()

@@ -1,0 +1,153 @@
+"""The housekeeper of a process: its lease, dead peers' work, sessions that have ended, rooms of dead processes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable
+
+from hope.domain.job import GoneError, Session
+from hope.jobs.scratch import Scratch
+from hope.jobs.sessions import Sessions
+from hope.ports import BlobStore, CaseStore, JobQueue
+
+LEAVE_SECONDS = 20.0
+"""A page that said goodbye may be a page that is being reloaded: it has this long to come back."""
+
+MEND_SECONDS = 5.0
+"""A run is looked at by `Sessions.mend` only when it has been in work this long: enqueueing takes a moment."""
+
+ORPHAN_SECONDS = 3600.0
+
+log = logging.getLogger(__name__)
+
+
+class Lease:
+    """Says in a thread of its own that this process lives, and gives dead peers' work back to the queues.
+
+    A thread, because an event loop that is busy must not look like a dead process.
+    """
+
+    def __init__(self, store: CaseStore, queue: JobQueue, executor: str, seconds: float) -> None:
+        self._store, self._queue, self._executor, self._seconds = store, queue, executor, seconds
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="hope-lease", daemon=True)
+        self.renewed_at = 0.0
+
+    def start(self) -> None:
+        """Take the lease, then keep it."""
+        self._store.renew_lease(self._executor, self._seconds)
+        self.renewed_at = time.monotonic()
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._seconds / 5):
+            try:
+                self._store.renew_lease(self._executor, self._seconds)
+                self.renewed_at = time.monotonic()
+                dead = [name for name in self._store.expired_executors() if name != self._executor]
+                if dead:
+                    pieces = self._queue.recover(dead)
+                    log.warning("%d dead process(es) noticed, %d pieces of work taken up", len(dead), pieces)
+                    for name in dead:
+                        self._store.forget_executor(name)
+            except Exception:  # the database may be away for a while; the lease must go on trying
+                log.exception("the lease could not be renewed")
+
+    def end(self) -> None:
+        """Give the lease back, so that peers take up at once what this process leaves."""
+        self._stop.set()
+        self._thread.join(timeout=self._seconds)
+        self._store.renew_lease(self._executor, 0.0)
+
+
+class Keeper:
+    """Ends sessions whose time has come, finishes interrupted kills, mends runs, clears dead processes' rooms.
+
+    Args:
+        store, blobs, sessions, scratch: what it looks after.
+        session_hours: an idle session ends after this.
+        on_end: told of every ended session (for the audit log): owner's name, session id, outcome.
+        pause: seconds between two rounds.
+    """
+
+    def __init__(
+        self,
+        store: CaseStore,
+        blobs: BlobStore,
+        sessions: Sessions,
+        scratch: Scratch,
+        session_hours: float,
+        on_end: Callable[[str, str], None],
+        pause: float = 2.0,
+    ) -> None:
+        self._store, self._blobs, self._sessions, self._scratch = store, blobs, sessions, scratch
+        self._idle_seconds, self._on_end, self._pause = session_hours * 3600, on_end, pause
+        self._next_orphans = 0.0
+
+    async def run(self) -> None:
+        """Go round until cancelled."""
+        while True:
+            for task in (self._finish_kills, self._end_sessions, self._mend_runs, self._clear):
+                await self._careful(task)
+            await asyncio.sleep(self._pause)
+
+    @staticmethod
+    async def _careful(task: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await task()
+        except Exception:  # one round that fails must not end housekeeping; it is logged and tried again
+            log.exception("housekeeping failed and will be tried again")
+
+    async def _finish_kills(self) -> None:
+        for session_id in await asyncio.to_thread(self._store.closing_sessions):
+            await self._kill(session_id, "expired")
+
+    async def _end_sessions(self) -> None:
+        now = time.time()
+        for session in await asyncio.to_thread(self._store.sessions):
+            reason = await self._reason_to_end(session, now)
+            if reason:
+                await self._kill(session.id, reason)
+
+    async def _reason_to_end(self, session: Session, now: float) -> str | None:
+        if session.close_with_page and session.left_at is not None and now - session.left_at > LEAVE_SECONDS:
+            return "page closed"
+        if now - session.seen_at <= self._idle_seconds:
+            return None
+        cases = await asyncio.to_thread(self._store.cases, session.id)
+        return None if any(case.state.in_work for case in cases) else "expired"
+
+    async def _kill(self, session_id: str, reason: str) -> None:
+        try:
+            receipt = await self._sessions.kill(session_id, reason)
+        except GoneError:
+            return
+        log.info("a session ended (%s): %d cases, %d files", reason, receipt.cases, receipt.files)
+        await asyncio.to_thread(self._on_end, session_id, reason)
+
+    async def _mend_runs(self) -> None:
+        for case in await asyncio.to_thread(self._store.cases_in_work, MEND_SECONDS):
+            await asyncio.to_thread(self._sessions.mend, case)
+
+    async def _clear(self) -> None:
+        await asyncio.to_thread(self._scratch.sweep)
+        if time.monotonic() < self._next_orphans:
+            return
+        self._next_orphans = time.monotonic() + ORPHAN_SECONDS
+        await asyncio.to_thread(self._drop_orphans)
+
+    def _drop_orphans(self) -> None:
+        """Delete files of cases that no longer exist: a process that died in the middle of a late write left them."""
+        known: dict[str, bool] = {}
+        for blob in self._blobs.keys("cases/"):
+            case_id = blob.key.split("/")[1]
+            if case_id not in known:
+                try:
+                    self._store.case(case_id)
+                    known[case_id] = True
+                except GoneError:
+                    known[case_id] = False
+                    self._blobs.delete_prefix(f"cases/{case_id}/")

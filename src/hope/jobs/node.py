@@ -1,0 +1,165 @@
+"""One process of the platform: what it shares with its peers, and which part of the work it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import IO
+
+from hope.domain.errors import InputError
+from hope.domain.ids import new_id
+from hope.domain.job import STAGES, Stage
+from hope.jobs.keeper import Keeper, Lease
+from hope.jobs.processes import StageProcesses
+from hope.jobs.scratch import Scratch
+from hope.jobs.sessions import Sessions
+from hope.jobs.worker import StageWorker
+from hope.services import Services
+
+PIPELINE = "pipeline"
+"""The queue of whole runs; gateways serve it."""
+
+IDLE_SECONDS = 20.0
+"""The embedded platform rests after this long without work."""
+
+IDLE_POLL_SECONDS = 1.0
+"""How often it looks at its queues then."""
+
+_STALE_SECONDS = 3600.0
+
+log = logging.getLogger(__name__)
+
+
+class Node:
+    """A gateway, a worker, or both in one process.
+
+    Args:
+        services: wired ports.
+        stages: which stages this process does; none for a pure gateway.
+        pipelines: whether it drives runs through their stages, as gateways do.
+        slots: stages at once.
+
+    Raises:
+        InputError: if another process of its own works on the same embedded data.
+    """
+
+    def __init__(self, services: Services, stages: Collection[Stage], *, pipelines: bool, slots: int) -> None:
+        settings = services.settings
+        self.services, self.stages, self._pipelines, self._slots = services, tuple(stages), pipelines, slots
+        self.executor = new_id()
+        # Whatever this process and its children write is its user's alone.
+        os.umask(0o077)
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = _embedded_lock(settings.data_dir) if pipelines and set(stages) == set(STAGES) else None
+        self.store, self.blobs = services.store, services.blobs
+        self.queue = services.queue(self.executor)
+        self.scratch = Scratch(settings.data_dir / "scratch")
+        self.processes = StageProcesses(settings.platform.stage_bodies, keep=max(1, slots))
+        self.lease = Lease(self.store, self.queue, self.executor, settings.platform.lease_seconds)
+        self.sessions = Sessions(self.store, self.blobs, self.queue, settings.platform.max_cases_in_work)
+        self._alive_file = settings.data_dir / "alive" / self.executor
+
+    def start(self) -> None:
+        """Begin to work. Call it outside of an event loop."""
+        platform = self.services.settings.platform
+        self.lease.start()
+        worker = StageWorker(
+            self.store,
+            self.blobs,
+            self.processes,
+            self.scratch,
+            self.executor,
+            slots=self._slots,
+            tries=int(platform.stage_tries),
+            timeout_seconds=platform.stage_timeout_seconds,
+        )
+        queues = [*([PIPELINE] if self._pipelines else []), *(str(stage) for stage in self.stages)]
+        self.queue.start(worker.run if self.stages else None, queues, self._slots)
+        threading.Thread(target=self._say_alive, name="hope-alive", daemon=True).start()
+        if self._lock:
+            threading.Thread(target=self._rest_when_idle, name="hope-pace", daemon=True).start()
+
+    def _rest_when_idle(self) -> None:
+        """Look at the queues less often while nothing is in work; a new run sets the usual pace at once."""
+        idle_since = time.monotonic()
+        while True:
+            time.sleep(IDLE_SECONDS / 5)
+            try:
+                if self.store.cases_in_work(0.0):
+                    idle_since = time.monotonic()
+                elif time.monotonic() - idle_since > IDLE_SECONDS:
+                    self.queue.pace(IDLE_POLL_SECONDS)
+            except Exception:  # a busy database: the pace can wait
+                log.exception("could not look whether work is waiting")
+
+    def keep_house(self, on_end: Callable[[str, str], None]) -> None:
+        """Look after sessions, in a thread of its own; ``on_end`` is told session id and reason."""
+        # Its own Sessions: that one belongs to the event loop of this thread.
+        sessions = Sessions(self.store, self.blobs, self.queue, self.services.settings.platform.max_cases_in_work)
+        hours = self.services.settings.platform.session_hours
+        keeper = Keeper(self.store, self.blobs, sessions, self.scratch, hours, on_end)
+        threading.Thread(target=lambda: asyncio.run(keeper.run()), name="hope-keeper", daemon=True).start()
+
+    def _say_alive(self) -> None:
+        """Touch a file while the lease is fresh, for `hope worker --check`."""
+        seconds = self.services.settings.platform.lease_seconds
+        self._alive_file.parent.mkdir(exist_ok=True, mode=0o700)
+        for path in self._alive_file.parent.iterdir():
+            if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+                path.unlink(missing_ok=True)  # of a process that was killed
+        while True:
+            if time.monotonic() - self.lease.renewed_at < 2 * seconds:
+                self._alive_file.touch()
+            time.sleep(seconds / 2)
+
+    def leave(self, status: int = 0) -> None:
+        """End this process now; peers, or its next start, take up what it was doing.
+
+        The engine's own orderly end would write outcomes for what it interrupts; a process that is simply gone is the
+        case that is tested best. Children die with their parent.
+        """
+        self.lease.end()
+        for pid in self.processes.pids:
+            _kill_group(pid)
+        self.scratch.close()
+        self._alive_file.unlink(missing_ok=True)
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def is_alive(data_dir: Path, lease_seconds: float) -> bool:
+    """Whether a process of the platform on this machine has renewed its lease lately."""
+    folder = data_dir / "alive"
+    if not folder.is_dir():
+        return False
+    return any(time.time() - path.stat().st_mtime < 3 * lease_seconds for path in folder.iterdir())
+
+
+def _kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, 9)
+    except ProcessLookupError:
+        return
+
+
+def _embedded_lock(data_dir: Path) -> IO[str]:
+    lock = (data_dir / "hope.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise InputError(
+            "the platform is running already on this data directory",
+            expected="one `hope up` per HOPE_DATA_DIR",
+            fix="use the one that runs, stop it, or set another HOPE_DATA_DIR",
+        ) from error
+    return lock

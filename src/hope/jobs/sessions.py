@@ -1,0 +1,160 @@
+"""How work starts and how it ends: runs, cancellations, and sessions that leave nothing behind.
+
+A kill has an order that survives every crash: tombstone first (from then on nothing of the session may begin or be
+written), then the engine and the running processes, then files, then rows. Who finds a tombstone with rows finishes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hope.domain.ids import reference_of
+from hope.domain.job import CaseRecord, DeletionReceipt, GoneError, RunChoice
+from hope.ports import BlobStore, CaseStore, JobQueue
+
+DEATH_SECONDS = 15.0
+"""How long a kill waits for running stages to be dead. A worker that does not answer loses its lease before that."""
+
+POLL_SECONDS = 0.05
+
+MENDS = 3
+"""How often a run that the engine lost is started again."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Removed:
+    files: int = 0
+    bytes: int = 0
+
+    def add(self, removed: tuple[int, int]) -> None:
+        self.files += removed[0]
+        self.bytes += removed[1]
+
+
+class Sessions:
+    """Starts and ends work.
+
+    Args:
+        store: metadata.
+        blobs: voxels.
+        queue: the engine.
+        max_cases_in_work: of one session.
+    """
+
+    def __init__(self, store: CaseStore, blobs: BlobStore, queue: JobQueue, max_cases_in_work: int = 10) -> None:
+        self._store, self._blobs, self._queue = store, blobs, queue
+        self._max_in_work = max_cases_in_work
+        self._mended: dict[tuple[str, int], int] = {}
+        self._killing: dict[str, asyncio.Task[DeletionReceipt]] = {}
+
+    def run_case(self, case: CaseRecord, choice: RunChoice) -> CaseRecord:
+        """Start a run. Blocks.
+
+        A session's second, third, ... case in work gets a lower priority each, so that sessions take turns.
+
+        Raises:
+            GoneError: if the case is gone.
+            ConflictError: if it is in work, has no scan, or the session has too many in work.
+        """
+        others = sum(other.state.in_work for other in self._store.cases(case.session_id) if other.id != case.id)
+        queued = self._store.queue_case(case.id, choice, self._max_in_work)
+        if case.run:
+            self._drop_earlier_runs(queued)
+        self._queue.enqueue(queued.id, queued.session_id, queued.run, choice.priority + others)
+        return queued
+
+    def _drop_earlier_runs(self, case: CaseRecord) -> None:
+        """Files of runs that a new one replaces; corrections go with the result that they correct."""
+        for run in range(1, case.run):
+            self._blobs.delete_prefix(f"cases/{case.id}/{run}/")
+        self._blobs.delete_prefix(f"cases/{case.id}/corrected/")
+
+    async def cancel_case(self, case: CaseRecord) -> CaseRecord:
+        """Stop a run; the stage's process is dead when this returns, unless its worker does not answer."""
+        cancelled = await asyncio.to_thread(self._store.cancel_case, case.id, case.run)
+        if case.run:
+            await asyncio.to_thread(self._queue.cancel, case.id, case.run)
+            await self._until_dead(case_id=case.id)
+        return cancelled
+
+    async def delete_case(self, case: CaseRecord, reason: str = "case deleted") -> DeletionReceipt:
+        """Stop and delete one case, for good."""
+        stopped = len(await asyncio.to_thread(lambda: self._store.running_attempts(case_id=case.id)))
+        if case.state.in_work:
+            await self.cancel_case(case)
+        removed = _Removed()
+        await asyncio.to_thread(self._store.delete_case, case.id)
+        await asyncio.to_thread(self._remove, [case], removed)
+        return DeletionReceipt(reference_of(case.id), 1, removed.files, removed.bytes, stopped, time.time(), reason)
+
+    async def kill(self, session_id: str, reason: str) -> DeletionReceipt:
+        """Stop all that runs for a session and delete all it has; a second call while one is under way joins it.
+
+        Raises:
+            GoneError: if there is no such session.
+        """
+        task = self._killing.get(session_id)
+        if task is None:
+            task = asyncio.ensure_future(self._kill(session_id, reason))
+            self._killing[session_id] = task
+            task.add_done_callback(lambda _: self._killing.pop(session_id, None))
+        # A client that hangs up does not stop a deletion.
+        return await asyncio.shield(task)
+
+    async def _kill(self, session_id: str, reason: str) -> DeletionReceipt:
+        await asyncio.to_thread(self._store.close_session, session_id)
+        cases = await asyncio.to_thread(self._store.cases, session_id)
+        stopped = len(await asyncio.to_thread(lambda: self._store.running_attempts(session_id=session_id)))
+        for case in cases:
+            if case.state.in_work:
+                await asyncio.to_thread(self._queue.cancel, case.id, case.run)
+        await self._until_dead(session_id=session_id)
+        removed = _Removed()
+        await asyncio.to_thread(self._remove, cases, removed)
+        await asyncio.to_thread(self._store.delete_session_rows, session_id)
+        # A worker that was refused its commit takes back what it wrote; what it wrote meanwhile goes here.
+        await asyncio.to_thread(self._remove, cases, removed)
+        now = time.time()
+        return DeletionReceipt(reference_of(session_id), len(cases), removed.files, removed.bytes, stopped, now, reason)
+
+    def _remove(self, cases: Sequence[CaseRecord], removed: _Removed) -> None:
+        for case in cases:
+            removed.add(self._blobs.delete_prefix(f"cases/{case.id}/"))
+            self._queue.forget(case.id, case.run)
+
+    async def _until_dead(self, *, session_id: str | None = None, case_id: str | None = None) -> None:
+        deadline = time.monotonic() + DEATH_SECONDS
+        while await asyncio.to_thread(lambda: self._store.running_attempts(session_id=session_id, case_id=case_id)):
+            if time.monotonic() > deadline:
+                log.error("a stage did not end within %.0f s of being stopped", DEATH_SECONDS)
+                return
+            await asyncio.sleep(POLL_SECONDS)
+
+    def mend(self, case: CaseRecord) -> None:
+        """Bring store and engine together again after a crash between the two. Blocks.
+
+        A run that the engine never heard of, or whose pipeline ended without a word, is enqueued again: stages that are
+        done are not done twice. One that does not get on by that is marked as failed.
+        """
+        ended = self._queue.has_ended(case.id, case.run)
+        try:
+            current = self._store.case(case.id)
+        except GoneError:
+            return
+        if ended is False or not current.state.in_work or current.run != case.run:
+            return
+        tries = self._mended[(case.id, case.run)] = self._mended.get((case.id, case.run), 0) + 1
+        if tries > MENDS:
+            log.error("a run was lost %d times; its case is marked as failed", tries)
+            self._store.fail_case(case.id, case.run, "the platform lost this run several times; please start it again")
+            return
+        log.warning("a run was lost by the engine and is started again")
+        if ended:
+            self._queue.forget(case.id, case.run)
+        self._queue.enqueue(case.id, case.session_id, case.run, case.choice.priority)

@@ -1,0 +1,301 @@
+"""One stage of one case: fetch, run, store, commit. The outcome of an attempt counts only if it is still current."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import re
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hope.domain.errors import HopeError, InputError, OutputError, StageError
+from hope.domain.job import (
+    Artifact,
+    Attempt,
+    CaseState,
+    DamagedError,
+    FencedError,
+    GoneError,
+    Stage,
+    StageJob,
+    StageState,
+)
+from hope.jobs.processes import StageProcesses
+from hope.jobs.scratch import Scratch
+from hope.ports import BlobStore, CaseStore
+
+DONE, FAILED, STOPPED = "done", "failed", "stopped"
+"""What `StageWorker.run` answers: go on with the next stage, the case has failed, or nobody wants it any more."""
+
+BEAT_SECONDS = 0.5
+"""How often progress is written, and how soon a worker notices that its case was cancelled or deleted."""
+
+QUIET_BEATS = 4
+"""Without news only every so many beats are written, as a sign of life."""
+
+MAX_ATTEMPTS = 10
+"""A stage that was begun this often is given up, whatever ended it: it may be what kills the workers."""
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _News:
+    """The last thing a child said."""
+
+    message: str = ""
+    share: float = 0.0
+    changed: bool = False
+
+    def tell(self, message: str, share: float) -> None:
+        self.message, self.share, self.changed = message, min(1.0, max(0.0, share)), True
+
+
+class StageWorker:
+    """Does stages, as many at once as ``slots``.
+
+    Args:
+        store: metadata.
+        blobs: voxels.
+        processes: where the bodies run.
+        scratch: private folders.
+        executor: this process's id, unique for every start.
+        slots: stages at once.
+        tries: how often a stage that failed by our own fault is tried.
+        timeout_seconds: longest time a stage may take.
+    """
+
+    def __init__(
+        self,
+        store: CaseStore,
+        blobs: BlobStore,
+        processes: StageProcesses,
+        scratch: Scratch,
+        executor: str,
+        *,
+        slots: int = 1,
+        tries: int = 3,
+        timeout_seconds: float = 3600.0,
+    ) -> None:
+        self._store, self._blobs, self._processes, self._scratch = store, blobs, processes, scratch
+        self._executor, self._slots = executor, slots
+        self._tries, self._timeout = tries, timeout_seconds
+        self._gate: asyncio.Semaphore | None = None
+
+    async def run(self, job: StageJob) -> str:
+        """Do one stage until it is done, has failed for good, or is no longer wanted.
+
+        Returns:
+            ``DONE``, ``FAILED`` or ``STOPPED``.
+        """
+        # Made here because a semaphore belongs to the loop that runs the jobs.
+        self._gate = self._gate or asyncio.Semaphore(self._slots)
+        try:
+            async with self._gate:
+                while True:
+                    attempt = await _in_thread(self._store.begin_attempt, job, self._executor)
+                    if outcome := await self._try(attempt):
+                        return outcome
+                    await asyncio.sleep(min(5.0, 0.2 * 2**attempt.number))
+        except GoneError:
+            return STOPPED
+        except FencedError:
+            return await self._outcome_of_others(job)
+
+    async def _outcome_of_others(self, job: StageJob) -> str:
+        """Wait for what another attempt makes of the stage, or find that the run is over.
+
+        The engine may keep the first answer that it hears, also that of an attempt that was fenced: it has to be true.
+        """
+        while True:
+            try:
+                case = await _in_thread(self._store.case, job.case_id)
+            except GoneError:
+                return STOPPED
+            if case.run != job.run:
+                return STOPPED
+            if any(s.stage is job.stage and s.state is StageState.DONE for s in case.stages):
+                return DONE
+            if not case.state.in_work:
+                return FAILED if case.state is CaseState.FAILED else STOPPED
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def _try(self, attempt: Attempt) -> str | None:
+        """One attempt; None means try again. Whatever happens, the store learns when its process is dead."""
+        try:
+            await self._attempt(attempt)
+            return DONE
+        except (GoneError, FencedError):
+            raise
+        except InputError as error:
+            await self._failed(attempt, str(error), ours=False, final=True)
+            return FAILED
+        except TimeoutError:
+            reason = f"the stage {attempt.job.stage} took longer than {self._timeout / 60:.0f} minutes and was stopped"
+            await self._failed(attempt, reason, ours=True, final=True)
+            return FAILED
+        except (HopeError, OSError) as error:
+            final = attempt.number >= self._tries or attempt.number >= MAX_ATTEMPTS
+            log.warning("stage %s failed (try %d): %s", attempt.job.stage, attempt.number, _sentence(error))
+            await self._failed(attempt, _sentence(error), ours=True, final=final)
+            return FAILED if final else None
+        finally:
+            await asyncio.shield(_in_thread(self._store.end_attempt, attempt))
+
+    async def _failed(self, attempt: Attempt, problem: str, *, ours: bool, final: bool) -> None:
+        await _in_thread(lambda: self._store.fail_attempt(attempt, problem, ours=ours, final=final))
+
+    async def _attempt(self, attempt: Attempt) -> None:
+        if attempt.number > MAX_ATTEMPTS:
+            raise StageError(
+                f"the stage was begun {MAX_ATTEMPTS} times and never ended; its process may not survive it"
+            )
+        with self._scratch.folder() as folder:
+            paths = {name: folder / name for name in ("in", "out", "scratch")}
+            for path in paths.values():
+                path.mkdir()
+            news = _News()
+
+            async def work() -> None:
+                sources = await _in_thread(self._fetch, attempt, paths["in"])
+                done = await self._processes.run({**_job(attempt, paths), "sources": sources}, news.tell)
+                await _in_thread(self._finish, attempt, done, paths["out"])
+
+            async with asyncio.timeout(self._timeout):
+                await _race(work(), self._beats(attempt, news))
+
+    async def _beats(self, attempt: Attempt, news: _News) -> None:
+        """Write progress until cancelled; ends with FencedError or GoneError when the work is no longer wanted."""
+        quiet = 0
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            quiet = 0 if news.changed else quiet + 1
+            news.changed = False
+            if quiet == 0 or quiet % QUIET_BEATS == 0:
+                await _in_thread(self._store.beat, attempt, news.share, news.message)
+            else:
+                await _in_thread(self._check_wanted, attempt)
+
+    def _check_wanted(self, attempt: Attempt) -> None:
+        case = self._store.case(attempt.job.case_id)
+        if case.run != attempt.job.run or not case.state.in_work:
+            raise FencedError("the run was stopped")
+
+    def _fetch(self, attempt: Attempt, into: Path) -> dict[str, dict[str, Any]]:
+        """Bring what the stage reads; returns how each sequence was identified, where that is known."""
+        sources = {}
+        case = self._store.case(attempt.job.case_id)
+        for series in case.series:
+            if series.sequence is not None:
+                known = {name: series.facts[name] for name in ("confidence", "reason") if name in series.facts}
+                if known:
+                    sources[str(series.sequence)] = known
+                self._blobs.fetch(series.blob_key, into / f"{series.sequence}.nii", series.sha256)
+        if attempt.job.stage is not Stage.PREPROCESS:
+            for artifact in self._store.artifacts(attempt.job.case_id):
+                if artifact.stage is not None and artifact.version == 0:
+                    self._blobs.fetch(artifact.blob_key, into / artifact.name, artifact.sha256)
+        return sources
+
+    def _finish(self, attempt: Attempt, done: Mapping[str, Any], out: Path) -> None:
+        """Store the files, then commit; if that is refused, nothing stays behind."""
+        try:
+            self._store.commit_attempt(attempt, self._store_files(attempt, done, out), done.get("result"))
+        except BaseException:
+            self._blobs.delete_prefix(_prefix(attempt))
+            raise
+
+    def _store_files(self, attempt: Attempt, done: Mapping[str, Any], out: Path) -> list[Artifact]:
+        stored = []
+        for entry in done.get("artifacts", []):
+            if not _FILE_NAME.fullmatch(entry["name"]):
+                raise StageError(f"the stage {attempt.job.stage} gave a file a name that cannot be stored")
+            path = out / entry["name"]
+            digest, size = hash_file(path)
+            artifact = Artifact(
+                name=entry["name"],
+                kind=entry.get("kind", ""),
+                blob_key=_prefix(attempt) + entry["name"],
+                bytes=size,
+                sha256=digest,
+                stage=attempt.job.stage,
+                public=bool(entry.get("public", False)),
+            )
+            self._blobs.put_file(artifact.blob_key, path, digest)
+            stored.append(artifact)
+        return stored
+
+
+def _prefix(attempt: Attempt) -> str:
+    token = hashlib.sha256(attempt.token.encode()).hexdigest()[:12]
+    job = attempt.job
+    return f"cases/{job.case_id}/{job.run}/{job.stage}/{token}/"
+
+
+def _job(attempt: Attempt, paths: Mapping[str, Path]) -> dict[str, Any]:
+    return {
+        "do": str(attempt.job.stage),
+        **{name: str(path) for name, path in paths.items()},
+        "case": f"case-{attempt.job.case_id[:8]}",
+        "choice": attempt.choice.to_json(),
+    }
+
+
+def _sentence(error: Exception) -> str:
+    """Word our own fault without paths, which may hold ids."""
+    if isinstance(error, DamagedError):
+        return f"a stored file is damaged: {error}"
+    if isinstance(error, OSError) and not isinstance(error, HopeError):
+        return f"the worker's machine refused: {error.strerror or 'input/output error'}"
+    if isinstance(error, HopeError | OutputError):
+        return str(error)
+    return type(error).__name__
+
+
+def hash_file(path: Path) -> tuple[str, int]:
+    """SHA-256 (hex) and size of a file."""
+    digest, size = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+            size += len(block)
+    return digest.hexdigest(), size
+
+
+async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
+    """Run a blocking call in a thread, and wait for its end even when cancelled: it may be using our files."""
+    running = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        if not running.cancelled() and (error := running.exception()):
+            log.info("a call ended with %s after it was no longer waited for", type(error).__name__)
+        raise
+
+
+async def _race(work: Coroutine[Any, Any, None], watch: Coroutine[Any, Any, None]) -> None:
+    """Wait for the work; the watch only ever ends by an error, which then stops the work.
+
+    Returns or raises only when both have ended, so that the stage's process is dead by then.
+    """
+    tasks = [asyncio.create_task(work), asyncio.create_task(watch)]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        ending = asyncio.gather(*tasks, return_exceptions=True)
+        while not ending.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.shield(ending)
+    for task in tasks:
+        if not task.cancelled():
+            task.result()

@@ -1,0 +1,272 @@
+"""Runs, cancellations and kills on a real store, with an engine that only notes what it is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import sqlite3
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from hope.adapters.blobs_local import LocalBlobs
+from hope.adapters.cases_sql import SqlCaseStore
+from hope.domain.case import MRSequence
+from hope.domain.ids import new_token, reference_of, token_hash
+from hope.domain.job import (
+    CaseRecord,
+    CaseState,
+    ConflictError,
+    GoneError,
+    RunChoice,
+    SeriesRecord,
+    Stage,
+    StageJob,
+)
+from hope.jobs.keeper import Keeper
+from hope.jobs.scratch import Scratch
+from hope.jobs.sessions import MENDS, Sessions
+
+
+class NotingQueue:
+    """An engine that runs nothing."""
+
+    def __init__(self) -> None:
+        self.enqueued: list[tuple[str, int, int]] = []
+        self.cancelled: list[str] = []
+        self.forgotten: list[tuple[str, int]] = []
+        self.ended: dict[tuple[str, int], bool] = {}
+
+    def enqueue(self, case_id: str, session_id: str, run: int, priority: int) -> None:
+        self.enqueued.append((case_id, run, priority))
+        self.ended[(case_id, run)] = False
+
+    def cancel(self, case_id: str, run: int) -> None:
+        self.cancelled.append(case_id)
+
+    def has_ended(self, case_id: str, run: int) -> bool | None:
+        return self.ended.get((case_id, run))
+
+    def recover(self, executors: Sequence[str]) -> int:
+        return 0
+
+    def forget(self, case_id: str, runs: int) -> None:
+        self.forgotten.append((case_id, runs))
+
+    def check(self) -> None:
+        """Always well."""
+
+
+class Place:
+    """A store, blobs, and sessions over them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = SqlCaseStore(f"sqlite:///{folder / 'hope.sqlite'}")
+        self.blobs = LocalBlobs(folder / "blobs")
+        self.queue = NotingQueue()
+        self.sessions = Sessions(self.store, self.blobs, self.queue, 3)
+        self.session = self.store.create_session(token_hash(new_token()), "local").id
+
+    def case(self, session: str | None = None) -> CaseRecord:
+        case = self.store.create_case(session or self.session)
+        scan, content = self.folder / "scan", b"voxels of " + case.id.encode()
+        scan.write_bytes(content)
+        digest, key = hashlib.sha256(content).hexdigest(), f"cases/{case.id}/series/t1c-1.nii"
+        self.blobs.put_file(key, scan, digest)
+        self.store.put_series(case.id, SeriesRecord(MRSequence.T1C, "t1c", key, len(content), digest))
+        return self.store.case(case.id)
+
+    def keeper(self, hours: float = 24.0) -> tuple[Keeper, list[tuple[str, str]]]:
+        ended: list[tuple[str, str]] = []
+        scratch = Scratch(self.folder / "scratch")
+        note = lambda session, reason: ended.append((session, reason))  # noqa: E731 - a note needs no name
+        return Keeper(self.store, self.blobs, self.sessions, scratch, hours, note, pause=0.05), ended
+
+    def rounds(self, keeper: Keeper, seconds: float = 0.5) -> None:
+        async def some() -> None:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(keeper.run(), seconds)
+
+        asyncio.run(some())
+
+    def bytes_on_disk(self) -> bytes:
+        return b"".join(path.read_bytes() for path in self.folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_a_run_is_queued_and_enqueued_once(place: Place) -> None:
+    case = place.case()
+    queued = place.sessions.run_case(case, RunChoice())
+    assert queued.state is CaseState.QUEUED
+    assert place.queue.enqueued == [(case.id, 1, 10)]
+    with pytest.raises(ConflictError):
+        place.sessions.run_case(queued, RunChoice())
+
+
+def test_a_sessions_later_cases_wait_behind_other_sessions_first(place: Place) -> None:
+    for case in [place.case() for _ in range(3)]:
+        place.sessions.run_case(case, RunChoice())
+    other = place.store.create_session(token_hash(new_token()), "local").id
+    place.sessions.run_case(place.case(other), RunChoice())
+    assert [priority for _, _, priority in place.queue.enqueued] == [10, 11, 12, 10]
+
+
+def test_a_session_may_have_only_so_many_cases_in_work(place: Place) -> None:
+    for case in [place.case() for _ in range(3)]:
+        place.sessions.run_case(case, RunChoice())
+    with pytest.raises(ConflictError):
+        place.sessions.run_case(place.case(), RunChoice())
+
+
+def test_a_kill_leaves_nothing_but_hashes(place: Place) -> None:
+    cases = [place.case() for _ in range(2)]
+    place.sessions.run_case(cases[0], RunChoice())
+    receipt = asyncio.run(place.sessions.kill(place.session, "user"))
+    assert (receipt.cases, receipt.files, receipt.reason) == (2, 2, "user")
+    assert receipt.bytes == sum(len(b"voxels of ") + len(case.id) for case in cases)
+    assert receipt.reference == reference_of(place.session)
+    assert place.queue.cancelled == [cases[0].id]
+    assert {case for case, _ in place.queue.forgotten} == {case.id for case in cases}
+    with pytest.raises(GoneError):
+        place.store.session(place.session)
+    left = place.bytes_on_disk()
+    for secret in (place.session, *(case.id for case in cases)):
+        assert secret.encode() not in left
+
+
+def test_two_kills_at_once_are_one(place: Place) -> None:
+    place.case()
+
+    async def both() -> list[object]:
+        return await asyncio.gather(*(place.sessions.kill(place.session, "user") for _ in range(2)))
+
+    first, second = asyncio.run(both())
+    assert first == second
+
+
+def test_a_kill_waits_for_the_running_stage_to_be_dead(place: Place) -> None:
+    case = place.case()
+    place.sessions.run_case(case, RunChoice())
+    place.store.renew_lease("worker", 60)
+    attempt = place.store.begin_attempt(StageJob(case.id, place.session, 1, Stage.PREPROCESS), "worker")
+
+    async def work() -> tuple[float, int]:
+        start = time.monotonic()
+        killing = asyncio.ensure_future(place.sessions.kill(place.session, "user"))
+        await asyncio.sleep(0.5)
+        assert not killing.done()
+        assert list(place.blobs.keys(f"cases/{case.id}/"))
+        place.store.end_attempt(attempt)
+        return (await killing).stopped, time.monotonic() - start
+
+    stopped, seconds = asyncio.run(work())
+    assert stopped == 1
+    assert seconds < 2
+
+
+def test_a_dead_workers_stage_does_not_hold_a_kill_up(place: Place) -> None:
+    case = place.case()
+    place.sessions.run_case(case, RunChoice())
+    place.store.renew_lease("worker", 0.2)
+    place.store.begin_attempt(StageJob(case.id, place.session, 1, Stage.PREPROCESS), "worker")
+    start = time.monotonic()
+    asyncio.run(place.sessions.kill(place.session, "user"))
+    assert time.monotonic() - start < 3
+
+
+def test_deleting_a_case_leaves_the_others(place: Place) -> None:
+    first, second = place.case(), place.case()
+    receipt = asyncio.run(place.sessions.delete_case(first))
+    assert (receipt.cases, receipt.files) == (1, 1)
+    assert [case.id for case in place.store.cases(place.session)] == [second.id]
+    assert list(place.blobs.keys(f"cases/{second.id}/"))
+
+
+def test_the_keeper_ends_an_idle_session_and_not_a_used_one(place: Place) -> None:
+    place.case()
+    used, _ = place.keeper()
+    place.rounds(used)
+    assert place.store.session(place.session)
+    keeper, ended = place.keeper(hours=1e-9)
+    place.rounds(keeper)
+    assert ended == [(place.session, "expired")]
+
+
+def test_the_keeper_waits_while_a_case_is_in_work(place: Place) -> None:
+    place.sessions.run_case(place.case(), RunChoice())
+    keeper, ended = place.keeper(hours=1e-9)
+    place.rounds(keeper)
+    assert ended == []
+
+
+def test_the_keeper_ends_a_session_whose_page_was_closed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hope.jobs.keeper.LEAVE_SECONDS", 0.1)
+    place.store.update_session(place.session, left=True)
+    keeper, ended = place.keeper()
+    place.rounds(keeper)
+    assert ended == []  # the user did not ask for it
+    place.store.update_session(place.session, close_with_page=True, left=True)
+    place.rounds(keeper)
+    assert ended == [(place.session, "page closed")]
+
+
+def test_the_keeper_finishes_a_kill_that_was_interrupted(place: Place) -> None:
+    case = place.case()
+    place.store.close_session(place.session)
+    keeper, _ = place.keeper()
+    place.rounds(keeper)
+    assert list(place.blobs.keys("cases/")) == []
+    assert case.id.encode() not in place.bytes_on_disk()
+
+
+def test_a_run_that_the_engine_never_heard_of_is_enqueued(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hope.jobs.keeper.MEND_SECONDS", 0.0)
+    case = place.case()
+    place.store.queue_case(case.id, RunChoice(), 3)  # and then the gateway died
+    keeper, _ = place.keeper()
+    place.rounds(keeper)
+    assert [(entry[0], entry[1]) for entry in place.queue.enqueued] == [(case.id, 1)]
+
+
+def test_a_pipeline_that_ended_without_a_word_is_started_again_and_in_the_end_fails(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hope.jobs.keeper.MEND_SECONDS", 0.0)
+    case = place.case()
+    place.sessions.run_case(case, RunChoice())
+    place.queue.ended[(case.id, 1)] = True
+    place.sessions.mend(place.store.case(case.id))
+    assert [entry[0] for entry in place.queue.enqueued] == [case.id, case.id]
+    for _ in range(MENDS):
+        place.queue.ended[(case.id, 1)] = True
+        place.sessions.mend(place.store.case(case.id))
+    assert place.store.case(case.id).state is CaseState.FAILED
+    assert place.store.case(case.id).problem_is_ours
+
+
+def test_files_of_cases_that_are_gone_are_cleared(place: Place) -> None:
+    living = place.case()
+    stray = place.folder / "stray"
+    stray.write_bytes(b"late")
+    place.blobs.put_file(
+        "cases/0123456789abcdefghjkmnpqrs/1/segment/x/file", stray, hashlib.sha256(b"late").hexdigest()
+    )
+    keeper, _ = place.keeper()
+    place.rounds(keeper)
+    assert {blob.key.split("/")[1] for blob in place.blobs.keys("cases/")} == {living.id}
+
+
+def test_the_database_file_is_sqlite_and_holds_no_row_of_a_deleted_session(place: Place) -> None:
+    case = place.case()
+    asyncio.run(place.sessions.kill(place.session, "user"))
+    with sqlite3.connect(place.folder / "hope.sqlite") as connection:
+        dump = "\n".join(connection.iterdump())
+    assert case.id not in dump
+    assert place.session not in dump

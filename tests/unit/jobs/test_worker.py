@@ -1,0 +1,237 @@
+"""A worker's stage: fetched, run, stored, committed; and every way in which that ends otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hope.adapters.blobs_local import LocalBlobs
+from hope.adapters.cases_sql import SqlCaseStore
+from hope.domain.case import MRSequence
+from hope.domain.ids import new_id, new_token, token_hash
+from hope.domain.job import CaseRecord, CaseState, RunChoice, SeriesRecord, Stage, StageJob, StageState
+from hope.jobs.processes import StageProcesses
+from hope.jobs.scratch import Scratch
+from hope.jobs.worker import DONE, FAILED, STOPPED, StageWorker
+from hope.testing.fleet import small_scan
+
+EXECUTOR = "worker-1"
+
+
+class Platform:
+    """Store, blobs and a queued case, without an engine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = SqlCaseStore(f"sqlite:///{folder / 'hope.sqlite'}")
+        self.blobs = LocalBlobs(folder / "blobs")
+        self.scratch = Scratch(folder / "scratch")
+        self.store.renew_lease(EXECUTOR, 60)
+        session = self.store.create_session(token_hash(new_token()), "local")
+        case = self.store.create_case(session.id)
+        scan = folder / "scan.nii"
+        scan.write_bytes(small_scan())
+        digest, size = hashlib.sha256(small_scan()).hexdigest(), len(small_scan())
+        key = f"cases/{case.id}/series/t1c-1.nii"
+        self.blobs.put_file(key, scan, digest)
+        self.store.put_series(case.id, SeriesRecord(MRSequence.T1C, "t1c", key, size, digest))
+        self.case_id, self.session_id = case.id, session.id
+        self.store.queue_case(case.id, RunChoice(), 10)
+
+    @property
+    def case(self) -> CaseRecord:
+        return self.store.case(self.case_id)
+
+    def job(self, stage: Stage, run: int = 1) -> StageJob:
+        return StageJob(self.case_id, self.session_id, run, stage)
+
+    def run(self, work: Callable[[StageWorker, StageProcesses], Awaitable[Any]], **choices: Any) -> Any:
+        async def main() -> Any:
+            processes = StageProcesses("hope.testing.short_stages")
+            worker = StageWorker(self.store, self.blobs, processes, self.scratch, EXECUTOR, **choices)
+            try:
+                return await work(worker, processes)
+            finally:
+                await processes.close()
+
+        return asyncio.run(main())
+
+    def stage(self, stage: Stage = Stage.PREPROCESS, **choices: Any) -> str:
+        outcome: str = self.run(lambda worker, _: worker.run(self.job(stage)), **choices)
+        return outcome
+
+    def keys(self) -> list[str]:
+        return [blob.key for blob in self.blobs.keys("cases/")]
+
+    def scratch_is_empty(self) -> bool:
+        return not any(self.scratch.room.iterdir())
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Platform:
+    return Platform(tmp_path)
+
+
+def test_all_stages_make_the_case_done_with_its_files(platform: Platform) -> None:
+    async def work(worker: StageWorker, _: StageProcesses) -> list[str]:
+        return [await worker.run(platform.job(stage)) for stage in Stage]
+
+    assert platform.run(work) == [DONE] * 4
+    assert platform.case.state is CaseState.DONE
+    assert [stage.state for stage in platform.case.stages] == [StageState.DONE] * 4
+    assert platform.case.result["volumes_ml"]
+    public = {artifact.name for artifact in platform.store.artifacts(platform.case_id, public=True)}
+    assert f"case-{platform.case_id[:8]}-seg.nii.gz" in public
+    assert platform.store.running_attempts(case_id=platform.case_id) == []
+    assert platform.scratch_is_empty()
+
+
+def test_a_stage_that_is_done_is_not_done_again(platform: Platform) -> None:
+    assert platform.stage() == DONE
+    before = platform.keys()
+    assert platform.stage() == DONE
+    assert platform.keys() == before
+    assert platform.case.stages[0].attempts == 1
+
+
+def test_wrong_input_fails_the_case_with_the_sentence_and_is_not_tried_again(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOPE_SHORT_FAIL", "preprocess:9:input")
+    monkeypatch.setenv("HOPE_SHORT_DIR", str(platform.folder))
+    assert platform.stage() == FAILED
+    assert platform.case.state is CaseState.FAILED
+    assert "told to find the input wrong" in platform.case.problem
+    assert not platform.case.problem_is_ours
+    assert platform.case.stages[0].attempts == 1
+
+
+@pytest.mark.parametrize("how", ["HOPE_SHORT_FAIL", "HOPE_SHORT_CRASH"])
+def test_our_own_fault_is_tried_again_then_told(platform: Platform, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    monkeypatch.setenv(how, "preprocess:1")
+    monkeypatch.setenv("HOPE_SHORT_DIR", str(platform.folder))
+    assert platform.stage() == DONE
+    assert platform.case.stages[0].attempts == 2
+
+
+def test_tries_are_limited_and_the_fault_is_said_to_be_ours(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOPE_SHORT_CRASH", "preprocess:9")
+    monkeypatch.setenv("HOPE_SHORT_DIR", str(platform.folder))
+    assert platform.stage(tries=2) == FAILED
+    assert platform.case.problem_is_ours
+    assert platform.case.stages[0].attempts == 2
+
+
+def test_a_stage_that_takes_too_long_is_stopped_and_failed(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOPE_SHORT_SECONDS", "60")
+    start = time.monotonic()
+    assert platform.stage(timeout_seconds=1.0) == FAILED
+    assert time.monotonic() - start < 10
+    assert "took longer" in platform.case.problem
+
+
+@pytest.mark.parametrize("end", ["cancel", "delete case", "close session"])
+def test_work_that_nobody_wants_any_more_stops_and_leaves_nothing(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.setenv("HOPE_SHORT_SECONDS", "60")
+    monkeypatch.setenv("HOPE_SHORT_STUBBORN", "1")
+    store, before = platform.store, platform.keys()
+
+    async def work(worker: StageWorker, processes: StageProcesses) -> tuple[str, float, list[int]]:
+        running = asyncio.ensure_future(worker.run(platform.job(Stage.PREPROCESS)))
+        while not processes.pids or not store.running_attempts(case_id=platform.case_id):
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.3)
+        start = time.monotonic()
+        if end == "cancel":
+            store.cancel_case(platform.case_id)
+        elif end == "delete case":
+            store.delete_case(platform.case_id)
+        else:
+            store.close_session(platform.session_id)
+        return await running, time.monotonic() - start, processes.pids
+
+    outcome, seconds, pids = platform.run(work)
+    assert outcome == STOPPED
+    assert pids == []
+    assert seconds < 3.5
+    assert platform.keys() == before
+    assert platform.scratch_is_empty()
+
+
+def test_a_fenced_attempt_answers_what_the_other_one_made_of_the_stage(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOPE_SHORT_SECONDS", "60")
+    store = platform.store
+
+    async def work(worker: StageWorker, processes: StageProcesses) -> tuple[str, list[int]]:
+        running = asyncio.ensure_future(worker.run(platform.job(Stage.PREPROCESS)))
+        while not processes.pids or not store.running_attempts(case_id=platform.case_id):
+            await asyncio.sleep(0.05)
+        other = store.begin_attempt(platform.job(Stage.PREPROCESS), new_id())
+        await asyncio.sleep(3.0)
+        assert not running.done()
+        pids = processes.pids
+        store.commit_attempt(other, [])
+        return await running, pids
+
+    assert platform.run(work) == (DONE, [])
+
+
+def test_a_cancelled_worker_leaves_a_dead_process_and_an_ended_attempt(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOPE_SHORT_SECONDS", "60")
+
+    async def work(worker: StageWorker, processes: StageProcesses) -> list[int]:
+        running = asyncio.ensure_future(worker.run(platform.job(Stage.PREPROCESS)))
+        while not platform.store.running_attempts(case_id=platform.case_id):
+            await asyncio.sleep(0.05)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        return processes.pids
+
+    assert platform.run(work) == []
+    assert platform.store.running_attempts(case_id=platform.case_id) == []
+    assert platform.scratch_is_empty()
+
+
+def test_a_scan_that_was_damaged_in_the_store_is_noticed(platform: Platform) -> None:
+    key = platform.case.series[0].blob_key
+    path = platform.folder / "blobs" / key
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[:-1] + b"\xff")
+    assert platform.stage(tries=1) == FAILED
+    assert "damaged" in platform.case.problem
+    assert platform.case.problem_is_ours
+
+
+def test_slots_limit_how_many_stages_run_at_once(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOPE_SHORT_SECONDS", "0.4")
+
+    async def work(worker: StageWorker, processes: StageProcesses) -> int:
+        jobs = [asyncio.ensure_future(worker.run(platform.job(Stage.PREPROCESS)))]
+        case = platform.store.create_case(platform.session_id)
+        series = platform.case.series[0]
+        platform.store.put_series(case.id, series)
+        platform.store.queue_case(case.id, RunChoice(), 10)
+        jobs.append(asyncio.ensure_future(worker.run(StageJob(case.id, platform.session_id, 1, Stage.PREPROCESS))))
+        most = 0
+        while not all(task.done() for task in jobs):
+            attempts = platform.store.running_attempts(session_id=platform.session_id)
+            most = max(most, len(attempts))
+            await asyncio.sleep(0.02)
+        return most
+
+    assert platform.run(work, slots=1) == 1
