@@ -1,0 +1,78 @@
+"""The gateway: parts put together. Nothing connects at import; `create_app` gets all that it works with."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from anyio import CapacityLimiter
+from fastapi import FastAPI
+
+from hope import __version__
+from hope.jobs.audit_log import AuditLog
+from hope.web.auth import Authenticator, check_may_serve
+from hope.web.context import WebContext
+from hope.web.errors import UnexpectedErrors, install_errors
+from hope.web.events import EventHub
+from hope.web.limits import install_limits
+from hope.web.logs import install_logs
+from hope.web.metrics import install_metrics
+from hope.web.notify import Notifier
+from hope.web.page import page_router
+from hope.web.problems import install_openapi
+from hope.web.routes import cases, files, series, service, sessions
+from hope.web.security import install_security
+from hope.web.series_intake import SeriesIntake
+from hope.web.uploads import Uploads
+
+_CHECKS = 6  # threads of readiness checks that may hang at once
+
+
+def create_app(context: WebContext) -> FastAPI:
+    """Put the gateway together.
+
+    Args:
+        context: stores, engine, settings; owned by the caller, who also closes them.
+
+    Raises:
+        InputError: if it would serve a public address without authentication.
+    """
+    check_may_serve(context.settings)
+    # No interactive documentation page: it would load scripts of third parties.
+    app = FastAPI(
+        title="HOPE", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=_lifespan
+    )
+    authenticator = Authenticator(context.settings)
+    app.state.context = context
+    app.state.authenticator = authenticator
+    app.state.audit = AuditLog(context.store)
+    app.state.uploads = Uploads(context)
+    app.state.intake = SeriesIntake(context, app.state.uploads)
+    app.state.events = EventHub(context.store)
+    app.state.check_limiter = CapacityLimiter(_CHECKS)
+    for router in (sessions.router, cases.router, series.router, files.router, service.router, authenticator.router):
+        app.include_router(router)
+    install_errors(app)
+    # What is added last stands outermost.
+    app.add_middleware(UnexpectedErrors)
+    install_limits(app, context.settings)
+    install_security(app, context.settings)
+    install_metrics(app, context.store, authenticator)
+    install_logs(app)
+    app.include_router(page_router())
+    install_openapi(app)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    context: WebContext = app.state.context
+    telling = asyncio.get_running_loop().create_task(Notifier(context.settings, context.store).run())
+    try:
+        yield
+    finally:
+        app.state.events.close()
+        telling.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await telling

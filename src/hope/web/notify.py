@@ -1,0 +1,219 @@
+"""Tells users by webhook and e-mail when their cases start, finish or fail. Nothing told names a patient.
+
+The notifier watches the store's events, because the process that finishes a case may be on another machine. Each
+gateway watches for itself: with several of them a step is told more than once, with the same event id, so that
+receivers can drop doubles. What happens while no gateway runs is not told afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+from hope.domain.job import CaseEvent, CaseRecord, CaseState, EventKind, Session
+from hope.settings import PlatformSettings, Settings
+from hope.web.logs import error_facts
+from hope.web.security import is_public
+from hope.web.webhooks import RefusedTargetError, post, send_mail
+
+POLL_SECONDS: Final = 2.0
+BACK_OFF_SECONDS: Final = (2.0, 10.0)
+"""Pauses before the second and the third try."""
+
+LONGEST_QUEUE: Final = 1000
+SENDERS: Final = 4
+_PAGE: Final = 500
+_CLOCK_SKEW_SECONDS: Final = 5.0
+
+_WORDS: Final = {
+    CaseState.RUNNING: "has started",
+    CaseState.DONE: "is done",
+    CaseState.FAILED: "has failed",
+}
+
+log = logging.getLogger(__name__)
+
+
+class EventStore(Protocol):
+    """The part of `hope.ports.CaseStore` that the notifier needs."""
+
+    def sessions(self) -> list[Session]:
+        """All living sessions."""
+        ...
+
+    def cases(self, session_id: str) -> list[CaseRecord]:
+        """All cases of a session."""
+        ...
+
+    def events(self, case_ids: Collection[str], after: int, limit: int = 500) -> list[CaseEvent]:
+        """Events in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One thing to tell one user.
+
+    Attributes:
+        event_id: the same wherever and however often it is sent; leads back to nothing.
+        case_number: 1, 2, ... within the session.
+        state: running, done or failed.
+        at: seconds since 1970.
+        targets: ``webhook``, ``email`` or both.
+    """
+
+    event_id: str
+    case_number: int
+    state: CaseState
+    at: float
+    targets: Mapping[str, str]
+
+
+class Notifier:
+    """Background work of a gateway: `run` it as a task, and cancel that to stop.
+
+    Args:
+        settings: what the environment chose.
+        store: whose events are watched; its calls block and run in threads.
+        poll_seconds: pause between two looks.
+        back_off_seconds: pauses between tries.
+        webhook: sends one webhook; replaced in tests.
+        mail: sends one e-mail, blocking; replaced in tests.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: EventStore,
+        *,
+        poll_seconds: float = POLL_SECONDS,
+        back_off_seconds: tuple[float, ...] = BACK_OFF_SECONDS,
+        webhook: Callable[..., Awaitable[None]] = post,
+        mail: Callable[[PlatformSettings, str, str, str, str], None] = send_mail,
+    ) -> None:
+        self._platform, self._store = settings.platform, store
+        self._poll_seconds, self._back_off = poll_seconds, back_off_seconds
+        self._webhook, self._mail = webhook, mail
+        self._queue: asyncio.Queue[tuple[str, Notice]] = asyncio.Queue(LONGEST_QUEUE)
+        self._found: deque[Notice] = deque()
+        self._after = 0
+        self._since: dict[str, float] = {}
+        self._told: OrderedDict[str, None] = OrderedDict()
+
+    async def run(self) -> None:
+        """Watch and send until cancelled; whatever goes wrong is logged and the next look taken."""
+        senders = [asyncio.create_task(self._send_all()) for _ in range(SENDERS)]
+        try:
+            while True:
+                try:
+                    await asyncio.to_thread(self._look)
+                except Exception as error:
+                    _log_failure("notifications could not be looked up", error)
+                while self._found:
+                    self._enqueue(self._found.popleft())
+                await asyncio.sleep(self._poll_seconds)
+        finally:
+            for sender in senders:
+                sender.cancel()
+            for sender in senders:
+                with suppress(asyncio.CancelledError):
+                    await sender
+
+    def _look(self) -> None:
+        """Find what has happened since the last look to the cases of sessions that want to be told. Blocks."""
+        now = time.time()
+        wanting = [session for session in self._store.sessions() if session.notify]
+        # Steps from before somebody asked are not told.
+        self._since = {s.id: self._since.get(s.id, now - _CLOCK_SKEW_SECONDS) for s in wanting}
+        owners = {case.id: (case, session) for session in wanting for case in self._store.cases(session.id)}
+        while owners:
+            page = self._store.events(list(owners), self._after, _PAGE)
+            for event in page:
+                self._after = max(self._after, event.number)
+                notice = self._notice(event, *owners[event.case_id])
+                if notice is not None:
+                    self._found.append(notice)
+            if len(page) < _PAGE:
+                break
+
+    def _notice(self, event: CaseEvent, case: CaseRecord, session: Session) -> Notice | None:
+        if event.kind is not EventKind.STATE or event.at < self._since[session.id]:
+            return None
+        state = event.data.get("state")
+        if state not in _WORDS:
+            return None
+        identity = f"hope-event:{event.case_id}:{event.data.get('run')}:{state}"
+        event_id = hashlib.sha256(identity.encode()).hexdigest()[:32]
+        # A stage that is tried again may say "running" again.
+        if event_id in self._told:
+            return None
+        self._told[event_id] = None
+        while len(self._told) > LONGEST_QUEUE:
+            self._told.popitem(last=False)
+        return Notice(event_id, case.number, CaseState(state), event.at, session.notify)
+
+    def _enqueue(self, notice: Notice) -> None:
+        for way in notice.targets:
+            try:
+                self._queue.put_nowait((way, notice))
+            except asyncio.QueueFull:
+                log.error("a notification was dropped: too many are waiting")
+
+    async def _send_all(self) -> None:
+        while True:
+            way, notice = await self._queue.get()
+            await self._deliver(way, notice)
+
+    async def _deliver(self, way: str, notice: Notice) -> None:
+        """Try a few times; never raises but when cancelled."""
+        for pause in (*self._back_off, None):
+            try:
+                await self._send(way, notice)
+            except RefusedTargetError:
+                log.warning("a webhook was not sent: its address is not one that this server may call")
+                return
+            except Exception as error:
+                _log_failure(f"a notification was not delivered ({way})", error)
+            else:
+                return
+            if pause is not None:
+                await asyncio.sleep(pause)
+
+    async def _send(self, way: str, notice: Notice) -> None:
+        platform, target = self._platform, notice.targets[way]
+        if way == "webhook":
+            await self._webhook(target, self._body(notice), notice.event_id, public=is_public(platform))
+        elif way == "email" and platform.smtp_url:
+            subject, text = self._letter(notice)
+            await asyncio.to_thread(self._mail, platform, target, subject, text, notice.event_id)
+
+    def _body(self, notice: Notice) -> dict[str, Any]:
+        body = {"case_number": notice.case_number, "state": str(notice.state), "at": notice.at}
+        return {**body, "url": self._platform.public_url} if self._platform.public_url else body
+
+    def _letter(self, notice: Notice) -> tuple[str, str]:
+        sentence = f"Case {notice.case_number} {_WORDS[notice.state]}"
+        at = datetime.fromtimestamp(notice.at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        lines = [f"{sentence} ({at}).", ""]
+        if self._platform.public_url:
+            lines += [f"Open {self._platform.public_url} in the browser in which you started it.", ""]
+        lines += [
+            "You asked for this message. It ends with your session.",
+            "Research use only. Not a medical device.",
+            "",
+        ]
+        return f"HOPE: {sentence[0].lower()}{sentence[1:]}", "\n".join(lines)
+
+
+def _log_failure(event: str, error: Exception) -> None:
+    """No address and no URL: types and places only."""
+    kind, where = error_facts(error)
+    log.error(event, extra={"error": kind, "where": where})

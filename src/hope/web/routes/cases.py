@@ -1,0 +1,132 @@
+"""Cases: create, look, run, follow, cancel, delete."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from anyio import to_thread
+from fastapi import APIRouter, Body, Header, Query, Request
+
+from hope.domain.errors import InputError
+from hope.domain.job import CaseRecord, ConflictError, RunChoice
+from hope.web.access import Audit, Context, Current, Own
+from hope.web.answers import case_out
+from hope.web.context import WebContext
+from hope.web.events import EVENT_SCHEMA, EventStream
+from hope.web.problems import BODY, SESSION, problems
+from hope.web.schemas import CaseOut, CasesOut, ReceiptOut, RunIn
+
+router = APIRouter(prefix="/api/cases", tags=["cases"])
+
+_LAST_NUMBER = 2**53  # what JSON and every database carry
+
+
+@router.post(
+    "",
+    status_code=201,
+    operation_id="create_case",
+    response_model_exclude_unset=True,
+    responses=problems(*SESSION, 409),
+)
+def create_case(session: Current, context: Context, audit: Audit) -> CaseOut:
+    """A new, empty case."""
+    most = context.settings.platform.max_session_files
+    if len(context.store.cases(session.id)) >= most:
+        raise ConflictError(f"the session has {most} cases, which is the most; delete one first")
+    case = context.store.create_case(session.id)
+    audit.record(session.owner, "case.create", case.id)
+    return case_out(case)
+
+
+@router.get("", operation_id="list_cases", response_model_exclude_unset=True, responses=problems(401))
+def list_cases(session: Current, context: Context) -> CasesOut:
+    """All cases of the session."""
+    return CasesOut(cases=[case_out(case) for case in context.store.cases(session.id)])
+
+
+@router.get("/{case_id}", operation_id="get_case", response_model_exclude_unset=True, responses=problems(*SESSION))
+async def get_case(own: Own) -> CaseOut:
+    """One case: how far it is, its scans, and what came out of it."""
+    return case_out(own.case)
+
+
+@router.delete("/{case_id}", operation_id="delete_case", responses=problems(*SESSION))
+async def delete_case(request: Request, own: Own, context: Context, audit: Audit) -> ReceiptOut:
+    """Stop the case's work and delete everything of it."""
+    receipt = await context.sessions.delete_case(own.case)
+    request.app.state.events.forget(own.case.id)
+    await to_thread.run_sync(audit.record, own.session.owner, "case.delete", own.case.id)
+    return ReceiptOut(**receipt.to_json())
+
+
+@router.post(
+    "/{case_id}/run",
+    status_code=202,
+    operation_id="run_case",
+    response_model_exclude_unset=True,
+    responses=problems(*SESSION, 409, *BODY),
+)
+def run_case(own: Own, context: Context, audit: Audit, body: Annotated[RunIn | None, Body()] = None) -> CaseOut:
+    """Start the four stages. Follow them at /events; a case that is done may be run again."""
+    choice = RunChoice(**(body or RunIn()).model_dump())
+    _check_runnable(own.case, choice, context)
+    queued = context.sessions.run_case(own.case, choice)
+    audit.record(own.session.owner, "case.run", own.case.id)
+    return case_out(queued)
+
+
+@router.post(
+    "/{case_id}/cancel",
+    operation_id="cancel_case",
+    response_model_exclude_unset=True,
+    responses=problems(*SESSION, 409),
+)
+async def cancel_case(own: Own, context: Context, audit: Audit) -> CaseOut:
+    """Stop the case's work; its scans stay. A case that is not in work stays as it is."""
+    if not own.case.state.in_work:
+        return case_out(own.case)
+    cancelled = await context.sessions.cancel_case(own.case)
+    await to_thread.run_sync(audit.record, own.session.owner, "case.cancel", own.case.id)
+    return case_out(cancelled)
+
+
+@router.get(
+    "/{case_id}/events",
+    operation_id="follow_case",
+    response_class=EventStream,
+    responses=problems(*SESSION)
+    | {
+        200: {
+            "description": "`id`: number; `event`: series, state, stage, progress, segmentation, or gone when the case "
+            "was deleted; `data`: JSON with case_id, at and what the kind tells. A comment every 5 s says that the "
+            "stream lives. It ends after an hour; browsers come back by themselves.",
+            "content": {"text/event-stream": {"schema": EVENT_SCHEMA}},
+        }
+    },
+)
+async def follow_case(
+    request: Request,
+    own: Own,
+    after: Annotated[int, Query(ge=0, le=_LAST_NUMBER, description="number of the last event that you have")] = 0,
+    follow: Annotated[bool, Query(description="false ends the stream after what has happened so far")] = True,
+    last_event_id: Annotated[str, Header(description="the same as `after`, sent by browsers that come back")] = "",
+) -> EventStream:
+    """What happens to the case, as Server-Sent Events; first what was missed."""
+    if last_event_id.isascii() and last_event_id.isdigit():
+        after = max(after, min(int(last_event_id[:17]), _LAST_NUMBER))
+    hub = request.app.state.events
+    # A proxy that holds the stream back would make progress come in lumps.
+    headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
+    return EventStream(hub.stream(own.case.id, own.session.id, after, follow=follow), headers=headers)
+
+
+def _check_runnable(case: CaseRecord, choice: RunChoice, context: WebContext) -> None:
+    if not case.sequences:
+        fix = "upload a scan, or say which sequence an uploaded series is"
+        raise InputError("the case has no scan of a known sequence", expected="at least one", got="none", fix=fix)
+    if choice.model is None:
+        return
+    known = [str(model["id"]) for model in context.models()]
+    if choice.model not in known:
+        expected = f"one of {', '.join(known) or '(none installed)'}"
+        raise InputError("there is no such model", expected=expected, got=choice.model, fix="see GET /api/models")

@@ -1,0 +1,123 @@
+"""What came out of a case: files, masks and their corrections, diagnostics."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from anyio import to_thread
+from fastapi import APIRouter, Path, Query, Request
+from starlette.responses import Response
+
+from hope.domain.job import CaseRecord
+from hope.web.access import Audit, Context, Own, OwnCase
+from hope.web.answers import case_name
+from hope.web.context import WebContext
+from hope.web.diagnostics import DiagnosticsOut, diagnostics_of
+from hope.web.downloads import download
+from hope.web.errors import ProblemError
+from hope.web.problems import SESSION, UPLOAD, binary, body_of_bytes, problems
+from hope.web.schemas import FileOut, FilesOut, SegmentationSaved, SegmentationsOut, SegmentationVersion
+
+router = APIRouter(prefix="/api/cases/{case_id}", tags=["results"])
+
+Name = Annotated[str, Path(description="name of a file of GET /files")]
+Inline = Annotated[bool, Query(description="show it in the browser instead of saving it")]
+_FILE = problems(*SESSION) | {
+    200: binary("the bytes, by their own content type", "*/*"),
+    304: {"description": "unchanged"},
+}
+
+
+@router.get("/files", operation_id="list_files", responses=problems(*SESSION))
+def list_files(own: Own, context: Context) -> FilesOut:
+    """What can be downloaded now: nothing before the last stage is done, then the result and every correction."""
+    artifacts = context.store.artifacts(own.case.id, public=True)
+    return FilesOut(
+        files=[FileOut(name=a.name, kind=a.kind, bytes=a.bytes, sha256=a.sha256, version=a.version) for a in artifacts]
+    )
+
+
+@router.get("/files/{name}", operation_id="download_file", response_class=Response, responses=_FILE)
+async def download_file(
+    request: Request, name: Name, own: Own, context: Context, audit: Audit, inline: Inline = False
+) -> Response:
+    """One file."""
+    answer = await _file(request, name, own, context, inline)
+    await to_thread.run_sync(audit.record, own.session.owner, "file.download", own.case.id)
+    return answer
+
+
+@router.head("/files/{name}", operation_id="look_at_file", response_class=Response, responses=_FILE)
+async def look_at_file(request: Request, name: Name, own: Own, context: Context, inline: Inline = False) -> Response:
+    """Size, hash and type of a file without its bytes."""
+    return await _file(request, name, own, context, inline)
+
+
+async def _file(request: Request, name: str, own: OwnCase, context: WebContext, inline: bool) -> Response:
+    artifacts = await to_thread.run_sync(lambda: context.store.artifacts(own.case.id, public=True))
+    found = next((artifact for artifact in artifacts if artifact.name == name), None)
+    if found is None:
+        raise ProblemError(404, "no-file", "the case has no file of that name; GET /files lists those there are")
+    return await download(
+        request,
+        context.blobs,
+        name=found.name,
+        blob_key=found.blob_key,
+        size=found.bytes,
+        sha256=found.sha256,
+        inline=inline,
+    )
+
+
+@router.put(
+    "/segmentation",
+    operation_id="save_segmentation",
+    responses=problems(*UPLOAD),
+    openapi_extra=body_of_bytes("a .nii or .nii.gz label volume (0 to 4) on the reference scan's own grid"),
+)
+async def save_segmentation(request: Request, own: Own, context: Context, audit: Audit) -> SegmentationSaved:
+    """Keep a corrected mask as a new version, and measure it."""
+    uploads, intake = request.app.state.uploads, request.app.state.intake
+    await to_thread.run_sync(intake.check_may_correct, own.case)
+    async with uploads.spooled(request, "the segmentation") as spool:
+        artifact, measured = await intake.segmentation(own.case, spool)
+    await to_thread.run_sync(audit.record, own.session.owner, "segmentation.save", own.case.id)
+    return SegmentationSaved(
+        version=artifact.version,
+        name=artifact.name,
+        volumes_ml=measured.get("volumes_ml") or {},
+        warnings=list(measured.get("warnings") or []),
+    )
+
+
+@router.get("/segmentations", operation_id="list_segmentations", responses=problems(*SESSION))
+def list_segmentations(own: Own, context: Context) -> SegmentationsOut:
+    """All versions of the mask with their volumes, the model's first."""
+    return SegmentationsOut(versions=_versions(own.case, context))
+
+
+def _versions(case: CaseRecord, context: WebContext) -> list[SegmentationVersion]:
+    artifacts = context.store.artifacts(case.id, public=True)
+    measured = context.store.segmentation_results(case.id)
+    first = f"{case_name(case.id)}-seg.nii.gz"
+    found = [
+        SegmentationVersion(version=0, name=a.name, made_by="model", volumes_ml=case.result.get("volumes_ml") or {})
+        for a in artifacts
+        if a.name == first
+    ]
+    corrected = sorted((a for a in artifacts if a.stage is None), key=lambda a: a.version)
+    return found + [
+        SegmentationVersion(
+            version=a.version,
+            name=a.name,
+            made_by="user",
+            volumes_ml=measured.get(a.version, {}).get("volumes_ml") or {},
+        )
+        for a in corrected
+    ]
+
+
+@router.get("/diagnostics", operation_id="get_diagnostics", responses=problems(*SESSION))
+def get_diagnostics(own: Own, context: Context) -> DiagnosticsOut:
+    """What helps to find out why a case failed: states, problems, versions, events; no scan, no name, no id."""
+    return diagnostics_of(own.case, context.store)

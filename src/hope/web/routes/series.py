@@ -1,0 +1,128 @@
+"""Scans of a case: upload, assign, sample, download."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from anyio import to_thread
+from fastapi import APIRouter, Path, Request
+from starlette.responses import Response
+
+from hope.domain.case import SEQUENCES, MRSequence
+from hope.domain.errors import InputError
+from hope.web.access import Audit, Context, Own
+from hope.web.answers import case_name, case_out, series_out
+from hope.web.downloads import download
+from hope.web.errors import ProblemError
+from hope.web.problems import BODY, SESSION, UPLOAD, binary, body_of_bytes, problems
+from hope.web.schemas import AssignmentsIn, CaseOut, SeriesFound, SeriesOut
+
+router = APIRouter(prefix="/api/cases/{case_id}", tags=["scans"])
+
+
+@router.put(
+    "/series/{sequence}",
+    operation_id="upload_series",
+    response_model_exclude_unset=True,
+    responses=problems(*UPLOAD),
+    openapi_extra=body_of_bytes("a .nii or .nii.gz file; its content decides", "application/octet-stream"),
+)
+async def upload_series(request: Request, sequence: MRSequence, own: Own, context: Context, audit: Audit) -> SeriesOut:
+    """Upload one scan, streamed. It is checked at once, and stored without its name and without any text in it."""
+    uploads, key = request.app.state.uploads, str(sequence)
+    await to_thread.run_sync(uploads.check_may_upload, own.case, key)
+    async with uploads.spooled(request, key) as spool:
+        target = spool.folder / "clean.nii"
+        scan = await uploads.clean(spool.path, target, key)
+        record = await to_thread.run_sync(uploads.store_scan, own.case, target, scan, key, sequence)
+    await to_thread.run_sync(audit.record, own.session.owner, "series.upload", own.case.id)
+    return series_out(record)
+
+
+@router.put(
+    "/dicom",
+    operation_id="upload_dicom",
+    response_model_exclude_unset=True,
+    responses=problems(*UPLOAD),
+    openapi_extra=body_of_bytes("a zip of DICOM files, in any folders", "application/zip", "application/octet-stream"),
+)
+async def upload_dicom(request: Request, own: Own, context: Context, audit: Audit) -> SeriesFound:
+    """Upload a study as a zip of DICOM files. The series in it are converted and, where it is clear, assigned."""
+    uploads = request.app.state.uploads
+    await to_thread.run_sync(uploads.check_may_upload, own.case)
+    async with uploads.spooled(request, "the archive") as spool:
+        records, problem = await request.app.state.intake.archive(own.case, spool)
+    await to_thread.run_sync(audit.record, own.session.owner, "series.upload", own.case.id)
+    found = SeriesFound(series=[series_out(record) for record in records])
+    return found.model_copy(update={"problem": problem}) if problem else found
+
+
+@router.post(
+    "/sample",
+    operation_id="use_sample",
+    response_model_exclude_unset=True,
+    responses=problems(*SESSION, 409, 413, 507),
+)
+async def use_sample(request: Request, own: Own, context: Context, audit: Audit) -> SeriesFound:
+    """Give the case four synthetic scans, to try the platform without any patient's."""
+    await to_thread.run_sync(request.app.state.uploads.check_may_upload, own.case)
+    records = await request.app.state.intake.sample(own.case)
+    await to_thread.run_sync(audit.record, own.session.owner, "series.sample", own.case.id)
+    return SeriesFound(series=[series_out(record) for record in records])
+
+
+@router.put(
+    "/assignments",
+    operation_id="assign_series",
+    response_model_exclude_unset=True,
+    responses=problems(*SESSION, 409, *BODY),
+)
+def assign_series(body: AssignmentsIn, own: Own, context: Context) -> CaseOut:
+    """Say which stored series is which sequence."""
+    wanted = {MRSequence(name): key for name, key in body.model_dump(exclude_unset=True).items()}
+    keys = [key for key in wanted.values() if key is not None]
+    unknown = sorted(set(keys) - {series.key for series in own.case.series})
+    if unknown:
+        there = ", ".join(series.key for series in own.case.series) or "none"
+        raise InputError("the case has no such series", expected=f"one of: {there}", got=unknown[0])
+    if len(set(keys)) < len(keys):
+        raise InputError("one series cannot be two sequences", expected="each key once")
+    case = own.case
+    for series in own.case.series:
+        if series.sequence in wanted and wanted[series.sequence] != series.key:
+            case = context.store.assign_series(case.id, series.key, None)
+    for sequence in SEQUENCES:
+        key = wanted.get(sequence)
+        if key is not None:
+            case = context.store.assign_series(case.id, key, sequence)
+    return case_out(case)
+
+
+@router.get(
+    "/series/{key}",
+    operation_id="download_series",
+    response_class=Response,
+    responses=problems(*SESSION) | {200: binary("the scan as it is stored: .nii"), 304: {"description": "unchanged"}},
+)
+async def download_series(
+    request: Request,
+    key: Annotated[str, Path(description="key of a stored series")],
+    own: Own,
+    context: Context,
+    audit: Audit,
+) -> Response:
+    """The stored scan: your voxels and position, nothing else of your file."""
+    record = next((series for series in own.case.series if series.key == key), None)
+    if record is None:
+        raise ProblemError(404, "no-file", "the case has no series of that key")
+    answer = await download(
+        request,
+        context.blobs,
+        name=f"{case_name(own.case.id)}-{record.key}.nii",
+        blob_key=record.blob_key,
+        size=record.bytes,
+        sha256=record.sha256,
+        inline=False,
+    )
+    await to_thread.run_sync(audit.record, own.session.owner, "file.download", own.case.id)
+    return answer

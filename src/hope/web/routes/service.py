@@ -1,0 +1,67 @@
+"""The service itself: words, models, health."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Request
+
+from hope.web.access import Context
+from hope.web.errors import ProblemError, log_failure
+from hope.web.problems import problems
+from hope.web.schemas import HealthOut, ModelOut, ModelsOut, ReadyOut
+from hope.web.words import WordsOut, words
+
+router = APIRouter(tags=["service"])
+
+READY_SECONDS = 2.0
+
+
+@router.get("/api/words", operation_id="get_words", responses=problems())
+def get_words(context: Context) -> WordsOut:
+    """Colours, titles and sentences: one table for page, report and programs."""
+    models = context.models()
+    default = next((model for model in models if model.get("default")), models[0] if models else {})
+    return words(context.settings.platform.session_hours, default.get("optional") or [])
+
+
+@router.get("/api/models", operation_id="list_models", responses=problems())
+def list_models(context: Context) -> ModelsOut:
+    """The model bundles that a run can choose from."""
+    return ModelsOut(models=[ModelOut(**model) for model in context.models()])
+
+
+@router.get("/healthz", operation_id="health", responses=problems())
+async def health() -> HealthOut:
+    """Whether the process answers."""
+    return HealthOut(status="ok")
+
+
+@router.get("/readyz", operation_id="ready", responses=problems(503))
+async def ready(request: Request, context: Context) -> ReadyOut:
+    """Whether store, blobs and engine answer within two seconds; 503 names what does not."""
+    checks = {"store": context.store.check, "blobs": context.blobs.check, "queue": context.queue.check}
+    limiter: CapacityLimiter = request.app.state.check_limiter
+    parts: dict[str, str] = {}
+    async with anyio.create_task_group() as group:
+        for name, check in checks.items():
+            group.start_soon(_look, name, check, limiter, parts)
+    failed = sorted(name for name, state in parts.items() if state != "ok")
+    if failed:
+        raise ProblemError(503, "not-ready", "; ".join(f"{name} {parts[name]}" for name in failed))
+    return ReadyOut(status="ok", parts=parts)
+
+
+async def _look(name: str, check: Callable[[], None], limiter: CapacityLimiter, parts: dict[str, str]) -> None:
+    parts[name] = "does not answer"
+    with anyio.move_on_after(READY_SECONDS):
+        try:
+            # A check that hangs keeps its thread; the limiter keeps their number small.
+            await to_thread.run_sync(check, abandon_on_cancel=True, limiter=limiter)
+        except Exception as error:  # whatever it is, this part is not ready
+            log_failure(f"the {name} is not ready", error)
+            parts[name] = "reports an error"
+        else:
+            parts[name] = "ok"

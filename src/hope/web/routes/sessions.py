@@ -1,0 +1,119 @@
+"""Sessions: open, look, change, leave, kill."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+from anyio import to_thread
+from fastapi import APIRouter, Body, Request, Response
+
+from hope.domain.errors import InputError
+from hope.domain.ids import new_token, token_hash
+from hope.web.access import COOKIE, Audit, Context, Current, give_cookie, session_of, take_cookie, token_of
+from hope.web.answers import session_out
+from hope.web.errors import ProblemError
+from hope.web.problems import BODY, problems
+from hope.web.schemas import ReceiptOut, SessionCreated, SessionIn, SessionOut, SessionPatch
+from hope.web.webhooks import checked_targets
+
+router = APIRouter(prefix="/api/session", tags=["session"])
+
+_LONGEST_LEAVE = 4096
+
+
+@router.post(
+    "",
+    status_code=201,
+    operation_id="create_session",
+    response_model_exclude_unset=True,
+    responses=problems(401, *BODY),
+)
+def create_session(
+    request: Request,
+    response: Response,
+    context: Context,
+    audit: Audit,
+    body: Annotated[SessionIn | None, Body()] = None,
+) -> SessionCreated:
+    """Open a session. Browsers get a cookie; programs use the token. Calling without a body accepts the terms."""
+    if body is not None and not body.terms_accepted:
+        raise InputError("the terms are not accepted", expected="terms_accepted true", fix="read them in /api/words")
+    owner = request.app.state.authenticator.principal(request)
+    if owner is None:
+        audit.record("anonymous", "session.create", "none", "refused")
+        raise ProblemError(401, "sign-in", "sign in first; /api/whoami says how", {"WWW-Authenticate": "Bearer"})
+    token = new_token()
+    session = context.store.create_session(token_hash(token), owner)
+    audit.record(owner, "session.create", session.id)
+    give_cookie(response, token, context.settings)
+    opened = session_out(session, [], context.settings)
+    return SessionCreated(**{name: getattr(opened, name) for name in opened.model_fields_set}, token=token)
+
+
+@router.get("", operation_id="get_session", response_model_exclude_unset=True, responses=problems(401))
+def get_session(request: Request, response: Response, session: Current, context: Context) -> SessionOut:
+    """The session and its cases. The time of its deletion moves on with every call."""
+    _renew_cookie(request, response, context)
+    return session_out(session, context.store.cases(session.id), context.settings)
+
+
+@router.patch("", operation_id="change_session", response_model_exclude_unset=True, responses=problems(401, 404, *BODY))
+def change_session(body: SessionPatch, session: Current, context: Context) -> SessionOut:
+    """Say whether it ends with the page, and where key steps are told."""
+    platform = context.settings.platform
+    notify = None if body.notify is None else checked_targets(platform, body.notify.model_dump(exclude_none=True))
+    changed = context.store.update_session(session.id, close_with_page=body.close_with_page, notify=notify)
+    return session_out(changed, context.store.cases(session.id), context.settings)
+
+
+@router.delete("", operation_id="kill_session", responses=problems(401, 404))
+async def kill_session(
+    request: Request, response: Response, session: Current, context: Context, audit: Audit
+) -> ReceiptOut:
+    """Stop all running work of the session, delete everything in it, and say what was deleted."""
+    cases = await to_thread.run_sync(context.store.cases, session.id)
+    receipt = await context.sessions.kill(session.id, "user")
+    request.app.state.events.forget(*(case.id for case in cases))
+    await to_thread.run_sync(audit.record, session.owner, "session.kill", session.id)
+    take_cookie(response, context.settings)
+    return ReceiptOut(**receipt.to_json())
+
+
+@router.post(
+    "/leave",
+    status_code=204,
+    operation_id="leave_session",
+    responses=problems(401, 404, *BODY),
+    openapi_extra={
+        "requestBody": {
+            "description": "optional; for pages that close, which cannot send headers",
+            "content": {"text/plain": {"schema": {"type": "string", "examples": ['{"token": "..."}']}}},
+        }
+    },
+)
+async def leave_session(request: Request, context: Context) -> None:
+    """Say that the page closes. A session that ends with its page is deleted 20 s later unless it is used again."""
+    token = await _token_in_body(request) or token_of(request)
+    session = await to_thread.run_sync(session_of, token, context)
+    await to_thread.run_sync(lambda: context.store.update_session(session.id, left=True))
+
+
+async def _token_in_body(request: Request) -> str | None:
+    held = b""
+    async for chunk in request.stream():
+        held += chunk
+        if len(held) > _LONGEST_LEAVE:
+            raise ProblemError(413, "too-large", f"the body may have {_LONGEST_LEAVE} bytes at most")
+    try:
+        said = json.loads(held) if held.strip() else {}
+    except (ValueError, RecursionError):
+        raise ProblemError(400, "json", "the body is not valid JSON") from None
+    token = said.get("token") if isinstance(said, dict) else None
+    return token if isinstance(token, str) and token.isascii() else None
+
+
+def _renew_cookie(request: Request, response: Response, context: Context) -> None:
+    token = token_of(request)
+    if token and token == request.cookies.get(COOKIE):
+        give_cookie(response, token, context.settings)

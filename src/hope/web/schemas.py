@@ -1,0 +1,275 @@
+"""What the REST interface takes and gives. These models are its documentation: GET /openapi.json."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hope.domain.case import MRSequence
+from hope.domain.job import CaseState, Stage, StageState
+
+Seconds = Annotated[float, Field(description="seconds since 1970, UTC", examples=[1795363200.0])]
+Sentence = Annotated[str, Field(examples=["t2f has slices of 8.0 mm: small parts may be missed."])]
+Volumes = dict[str, dict[str, float]]
+
+_ID = "abcdefghjk0123456789mnpqrs"
+
+
+class Answer(BaseModel):
+    """Base of what is answered."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Question(BaseModel):
+    """Base of what is asked: no unknown field and no other type passes, so that a typing error is not ignored."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem: one sentence, and its parts where there are any."""
+
+    type: str = Field(
+        default="about:blank", description="kind of problem, a relative URI", examples=["/problems/input"]
+    )
+    title: str = Field(description="the status in words", examples=["Unprocessable Entity"])
+    status: int = Field(description="the HTTP status", examples=[422])
+    detail: str = Field(description="one sentence for people", examples=["t1c is an empty file (got 0 bytes)"])
+    what: str | None = Field(default=None, description="what is wrong")
+    expected: str | None = Field(default=None, description="what would have been right")
+    got: str | None = Field(default=None, description="what was found")
+    fix: str | None = Field(default=None, description="what to do about it")
+
+
+class Limits(Answer):
+    """What a session may do."""
+
+    max_upload_bytes: int = Field(description="largest body of one upload")
+    max_cases_in_work: int = Field(description="cases that may be queued or running at once")
+    session_hours: float = Field(description="an idle session is deleted after this long")
+
+
+class SessionIn(Question):
+    """Opens a session. Without a body the call itself counts as accepting the terms of GET /api/words."""
+
+    terms_accepted: bool = Field(default=True, description="false is refused: nothing is done without the terms")
+
+
+class Notify(Question):
+    """Where key steps are told. Both are deleted with the session."""
+
+    webhook: str | None = Field(
+        default=None,
+        max_length=2000,
+        description="https address that gets a JSON post",
+        examples=["https://example.org/hook"],
+    )
+    email: str | None = Field(
+        default=None, max_length=254, description="address for e-mail", examples=["team@example.org"]
+    )
+
+
+class SessionPatch(Question):
+    """Changes what is given."""
+
+    close_with_page: bool | None = Field(default=None, description="delete the session when the page closes")
+    notify: Notify | None = Field(default=None, description="replaces what was set before; empty values switch it off")
+
+
+class StageOut(Answer):
+    """One stage of the current run."""
+
+    stage: Stage
+    title: str = Field(description="the stage in words", examples=["Preparing the scans"])
+    state: StageState
+    share: float = Field(ge=0, le=1, description="how much of it is done")
+    message: str = Field(description="what is being done", examples=["preprocess: register t2w"])
+    seconds: float | None = Field(
+        default=None, description="how long it took, or has taken so far; absent while it waits"
+    )
+    attempts: int = Field(description="how often it was begun")
+    seen_at: float | None = Field(default=None, description="last sign of life of the process that works on it")
+
+
+class SeriesOut(Answer):
+    """One stored scan."""
+
+    key: str = Field(description="its name within the case", examples=["t1c"])
+    sequence: MRSequence | None = Field(description="which of the four; null until somebody says so")
+    shape: list[int] = Field(description="voxels along i, j, k in file order", examples=[[240, 240, 155]])
+    spacing_mm: list[float] = Field(description="voxel size along i, j, k", examples=[[1.0, 1.0, 1.0]])
+    orientation: str = Field(description="directions of i, j, k", examples=["LPS"])
+    warnings: list[Sentence] = Field(description="what looks odd")
+    bytes: int = Field(description="size of the stored .nii")
+    confidence: float | None = Field(default=None, description="how sure the sequence is, 0 to 1 (DICOM)")
+    reason: str | None = Field(default=None, description="why it was taken for that sequence (DICOM)")
+
+
+class ChoiceOut(Answer):
+    """What was chosen for the current run; null leaves it to the default."""
+
+    model: str | None
+    harmonize: bool | None
+    preprocessed: bool | None
+    postprocess: bool
+
+
+class CaseOut(Answer):
+    """A case: how far it is, its scans, and what came out of it."""
+
+    id: str = Field(examples=[_ID])
+    number: int = Field(description="1, 2, ... within the session", examples=[1])
+    state: CaseState
+    created_at: Seconds
+    run: int = Field(description="how often it was started")
+    choice: ChoiceOut
+    problem: str | None = Field(default=None, description="why it failed, one sentence")
+    problem_is_ours: bool | None = Field(
+        default=None, description="whether the fault is the platform's, not the input's"
+    )
+    stages: list[StageOut]
+    series: list[SeriesOut]
+    volumes_ml: Volumes = Field(description="per label and region ml, low_ml, high_ml; empty until it is done")
+    qc: list[dict[str, Any]] = Field(description="doubts about input and result")
+    tumour_found: bool | None = Field(default=None, description="no tumour found is a result, too")
+    postprocess: dict[str, Any] | None = Field(
+        default=None, description="what cleaning changed, volumes before and after"
+    )
+    model: dict[str, Any] | None = Field(default=None, description="which model answered")
+    missing: list[str] | None = Field(default=None, description="sequences that were not given")
+    reference: str | None = Field(default=None, description="sequence whose own grid the result lies on")
+    disclaimer: str
+
+
+class SessionOut(Answer):
+    """A session and all that is in it."""
+
+    id: str = Field(examples=[_ID])
+    created_at: Seconds
+    expires_at: Seconds
+    close_with_page: bool
+    notify: dict[str, str]
+    cases: list[CaseOut]
+    limits: Limits
+
+
+class SessionCreated(SessionOut):
+    """A new session. The token is told once, here; whoever has it may do everything in the session."""
+
+    token: str = Field(description="for `Authorization: Bearer ...`; browsers get a cookie as well")
+
+
+class CasesOut(Answer):
+    """All cases of the session, oldest first."""
+
+    cases: list[CaseOut]
+
+
+class SeriesFound(Answer):
+    """What an archive held."""
+
+    series: list[SeriesOut]
+    problem: str | None = Field(default=None, description="why some are not assigned, one sentence")
+
+
+class AssignmentsIn(Question):
+    """Which stored series is which sequence. A sequence that is left out stays as it is; null takes it away."""
+
+    t1n: str | None = Field(default=None, max_length=64, examples=["series-1"])
+    t1c: str | None = Field(default=None, max_length=64, examples=["series-2"])
+    t2w: str | None = Field(default=None, max_length=64)
+    t2f: str | None = Field(default=None, max_length=64)
+
+
+class RunIn(Question):
+    """What is chosen for a run. All may be left out."""
+
+    model: str | None = Field(default=None, max_length=64, description="id of GET /api/models", examples=["starter"])
+    harmonize: bool | None = Field(default=None, description="bring intensities to one style")
+    preprocessed: bool | None = Field(
+        default=None, description="true: the scans are in atlas space already; absent: they decide"
+    )
+    postprocess: bool = Field(default=True, description="false leaves the model's answer as it is")
+
+
+class ReceiptOut(Answer):
+    """What was deleted. Kept nowhere but in the audit log, which knows the session by `reference` only."""
+
+    reference: str
+    cases: int
+    files: int
+    bytes: int
+    stopped: int = Field(description="running stages that were stopped")
+    at: Seconds
+    reason: str = Field(examples=["user"])
+
+
+class FileOut(Answer):
+    """One file to download."""
+
+    name: str = Field(examples=["case-abcdefgh-seg.nii.gz"])
+    kind: str = Field(description="what it is", examples=["segmentation on the scan's own grid"])
+    bytes: int
+    sha256: str
+    version: int = Field(description="0: made by the pipeline; 1, 2, ...: corrected by the user")
+
+
+class FilesOut(Answer):
+    """What can be downloaded now."""
+
+    files: list[FileOut]
+
+
+class SegmentationSaved(Answer):
+    """A corrected mask that was kept."""
+
+    version: int
+    name: str
+    volumes_ml: Volumes
+    warnings: list[str]
+
+
+class SegmentationVersion(Answer):
+    """One version of the mask."""
+
+    version: int = Field(description="0 is the model's")
+    name: str
+    made_by: str = Field(description="model or user", examples=["model"])
+    volumes_ml: Volumes
+
+
+class SegmentationsOut(Answer):
+    """All versions of the mask, the model's first; empty until the case is done."""
+
+    versions: list[SegmentationVersion]
+
+
+class ModelOut(BaseModel):
+    """A model bundle. More fields than these may follow."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    title: str = ""
+    licence: str = ""
+
+
+class ModelsOut(Answer):
+    """The model bundles that are installed."""
+
+    models: list[ModelOut]
+
+
+class HealthOut(Answer):
+    """The process answers."""
+
+    status: str = Field(examples=["ok"])
+
+
+class ReadyOut(Answer):
+    """Everything that the gateway needs answers."""
+
+    status: str = Field(examples=["ok"])
+    parts: dict[str, str] = Field(examples=[{"store": "ok", "blobs": "ok", "queue": "ok"}])

@@ -1,0 +1,170 @@
+"""What takes a child process: scans out of a DICOM archive, the synthetic sample, a corrected mask."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from anyio import CapacityLimiter, to_thread
+
+from hope.domain.case import MRSequence
+from hope.domain.errors import InputError
+from hope.domain.ids import new_id
+from hope.domain.job import Artifact, CaseRecord, CaseState, ConflictError, SeriesRecord
+from hope.formats.archive import is_zip
+from hope.formats.nifti_clean import WrongTypeError, sha256_of
+from hope.web.answers import case_name
+from hope.web.context import WebContext
+from hope.web.uploads import MIB, Spool, Uploads
+
+_SYNTHETIC = "This scan is synthetic: the program made it, it shows nobody."
+_CHILDREN = 2  # tasks at once: each may unpack a study
+_GZIP = b"\x1f\x8b"
+
+
+class SeriesIntake:
+    """Runs the tasks of one gateway process and stores what they leave.
+
+    Args:
+        context: stores and tasks.
+        uploads: checks and stores scans.
+    """
+
+    def __init__(self, context: WebContext, uploads: Uploads) -> None:
+        self._context, self._uploads = context, uploads
+        self._sample: tuple[Path, list[Mapping[str, Any]]] | None = None
+        self._sample_lock = asyncio.Lock()
+        self._children = CapacityLimiter(_CHILDREN)
+
+    async def archive(self, case: CaseRecord, spool: Spool) -> tuple[list[SeriesRecord], str]:
+        """Find the MRI series in a zip of DICOM files and store them.
+
+        Returns:
+            The stored series, and why some of them are not assigned (empty if all is clear).
+
+        Raises:
+            WrongTypeError: if it is no zip.
+            InputError: if there is nothing in it that can be used.
+        """
+        if not await to_thread.run_sync(is_zip, spool.path):
+            fix = "zip the DICOM directory; send NIfTI files to /series/t1n and so on"
+            raise WrongTypeError("the upload is not a zip archive", expected="a zip of DICOM files", fix=fix)
+        spool.path.rename(spool.room("in") / "upload.zip")
+        result = await self._run("dicom", case, spool.folder)
+        found = list(result.get("series") or [])
+        problem = str(result.get("problem") or "")
+        if not found:
+            raise InputError(problem or "the archive holds no MRI series", expected="a zip of DICOM files")
+        return await self._store(case, spool.folder / "out", found, spool.folder), problem
+
+    async def sample(self, case: CaseRecord) -> list[SeriesRecord]:
+        """Give a case the synthetic sample's scans; they are made once per process."""
+        async with self._sample_lock:
+            if self._sample is None or not self._sample[0].is_dir():
+                self._sample = await self._make_sample()
+        made, found = self._sample
+        async with self._uploads.folder() as folder:
+            return await self._store(case, made, found, folder, _SYNTHETIC)
+
+    async def _make_sample(self) -> tuple[Path, list[Mapping[str, Any]]]:
+        async with self._uploads.folder() as folder:
+            (folder / "in").mkdir()
+            result = await self._run("sample", None, folder)
+            kept = self._context.scratch / "sample"
+            await to_thread.run_sync(lambda: shutil.rmtree(kept, ignore_errors=True))
+            (folder / "out").rename(kept)
+            return kept, list(result["series"])
+
+    async def _run(self, task: str, case: CaseRecord | None, folder: Path) -> dict[str, Any]:
+        for room in ("out", "scratch"):
+            (folder / room).mkdir(mode=0o700)
+        job = {
+            "do": task,
+            "in": str(folder / "in"),
+            "out": str(folder / "out"),
+            "scratch": str(folder / "scratch"),
+            "case": case_name(case.id if case else "sample000"),
+            "max_bytes": self._context.settings.platform.max_unpacked_mb * MIB,
+            "cache": str(self._context.settings.data_dir / "cache"),
+        }
+        async with self._children:
+            done = await self._context.tasks.run(job)
+        result: dict[str, Any] = done.get("result") or {}
+        return result
+
+    async def _store(
+        self, case: CaseRecord, made: Path, found: list[Mapping[str, Any]], folder: Path, *warnings: str
+    ) -> list[SeriesRecord]:
+        """Clean and store each file; a name that a task gives is not trusted to lead elsewhere."""
+        stored = []
+        for number, facts in enumerate(found):
+            target = folder / f"clean-{number}.nii"
+            key = str(facts["key"])
+            scan = await self._uploads.clean(made / Path(str(facts["file"])).name, target, key)
+            said = [str(text) for text in facts.get("warnings") or []]
+            scan = replace(scan, warnings=tuple(dict.fromkeys((*scan.warnings, *said, *warnings))))
+            sequence = MRSequence(facts["sequence"]) if facts.get("sequence") else None
+            store = partial(self._uploads.store_scan, case, target, scan, key, sequence)
+            known = {name: facts.get(name) for name in ("confidence", "reason")}
+            stored.append(await to_thread.run_sync(partial(store, **known)))
+        return stored
+
+    def check_may_correct(self, case: CaseRecord) -> None:
+        """Whether a mask of the case can be corrected, before its bytes are sent. Blocks.
+
+        Raises:
+            ConflictError: unless the case is done. TooLargeError: if the session is full.
+        """
+        reference_view(case, self._context.store.artifacts(case.id, public=True))
+        self._uploads.check_quota(case, 0)
+
+    async def segmentation(self, case: CaseRecord, spool: Spool) -> tuple[Artifact, dict[str, Any]]:
+        """Check and measure a corrected mask, and keep it as the next version.
+
+        Raises:
+            ConflictError: unless the case is done.
+            InputError: if the mask does not lie on the reference scan's grid, or holds other values than labels.
+        """
+        files = await to_thread.run_sync(lambda: self._context.store.artifacts(case.id, public=True))
+        view = reference_view(case, files)
+        room = spool.room("in")
+        await to_thread.run_sync(
+            lambda: self._context.blobs.fetch(view.blob_key, room / "reference.nii.gz", view.sha256)
+        )
+        spool.path.rename(room / ("mask.nii.gz" if await to_thread.run_sync(_is_gzip, spool.path) else "mask.nii"))
+        measured = await self._run("segmentation", case, spool.folder)
+        mask = spool.folder / "out" / "mask.nii.gz"
+        version = 1 + max((file.version for file in files), default=0)
+        folder = f"cases/{case.id}/corrected/{new_id()}/"
+        name = f"{case_name(case.id)}-seg-v{version}.nii.gz"
+        digest, size = await to_thread.run_sync(sha256_of, mask)
+        kind = "corrected segmentation"
+        artifact = Artifact(name, kind, f"{folder}seg.nii.gz", size, digest, None, version, public=True)
+        kept = await to_thread.run_sync(
+            lambda: self._uploads.store_segmentation(case, mask, artifact, folder, measured)
+        )
+        return kept, measured
+
+
+def reference_view(case: CaseRecord, files: list[Artifact]) -> Artifact:
+    """The file that shows the scan on whose grid the result lies.
+
+    Raises:
+        ConflictError: unless the case is done.
+    """
+    reference = (case.result.get("input") or {}).get("reference")
+    name = f"{case_name(case.id)}-{reference}-view.nii.gz"
+    view = next((file for file in files if file.name == name), None)
+    if case.state is not CaseState.DONE or view is None:
+        raise ConflictError("the case is not done; a mask can be corrected once there is one")
+    return view
+
+
+def _is_gzip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == _GZIP
