@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tests.browser import browser, browser_without_webgl, chromium  # noqa: F401
 
 from hope.cli import main
 from hope.domain.case import SEQUENCES, MRSequence

@@ -1,0 +1,167 @@
+/** The frame around every page: header, disclaimer, cases, the page, footer, live region. */
+import { useSignalEffect } from '@preact/signals'
+import { useEffect, useRef } from 'preact/hooks'
+import type { CaseOut } from '../api/types'
+import { CasePage } from '../pages/case'
+import { HomePage } from '../pages/home'
+import { SignIn } from '../pages/signin'
+import { StartPage } from '../pages/start'
+import { spoken } from './announce'
+import { watchOthers } from './follow'
+import { Act, Notice } from './parts'
+import { caseHash, followAddress, route } from './route'
+import { api, begin, cases, currentCase, session, signOut, startProblem, whoami, words } from './state'
+import { stateTitle } from './words'
+
+const DEFAULT_DISCLAIMER = 'Research use only. Not a medical device.'
+
+function CaseLink(props: { found: CaseOut; here: boolean }) {
+  const table = words.value
+  return (
+    <a
+      class="case-link"
+      href={caseHash(props.found.id)}
+      aria-current={props.here ? 'page' : undefined}
+      data-state={props.found.state}
+    >
+      <span class="dot" aria-hidden="true" />
+      Case {props.found.number}
+      <span class="case-link-state">{table ? stateTitle(table, props.found.state) : props.found.state}</span>
+    </a>
+  )
+}
+
+function Header() {
+  const shown = currentCase.value
+  const at = route.value
+  return (
+    <header class="top">
+      <div class="top-row">
+        <a class="brand" href="#/" aria-label="HOPE, start page">
+          <svg viewBox="0 0 32 32" width="30" height="30" aria-hidden="true">
+            <rect class="brand-ground" width="32" height="32" rx="8" />
+            <path class="brand-mark" d="M9 7v18M23 7v18M9 16h14" />
+            <circle class="brand-dot" cx="16" cy="16" r="3.6" />
+          </svg>
+          <span>HOPE</span>
+        </a>
+        {session.value && cases.value.length > 0 && (
+          <nav class="cases" aria-label="Cases">
+            <a class="case-link" href="#/" aria-current={at.page === 'home' ? 'page' : undefined}>
+              All cases
+            </a>
+            {cases.value.map((found) => (
+              <CaseLink key={found.id} found={found} here={shown?.id === found.id} />
+            ))}
+          </nav>
+        )}
+      </div>
+      <p class="disclaimer">{words.value?.disclaimer ?? DEFAULT_DISCLAIMER}</p>
+    </header>
+  )
+}
+
+function Page() {
+  if (startProblem.value) {
+    return (
+      <section class="narrow" data-page="problem">
+        <h1>The page could not start</h1>
+        <Notice tone="bad">{startProblem.value.message}</Notice>
+        <Act kind="primary" act={begin} busy="Trying…">
+          Try again
+        </Act>
+      </section>
+    )
+  }
+  if (!words.value || session.value === undefined)
+    return (
+      <p class="loading" role="status">
+        Loading…
+      </p>
+    )
+  if (session.value === null) return whoami.value?.authenticated === false ? <SignIn /> : <StartPage />
+  if (route.value.page === 'case') {
+    const shown = currentCase.value
+    if (shown) return <CasePage key={shown.id} found={shown} />
+    return (
+      <section class="narrow" data-page="unknown">
+        <h1>There is no such case</h1>
+        <p>It may have been deleted, or belong to another session.</p>
+        <a class="button primary" href="#/">
+          To all cases
+        </a>
+      </section>
+    )
+  }
+  return <HomePage />
+}
+
+export function App() {
+  useEffect(() => {
+    followAddress()
+    void begin()
+    const leave = () => {
+      if (session.value?.close_with_page) api.leave()
+    }
+    // A page that comes back from the browser's memory says that it is in use again.
+    const back = (event: PageTransitionEvent) => {
+      if (event.persisted) void begin()
+    }
+    addEventListener('pagehide', leave)
+    addEventListener('pageshow', back)
+    const unwatch = watchOthers(() => currentCase.value?.id ?? null)
+    return () => {
+      removeEventListener('pagehide', leave)
+      removeEventListener('pageshow', back)
+      unwatch()
+    }
+  }, [])
+  useSignalEffect(() => {
+    const shown = currentCase.value
+    const table = words.value
+    document.title = shown && table ? `Case ${shown.number}: ${stateTitle(table, shown.state)} · HOPE` : 'HOPE'
+  })
+  // A new page begins at its top, also for whoever hears it; the first one leaves the focus to the browser.
+  const page = route.value.page === 'case' ? route.value.key : 'home'
+  const shown = useRef(page)
+  useEffect(() => {
+    if (shown.current === page) return
+    shown.current = page
+    scrollTo(0, 0)
+    document.getElementById('main')?.focus({ preventScroll: true })
+  }, [page])
+  const ready = startProblem.value ? 'problem' : words.value && session.value !== undefined ? 'true' : 'false'
+  return (
+    <div class="frame" data-ready={ready} data-session={session.value ? 'open' : 'none'}>
+      {/* biome-ignore lint/a11y/useValidAnchor: the part after # is the route, so the jump is made by hand */}
+      <a
+        class="skip"
+        href="#main"
+        onClick={(event) => {
+          event.preventDefault()
+          document.getElementById('main')?.focus()
+        }}
+      >
+        Skip to the content
+      </a>
+      <Header />
+      <main id="main" tabIndex={-1}>
+        <Page />
+      </main>
+      <footer class="bottom">
+        <p>{words.value?.disclaimer ?? DEFAULT_DISCLAIMER}</p>
+        <p>
+          HOPE {words.value?.version} · <a href="/openapi.json">REST interface</a>
+        </p>
+        {whoami.value?.method === 'oidc' && (
+          <Act kind="quiet" small act={signOut} name="sign-out">
+            Sign out
+          </Act>
+        )}
+      </footer>
+      <div class="sr-only" role="status" aria-live="polite" data-spoken="">
+        {spoken.value}
+      </div>
+    </div>
+  )
+}

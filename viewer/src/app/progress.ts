@@ -1,0 +1,28 @@
+/** How far a run is as a whole, and how long it may take still. */
+import type { StageOut } from '../api/types'
+
+/** Usual shares of the time; what a stage is worth before anybody knows better. */
+const WEIGHTS: Record<string, number> = { preprocess: 0.6, harmonize: 0.04, segment: 0.3, postprocess: 0.06 }
+
+const weight = (stage: StageOut): number => WEIGHTS[stage.stage] ?? 0.1
+
+/** 0 to 1 over all stages. */
+export function wholeShare(stages: readonly StageOut[]): number {
+  const total = stages.reduce((sum, stage) => sum + weight(stage), 0)
+  if (!total) return 0
+  const share = (stage: StageOut) => (stage.state === 'done' ? 1 : stage.state === 'running' ? stage.share : 0)
+  return stages.reduce((sum, stage) => sum + weight(stage) * Math.min(1, Math.max(0, share(stage))), 0) / total
+}
+
+/** Seconds still to go, or null while it is too early to say. */
+export function secondsLeft(share: number, elapsed: number): number | null {
+  if (share < 0.04 || elapsed < 3 || share >= 1) return null
+  return (elapsed * (1 - share)) / share
+}
+
+/** The last sign of life of any stage, seconds since 1970; null if there was none. */
+export function lastSeen(stages: readonly StageOut[]): number | null {
+  const seen = stages.map((stage) => stage.seen_at ?? 0)
+  const last = Math.max(0, ...seen)
+  return last > 0 ? last : null
+}

@@ -1,0 +1,155 @@
+/** What the page knows, as signals. All of it is in memory only, and forgotten when the session ends. */
+import { computed, effect, signal } from '@preact/signals'
+import { Api } from '../api/client'
+import { asProblem, type Problem } from '../api/errors'
+import type { CaseOut, ModelOut, Receipt, SessionOut, WhoAmI, Words } from '../api/types'
+import { announce } from './announce'
+import { goHome, route } from './route'
+
+export const api = new Api()
+
+export const words = signal<Words | null>(null)
+export const whoami = signal<WhoAmI | null>(null)
+export const models = signal<ModelOut[]>([])
+/** undefined: not asked yet; null: there is none. */
+export const session = signal<Omit<SessionOut, 'cases' | 'token'> | null | undefined>(undefined)
+export const cases = signal<CaseOut[]>([])
+/** Why the page itself could not start. */
+export const startProblem = signal<Problem | null>(null)
+/** Said once on the start page: the session ended, a case is gone. */
+export const notice = signal('')
+/** The receipt of the last deletion, until it is put away. */
+export const receipt = signal<Receipt | null>(null)
+/** Seconds since 1970 by the server's clock, once a second. */
+export const now = signal(Date.now() / 1000)
+
+export const currentCase = computed<CaseOut | null>(() => {
+  const at = route.value
+  return at.page === 'case' ? (cases.value.find((entry) => entry.id === at.key) ?? null) : null
+})
+
+export const inWork = (found: CaseOut): boolean => found.state === 'queued' || found.state === 'running'
+
+/** The model that a run with this choice uses. */
+export const chosenModel = (id: string | null | undefined): ModelOut | undefined =>
+  models.value.find((entry) => entry.id === id) ?? models.value.find((entry) => entry.default) ?? models.value[0]
+
+setInterval(() => {
+  now.value = Date.now() / 1000 + api.clockSkew
+}, 1000)
+
+function takeSession(found: SessionOut): void {
+  const { cases: all, token: _token, ...rest } = found
+  session.value = rest
+  cases.value = all
+}
+
+/** A case on show: what was said on the start page is read. */
+effect(() => {
+  if (route.value.page === 'case') {
+    notice.value = ''
+    receipt.value = null
+  }
+})
+
+/** Put a case that was just told in its place. */
+export function takeCase(found: CaseOut): void {
+  const known = cases.value.some((entry) => entry.id === found.id)
+  cases.value = known ? cases.value.map((entry) => (entry.id === found.id ? found : entry)) : [...cases.value, found]
+}
+
+export function changeCase(caseId: string, change: (found: CaseOut) => CaseOut): void {
+  cases.value = cases.value.map((entry) => (entry.id === caseId ? change(entry) : entry))
+}
+
+function forget(): void {
+  session.value = null
+  cases.value = []
+  models.value = []
+  goHome()
+}
+
+/** Ask for all that the first picture needs; a session that is still there comes back with its cases. */
+export async function begin(): Promise<void> {
+  startProblem.value = null
+  try {
+    const [table, who] = await Promise.all([api.words(), api.whoami()])
+    words.value = table
+    whoami.value = who
+    try {
+      takeSession(await api.session())
+      void learnModels()
+    } catch (error) {
+      const problem = asProblem(error)
+      if (problem.kind !== 'signed-out' && problem.kind !== 'gone') throw problem
+      forget()
+    }
+  } catch (error) {
+    startProblem.value = asProblem(error)
+  }
+}
+
+export async function learnModels(): Promise<void> {
+  try {
+    models.value = await api.models()
+  } catch {
+    // The choice of models is then left to the server; the run itself will tell what is wrong.
+    models.value = []
+  }
+}
+
+export async function openSession(): Promise<void> {
+  takeSession(await api.openSession())
+  notice.value = ''
+  receipt.value = null
+  void learnModels()
+}
+
+export async function changeSession(change: Parameters<Api['changeSession']>[0]): Promise<void> {
+  takeSession(await api.changeSession(change))
+}
+
+/** Ask for a case again; gone cases leave the list. */
+export async function reloadCase(caseId: string): Promise<void> {
+  try {
+    takeCase(await api.case(caseId))
+  } catch (error) {
+    noteLoss(error, caseId)
+  }
+}
+
+/** Sessions and cases may end elsewhere: say so and clean up. Other problems are thrown on. */
+export function noteLoss(error: unknown, caseId?: string): void {
+  const problem = asProblem(error)
+  if (problem.kind === 'signed-out') {
+    if (session.value) notice.value = 'Your session has ended, and its data is deleted. You can start a new one.'
+    forget()
+  } else if (problem.kind === 'gone' && caseId) {
+    cases.value = cases.value.filter((entry) => entry.id !== caseId)
+    if (route.value.page === 'case' && route.value.key === caseId) {
+      notice.value = 'That case is not there any more.'
+      goHome()
+    }
+  } else if (problem.kind !== 'cancelled') throw problem
+}
+
+export async function deleteCase(caseId: string): Promise<void> {
+  const told = await api.deleteCase(caseId)
+  cases.value = cases.value.filter((entry) => entry.id !== caseId)
+  receipt.value = told
+  announce('The case is deleted.')
+  goHome()
+}
+
+export async function signOut(): Promise<void> {
+  await api.signOut()
+  await begin()
+}
+
+export async function deleteSession(): Promise<void> {
+  const told = await api.deleteSession()
+  forget()
+  api.accessToken = ''
+  receipt.value = told
+  announce('Everything is deleted.')
+}

@@ -1,0 +1,46 @@
+/** Looking things up in the one table of words and colours (GET /api/words). */
+import type { LabelWords, SequenceKey, Volume, Volumes, Words } from '../api/types'
+
+export const sequenceTitle = (words: Words, key: string): string =>
+  words.sequences.find((entry) => entry.key === key)?.title ?? key
+
+export const stageTitle = (words: Words, key: string): string =>
+  words.stages.find((entry) => entry.key === key)?.title ?? key
+
+export const stateTitle = (words: Words, key: string): string => words.states[key] ?? key
+
+export const labelOf = (words: Words, value: number): LabelWords | undefined =>
+  words.labels.find((entry) => entry.value === value)
+
+export const neededSequences = (words: Words): SequenceKey[] =>
+  words.sequences.filter((entry) => !entry.optional).map((entry) => entry.key)
+
+/** [red, green, blue], 0 to 255, of #RRGGBB. */
+export function rgb(colour: string): [number, number, number] {
+  const value = Number.parseInt(colour.slice(1), 16)
+  return [(value >> 16) & 255, (value >> 8) & 255, value & 255]
+}
+
+/** The volume of a label or region; what is absent is 0 ml. */
+export function volumeOf(volumes: Volumes | null | undefined, key: string): Volume {
+  const found = volumes?.[key]
+  if (found === undefined || found === null) return { ml: 0 }
+  return typeof found === 'number' ? { ml: found } : found
+}
+
+/** Rows of the volumes table: labels first, then the composites that are no label themselves. */
+export function volumeRows(words: Words): { key: string; name: string; colour: string | null; parts: string[] }[] {
+  const labels = words.labels.map((entry) => ({ key: entry.key, name: entry.name, colour: entry.colour, parts: [] }))
+  const keys = new Set(words.labels.map((entry) => entry.key))
+  const regions = words.regions
+    .filter((entry) => !keys.has(entry.key))
+    .map((entry) => ({
+      key: entry.key,
+      name: entry.name,
+      colour: null,
+      parts: entry.labels.map((part) =>
+        typeof part === 'number' ? (labelOf(words, part)?.key ?? String(part)) : part,
+      ),
+    }))
+  return [...labels, ...regions]
+}

@@ -1,0 +1,63 @@
+/** One case: its scans, then its progress, then its result. Which, the case's state says. */
+import { useSignal } from '@preact/signals'
+import { useEffect } from 'preact/hooks'
+import type { CaseOut } from '../api/types'
+import { follow } from '../app/follow'
+import { inWork, words } from '../app/state'
+import { stateTitle } from '../app/words'
+import { DeleteCase } from './delete'
+import { ProgressPage } from './progress'
+import { ResultsPage } from './results'
+import { SessionCard } from './session'
+import { UploadPage } from './upload'
+
+export function CasePage(props: { found: CaseOut }) {
+  const { found } = props
+  const again = useSignal(false)
+  const table = words.value
+  const working = inWork(found)
+  useEffect(() => (working ? follow(found.id) : undefined), [found.id, working])
+  useEffect(() => {
+    again.value = false
+  }, [found.run, again])
+  if (!table) return null
+  const uploading = found.state === 'new' || again.value
+  const change = () => {
+    again.value = true
+  }
+  return (
+    <article
+      class="case"
+      data-page="case"
+      data-case-id={found.id}
+      data-state={found.state}
+      data-view={uploading ? 'upload' : found.state === 'done' ? 'result' : 'progress'}
+    >
+      <header class="case-head">
+        <h1>Case {found.number}</h1>
+        <span class={`badge ${found.state}`}>{stateTitle(table, found.state)}</span>
+        <span class="grow" />
+        {again.value && (
+          <button
+            type="button"
+            class="button quiet small"
+            onClick={() => {
+              again.value = false
+            }}
+          >
+            Back
+          </button>
+        )}
+        <DeleteCase found={found} small />
+      </header>
+      {uploading ? (
+        <UploadPage found={found} />
+      ) : found.state === 'done' ? (
+        <ResultsPage found={found} change={change} />
+      ) : (
+        <ProgressPage found={found} change={change} />
+      )}
+      {(uploading || found.state !== 'done') && <SessionCard />}
+    </article>
+  )
+}

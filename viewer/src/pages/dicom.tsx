@@ -1,0 +1,179 @@
+/** A zip with DICOM files: what was found in it, and which series is which sequence. */
+import { useSignal } from '@preact/signals'
+import { useRef } from 'preact/hooks'
+import { asProblem } from '../api/errors'
+import type { CaseOut, SequenceKey, SeriesOut, Words } from '../api/types'
+import { SEQUENCES } from '../api/types'
+import { bytes, percent, shape, spacing } from '../app/format'
+import { Bar, Notice } from '../app/parts'
+import { api, takeCase, words } from '../app/state'
+import { dicomProblem, forgetUpload, send, slotKey, uploads } from './uploads'
+
+const fromDicom = (series: SeriesOut): boolean => !SEQUENCES.some((key) => key === series.key)
+
+const sureness = (confidence: number | null | undefined): string =>
+  confidence === null || confidence === undefined
+    ? ''
+    : confidence >= 0.85
+      ? 'sure'
+      : confidence >= 0.6
+        ? 'fairly sure'
+        : 'unsure'
+
+function Row(props: { found: CaseOut; series: SeriesOut; table: Words; say: (problem: string) => void }) {
+  const { found, series, table } = props
+  const assign = async (to: string) => {
+    props.say('')
+    const choice: Partial<Record<SequenceKey, string | null>> = {}
+    if (series.sequence) choice[series.sequence] = null
+    const wanted = SEQUENCES.find((key) => key === to)
+    if (wanted) choice[wanted] = series.key
+    try {
+      takeCase(await api.assign(found.id, choice))
+    } catch (error) {
+      props.say(asProblem(error).message)
+    }
+  }
+  return (
+    <li class="series">
+      <p>
+        <strong>{series.key}</strong>
+        <span class="soft block number">
+          {shape(series.shape)}, {spacing(series.spacing_mm)}, {series.orientation}
+        </span>
+      </p>
+      <label class="field">
+        <span class="sr-only">Use {series.key} as</span>
+        <select
+          value={series.sequence ?? ''}
+          onChange={(event) => void assign(event.currentTarget.value)}
+          data-assign={series.key}
+        >
+          <option value="">Leave out</option>
+          {table.sequences.map((entry) => (
+            <option key={entry.key} value={entry.key}>
+              {entry.title}
+            </option>
+          ))}
+        </select>
+      </label>
+      <p>
+        {series.confidence !== null && series.confidence !== undefined && (
+          <>
+            <strong>{sureness(series.confidence)}</strong> <span class="number">({percent(series.confidence)})</span>
+          </>
+        )}
+        {series.reason && <span class="soft block">{series.reason}</span>}
+        {series.warnings.map((warning) => (
+          <span class="slot-warning block" key={warning}>
+            {warning}
+          </span>
+        ))}
+      </p>
+    </li>
+  )
+}
+
+export function DicomPart(props: { found: CaseOut }) {
+  const { found } = props
+  const table = words.value
+  const input = useRef<HTMLInputElement>(null)
+  const refused = useSignal('')
+  const upload = uploads.value[slotKey(found.id, 'dicom')]
+  const series = found.series.filter(fromDicom)
+  const open = dicomProblem.value[found.id]
+  if (!table) return null
+  const choose = () => input.current?.click()
+  return (
+    <section class="dicom" aria-labelledby="dicom-title" data-slot="dicom">
+      <div class="dicom-head">
+        <div>
+          <h3 id="dicom-title">Or DICOM, as it comes from the scanner</h3>
+          <p class="soft">
+            One zip with the whole examination. The four sequences are found in it; names and dates are not kept.
+          </p>
+        </div>
+        <button type="button" class="button" onClick={choose} data-act="choose-dicom">
+          {series.length ? 'Choose another zip' : 'Choose a zip'}
+        </button>
+      </div>
+      <input
+        ref={input}
+        class="sr-only"
+        type="file"
+        accept=".zip,application/zip"
+        tabIndex={-1}
+        aria-label="Zip with DICOM files"
+        data-file="dicom"
+        onChange={(event) => {
+          const file = event.currentTarget.files?.[0]
+          if (file) void send(found.id, 'dicom', file)
+          event.currentTarget.value = ''
+        }}
+      />
+      {upload && !upload.problem && (
+        <div class="stack tight">
+          <p class="file-name">{upload.name}</p>
+          <Bar share={upload.share} label="Sending the DICOM zip" indeterminate={upload.share >= 1} />
+          <div class="row">
+            <span class="soft number">
+              {upload.share >= 1
+                ? 'Sent; looking for the sequences…'
+                : `${percent(upload.share)} of ${bytes(upload.bytes)}`}
+            </span>
+            <button type="button" class="button small quiet" onClick={() => forgetUpload(found.id, 'dicom')}>
+              Stop
+            </button>
+          </div>
+        </div>
+      )}
+      {upload?.problem && (
+        <div class="stack tight">
+          <p class="slot-problem" role="alert">
+            {upload.problem}
+          </p>
+          <div class="row">
+            {upload.retry && (
+              <button
+                type="button"
+                class="button small primary"
+                onClick={() => void send(found.id, 'dicom', upload.file)}
+              >
+                Try again
+              </button>
+            )}
+            <button type="button" class="button small quiet" onClick={() => forgetUpload(found.id, 'dicom')}>
+              Dismiss
+            </button>
+          </div>
+        </div>
+      )}
+      {open && <Notice tone="warn">{open}</Notice>}
+      {series.length > 0 && (
+        <>
+          <p class="soft" id="series-found">
+            Series found in the archive. Check each: a wrong sequence gives a wrong result.
+          </p>
+          <ul class="series-list" aria-labelledby="series-found">
+            {series.map((entry) => (
+              <Row
+                key={entry.key}
+                found={found}
+                series={entry}
+                table={table}
+                say={(problem) => {
+                  refused.value = problem
+                }}
+              />
+            ))}
+          </ul>
+        </>
+      )}
+      {refused.value && (
+        <p class="act-failed" role="alert">
+          {refused.value}
+        </p>
+      )}
+    </section>
+  )
+}

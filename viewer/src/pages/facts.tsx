@@ -1,0 +1,88 @@
+/** What a reader must know of a result beside the numbers: doubts, sequences, model. */
+import type { CaseOut, QcFlag, Words } from '../api/types'
+import { sequenceTitle } from '../app/words'
+
+const RANK: Record<string, number> = { fail: 0, error: 0, severe: 0, warning: 1, info: 2, note: 2 }
+const WORD: Record<string, string> = { fail: 'Serious', error: 'Serious', severe: 'Serious', warning: 'Warning' }
+const rank = (flag: QcFlag): number => RANK[flag.severity] ?? 1
+
+export function QualityCard(props: { flags: QcFlag[] }) {
+  const flags = [...props.flags].sort((one, other) => rank(one) - rank(other))
+  return (
+    <section class="card" aria-labelledby="quality-title" data-flags={flags.length}>
+      <h2 id="quality-title">Quality</h2>
+      {flags.length === 0 ? (
+        <p>No doubts were raised by the automatic checks. That is no proof that the result is right.</p>
+      ) : (
+        <ul class="flags">
+          {flags.map((flag) => (
+            <li
+              key={`${flag.code}-${flag.sequence}-${flag.reason}`}
+              data-flag={flag.code}
+              data-severity={flag.severity}
+            >
+              <span class={`badge ${rank(flag) === 0 ? 'failed' : rank(flag) === 1 ? 'warned' : ''}`}>
+                {WORD[flag.severity] ?? 'Note'}
+              </span>
+              <span>{flag.reason}</span>
+            </li>
+          ))}
+        </ul>
+      )}
+    </section>
+  )
+}
+
+export function AboutCard(props: { table: Words; found: CaseOut }) {
+  const { table, found } = props
+  const missing = new Set(found.missing ?? [])
+  return (
+    <section class="card" aria-labelledby="about-title">
+      <h2 id="about-title">About this result</h2>
+      <ul class="sequences" aria-label="Sequences">
+        {table.sequences.map((entry) => (
+          <li key={entry.key} data-sequence={entry.key} data-missing={missing.has(entry.key)}>
+            <span>{entry.title}</span>
+            {missing.has(entry.key) ? (
+              <span class="badge warned">Missing</span>
+            ) : found.reference === entry.key ? (
+              <span class="badge">Given; the mask lies on it</span>
+            ) : (
+              <span class="badge">Given</span>
+            )}
+          </li>
+        ))}
+      </ul>
+      {missing.size > 0 && (
+        <p class="warn-text">
+          The model had to do without {[...missing].map((key) => sequenceTitle(table, key)).join(', ')}; trust the
+          result less.
+        </p>
+      )}
+      {found.model && (
+        <dl class="facts">
+          <dt>Model</dt>
+          <dd>
+            <code data-model={found.model.id}>{found.model.id}</code>
+            {found.model.version && ` ${found.model.version}`}
+          </dd>
+          {found.model.licence && (
+            <>
+              <dt>Licence</dt>
+              <dd>{found.model.licence}</dd>
+            </>
+          )}
+          {found.model.sha256 && (
+            <>
+              <dt>SHA-256</dt>
+              <dd>
+                <code class="hash">{found.model.sha256.slice(0, 16)}…</code>
+              </dd>
+            </>
+          )}
+        </dl>
+      )}
+      {found.model?.note && <p class="soft">{found.model.note}</p>}
+    </section>
+  )
+}

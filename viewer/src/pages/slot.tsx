@@ -1,0 +1,145 @@
+/** One of the four named places for a scan. */
+import { useSignal } from '@preact/signals'
+import { useId, useRef } from 'preact/hooks'
+import type { CaseOut, SequenceWords } from '../api/types'
+import { bytes, percent, shape, spacing } from '../app/format'
+import { Act, Bar } from '../app/parts'
+import { api, takeCase } from '../app/state'
+import { forgetUpload, send, slotKey, uploads } from './uploads'
+
+export function SlotCard(props: { found: CaseOut; entry: SequenceWords }) {
+  const { found, entry } = props
+  const over = useSignal(false)
+  const input = useRef<HTMLInputElement>(null)
+  const name = useId()
+  const upload = uploads.value[slotKey(found.id, entry.key)]
+  const stored = found.series.find((series) => series.sequence === entry.key)
+  const state = upload ? (upload.problem ? 'problem' : 'sending') : stored ? 'stored' : 'empty'
+  const choose = () => input.current?.click()
+  const take = (file: File | undefined) => {
+    if (file) void send(found.id, entry.key, file)
+  }
+  const remove = async () => takeCase(await api.assign(found.id, { [entry.key]: null }))
+  return (
+    <fieldset
+      class={`slot ${over.value ? 'over' : ''}`}
+      aria-labelledby={name}
+      data-slot={entry.key}
+      data-slot-state={state}
+      onDragOver={(event) => {
+        event.preventDefault()
+        over.value = true
+      }}
+      onDragLeave={() => {
+        over.value = false
+      }}
+      onDrop={(event) => {
+        over.value = false
+        const files = [...(event.dataTransfer?.files ?? [])]
+        // Several files at once are sorted by their names, by the area around the slots.
+        if (files.length !== 1 || /\.zip$/i.test(files[0]?.name ?? '')) return
+        event.preventDefault()
+        event.stopPropagation()
+        take(files[0])
+      }}
+    >
+      <div class="slot-head">
+        <h3 id={name}>{entry.title}</h3>
+        <code class="slot-key">{entry.key}</code>
+      </div>
+      <p class="slot-hint">{entry.hint}</p>
+      <input
+        ref={input}
+        class="sr-only"
+        type="file"
+        accept=".nii,.gz,application/gzip"
+        tabIndex={-1}
+        aria-label={`File for ${entry.title}`}
+        data-file={entry.key}
+        onChange={(event) => {
+          take(event.currentTarget.files?.[0])
+          event.currentTarget.value = ''
+        }}
+      />
+      {upload && !upload.problem && (
+        <div class="stack tight">
+          <p class="file-name">{upload.name}</p>
+          <Bar share={upload.share} label={`Sending ${entry.title}`} indeterminate={upload.share >= 1} />
+          <p class="soft number">
+            {upload.share >= 1 ? 'Sent; being checked…' : `${percent(upload.share)} of ${bytes(upload.bytes)}`}
+          </p>
+          <div class="row">
+            <button type="button" class="button small quiet" onClick={() => forgetUpload(found.id, entry.key)}>
+              Stop<span class="sr-only"> sending {entry.title}</span>
+            </button>
+          </div>
+        </div>
+      )}
+      {upload?.problem && (
+        <div class="stack tight">
+          <p class="file-name">{upload.name}</p>
+          <p class="slot-problem" role="alert">
+            {upload.problem}
+          </p>
+          {stored && <p class="soft">The scan that was stored before stays in use.</p>}
+          <div class="row">
+            {upload.retry && (
+              <button
+                type="button"
+                class="button small primary"
+                onClick={() => void send(found.id, entry.key, upload.file)}
+              >
+                Try again<span class="sr-only">: {entry.title}</span>
+              </button>
+            )}
+            <button type="button" class="button small" onClick={choose}>
+              Choose another file<span class="sr-only"> for {entry.title}</span>
+            </button>
+            <button type="button" class="button small quiet" onClick={() => forgetUpload(found.id, entry.key)}>
+              Dismiss
+            </button>
+          </div>
+        </div>
+      )}
+      {!upload && stored && (
+        <div class="stack tight">
+          <p class="stored">
+            <span class="check" aria-hidden="true">
+              ✓
+            </span>{' '}
+            Stored{stored.key !== entry.key && `, from DICOM (${stored.key})`}
+          </p>
+          <p class="soft number">
+            {shape(stored.shape)} voxels, {spacing(stored.spacing_mm)}
+            <br />
+            {stored.orientation} · {bytes(stored.bytes)}
+          </p>
+          {stored.warnings.map((warning) => (
+            <p class="slot-warning" key={warning}>
+              {warning}
+            </p>
+          ))}
+          <div class="row">
+            <button type="button" class="button small" onClick={choose}>
+              Replace<span class="sr-only"> {entry.title}</span>
+            </button>
+            <Act small kind="quiet" act={remove} busy="Removing…" label={`Remove ${entry.title}`}>
+              Remove
+            </Act>
+          </div>
+        </div>
+      )}
+      {!upload && !stored && (
+        <button type="button" class="slot-empty" onClick={choose} data-act={`choose-${entry.key}`}>
+          <span class="slot-plus" aria-hidden="true">
+            +
+          </span>
+          <span>
+            Choose a file<span class="sr-only"> for {entry.title}</span>
+          </span>
+          <small>or drop it here: .nii or .nii.gz</small>
+        </button>
+      )}
+    </fieldset>
+  )
+}

@@ -1,0 +1,220 @@
+/** Scans in: four slots, a DICOM zip, options, and start. */
+import { useSignal } from '@preact/signals'
+import { useEffect } from 'preact/hooks'
+import type { CaseOut, RunChoice, SequenceKey } from '../api/types'
+import { announce } from '../app/announce'
+import { guessAll } from '../app/guess'
+import { whatIsMissing } from '../app/needs'
+import { Act, Bar, Notice } from '../app/parts'
+import { api, chosenModel, noteLoss, takeCase, words } from '../app/state'
+import { sequenceTitle } from '../app/words'
+import { DicomPart } from './dicom'
+import { Options } from './options'
+import { SlotCard } from './slot'
+import { send, uploading } from './uploads'
+import { fillWithSample, making } from './ways'
+
+interface Unplaced {
+  file: File
+  why: string
+}
+
+/** Folders cannot be sent as they are; say so instead of failing on them. */
+const folders = (data: DataTransfer): number =>
+  [...data.items].filter((item) => item.webkitGetAsEntry?.()?.isDirectory).length
+
+function Leftovers(props: {
+  left: Unplaced[]
+  place: (file: File, slot: SequenceKey) => void
+  drop: (file: File) => void
+}) {
+  const table = words.value
+  if (!table || !props.left.length) return null
+  return (
+    <Notice tone="warn" title="Not placed yet">
+      <ul class="leftovers">
+        {props.left.map(({ file, why }) => (
+          <li key={`${file.name}-${file.size}`}>
+            <span class="file-name">{file.name}</span>
+            <span class="block">{why}</span>
+            <span class="row">
+              {/\.nii(\.gz)?$/i.test(file.name) && (
+                <select
+                  aria-label={`${file.name} is`}
+                  value=""
+                  onChange={(event) => {
+                    const slot = table.sequences.find((entry) => entry.key === event.currentTarget.value)
+                    if (slot) props.place(file, slot.key)
+                  }}
+                >
+                  <option value="">This is…</option>
+                  {table.sequences.map((entry) => (
+                    <option key={entry.key} value={entry.key}>
+                      {entry.title}
+                    </option>
+                  ))}
+                </select>
+              )}
+              <button type="button" class="button small quiet" onClick={() => props.drop(file)}>
+                Leave out
+              </button>
+            </span>
+          </li>
+        ))}
+      </ul>
+    </Notice>
+  )
+}
+
+export function UploadPage(props: { found: CaseOut }) {
+  const { found } = props
+  const table = words.value
+  const choice = useSignal<RunChoice>({ ...found.choice, postprocess: found.choice.postprocess ?? true })
+  const left = useSignal<Unplaced[]>([])
+  const over = useSignal(false)
+  useEffect(() => {
+    // A file dropped beside the area must not replace the page.
+    const ignore = (event: DragEvent) => event.preventDefault()
+    addEventListener('dragover', ignore)
+    addEventListener('drop', ignore)
+    return () => {
+      removeEventListener('dragover', ignore)
+      removeEventListener('drop', ignore)
+    }
+  }, [])
+  if (!table) return null
+
+  const take = (files: File[]) => {
+    const rest: Unplaced[] = []
+    for (const { file, guess } of guessAll(files)) {
+      if (guess.slot) void send(found.id, guess.slot, file)
+      else rest.push({ file, why: guess.why })
+    }
+    left.value = [...left.value, ...rest]
+    announce(`${files.length - rest.length} of ${files.length} files placed by their names.`)
+  }
+  const unleft = (file: File) => {
+    left.value = left.value.filter((entry) => entry.file !== file)
+  }
+  const model = chosenModel(choice.value.model)
+  const needs = whatIsMissing(table, model, found.series)
+  const sending = uploading(found.id)
+  const blockers = sending ? ['Files are still being sent.'] : needs.blockers
+  const run = async () => {
+    try {
+      takeCase(await api.run(found.id, choice.value))
+    } catch (error) {
+      noteLoss(error, found.id)
+    }
+  }
+  const sampleState = making.value[found.id]
+  if (sampleState === '') {
+    return (
+      <section class="card making" data-view="making">
+        <h2>Making a synthetic case</h2>
+        <p>The first one takes up to a minute; it starts by itself as soon as it is there.</p>
+        <Bar share={0} indeterminate label="Making a synthetic case" />
+      </section>
+    )
+  }
+  return (
+    <section
+      class={`upload ${over.value ? 'over' : ''}`}
+      aria-labelledby="upload-title"
+      onDragOver={(event) => {
+        event.preventDefault()
+        over.value = true
+      }}
+      onDragLeave={(event) => {
+        if (!(event.relatedTarget instanceof Node) || !event.currentTarget.contains(event.relatedTarget))
+          over.value = false
+      }}
+      onDrop={(event) => {
+        event.preventDefault()
+        over.value = false
+        const data = event.dataTransfer
+        if (!data) return
+        if (folders(data)) {
+          const why = 'Folders cannot be sent: zip the folder with the DICOM files and drop the zip.'
+          left.value = [...left.value, { file: new File([], 'A folder'), why }]
+          return
+        }
+        take([...data.files])
+      }}
+    >
+      {sampleState && (
+        <Notice tone="bad" title="The synthetic case could not be made">
+          <p>{sampleState}</p>
+          <Act small act={() => fillWithSample(found.id)}>
+            Try again
+          </Act>
+        </Notice>
+      )}
+      <div class="section-head">
+        <div>
+          <h2 id="upload-title">Scans</h2>
+          <p class="soft">
+            Drop all files anywhere here: they find their places by their names, which never leave your browser.
+          </p>
+        </div>
+        <label class="button">
+          Choose several files
+          <input
+            class="sr-only"
+            type="file"
+            multiple
+            accept=".nii,.gz,.zip"
+            data-file="many"
+            onChange={(event) => {
+              take([...(event.currentTarget.files ?? [])])
+              event.currentTarget.value = ''
+            }}
+          />
+        </label>
+      </div>
+      <Leftovers
+        left={left.value}
+        drop={unleft}
+        place={(file, slot) => {
+          unleft(file)
+          void send(found.id, slot, file)
+        }}
+      />
+      <div class="slots">
+        {table.sequences.map((entry) => (
+          <SlotCard key={entry.key} found={found} entry={entry} />
+        ))}
+      </div>
+      <DicomPart found={found} />
+      <div class="card start-card">
+        <Options choice={choice} />
+        <div class="start-row">
+          <Act kind="primary" act={run} busy="Starting…" blocked={blockers.length > 0} describedBy="needs" name="start">
+            {found.run ? 'Start again' : 'Start'}
+          </Act>
+          <div id="needs" class="needs" data-blocked={blockers.length > 0}>
+            {blockers.map((sentence) => (
+              <p key={sentence}>{sentence}</p>
+            ))}
+            {!blockers.length && needs.absent.length > 0 && (
+              <p class="warn-text">
+                Without {needs.absent.map((key) => sequenceTitle(table, key)).join(', ')}: the result will be less
+                certain, and will say so.
+              </p>
+            )}
+            {!blockers.length && !needs.absent.length && <p>All four scans are there.</p>}
+          </div>
+        </div>
+        {found.run > 0 && <p class="soft">Starting again replaces the earlier result of this case.</p>}
+        {!found.series.length && !sending && (
+          <p class="soft">
+            No scans at hand?{' '}
+            <button type="button" class="link" onClick={() => void fillWithSample(found.id)} data-act="fill-sample">
+              Fill this case with synthetic ones.
+            </button>
+          </p>
+        )}
+      </div>
+    </section>
+  )
+}

@@ -1,0 +1,82 @@
+/** Uploads of one case: what each slot is doing. */
+import { signal } from '@preact/signals'
+import { asProblem } from '../api/errors'
+import type { DicomFound, SequenceKey, SeriesOut } from '../api/types'
+import { announce } from '../app/announce'
+import { api, changeCase, noteLoss, reloadCase, words } from '../app/state'
+import { sequenceTitle } from '../app/words'
+
+export type Slot = SequenceKey | 'dicom'
+
+/** A file on its way, or one that did not arrive. */
+export interface Upload {
+  /** Name and size, for the eyes in front of this screen only. */
+  name: string
+  bytes: number
+  /** 0 to 1; 1: sent, and being read by the server. */
+  share: number
+  problem: string
+  retry: boolean
+  file: File
+  stop: AbortController
+}
+
+/** Case id + slot -> its upload. */
+export const uploads = signal<Record<string, Upload>>({})
+/** Case id -> what the last DICOM archive left open. */
+export const dicomProblem = signal<Record<string, string>>({})
+
+export const slotKey = (caseId: string, slot: Slot): string => `${caseId}:${slot}`
+
+const change = (key: string, by: Partial<Upload>): void => {
+  const there = uploads.value[key]
+  if (there) uploads.value = { ...uploads.value, [key]: { ...there, ...by } }
+}
+
+export function forgetUpload(caseId: string, slot: Slot): void {
+  const { [slotKey(caseId, slot)]: gone, ...rest } = uploads.value
+  gone?.stop.abort()
+  uploads.value = rest
+}
+
+export const uploading = (caseId: string): boolean =>
+  Object.entries(uploads.value).some(([key, upload]) => key.startsWith(`${caseId}:`) && !upload.problem)
+
+const place = (all: SeriesOut[], made: SeriesOut): SeriesOut[] => [
+  ...all
+    .filter((entry) => entry.key !== made.key)
+    .map((entry) => (made.sequence && entry.sequence === made.sequence ? { ...entry, sequence: null } : entry)),
+  made,
+]
+
+/** Send a file into a slot; an upload that is still going on there is stopped first. */
+export async function send(caseId: string, slot: Slot, file: File): Promise<void> {
+  forgetUpload(caseId, slot)
+  const key = slotKey(caseId, slot)
+  const stop = new AbortController()
+  const upload: Upload = { name: file.name, bytes: file.size, share: 0, problem: '', retry: false, file, stop }
+  uploads.value = { ...uploads.value, [key]: upload }
+  const told = { signal: stop.signal, onShare: (share: number) => change(key, { share }) }
+  const title = slot === 'dicom' || !words.value ? 'DICOM zip' : sequenceTitle(words.value, slot)
+  try {
+    if (!file.size) throw new Error('The file is empty.')
+    if (slot === 'dicom') {
+      const found: DicomFound = await api.uploadDicom(caseId, file, told)
+      dicomProblem.value = { ...dicomProblem.value, [caseId]: found.problem ?? '' }
+      await reloadCase(caseId)
+    } else {
+      const made = await api.uploadSeries(caseId, slot, file, told)
+      changeCase(caseId, (found) => ({ ...found, series: place(found.series, made) }))
+    }
+    forgetUpload(caseId, slot)
+    announce(`${title}: stored.`)
+  } catch (error) {
+    if (stop.signal.aborted) return
+    const problem = file.size ? asProblem(error) : null
+    if (problem && (problem.kind === 'signed-out' || problem.kind === 'gone')) return noteLoss(problem, caseId)
+    change(key, {
+      problem: problem ? problem.message : 'This file is empty (0 bytes).',
+      retry: problem?.worthRetrying ?? false,
+    })
+  }
+}

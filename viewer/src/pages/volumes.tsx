@@ -1,0 +1,166 @@
+/** Volumes per label and region, of the model's mask or of a correction; and what cleaning changed. */
+import { useSignal } from '@preact/signals'
+import type { CaseOut, Postprocess, SegmentationVersion, Volumes, Words } from '../api/types'
+import { interval, ml } from '../app/format'
+import { Swatch } from '../app/parts'
+import { volumeOf, volumeRows } from '../app/words'
+
+function Name(props: { row: ReturnType<typeof volumeRows>[number] }) {
+  const { row } = props
+  return (
+    <th scope="row">
+      {row.colour ? <Swatch colour={row.colour} /> : <span class="swatch none" aria-hidden="true" />}
+      <span class="row-name">
+        {row.name} <span class="soft nobreak">({row.key})</span>
+        {row.parts.length > 0 && <span class="soft block">{row.parts.join(' + ')}</span>}
+      </span>
+    </th>
+  )
+}
+
+const versionName = (entry: SegmentationVersion): string =>
+  entry.made_by === 'model' ? 'The model’s result' : `Your correction ${entry.version}`
+
+export function VolumesCard(props: { table: Words; found: CaseOut; versions: SegmentationVersion[] }) {
+  const { table, found, versions } = props
+  const chosen = useSignal<number | null>(null)
+  const newest = versions.at(-1)?.version ?? 0
+  const shown = versions.find((entry) => entry.version === (chosen.value ?? newest))
+  const volumes: Volumes = shown?.volumes_ml ?? found.volumes_ml
+  const rows = volumeRows(table)
+  const intervals = rows.some((row) => interval(volumeOf(volumes, row.key)) !== '')
+  return (
+    <section class="card" aria-labelledby="volumes-title" data-version={shown?.version ?? 0}>
+      <h2 id="volumes-title">Volumes</h2>
+      {versions.length > 1 && (
+        <label class="field inline">
+          <span>Of</span>
+          <select
+            value={String(shown?.version ?? 0)}
+            onChange={(event) => {
+              chosen.value = Number(event.currentTarget.value)
+            }}
+            data-act="volumes-of"
+          >
+            {versions.map((entry) => (
+              <option key={entry.version} value={String(entry.version)}>
+                {versionName(entry)}
+              </option>
+            ))}
+          </select>
+        </label>
+      )}
+      <table class="plain volumes">
+        <thead>
+          <tr>
+            <th scope="col">Part</th>
+            <th scope="col" class="number">
+              ml
+            </th>
+            {intervals && (
+              <th scope="col" class="number">
+                Interval
+              </th>
+            )}
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map((row) => {
+            const volume = volumeOf(volumes, row.key)
+            const classes = [row.colour ? '' : 'region', volume.ml ? '' : 'absent'].filter(Boolean).join(' ')
+            return (
+              <tr key={row.key} class={classes} data-volume={row.key} data-ml={volume.ml}>
+                <Name row={row} />
+                <td class="number">{ml(volume.ml)}</td>
+                {intervals && <td class="number soft">{interval(volume)}</td>}
+              </tr>
+            )
+          })}
+        </tbody>
+      </table>
+      <p class="soft small-text">
+        {shown?.made_by === 'user'
+          ? 'Counted from your corrected mask.'
+          : 'The interval runs from the voxels of which the model is sure to those it thinks possible; it is not calibrated.'}
+      </p>
+    </section>
+  )
+}
+
+/** What the fixed rules took away or relabelled, part by part. */
+export function PostprocessCard(props: { table: Words; done: Postprocess | null | undefined; wanted: boolean }) {
+  const { table, done } = props
+  const all = useSignal(false)
+  if (!done) {
+    return (
+      <section class="card" aria-labelledby="cleaning-title" data-postprocess="off">
+        <h2 id="cleaning-title">Cleaning</h2>
+        <p>
+          {props.wanted
+            ? 'The result does not say what cleaning did.'
+            : 'Switched off: this is the model’s answer as it came.'}
+        </p>
+      </section>
+    )
+  }
+  const rows = volumeRows(table)
+  const differs = (key: string) => Math.abs((done.before_ml[key] ?? 0) - (done.after_ml[key] ?? 0)) >= 0.0005
+  const lost = rows.filter((row) => row.colour && (done.before_ml[row.key] ?? 0) > 0 && !(done.after_ml[row.key] ?? 0))
+  const shown = all.value ? rows : rows.filter((row) => differs(row.key))
+  return (
+    <section class="card" aria-labelledby="cleaning-title" data-postprocess={done.changed ? 'changed' : 'same'}>
+      <h2 id="cleaning-title">Before and after cleaning</h2>
+      <p>{done.changed ? 'The fixed rules changed the model’s mask.' : 'The fixed rules changed nothing.'}</p>
+      {lost.length > 0 && (
+        <p class="warn-text">
+          {lost.map((row) => `${row.name} (${row.key})`).join(', ')}: removed altogether. Compare with the model’s own
+          mask.
+        </p>
+      )}
+      <label class="tick">
+        <input
+          type="checkbox"
+          checked={all.value}
+          onChange={(event) => {
+            all.value = event.currentTarget.checked
+          }}
+          data-act="cleaning-all"
+        />
+        <span>Show all parts, also those that stayed the same</span>
+      </label>
+      {shown.length > 0 && (
+        <table class="plain volumes">
+          <thead>
+            <tr>
+              <th scope="col">Part</th>
+              <th scope="col" class="number">
+                Before, ml
+              </th>
+              <th scope="col" class="number">
+                After, ml
+              </th>
+            </tr>
+          </thead>
+          <tbody>
+            {shown.map((row) => (
+              <tr key={row.key} class={row.colour ? '' : 'region'} data-changed={differs(row.key)}>
+                <Name row={row} />
+                <td class="number">{ml(done.before_ml[row.key] ?? 0)}</td>
+                <td class="number">
+                  {differs(row.key) ? (
+                    <strong>{ml(done.after_ml[row.key] ?? 0)}</strong>
+                  ) : (
+                    ml(done.after_ml[row.key] ?? 0)
+                  )}
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      )}
+      {(done.method ?? done.rules) && (
+        <p class="soft small-text">Rules: {done.method ?? done.rules}. Counted in atlas space.</p>
+      )}
+    </section>
+  )
+}

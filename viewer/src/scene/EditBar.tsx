@@ -1,0 +1,117 @@
+import { Swatch } from './LabelList'
+import type { PartProps } from './panel'
+import { BRUSHES } from './state'
+
+function PenChoice({ scene, words }: PartProps) {
+  const { pen } = scene.state
+  return (
+    <>
+      <fieldset class="scene-group">
+        <legend class="sr-only">The brush paints</legend>
+        {words.labels.map((label) => (
+          <button
+            key={label.key}
+            type="button"
+            class="scene-toggle"
+            aria-pressed={!pen.value.erase && pen.value.label === label.value}
+            title={label.name}
+            onClick={() => scene.edit.setPen({ label: label.value, erase: false })}
+          >
+            <Swatch colour={label.colour} /> {label.key}
+          </button>
+        ))}
+        <button
+          type="button"
+          class="scene-toggle"
+          aria-pressed={pen.value.erase}
+          onClick={() => scene.edit.setPen({ erase: !pen.value.erase })}
+        >
+          Eraser
+        </button>
+      </fieldset>
+      <fieldset class="scene-group">
+        <legend class="sr-only">Brush width in voxels</legend>
+        {BRUSHES.map((size) => (
+          <button
+            key={size}
+            type="button"
+            class="scene-toggle"
+            aria-pressed={pen.value.size === size}
+            aria-label={`${size} voxel${size === 1 ? '' : 's'} wide`}
+            onClick={() => scene.edit.setPen({ size })}
+          >
+            {size}
+          </button>
+        ))}
+        <button
+          type="button"
+          class="scene-toggle"
+          aria-pressed={pen.value.fill}
+          title="Fill what a stroke encloses"
+          onClick={() => scene.edit.setPen({ fill: !pen.value.fill })}
+        >
+          Fill shapes
+        </button>
+      </fieldset>
+    </>
+  )
+}
+
+/** Correct the mask: brush, eraser, undo, save. */
+export function EditBar(props: PartProps) {
+  const { scene } = props
+  const { state } = scene
+  const unsaved = state.unsaved.value
+  return (
+    <section class="scene-box" aria-labelledby="scene-edit">
+      <header class="scene-box-head">
+        <h3 id="scene-edit">Correct</h3>
+        <button
+          type="button"
+          class="scene-toggle"
+          aria-pressed={state.drawing.value}
+          disabled={state.before.value}
+          title={state.before.value ? 'The mask before cleaning cannot be changed' : 'Brush on and off (B)'}
+          onClick={() => scene.toggleMode('draw')}
+        >
+          Brush
+        </button>
+      </header>
+      {state.drawing.value && <PenChoice {...props} />}
+      <div class="scene-group">
+        <button
+          type="button"
+          class="scene-toggle"
+          disabled={state.edits.value.undoable < 1 || state.before.value}
+          onClick={() => scene.edit.undo()}
+        >
+          Undo
+        </button>
+        <button
+          type="button"
+          class="scene-toggle scene-primary"
+          disabled={!unsaved || state.saving.value || state.before.value}
+          aria-busy={state.saving.value}
+          onClick={() => void scene.edit.save()}
+        >
+          {state.saving.value ? 'Saving…' : 'Save as new version'}
+        </button>
+      </div>
+      <p class="scene-unsaved" role="status">
+        {unsaved && (
+          <>
+            Unsaved changes.{' '}
+            <button
+              type="button"
+              class="scene-link"
+              disabled={state.saving.value}
+              onClick={() => void scene.edit.showVersion(state.version.value, true)}
+            >
+              Discard them
+            </button>
+          </>
+        )}
+      </p>
+    </section>
+  )
+}

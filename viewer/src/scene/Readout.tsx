@@ -1,0 +1,85 @@
+import { useEffect, useState } from 'preact/hooks'
+import type { Vec3 } from './geometry'
+import { labelName, type PartProps } from './panel'
+import type { Cursor } from './state'
+import { tidy } from './window'
+
+const SPEAK_AFTER_MS = 700
+
+const mmText = (value: number): string => value.toFixed(1).replace('-', '−')
+
+function sentenceOf({ mm, intensity, label }: Cursor, name: (label: number) => string): string {
+  return `x ${mmText(mm[0])}, y ${mmText(mm[1])}, z ${mmText(mm[2])} millimetres, intensity ${tidy(intensity)}, ${name(label)}`
+}
+
+/** Tells where the crosshair is, once it rests: a moving crosshair would never stop talking. */
+function Spoken({ text }: { text: string }) {
+  const [said, say] = useState('')
+  useEffect(() => {
+    const timer = setTimeout(() => say(text), SPEAK_AFTER_MS)
+    return () => clearTimeout(timer)
+  }, [text])
+  return (
+    <p class="sr-only" role="status">
+      {said}
+    </p>
+  )
+}
+
+function GoTo({ scene }: Pick<PartProps, 'scene'>) {
+  const at = scene.state.cursor.value?.mm ?? [0, 0, 0]
+  return (
+    <form
+      class="scene-goto"
+      onSubmit={(event) => {
+        event.preventDefault()
+        const form = new FormData(event.currentTarget)
+        const mm = ['x', 'y', 'z'].map((name) => Number(form.get(name))) as unknown as Vec3
+        if (mm.every(Number.isFinite)) scene.goTo(mm)
+      }}
+    >
+      {(['x', 'y', 'z'] as const).map((name, axis) => (
+        <label key={name}>
+          {name}
+          <input type="number" name={name} step="any" required defaultValue={String(+(at[axis] ?? 0).toFixed(1))} />
+        </label>
+      ))}
+      <button type="submit" class="scene-toggle">
+        Go
+      </button>
+    </form>
+  )
+}
+
+/** Where the crosshair is and what is there. */
+export function Readout({ scene, words }: PartProps) {
+  const cursor = scene.state.cursor.value
+  const name = (label: number): string => labelName(words, label)
+  if (!cursor) return <div class="scene-readout" />
+  const { mm, intensity, label } = cursor
+  return (
+    <div class="scene-readout" data-mm={mm.map((value) => value.toFixed(3)).join(' ')} data-label-value={label}>
+      <dl>
+        <div>
+          <dt>
+            <abbr title="World coordinates: x to the patient's right, y to the front, z to the top">x y z</abbr>
+          </dt>
+          <dd class="scene-mm">{mm.map(mmText).join('  ')} mm</dd>
+        </div>
+        <div>
+          <dt>Intensity</dt>
+          <dd class="scene-number">{tidy(intensity)}</dd>
+        </div>
+        <div>
+          <dt>Label</dt>
+          <dd>{name(label)}</dd>
+        </div>
+      </dl>
+      <details>
+        <summary>Go to</summary>
+        <GoTo scene={scene} />
+      </details>
+      <Spoken text={sentenceOf(cursor, name)} />
+    </div>
+  )
+}

@@ -1,0 +1,158 @@
+import { type PartProps, sidesInWords } from './panel'
+import { saveScreenshot } from './screenshot'
+import { VIEWS, type View } from './state'
+import { levelOf, spanOf, tidy, widthOf, windowOf } from './window'
+
+const VIEW_NAMES: Record<View, string> = {
+  multi: 'All four',
+  axial: 'Axial',
+  coronal: 'Coronal',
+  sagittal: 'Sagittal',
+  '3d': '3D',
+}
+const MARKS = { '': '', missing: 'missing', synthetic: 'synthetic' } as const
+
+function Sequences({ scene }: PartProps) {
+  const { sequences, sequence, sequenceBusy } = scene.state
+  return (
+    <fieldset class="scene-group">
+      <legend class="sr-only">Sequence</legend>
+      {sequences.value.map(({ key, title, file, mark }) => (
+        <button
+          key={key}
+          type="button"
+          class="scene-toggle"
+          aria-pressed={sequence.value === key}
+          aria-busy={sequenceBusy.value === key}
+          disabled={file === null}
+          data-sequence-choice={key}
+          onClick={() => void scene.showSequence(key)}
+        >
+          {title}
+          {mark && <span class="scene-mark">{MARKS[mark]}</span>}
+        </button>
+      ))}
+    </fieldset>
+  )
+}
+
+function Views({ scene }: PartProps) {
+  const { view } = scene.state
+  return (
+    <fieldset class="scene-group">
+      <legend class="sr-only">Pictures</legend>
+      {VIEWS.map((name) => (
+        <button
+          key={name}
+          type="button"
+          class="scene-toggle"
+          aria-pressed={view.value === name}
+          data-view-choice={name}
+          onClick={() => view.value !== name && scene.setView(name)}
+        >
+          {VIEW_NAMES[name]}
+        </button>
+      ))}
+    </fieldset>
+  )
+}
+
+function WindowLevel({ scene }: PartProps) {
+  const { window: shown, range, mode } = scene.state
+  const [width, level] = [widthOf(shown.value), levelOf(shown.value)]
+  const { min, max } = range.value
+  const span = spanOf(range.value)
+  const step = span / 500
+  const set = (newWidth: number, newLevel: number) => scene.setWindow(windowOf(newWidth, newLevel, range.value))
+  return (
+    <fieldset class="scene-group scene-window">
+      <legend class="sr-only">Window and level</legend>
+      <button
+        type="button"
+        class="scene-toggle"
+        aria-pressed={mode.value === 'window'}
+        title="Drag over a picture to change window and level (W). The right button always does."
+        onClick={() => scene.toggleMode('window')}
+      >
+        Drag to adjust
+      </button>
+      <label class="scene-slider">
+        <span>Window</span>
+        <input
+          type="range"
+          name="window"
+          min={step}
+          max={2 * span}
+          step={step}
+          value={width}
+          aria-valuetext={tidy(width)}
+          onInput={(event) => set(Number(event.currentTarget.value), level)}
+        />
+        <output>{tidy(width)}</output>
+      </label>
+      <label class="scene-slider">
+        <span>Level</span>
+        <input
+          type="range"
+          name="level"
+          min={min}
+          max={max}
+          step={step}
+          value={level}
+          aria-valuetext={tidy(level)}
+          onInput={(event) => set(width, Number(event.currentTarget.value))}
+        />
+        <output>{tidy(level)}</output>
+      </label>
+      <button type="button" class="scene-toggle" onClick={() => scene.resetWindow()}>
+        Reset<span class="sr-only"> window and level</span>
+      </button>
+    </fieldset>
+  )
+}
+
+/** Everything above the pictures: what is shown, and how. */
+export function Toolbar(props: PartProps) {
+  const { scene } = props
+  const { radiological } = scene.state
+  return (
+    <div class="scene-toolbar">
+      <Sequences {...props} />
+      <Views {...props} />
+      <WindowLevel {...props} />
+      <fieldset class="scene-group">
+        <legend class="sr-only">Display</legend>
+        <button
+          type="button"
+          class="scene-toggle"
+          role="switch"
+          aria-checked={radiological.value}
+          title={sidesInWords(radiological.value)}
+          onClick={() => scene.setRadiological(!radiological.value)}
+        >
+          {radiological.value ? 'R | L' : 'L | R'}
+          <span class="sr-only"> radiological sides</span>
+        </button>
+        <button type="button" class="scene-toggle" aria-label="Zoom out" onClick={() => scene.zoom(1 / 1.25)}>
+          −
+        </button>
+        <button type="button" class="scene-toggle" aria-label="Zoom in" onClick={() => scene.zoom(1.25)}>
+          +
+        </button>
+        <button type="button" class="scene-toggle" onClick={() => void saveScreenshot(props)}>
+          Screenshot
+        </button>
+        <button
+          type="button"
+          class="scene-toggle"
+          aria-haspopup="dialog"
+          onClick={() => {
+            scene.state.help.value = true
+          }}
+        >
+          Keys ?
+        </button>
+      </fieldset>
+    </div>
+  )
+}

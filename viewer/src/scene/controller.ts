@@ -1,0 +1,336 @@
+/** What happens when: between the state, the server, and the viewer. No markup, no library. */
+import { batch } from '@preact/signals'
+import type { Api } from '../api/client'
+import type { CaseOut, Words } from '../api/types'
+import { rgb } from '../app/words'
+import { Editing, sentence } from './editing'
+import { firstSequence, maskVersions, meshFiles, modelMask, previewName, sequenceChoices } from './files'
+import { type ArrowKey, stepOf, type Vec3, voxelMl } from './geometry'
+import type { SceneLabel, SceneTold, Viewer } from './niivue'
+import { Source } from './source'
+import { put, take } from './stash'
+import { type Mode, next, SceneState, STYLES, type Style, seen, toggled, toggledAll, type View } from './state'
+import type { Window } from './window'
+
+export interface SceneParts {
+  caseId: string
+  api: Api
+  words: Words
+  result: CaseOut
+  onSaved: () => void
+}
+
+export class SceneController {
+  readonly state = new SceneState()
+  readonly labels: readonly SceneLabel[]
+  readonly edit: Editing
+  private readonly source: Source
+  private readonly parts: SceneParts
+  private viewer: Viewer | null = null
+
+  constructor(parts: SceneParts) {
+    this.parts = parts
+    this.source = new Source(parts.api, parts.caseId)
+    this.edit = new Editing({
+      state: this.state,
+      source: this.source,
+      viewer: () => this.viewer,
+      setMode: (mode) => this.setMode(mode),
+      changed: () => this.recount(),
+      say: (kind, text) => this.say(kind, text),
+      saved: parts.onSaved,
+    })
+    this.labels = parts.words.labels.map(({ value, name, colour }) => ({ value, name, rgb: rgb(colour) }))
+    this.state.pen.value = { ...this.state.pen.value, label: this.labels[0]?.value ?? 1 }
+  }
+
+  private get values(): number[] {
+    return this.labels.map(({ value }) => value)
+  }
+
+  /** Load everything and draw. Called again to retry; a drawing that was kept is shown again. */
+  async open(canvas: HTMLCanvasElement): Promise<void> {
+    const { state, parts, source } = this
+    const signal = source.restart()
+    this.dispose()
+    state.phase.value = 'loading'
+    state.message.value = 'Loading the viewer'
+    const waiting = take(parts.caseId, parts.result.run)
+    if (waiting) this.edit.receive(waiting)
+    try {
+      const [{ Viewer }, versions] = await Promise.all([import('./niivue'), source.list()])
+      if (signal.aborted) return
+      batch(() => {
+        state.sequences.value = sequenceChoices(source.files, parts.words, parts.result)
+        state.versions.value = maskVersions(source.files, versions, parts.result)
+        state.canCompare.value = modelMask(source.files) !== null
+      })
+      if (!Viewer.supported()) {
+        state.phase.value = 'unsupported'
+        return
+      }
+      await this.start(new Viewer(this.labels, this.told()), canvas, signal)
+    } catch (error) {
+      if (signal.aborted) return
+      this.dispose()
+      state.message.value = sentence(error)
+      state.phase.value = 'failed'
+    }
+  }
+
+  private told(): SceneTold {
+    const { state } = this
+    return {
+      cursor: (cursor) => {
+        state.cursor.value = cursor
+      },
+      plane: (plane) => {
+        state.plane.value = plane
+      },
+      stroke: () => this.edit.stroke(),
+      window: (window) => {
+        state.window.value = window
+      },
+      lost: () => this.lost(),
+    }
+  }
+
+  private async start(viewer: Viewer, canvas: HTMLCanvasElement, signal: AbortSignal): Promise<void> {
+    const { state, source } = this
+    this.viewer = viewer
+    const choice =
+      state.sequences.value.find(({ key, file }) => key === state.sequence.value && file) ??
+      firstSequence(state.sequences.value, this.parts.result.reference)
+    const shown = state.versions.value.find(({ version }) => version === state.version.value) ?? state.versions.value[0]
+    if (!choice?.file || !shown) throw new Error('This case has no pictures to show yet.')
+    const [image, mask] = await Promise.all([
+      source.bytes(choice.file, (share) => {
+        state.message.value = `Loading ${choice.title}, ${Math.floor(share * 100)} %`
+      }),
+      source.mask(shown.name),
+      viewer.attach(canvas),
+    ])
+    if (signal.aborted) return
+    state.message.value = 'Drawing'
+    await viewer.add(choice.key, image)
+    if (signal.aborted) return
+    viewer.setView(state.view.value)
+    viewer.setRadiological(state.radiological.value)
+    viewer.show(choice.key)
+    this.edit.begin(viewer, mask)
+    batch(() => {
+      state.sequence.value = choice.key
+      state.range.value = viewer.range()
+      state.version.value = shown.version
+      state.mode.value = 'look'
+    })
+    this.recount()
+    this.showLabels()
+    if (state.cursor.value?.label === 0) this.jump()
+    viewer.drawFirst()
+    state.phase.value = 'ready'
+    void this.loadSurfaces(viewer, signal)
+    void this.loadOthers(signal)
+  }
+
+  /** Fetch the other sequences while nobody waits, so that they are one click away. */
+  private async loadOthers(signal: AbortSignal): Promise<void> {
+    for (const { key, file } of this.state.sequences.value) {
+      if (!file || signal.aborted || this.viewer?.has(key)) continue
+      // Nothing was asked for yet: a click on a sequence that failed fetches it again and then says what is wrong.
+      await this.source.ahead(file).catch(() => null)
+    }
+  }
+
+  private async loadSurfaces(viewer: Viewer, signal: AbortSignal): Promise<void> {
+    const names = meshFiles(this.source.files)
+    try {
+      for (const { key, value } of this.parts.words.labels) {
+        const [name, label] = [names.get(key), this.labels.find((entry) => entry.value === value)]
+        if (!name || !label) continue
+        const file = await this.source.bytes(name)
+        if (signal.aborted) return
+        await viewer.addSurface(label, file)
+        this.showSurfaces()
+      }
+    } catch (error) {
+      if (!signal.aborted)
+        this.say('info', `3D shows voxels, because a label's surface could not be loaded. ${sentence(error)}`)
+    }
+  }
+
+  /** Surfaces are the model's answer after post-processing: true for version 0 without strokes, and for nothing else. */
+  private showSurfaces(): void {
+    const { version, before, edits, eyes } = this.state
+    const pristine = version.value === 0 && !before.value && edits.value.made === 0 && edits.value.saved === 0
+    this.viewer?.showSurfaces(pristine, (label) => seen(eyes.value, label))
+  }
+
+  private recount(): void {
+    if (!this.viewer) return
+    this.state.counts.value = this.viewer.drawing.counts()
+    this.showSurfaces()
+  }
+
+  private lost(): void {
+    if (this.state.phase.value !== 'ready' && this.state.phase.value !== 'loading') return
+    this.edit.keep()
+    this.state.phase.value = 'lost'
+    this.dispose()
+  }
+
+  private dispose(): void {
+    this.viewer?.close()
+    this.viewer = null
+  }
+
+  /** The panel goes away. */
+  close(): void {
+    const drawing = this.edit.handOver()
+    if (drawing) put(this.parts.caseId, this.parts.result.run, drawing)
+    this.source.stop()
+    this.dispose()
+  }
+
+  /** The server's picture of the case, for when nothing can be drawn here. */
+  async preview(): Promise<Blob | null> {
+    const name = previewName(this.source.files)
+    return name ? new Blob([await this.source.bytes(name)], { type: 'image/png' }) : null
+  }
+
+  private say(kind: 'info' | 'error', text: string): void {
+    this.state.notice.value = { kind, text }
+  }
+
+  async showSequence(key: string): Promise<void> {
+    const { state, viewer } = this
+    const choice = state.sequences.value.find((entry) => entry.key === key)
+    if (!viewer || !choice?.file || key === state.sequence.value || state.sequenceBusy.value) return
+    try {
+      if (!viewer.has(key)) {
+        state.sequenceBusy.value = key
+        await viewer.add(key, await this.source.ahead(choice.file))
+        this.source.forget(choice.file)
+      }
+      if (this.viewer !== viewer) return
+      viewer.show(key)
+      batch(() => {
+        state.sequence.value = key
+        state.range.value = viewer.range()
+      })
+    } catch (error) {
+      this.say('error', `${choice.title} could not be shown. ${sentence(error)}`)
+    } finally {
+      state.sequenceBusy.value = ''
+    }
+  }
+
+  nextSequence(by: number): void {
+    const there = this.state.sequences.value.filter(({ file }) => file !== null).map(({ key }) => key)
+    void this.showSequence(next(there, this.state.sequence.value, by))
+  }
+
+  /** Show one picture alone, or all four; asking again for the one that is alone shows all four. */
+  setView(view: View): void {
+    const { state } = this
+    state.view.value = state.view.value === view ? 'multi' : view
+    const shown = state.view.value
+    if (shown !== 'multi' && shown !== '3d') state.plane.value = shown
+    this.viewer?.setView(shown)
+  }
+
+  setRadiological(on: boolean): void {
+    this.state.radiological.value = on
+    this.viewer?.setRadiological(on)
+  }
+
+  setMode(mode: Mode): void {
+    const { state } = this
+    const wanted = mode === 'draw' && state.before.value ? 'look' : mode
+    state.mode.value = wanted
+    this.viewer?.setMode(wanted)
+    if (wanted === 'draw') this.edit.setPen({})
+  }
+
+  toggleMode(mode: Mode): void {
+    this.setMode(this.state.mode.value === mode ? 'look' : mode)
+  }
+
+  setWindow(window: Window): void {
+    this.state.window.value = window
+    this.viewer?.setWindow(window)
+  }
+
+  resetWindow(): void {
+    if (this.viewer) this.setWindow(this.viewer.initialWindow())
+  }
+
+  zoom(factor: number): void {
+    this.viewer?.zoom(factor)
+  }
+
+  toggleLabel(label: number): void {
+    this.state.eyes.value = toggled(this.state.eyes.value, label, this.values)
+    this.showLabels()
+  }
+
+  toggleAll(): void {
+    this.state.eyes.value = toggledAll(this.state.eyes.value, this.values)
+    this.showLabels()
+  }
+
+  setStyle(style: Style, opacity = this.state.opacity.value): void {
+    batch(() => {
+      this.state.style.value = style
+      this.state.opacity.value = opacity
+    })
+    this.viewer?.setStyle(style, opacity)
+  }
+
+  nextStyle(): void {
+    this.setStyle(next(STYLES, this.state.style.value))
+  }
+
+  private showLabels(): void {
+    const { viewer, state } = this
+    for (const label of this.values) viewer?.setSeen(label, seen(state.eyes.value, label))
+    viewer?.setStyle(state.style.value, state.opacity.value)
+  }
+
+  /** Go to a label's largest slice; without a label, to the next one that the drawing has. */
+  jump(label?: number): void {
+    const { state, viewer } = this
+    const there = this.values.filter((value) => (state.counts.value[value] ?? 0) > 0)
+    const here = state.cursor.value?.label ?? 0
+    const target = label ?? next(there, there.includes(here) ? here : (there.at(-1) ?? 0))
+    if (viewer && there.includes(target)) viewer.goToLabel(target)
+  }
+
+  goTo(mm: Vec3): void {
+    this.viewer?.goTo(mm)
+  }
+
+  /** Follow an arrow or page key. */
+  move(key: ArrowKey): void {
+    this.viewer?.step(stepOf(key, this.state.plane.value, this.state.radiological.value))
+  }
+
+  voxelMl(): number {
+    return this.viewer ? voxelMl(this.viewer.imageGrid().affine) : 0
+  }
+
+  snapshot(): HTMLCanvasElement | null {
+    return this.viewer?.snapshot() ?? null
+  }
+
+  /** Close help, leave a mode, shrink a picture: one at a time. False if there was nothing to leave. */
+  leave(): boolean {
+    const { state } = this
+    if (state.help.value) state.help.value = false
+    else if (state.wanted.value !== null) state.wanted.value = null
+    else if (state.mode.value !== 'look') this.setMode('look')
+    else if (state.view.value !== 'multi') this.setView('multi')
+    else return false
+    return true
+  }
+}

@@ -1,0 +1,208 @@
+/** Correcting the mask: brush, versions, before and after, saving. */
+import { batch } from '@preact/signals'
+import { modelMask } from './files'
+import { type Grid, sameGrid } from './geometry'
+import { type Mask, packed, writeMask } from './nifti'
+import type { Viewer } from './niivue'
+import type { Source } from './source'
+import type { Waiting } from './stash'
+import { afterSave, afterStroke, afterUndo, BRUSHES, type Mode, NO_EDITS, type Pen, type SceneState } from './state'
+
+/** What correcting needs from the rest of the panel. */
+export interface EditHost {
+  readonly state: SceneState
+  readonly source: Source
+  viewer: () => Viewer | null
+  setMode: (mode: Mode) => void
+  /** The drawing on screen has changed. */
+  changed: () => void
+  say: (kind: 'info' | 'error', text: string) => void
+  saved: () => void
+}
+
+/** A drawing that is off screen for a while. */
+interface Kept {
+  labels: Uint8Array
+  unsaved: boolean
+}
+
+export const sentence = (error: unknown): string =>
+  error instanceof Error && error.message ? error.message : 'Something went wrong in this page; try again.'
+
+function mustFit(mask: Mask, grid: Grid): Mask {
+  if (!sameGrid(grid, mask.grid)) throw new Error('The mask does not lie on the same grid as the pictures.')
+  return mask
+}
+
+export class Editing {
+  private readonly host: EditHost
+  private kept: Kept | null = null
+
+  constructor(host: EditHost) {
+    this.host = host
+  }
+
+  /** Put the mask of the shown version on screen, or the drawing that was kept when the canvas was lost. */
+  begin(viewer: Viewer, mask: Mask): void {
+    mustFit(mask, viewer.imageGrid())
+    viewer.drawing.set(this.kept?.labels ?? mask.labels)
+    this.takeBack()
+  }
+
+  private takeBack(): void {
+    const { state } = this.host
+    batch(() => {
+      state.edits.value = this.kept?.unsaved ? { ...NO_EDITS, saved: -1 } : NO_EDITS
+      state.before.value = false
+    })
+    this.kept = null
+  }
+
+  /** Remember the drawing before something else takes its place, or the canvas goes. */
+  keep(): void {
+    const { state } = this.host
+    const viewer = this.host.viewer()
+    if (viewer && !state.before.value && state.phase.value === 'ready')
+      this.kept = { labels: viewer.drawing.labels(), unsaved: state.unsaved.value }
+  }
+
+  /** The drawing with its unsaved strokes, for whoever comes after this panel; null if nothing is unsaved. */
+  handOver(): Waiting | null {
+    const { state } = this.host
+    this.keep()
+    return this.kept?.unsaved ? { labels: this.kept.labels, version: state.version.value } : null
+  }
+
+  /** Begin with a drawing that an earlier panel left. */
+  receive({ labels, version }: Waiting): void {
+    this.kept = { labels, unsaved: true }
+    this.host.state.version.value = version
+    this.host.say('info', 'The changes that you have not saved are still here.')
+  }
+
+  stroke(): void {
+    const { edits } = this.host.state
+    edits.value = afterStroke(edits.value)
+    this.host.changed()
+  }
+
+  undo(): void {
+    const { state } = this.host
+    if (state.edits.value.undoable < 1 || state.before.value) return
+    this.host.viewer()?.drawing.undo()
+    state.edits.value = afterUndo(state.edits.value)
+    this.host.changed()
+  }
+
+  setPen(change: Partial<Pen>): void {
+    const { pen } = this.host.state
+    pen.value = { ...pen.value, ...change }
+    this.host.viewer()?.drawing.setPen(pen.value)
+  }
+
+  /** The next thinner or thicker brush. */
+  brush(by: 1 | -1): void {
+    const at = BRUSHES.indexOf(this.host.state.pen.value.size) + by
+    const size = BRUSHES[Math.min(Math.max(at, 0), BRUSHES.length - 1)]
+    if (size) this.setPen({ size })
+  }
+
+  /** Paint at the crosshair. */
+  paint(): void {
+    const { drawing, plane, pen } = this.host.state
+    if (drawing.value) this.host.viewer()?.drawing.paint(plane.value, pen.value)
+  }
+
+  /** Swap between the model's answer before post-processing, for looking only, and the drawing. */
+  async compare(): Promise<void> {
+    const { state, source } = this.host
+    const viewer = this.host.viewer()
+    const name = modelMask(source.files)
+    if (!viewer || !name) return
+    try {
+      if (state.before.value) {
+        if (!this.kept) return
+        viewer.drawing.set(this.kept.labels)
+        this.takeBack()
+      } else {
+        const mask = mustFit(await source.mask(name), viewer.imageGrid())
+        if (state.before.value || viewer !== this.host.viewer()) return
+        this.keep()
+        this.host.setMode('look')
+        state.before.value = true
+        viewer.drawing.set(mask.labels)
+      }
+      this.host.changed()
+    } catch (error) {
+      this.host.say('error', `Before and after cannot be compared. ${sentence(error)}`)
+    }
+  }
+
+  /** Show a version. Unsaved strokes would be lost: unless they are given up, this only asks. */
+  async showVersion(version: number, giveUp = false): Promise<void> {
+    const { state, source } = this.host
+    const viewer = this.host.viewer()
+    const found = state.versions.value.find((entry) => entry.version === version)
+    if (!viewer || !found) return
+    if (state.unsaved.value && !giveUp) {
+      state.wanted.value = version
+      return
+    }
+    try {
+      const mask = mustFit(await source.mask(found.name), viewer.imageGrid())
+      if (viewer !== this.host.viewer()) return
+      viewer.drawing.set(mask.labels)
+      this.kept = null
+      this.takeBack()
+      batch(() => {
+        state.wanted.value = null
+        state.version.value = version
+        state.notice.value = null
+      })
+      this.host.changed()
+    } catch (error) {
+      this.host.say('error', `This version could not be shown. ${sentence(error)}`)
+    }
+  }
+
+  /** Send the drawing as a new version; true if the server has it. */
+  async save(): Promise<boolean> {
+    const { state, source } = this.host
+    const viewer = this.host.viewer()
+    const shown = state.versions.value.find(({ version }) => version === state.version.value)
+    if (!viewer || !shown || state.saving.value || state.before.value) return false
+    state.saving.value = true
+    state.notice.value = null
+    const labels = viewer.drawing.labels()
+    const sent = state.edits.value
+    try {
+      const base = await source.mask(shown.name)
+      const { version, name, volumes_ml, warnings } = await source.send(
+        new Blob([await packed(writeMask(base, labels))]),
+      )
+      source.remember(name, { ...base, labels })
+      batch(() => {
+        state.versions.value = [...state.versions.value, { version, name, made_by: 'user', volumes_ml }]
+        state.version.value = version
+        // Strokes made while it was being sent are still unsaved.
+        state.edits.value = { ...state.edits.value, saved: afterSave(sent).saved }
+      })
+      const text = `Saved as version ${version}; the volumes were computed again.`
+      this.host.say('info', [text, ...warnings].join(' '))
+      this.host.changed()
+      this.host.saved()
+      return true
+    } catch (error) {
+      this.host.say('error', `The changes were not saved. ${sentence(error)}`)
+      return false
+    } finally {
+      state.saving.value = false
+    }
+  }
+
+  /** Save, then show the version that was asked for. */
+  async saveThenShow(version: number): Promise<void> {
+    if (this.host.state.before.value) await this.compare()
+    if (await this.save()) await this.showVersion(version)
+  }
+}

@@ -1,0 +1,114 @@
+/** The viewer panel. Loaded lazily: it brings the drawing library with it. */
+import { useEffect, useMemo, useRef } from 'preact/hooks'
+import type { Api } from '../api/client'
+import type { CaseOut, Words } from '../api/types'
+import { COMMANDS } from './commands'
+import { SceneController } from './controller'
+import { EditBar } from './EditBar'
+import { Fallback } from './Fallback'
+import { Help } from './Help'
+import { actionOf, typingIn } from './keys'
+import { LabelList } from './LabelList'
+import { Readout } from './Readout'
+import { Stage } from './Stage'
+import { Toolbar } from './Toolbar'
+import { VersionList } from './VersionList'
+import './scene.css'
+
+interface PanelProps {
+  caseId: string
+  api: Api
+  words: Words
+  result: CaseOut
+  onSaved: () => void
+}
+
+/** Keys act while the panel, or nothing at all, has the focus; never while the user types. */
+function useKeys(scene: SceneController, panel: { current: HTMLElement | null }): void {
+  useEffect(() => {
+    const pressed = (event: KeyboardEvent) => {
+      const target = event.target instanceof HTMLElement ? event.target : null
+      const ours = panel.current?.contains(target) || target === document.body
+      const { state } = scene
+      if (!ours || !state.ready.value || event.defaultPrevented || typingIn(target)) return
+      const press = {
+        key: event.key,
+        code: event.code,
+        ctrl: event.ctrlKey || event.metaKey,
+        shift: event.shiftKey,
+        alt: event.altKey,
+      }
+      const action = actionOf(press, target?.tagName === 'CANVAS')
+      const always = action === 'leave' || action === 'undo' || action === 'move' || action === 'paint'
+      if (!action || (!state.keysOn.value && !always)) return
+      if (state.help.value && action !== 'help') return // the dialog closes on Escape by itself
+      event.preventDefault()
+      COMMANDS[action](scene, press)
+    }
+    window.addEventListener('keydown', pressed)
+    return () => window.removeEventListener('keydown', pressed)
+  }, [scene, panel])
+}
+
+function useLeaveWarning(scene: SceneController): void {
+  useEffect(() => {
+    const leaving = (event: BeforeUnloadEvent) => {
+      if (scene.state.unsaved.value) event.preventDefault()
+    }
+    window.addEventListener('beforeunload', leaving)
+    return () => window.removeEventListener('beforeunload', leaving)
+  }, [scene])
+}
+
+export default function ViewerPanel({ caseId, api, words, result, onSaved }: PanelProps) {
+  // One controller for one run of a case: a result that is only newer must not throw a drawing away.
+  const scene = useMemo(() => new SceneController({ caseId, api, words, result, onSaved }), [caseId, api, result.run])
+  const panel = useRef<HTMLDivElement>(null)
+  useEffect(() => () => scene.close(), [scene])
+  useKeys(scene, panel)
+  useLeaveWarning(scene)
+  const { state } = scene
+  const phase = state.phase.value
+  const broken = phase === 'lost' || phase === 'unsupported' || phase === 'failed'
+  const parts = { scene, words, result }
+  const counts = words.labels.map(({ value }) => `${value}:${state.counts.value[value] ?? 0}`).join(' ')
+  return (
+    <div
+      ref={panel}
+      class="scene"
+      data-ready={phase === 'ready'}
+      data-phase={phase}
+      data-sequence={state.sequence.value}
+      data-version={state.version.value}
+      data-before={state.before.value}
+      data-unsaved={state.unsaved.value}
+      data-view={state.view.value}
+      data-mode={state.mode.value}
+      data-counts={counts}
+    >
+      {!broken && <Toolbar {...parts} />}
+      <div class="scene-body" data-broken={broken}>
+        <div class="scene-main">
+          {broken ? <Fallback scene={scene} /> : <Stage key={`${caseId} ${result.run}`} scene={scene} />}
+          {!broken && <Readout {...parts} />}
+        </div>
+        {!broken && (
+          <div class="scene-side">
+            {state.notice.value && (
+              <div
+                class={`notice ${state.notice.value.kind === 'error' ? 'bad' : 'good'}`}
+                role={state.notice.value.kind === 'error' ? 'alert' : 'status'}
+              >
+                <p>{state.notice.value.text}</p>
+              </div>
+            )}
+            <LabelList {...parts} />
+            <EditBar {...parts} />
+            <VersionList {...parts} />
+          </div>
+        )}
+      </div>
+      <Help scene={scene} />
+    </div>
+  )
+}

@@ -1,0 +1,118 @@
+/** The mask as the library's drawing: shown, painted, taken back, and read out again in the file's order. */
+import type { Niivue } from '@niivue/niivue'
+import {
+  type AxisOrder,
+  countLabels,
+  type Grid,
+  middleOf,
+  type Plane,
+  sceneShape,
+  toFileOrder,
+  toSceneOrder,
+  type Vec3,
+} from '../geometry'
+import type { Pen } from '../state'
+
+/** How the file's voxels lie in the scene. */
+export interface Lie {
+  grid: Grid
+  order: AxisOrder
+}
+
+export const PLANES: readonly Plane[] = ['axial', 'coronal', 'sagittal']
+
+export class Drawing {
+  private readonly nv: Niivue
+  private readonly lie: () => Lie
+  private readonly stroke: () => void
+  private listening = false
+
+  constructor(nv: Niivue, lie: () => Lie, stroke: () => void) {
+    this.nv = nv
+    this.lie = lie
+    this.stroke = stroke
+  }
+
+  /** The library has changed the drawing. */
+  edited(): void {
+    if (this.listening) this.stroke()
+  }
+
+  private bitmap(): Uint8Array {
+    if (!this.nv.drawBitmap) throw new Error('no mask is shown yet')
+    return this.nv.drawBitmap
+  }
+
+  /** Show these labels (file order, the image's grid). What could be undone before is forgotten. */
+  set(labels: Uint8Array): void {
+    const { grid, order } = this.lie()
+    this.listening = false
+    if (!this.nv.drawBitmap) this.nv.createEmptyDrawing()
+    this.nv.drawBitmap = toSceneOrder(labels, grid.shape, order)
+    this.nv.drawClearAllUndoBitmaps()
+    this.nv.drawAddUndoBitmap()
+    this.nv.refreshDrawing(true)
+    this.listening = true
+    this.nv.createOnLocationChange()
+  }
+
+  /** The labels as drawn, in file order. */
+  labels(): Uint8Array {
+    const { grid, order } = this.lie()
+    return toFileOrder(this.bitmap(), grid.shape, order)
+  }
+
+  counts(): Uint32Array {
+    return countLabels(this.bitmap())
+  }
+
+  /** The label at the crosshair. */
+  labelHere(): number {
+    const { grid, order } = this.lie()
+    const [width, height] = sceneShape(grid.shape, order)
+    const [x = 0, y = 0, z = 0] = this.nv.frac2vox(this.nv.scene.crosshairPos)
+    return this.nv.drawBitmap?.[x + width * (y + height * z)] ?? 0
+  }
+
+  /** The scene voxel to look at for a label, or null if the drawing has none of it. */
+  middle(label: number): Vec3 | null {
+    const { grid, order } = this.lie()
+    return middleOf(this.bitmap(), sceneShape(grid.shape, order), label)
+  }
+
+  setPen(pen: Pen): void {
+    this.nv.opts.penSize = pen.size
+    this.nv.setPenValue(pen.erase ? 0 : pen.label, pen.fill)
+  }
+
+  enable(on: boolean): void {
+    if (this.nv.opts.drawingEnabled === on || !this.nv.drawBitmap) return
+    this.finishStroke()
+    this.nv.setDrawingEnabled(on)
+  }
+
+  /** End a stroke that the mouse has not ended. */
+  finishStroke(): void {
+    if (this.nv.opts.drawingEnabled && !Number.isNaN(this.nv.drawPenLocation[0])) this.nv.mouseUpListener()
+  }
+
+  /** Paint at the crosshair, in this plane: drawing without a mouse. */
+  paint(plane: Plane, pen: Pen): void {
+    const { nv } = this
+    this.bitmap()
+    const [x = 0, y = 0, z = 0] = nv.frac2vox(nv.scene.crosshairPos)
+    nv.opts.penSize = pen.size
+    nv.drawPenAxCorSag = PLANES.indexOf(plane)
+    nv.drawPt(x, y, z, pen.erase ? 0 : pen.label)
+    nv.drawPenAxCorSag = -1
+    nv.refreshDrawing(true)
+    nv.drawAddUndoBitmap()
+    nv.createOnLocationChange()
+  }
+
+  /** Take back one stroke. The panel counts how many there are: the library fails beyond its first. */
+  undo(): void {
+    this.nv.drawUndo()
+    this.nv.createOnLocationChange()
+  }
+}

@@ -1,0 +1,54 @@
+/** Small things that the panel's components share. */
+import type { CaseOut, LabelWords, Volumes, Words } from '../api/types'
+import type { SceneController } from './controller'
+import { type SceneState, type View, volumesFromCounts } from './state'
+
+export interface Tile {
+  view: Exclude<View, 'multi'>
+  name: string
+}
+
+/** The four pictures as they lie on the canvas: first row, second row. */
+export const TILES: readonly Tile[] = [
+  { view: 'axial', name: 'Axial' },
+  { view: 'coronal', name: 'Coronal' },
+  { view: 'sagittal', name: 'Sagittal' },
+  { view: '3d', name: '3D' },
+]
+
+export const tilesOf = (view: View): readonly Tile[] => TILES.filter((tile) => view === 'multi' || view === tile.view)
+
+export interface PartProps {
+  scene: SceneController
+  words: Words
+  result: CaseOut
+}
+
+/** Say left or right of a picture in words. */
+export const sidesInWords = (radiological: boolean): string =>
+  radiological ? 'Radiological: the patient’s right is on the left' : 'Neurological: the patient’s left is on the left'
+
+export const labelName = (words: Words, value: number): string =>
+  value === 0 ? 'no label' : (words.labels.find((entry) => entry.value === value)?.name ?? `label ${value}`)
+
+/** Letters for what has no other mark: a number key shows or hides the label. */
+export const keyOf = (words: Words, label: LabelWords): number => words.labels.indexOf(label) + 1
+
+/** The volumes of what is on screen, and where they come from. */
+export function volumesShown(
+  state: SceneState,
+  words: Words,
+  result: CaseOut,
+  voxelMl: number,
+): { volumes: Volumes; source: string } {
+  if (state.before.value) return { volumes: result.postprocess?.before_ml ?? {}, source: 'before cleaning' }
+  if (state.unsaved.value)
+    return {
+      volumes: volumesFromCounts(state.counts.value, voxelMl, words.labels, words.regions),
+      source: 'of the drawing, not saved yet',
+    }
+  const version = state.version.value
+  if (version === 0) return { volumes: result.volumes_ml, source: 'of the model' }
+  const found = state.versions.value.find((entry) => entry.version === version)
+  return { volumes: found?.volumes_ml ?? {}, source: `of your version ${version}` }
+}

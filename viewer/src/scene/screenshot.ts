@@ -1,0 +1,88 @@
+/** What is on screen as a PNG that says what it is: research use only, and nobody's name. */
+import { sides } from './geometry'
+import { type PartProps, sidesInWords, tilesOf } from './panel'
+import type { SceneState } from './state'
+
+const WORDS = 'Research use only'
+
+/** A name without the case's id, number or date: pictures get shared. */
+export const screenshotName = (view: string, sequence: string): string => `hope-${view}-${sequence}.png`
+
+/** The lines under the picture. */
+export function captionOf({ scene, words }: Pick<PartProps, 'scene' | 'words'>): [string, string] {
+  const { state } = scene
+  const title = state.sequences.value.find(({ key }) => key === state.sequence.value)
+  const mark = title?.mark ? ` (${title.mark})` : ''
+  const mask = state.before.value
+    ? 'mask before cleaning'
+    : state.version.value === 0
+      ? 'mask of the model'
+      : `mask corrected, version ${state.version.value}`
+  const unsaved = state.unsaved.value ? ', with unsaved changes' : ''
+  const said = words.disclaimer.includes(WORDS) ? words.disclaimer : `${WORDS}. ${words.disclaimer}`
+  return [said, `${title?.title ?? ''}${mark}, ${mask}${unsaved}. ${sidesInWords(state.radiological.value)}.`]
+}
+
+/** Write the letters of the patient's sides on the picture, where the page has them over it. */
+function lettered(brush: CanvasRenderingContext2D, picture: HTMLCanvasElement, state: SceneState, size: number): void {
+  const tiles = tilesOf(state.view.value)
+  const across = tiles.length > 1 ? 2 : 1
+  const [width, height] = [picture.width / across, picture.height / across]
+  brush.font = `bold ${size}px sans-serif`
+  brush.textAlign = 'center'
+  brush.textBaseline = 'middle'
+  for (const [index, { view }] of tiles.entries()) {
+    if (view === '3d') continue
+    const [left, top] = [(index % across) * width, Math.floor(index / across) * height]
+    const shown = sides(view, state.radiological.value)
+    const places: [string, number, number][] = [
+      [shown.left, left + size, top + height / 2],
+      [shown.right, left + width - size, top + height / 2],
+      [shown.top, left + width / 2, top + size],
+      [shown.bottom, left + width / 2, top + height - size],
+    ]
+    for (const [letter, x, y] of places) {
+      brush.fillStyle = '#0a0e13'
+      brush.fillRect(x - size * 0.65, y - size * 0.7, size * 1.3, size * 1.4)
+      brush.fillStyle = '#fff'
+      brush.fillText(letter, x, y)
+    }
+  }
+}
+
+function captioned(picture: HTMLCanvasElement, lines: readonly string[], state: SceneState): HTMLCanvasElement {
+  const whole = document.createElement('canvas')
+  const size = Math.max(14, Math.round(picture.width / 60))
+  const line = Math.round(size * 1.5)
+  whole.width = picture.width
+  whole.height = picture.height + line * lines.length + size
+  const brush = whole.getContext('2d')
+  if (!brush) return picture
+  brush.fillStyle = '#000'
+  brush.fillRect(0, 0, whole.width, whole.height)
+  brush.drawImage(picture, 0, 0)
+  lettered(brush, picture, state, size)
+  brush.fillStyle = '#fff'
+  brush.textAlign = 'left'
+  brush.textBaseline = 'top'
+  for (const [index, text] of lines.entries()) {
+    brush.font = `${index === 0 ? 'bold ' : ''}${size}px sans-serif`
+    brush.fillText(text, size / 2, picture.height + size / 2 + index * line, whole.width - size)
+  }
+  return whole
+}
+
+/** Let the browser save a PNG of the pictures. */
+export async function saveScreenshot(props: PartProps): Promise<void> {
+  const { scene } = props
+  const picture = scene.snapshot()
+  if (!picture) return
+  const whole = captioned(picture, captionOf(props), scene.state)
+  const file = await new Promise<Blob | null>((done) => whole.toBlob(done, 'image/png'))
+  if (!file) return
+  const link = document.createElement('a')
+  link.href = URL.createObjectURL(file)
+  link.download = screenshotName(scene.state.view.value, scene.state.sequence.value)
+  link.click()
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000)
+}

@@ -1,0 +1,41 @@
+import { describe, expect, it } from 'vitest'
+import { guessAll, guessSlot } from '../src/app/guess'
+
+describe('guessSlot', () => {
+  it.each([
+    ['BraTS-PED-00001-000-t1c.nii.gz', 't1c'],
+    ['BraTS-PED-00001-000-t1n.nii.gz', 't1n'],
+    ['BraTS-PED-00001-000-t2w.nii.gz', 't2w'],
+    ['BraTS-PED-00001-000-t2f.nii.gz', 't2f'],
+    ['BraTS2021_00000_t1ce.nii.gz', 't1c'],
+    ['BraTS2021_00000_t1.nii.gz', 't1n'],
+    ['BraTS2021_00000_flair.nii.gz', 't2f'],
+    ['sub-01_ce-gad_T1w.nii.gz', 't1c'],
+    ['sub-01_ce-none_T1w.nii.gz', 't1n'],
+    ['sub-01_T1w.nii', 't1n'],
+    ['sub-01_FLAIR.nii', 't2f'],
+    ['T2_FLAIR.nii.gz', 't2f'],
+    ['t1 post contrast.nii', 't1c'],
+    ['T1_pre_contrast.nii', 't1n'],
+    ['T2.NII.GZ', 't2w'],
+    ['examination.zip', 'dicom'],
+  ])('%s -> %s', (name, slot) => {
+    expect(guessSlot(name).slot).toBe(slot)
+  })
+
+  it.each(['scan.nii.gz', 't1c-seg.nii.gz', 'IM0001.dcm', 'notes.txt', 't1.docx', 't1c_t2w.nii.gz', 'mat1.nii'])(
+    'leaves %s to the user and says why',
+    (name) => {
+      const guess = guessSlot(name)
+      expect(guess.slot).toBeNull()
+      expect('why' in guess && guess.why.length).toBeGreaterThan(10)
+    },
+  )
+})
+
+describe('guessAll', () => {
+  it('gives a slot that two files claim to neither', () => {
+    const files = ['a-t1c.nii', 'b-t1ce.nii', 'c-t2w.nii'].map((name) => new File(['x'], name))
+    expect(guessAll(files).map(({ guess }) => guess.slot)).toEqual([null, null, 't2w'])
+  })
+})

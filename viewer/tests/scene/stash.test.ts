@@ -1,0 +1,27 @@
+import { beforeEach, expect, it } from 'vitest'
+import { forget, put, take } from '../../src/scene/stash'
+
+const drawing = { labels: Uint8Array.from([1, 2]), version: 1 }
+
+beforeEach(() => forget())
+
+it('gives a drawing back once, and to its own case only', () => {
+  put('case-a', 1, drawing)
+  expect(take('case-b', 1)).toBeNull()
+  expect(take('case-a', 1)).toBe(drawing)
+  expect(take('case-a', 1)).toBeNull()
+})
+
+it('gives up drawings of an earlier run', () => {
+  put('case-a', 1, drawing)
+  expect(take('case-a', 2)).toBeNull()
+  expect(take('case-a', 1)).toBeNull()
+})
+
+it('forgets deleted cases, and no others', () => {
+  put('case-a', 1, drawing)
+  put('case-ab', 1, drawing)
+  forget('case-a')
+  expect(take('case-a', 1)).toBeNull()
+  expect(take('case-ab', 1)).toBe(drawing)
+})
