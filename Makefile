@@ -13,14 +13,26 @@ export PIP_NO_INPUT := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint format types pytest wheel docs clean help
+.PHONY: demo up page test system lint format types page-test pytest wheel docs campaigns clean help
 
 demo: $(INSTALLED) ## the whole pipeline on a synthetic raw case
 	@rm -rf demo
 	$(BIN)/hope synth 1 -o demo/cases --seed 11 --kind rim_enhancing
 	$(BIN)/hope segment demo/cases -o demo/out
 
-test: lint types pytest ## everything that has to hold: ruff, mypy, pytest
+up: $(INSTALLED) page ## the platform on this machine: http://127.0.0.1:8080
+	$(BIN)/hope up
+
+page: $(INSTALLED) ## build the web page (Node.js 20.19 or later), if its sources changed
+	@$(BIN)/python tools/build_page.py
+
+test: system lint types page page-test pytest ## everything that has to hold: ruff, mypy, biome, vitest, pytest
+
+system: ## install what the tests need of the system: a browser, Postgres
+	@tools/system-packages.sh
+
+page-test: page ## the page's own checks: types, lint, unit tests
+	cd viewer && npm test --silent
 
 lint: $(INSTALLED) ## ruff: rules and format, changing nothing
 	$(BIN)/ruff check .
@@ -36,19 +48,27 @@ format: $(INSTALLED) ## mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(INSTALLED) ## write docs/reference/cli.md anew from the commands
+docs: $(INSTALLED) ## write docs/reference/{cli,settings}.md anew from the code
 	$(BIN)/python tools/make_cli_docs.py
+	$(BIN)/python tools/make_settings_docs.py
+
+campaigns: $(INSTALLED) ## the long fault and load campaigns (half an hour); CI runs short forms
+	$(BIN)/python benchmarks/platform_faults.py --pipelines 100 --kills 40
+	$(BIN)/python benchmarks/platform_faults.py --pipelines 100 --kills 40 --database postgres
+	$(BIN)/python benchmarks/platform_fairness.py --database postgres
+	$(BIN)/python benchmarks/platform_load.py --sessions 50
+	$(BIN)/python benchmarks/platform_overhead.py
 
 wheel: $(INSTALLED) ## dist/hope_platform-<version>-py3-none-any.whl
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 	@ls -l dist
 
 clean: ## remove what was made, except .venv
-	rm -rf demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis src/hope/web/static viewer/node_modules
 	find src tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@python=$$(tools/find-python.sh) || exit 1; \
