@@ -62,7 +62,7 @@ class PlatformSettings:
     lease_seconds: float = 5.0
     stage_timeout_seconds: float = 3600.0
     stage_tries: int = 3
-    poll_seconds: float = 0.05
+    poll_seconds: float = 0.1
     stage_bodies: str = "hope.jobs.bodies"
     oidc_issuer: str = ""
     oidc_client_id: str = ""

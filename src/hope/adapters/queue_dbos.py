@@ -8,6 +8,7 @@ the vendor's closed product to notice dead processes; `recover` is what our leas
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -105,6 +106,7 @@ class DbosQueue:
         self._executor, self._poll = executor, poll_seconds
         self._served: tuple[str, ...] = ()
         self._pace = poll_seconds
+        self.enqueued_at = time.monotonic()
         self._engine = _engine(database_url)
         config: DBOSConfig = {
             "name": "hope",
@@ -144,7 +146,7 @@ class DbosQueue:
             )
 
     def pace(self, seconds: float) -> None:
-        """Look at this process's queues this often from now on: an idle laptop should not poll twenty times a second.
+        """Look at this process's queues this often from now on: a laptop should not poll all the time for nothing.
 
         For a process that serves all queues alone; the interval lies in the database and holds for all.
         """
@@ -163,6 +165,7 @@ class DbosQueue:
     def enqueue(self, case_id: str, session_id: str, run: int, priority: int) -> None:
         """Start the pipeline of a run; the same run twice runs once."""
         job = {"case": case_id, "session": session_id, "run": run, "priority": priority}
+        self.enqueued_at = time.monotonic()
         if self._pace > self._poll:
             self.pace(self._poll)
         DBOS.enqueue_workflow_with_options(

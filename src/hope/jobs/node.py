@@ -26,11 +26,11 @@ from hope.services import Services
 PIPELINE = "pipeline"
 """The queue of whole runs; gateways serve it."""
 
-IDLE_SECONDS = 20.0
-"""The embedded platform rests after this long without work."""
+LIVELY_SECONDS = 3.0
+"""How long after a stage began or ended the embedded platform expects the next one."""
 
-IDLE_POLL_SECONDS = 1.0
-"""How often it looks at its queues then."""
+RESTING_POLL_SECONDS = 0.5
+"""How often it looks at its queues otherwise."""
 
 _STALE_SECONDS = 3600.0
 
@@ -84,20 +84,18 @@ class Node:
         self.queue.start(worker.run if self.stages else None, queues, self._slots)
         threading.Thread(target=self._say_alive, name="hope-alive", daemon=True).start()
         if self._lock:
-            threading.Thread(target=self._rest_when_idle, name="hope-pace", daemon=True).start()
+            threading.Thread(target=self._rest, args=(worker,), name="hope-pace", daemon=True).start()
 
-    def _rest_when_idle(self) -> None:
-        """Look at the queues less often while nothing is in work; a new run sets the usual pace at once."""
-        idle_since = time.monotonic()
+    def _rest(self, worker: StageWorker) -> None:
+        """Look at the queues less often while no stage is about to begin, whether nothing runs or a long stage does."""
+        usual = self.services.settings.platform.poll_seconds
         while True:
-            time.sleep(IDLE_SECONDS / 5)
+            time.sleep(LIVELY_SECONDS / 4)
+            quiet = time.monotonic() - max(worker.changed_at, self.queue.enqueued_at) > LIVELY_SECONDS
             try:
-                if self.store.cases_in_work(0.0):
-                    idle_since = time.monotonic()
-                elif time.monotonic() - idle_since > IDLE_SECONDS:
-                    self.queue.pace(IDLE_POLL_SECONDS)
+                self.queue.pace(max(usual, RESTING_POLL_SECONDS) if quiet else usual)
             except Exception:  # a busy database: the pace can wait
-                log.exception("could not look whether work is waiting")
+                log.exception("the pace of the queues could not be set")
 
     def keep_house(self, on_end: Callable[[str, str], None]) -> None:
         """Look after sessions, in a thread of its own; ``on_end`` is told session id and reason."""

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import logging
 import re
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +89,8 @@ class StageWorker:
         self._executor, self._slots = executor, slots
         self._tries, self._timeout = tries, timeout_seconds
         self._gate: asyncio.Semaphore | None = None
+        self.changed_at = 0.0
+        """When a stage last began or ended here, by the monotonic clock: the next one is near then."""
 
     async def run(self, job: StageJob) -> str:
         """Do one stage until it is done, has failed for good, or is no longer wanted.
@@ -101,6 +104,7 @@ class StageWorker:
             async with self._gate:
                 while True:
                     attempt = await _in_thread(self._store.begin_attempt, job, self._executor)
+                    self.changed_at = time.monotonic()
                     if outcome := await self._try(attempt):
                         return outcome
                     await asyncio.sleep(min(5.0, 0.2 * 2**attempt.number))
@@ -147,6 +151,7 @@ class StageWorker:
             await self._failed(attempt, _sentence(error), ours=True, final=final)
             return FAILED if final else None
         finally:
+            self.changed_at = time.monotonic()
             await asyncio.shield(_in_thread(self._store.end_attempt, attempt))
 
     async def _failed(self, attempt: Attempt, problem: str, *, ours: bool, final: bool) -> None:
