@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from hope.domain.errors import InputError, StageError
@@ -89,6 +89,19 @@ class _Child:
         self._drain.cancel()
 
 
+async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for it however often this task is cancelled meanwhile, so that no live process is left behind."""
+    ending, cancelled = asyncio.ensure_future(work), False
+    while not ending.done():
+        try:
+            await asyncio.shield(ending)
+        except asyncio.CancelledError:
+            cancelled = True
+    ending.result()
+    if cancelled:
+        raise asyncio.CancelledError
+
+
 def _cause(status: int | None) -> str:
     if status is None or status >= 0:
         return f"exit status {status}"
@@ -104,11 +117,10 @@ class StageProcesses:
         module: Python module whose ``run`` does the work, such as ``hope.jobs.bodies``.
         keep: most idle children that stay, with what they have loaded.
         keep_seconds: how long an idle child stays.
-        niceness: added to the children's, so that the gateway beside them keeps answering.
     """
 
-    def __init__(self, module: str, *, keep: int = 2, keep_seconds: float = 900.0, niceness: int = 5) -> None:
-        self._module, self._keep, self._keep_seconds, self._niceness = module, keep, keep_seconds, niceness
+    def __init__(self, module: str, *, keep: int = 2, keep_seconds: float = 900.0) -> None:
+        self._module, self._keep, self._keep_seconds = module, keep, keep_seconds
         self._idle: list[_Child] = []
         self._busy: set[_Child] = set()
 
@@ -185,11 +197,11 @@ class StageProcesses:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
+            # A network's threads that wait for one another by spinning take the processor from whoever they wait for
+            # as soon as anything else runs: a browser on the same laptop made segmentation ten times slower.
+            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
             limit=_LINE_LIMIT,
         )
-        with contextlib.suppress(ProcessLookupError):
-            # Threads that the child starts later inherit it.
-            os.setpriority(os.PRIO_PROCESS, process.pid, self._niceness)
         child = _Child(process)
         try:
             message = await child.hear(READY_SECONDS)
@@ -197,7 +209,7 @@ class StageProcesses:
                 error = message.get("error", {})
                 raise StageError(str(error.get("sentence") or "the stage process did not say that it is ready"))
         except BaseException as error:
-            await asyncio.shield(child.kill())
+            await _to_the_end(child.kill())
             if isinstance(error, StageError):
                 log.error("a stage process could not start: %s\n%s", error, child.last_words)
             raise
@@ -208,8 +220,7 @@ class StageProcesses:
             child.idle_since = time.monotonic()
             self._idle.append(child)
             return
-        # The shield keeps a second cancellation from leaving a live process behind.
-        await asyncio.shield(child.kill())
+        await _to_the_end(child.kill())
 
     async def trim(self) -> None:
         """End children that nobody has needed for a while."""
