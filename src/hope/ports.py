@@ -333,6 +333,10 @@ class JobQueue(Protocol):
         """Give the unfinished work of dead processes back to the queues; returns how many pieces. Blocks."""
         ...
 
+    def held(self) -> dict[str, int]:
+        """Cases that the engine holds anything about, and their highest run. Blocks."""
+        ...
+
     def forget(self, case_id: str, runs: int) -> None:
         """Delete all the engine kept about runs 1 to ``runs`` of a case; call after `cancel` has taken effect."""
         ...

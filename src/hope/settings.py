@@ -14,6 +14,9 @@ from hope.domain.errors import InputError
 
 DEVICES = ("auto", "cpu", "cuda")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_MOST = {"port": 65535, "poll_seconds": 10, "lease_seconds": 600, "stage_timeout_seconds": 604800, "workers": 64}
+"""Largest sensible values; a million for the others."""
+
 _SECRET = ("SECRET", "PASSWORD", "TOKEN_KEY")
 
 
@@ -141,8 +144,9 @@ def _platform(given: Mapping[str, str], data_dir: Path) -> PlatformSettings:
             values[entry.name] = kind(text)
         except ValueError:
             raise InputError(f"{name} is not usable", expected="a number", got=text) from None
-        if kind is not str and not 0 < float(text) < 1e12:
-            raise InputError(f"{name} is not usable", expected="a number above 0", got=text)
+        most = _MOST.get(entry.name, 1e6)
+        if kind is not str and not 0 < float(text) <= most:
+            raise InputError(f"{name} is not usable", expected=f"a number above 0, at most {most:g}", got=text)
     return PlatformSettings(**values)  # type: ignore[arg-type]
 
 

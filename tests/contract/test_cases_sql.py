@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from random import Random
+from unittest.mock import Mock
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -28,7 +29,7 @@ from hope.adapters.cases_sql import sessions as sessions_module
 from hope.adapters.cases_sql.database import Database
 from hope.adapters.cases_sql.tables import SCHEMA_VERSION, metadata
 from hope.domain.audit import verify
-from hope.domain.errors import InputError
+from hope.domain.errors import InputError, OutputError
 from hope.domain.ids import new_token, reference_of, token_hash
 from hope.domain.job import STAGES, CaseState, EventKind
 from hope.testing.contracts.making import EXECUTOR, a_case, a_file, a_run, a_scan, a_session, an_attempt, done, job_of
@@ -269,6 +270,42 @@ def test_a_reader_in_the_way_only_delays_the_scrubbing(
     reader.close()
     sqlite.renew_lease("w", 1.0)
     assert case.id.encode() not in everything_of(path)
+
+
+def test_a_full_disk_only_delays_the_scrubbing(
+    sqlite: SqlCaseStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite writes the file anew beside the old one, for which there may be no room."""
+    monkeypatch.setattr("hope.adapters.cases_sql.database.SCRUB_SECONDS", 0.2)
+    case = done(sqlite, a_run(sqlite))
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+
+    def execute(statement: str) -> None:
+        if statement == "VACUUM":
+            raise full
+
+    with monkeypatch.context() as patch:
+        engine = Mock()
+        engine.raw_connection().cursor().execute = execute
+        patch.setattr(sqlite._db, "_engine", engine)
+        sqlite.delete_session_rows(case.session_id)
+    assert sqlite.cases(case.session_id) == []
+    sqlite.renew_lease("w", 1.0)
+    assert case.id.encode() not in everything_of(path)
+
+
+def test_a_full_disk_does_not_lock_a_session_out(sqlite: SqlCaseStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or nobody could delete what fills it."""
+    session = sqlite.create_session(token_hash("known"), "local")
+    sqlite.update_session(session.id, left=True)
+
+    def full(*_: object) -> None:
+        raise OutputError("the database cannot be written")
+
+    monkeypatch.setattr(sqlite, "_change", full)
+    found = sqlite.session_of_token(token_hash("known"))
+    assert found is not None and found.id == session.id
 
 
 def test_nothing_of_a_deleted_session_can_be_selected(store: SqlCaseStore, url: str) -> None:

@@ -192,6 +192,14 @@ class DbosQueue:
             with self._engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
+    def held(self) -> dict[str, int]:
+        """Cases that the engine's database holds anything about, and their highest run."""
+        runs: dict[str, int] = {}
+        for status in DBOS.list_workflows(name=["pipeline", "stage"], load_input=False, load_output=False):
+            case_id, run = status.workflow_id.split(":")[:2]
+            runs[case_id] = max(runs.get(case_id, 0), int(run))
+        return runs
+
     def has_ended(self, case_id: str, run: int) -> bool | None:
         """Whether the pipeline of a run has come to an end, whatever end; None if it was never enqueued."""
         status = DBOS.get_workflow_status(_pipeline_id(case_id, run))

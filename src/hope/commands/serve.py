@@ -27,6 +27,9 @@ def serve(host: str | None, port: int | None, stages: Collection[Stage]) -> None
     Raises:
         InputError: if the address is public and no authentication is configured, or is in use.
     """
+    import contextlib
+    import os
+
     import uvicorn
 
     from hope.jobs.audit_log import AuditLog
@@ -43,7 +46,9 @@ def serve(host: str | None, port: int | None, stages: Collection[Stage]) -> None
     platform = replace(settings.platform, host=host or settings.platform.host, port=port or settings.platform.port)
     settings = replace(settings, platform=platform)
     check_may_serve(settings)
-    configure_logging()
+    os.umask(0o077)  # what this process and its children write is its user's alone
+    # In a terminal on one's own machine only what needs attention; for many users a line for each request.
+    configure_logging("warning" if stages else "info")
     services = Services(settings)
     socket = _listen(platform.host, platform.port)
     node = Node(services, stages, pipelines=True, slots=platform.workers)
@@ -66,7 +71,9 @@ def serve(host: str | None, port: int | None, stages: Collection[Stage]) -> None
     )
     click.echo(f"HOPE platform: http://{_shown(platform.host)}:{platform.port}   (Ctrl+C stops it)")
     click.echo(f"data: {settings.data_dir}; research use only, not a medical device")
-    uvicorn.Server(config).run(sockets=[socket])
+    # When the server has closed it repeats the signal that ended it; there is still something to put away.
+    with contextlib.suppress(KeyboardInterrupt, SystemExit):
+        uvicorn.Server(config).run(sockets=[socket])
     node.leave()
 
 

@@ -43,6 +43,7 @@ def worker(stages: tuple[str, ...], slots: int | None, check: bool) -> None:
 
 
 def _work(stages: Sequence[Stage], slots: int) -> None:
+    import os
     import signal
     import threading
 
@@ -52,6 +53,7 @@ def _work(stages: Sequence[Stage], slots: int) -> None:
     from hope.web.logs import configure_logging
 
     configure_logging()
+    os.umask(0o077)  # what this process and its children write is its user's alone
     node = Node(Services(Settings.from_environment()), stages, pipelines=False, slots=slots)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -20,6 +21,9 @@ MEND_SECONDS = 5.0
 """A run is looked at by `Sessions.mend` only when it has been in work this long: enqueueing takes a moment."""
 
 ORPHAN_SECONDS = 3600.0
+
+STRAY_SECONDS = 30.0
+"""The engine may note the end of what it was just told to forget; that is cleared this often."""
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +89,7 @@ class Keeper:
     ) -> None:
         self._store, self._blobs, self._sessions, self._scratch = store, blobs, sessions, scratch
         self._idle_seconds, self._on_end, self._pause = session_hours * 3600, on_end, pause
-        self._next_orphans = 0.0
+        self._next_orphans = self._next_strays = 0.0
 
     async def run(self) -> None:
         """Go round until cancelled."""
@@ -108,9 +112,13 @@ class Keeper:
     async def _end_sessions(self) -> None:
         now = time.time()
         for session in await asyncio.to_thread(self._store.sessions):
-            reason = await self._reason_to_end(session, now)
-            if reason:
-                await self._kill(session.id, reason)
+            if not await self._reason_to_end(session, now):
+                continue
+            # Ending others took its time: this one may have been used again meanwhile.
+            with contextlib.suppress(GoneError):
+                session = await asyncio.to_thread(self._store.session, session.id)
+                if reason := await self._reason_to_end(session, now):
+                    await self._kill(session.id, reason)
 
     async def _reason_to_end(self, session: Session, now: float) -> str | None:
         if session.close_with_page and session.left_at is not None and now - session.left_at > LEAVE_SECONDS:
@@ -134,6 +142,9 @@ class Keeper:
 
     async def _clear(self) -> None:
         await asyncio.to_thread(self._scratch.sweep)
+        if time.monotonic() >= self._next_strays:
+            self._next_strays = time.monotonic() + STRAY_SECONDS
+            await asyncio.to_thread(self._sessions.forget_strays)
         if time.monotonic() < self._next_orphans:
             return
         self._next_orphans = time.monotonic() + ORPHAN_SECONDS
@@ -145,9 +156,6 @@ class Keeper:
         for blob in self._blobs.keys("cases/"):
             case_id = blob.key.split("/")[1]
             if case_id not in known:
-                try:
-                    self._store.case(case_id)
-                    known[case_id] = True
-                except GoneError:
-                    known[case_id] = False
+                known[case_id] = self._sessions.exists(case_id)
+                if not known[case_id]:
                     self._blobs.delete_prefix(f"cases/{case_id}/")

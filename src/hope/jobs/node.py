@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import importlib.util
 import logging
 import os
 import sys
@@ -13,7 +14,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import IO
 
-from hope.domain.errors import InputError
+from hope.domain.errors import HopeError, InputError
 from hope.domain.ids import new_id
 from hope.domain.job import STAGES, Stage
 from hope.jobs.keeper import Keeper, Lease
@@ -21,6 +22,7 @@ from hope.jobs.processes import StageProcesses
 from hope.jobs.scratch import Scratch
 from hope.jobs.sessions import Sessions
 from hope.jobs.worker import StageWorker
+from hope.ports import BlobStore, CaseStore
 from hope.services import Services
 
 PIPELINE = "pipeline"
@@ -54,11 +56,9 @@ class Node:
         settings = services.settings
         self.services, self.stages, self._pipelines, self._slots = services, tuple(stages), pipelines, slots
         self.executor = new_id()
-        # Whatever this process and its children write is its user's alone.
-        os.umask(0o077)
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = _embedded_lock(settings.data_dir) if pipelines and set(stages) == set(STAGES) else None
-        self.store, self.blobs = services.store, services.blobs
+        self.store, self.blobs = _reached(services)
         self.queue = services.queue(self.executor)
         self.scratch = Scratch(settings.data_dir / "scratch")
         self.processes = StageProcesses(settings.platform.stage_bodies, keep=max(1, slots))
@@ -140,6 +140,32 @@ def is_alive(data_dir: Path, lease_seconds: float) -> bool:
     if not folder.is_dir():
         return False
     return any(time.time() - path.stat().st_mtime < 3 * lease_seconds for path in folder.iterdir())
+
+
+def _reached(services: Services) -> tuple[CaseStore, BlobStore]:
+    """Both stores, after one round trip each, so that a wrong address is said at the start and in plain words."""
+    platform = services.settings.platform
+    try:
+        found = importlib.util.find_spec(platform.stage_bodies)
+    except (ModuleNotFoundError, ValueError):
+        found = None
+    if found is None:
+        raise InputError("HOPE_STAGE_BODIES is not usable", expected="a Python module", got=platform.stage_bodies)
+    try:
+        services.store.check()
+    except ConnectionError as error:
+        raise InputError(
+            "the database does not answer", fix="start it, or correct HOPE_DATABASE_URL; `hope doctor` shows it"
+        ) from error
+    try:
+        services.blobs.check()
+    except InputError:
+        raise
+    except (OSError, HopeError) as error:
+        raise InputError(
+            "the store of files cannot be used", fix="start it, or correct HOPE_BLOBS_URL; `hope doctor` shows it"
+        ) from error
+    return services.store, services.blobs
 
 
 def _kill_group(pid: int) -> None:

@@ -198,7 +198,7 @@ class StageProcesses:
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
             # A network's threads that wait for one another by spinning take the processor from whoever they wait for
-            # as soon as anything else runs: a browser on the same laptop made segmentation ten times slower.
+            # as soon as anything else runs: a browser on the same laptop made segmentation many times slower.
             env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
             limit=_LINE_LIMIT,
         )

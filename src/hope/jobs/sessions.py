@@ -7,11 +7,14 @@ written), then the engine and the running processes, then files, then rows. Who 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+from hope.domain.errors import OutputError
 from hope.domain.ids import reference_of
 from hope.domain.job import CaseRecord, DeletionReceipt, GoneError, RunChoice
 from hope.ports import BlobStore, CaseStore, JobQueue
@@ -23,6 +26,10 @@ POLL_SECONDS = 0.05
 
 MENDS = 3
 """How often a run that the engine lost is started again."""
+
+GONE = "the case has been deleted"
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +73,22 @@ class Sessions:
         queued = self._store.queue_case(case.id, choice, self._max_in_work)
         if case.run:
             self._drop_earlier_runs(queued)
-        self._queue.enqueue(queued.id, queued.session_id, queued.run, choice.priority + others)
+        self._enqueue(queued, choice.priority + others)
         return queued
+
+    def _enqueue(self, case: CaseRecord, priority: int) -> None:
+        """Hand a run to the engine, and take it back if the case was deleted meanwhile.
+
+        Whoever deleted it may have asked the engine to forget before there was anything to forget.
+
+        Raises:
+            GoneError: if so.
+        """
+        self._queue.enqueue(case.id, case.session_id, case.run, priority)
+        if not self.exists(case.id):
+            self._queue.cancel(case.id, case.run)
+            self._queue.forget(case.id, case.run)
+            raise GoneError(GONE)
 
     def _drop_earlier_runs(self, case: CaseRecord) -> None:
         """Files of runs that a new one replaces; corrections go with the result that they correct."""
@@ -84,13 +105,20 @@ class Sessions:
         return cancelled
 
     async def delete_case(self, case: CaseRecord, reason: str = "case deleted") -> DeletionReceipt:
-        """Stop and delete one case, for good."""
+        """Stop and delete one case, for good.
+
+        Raises:
+            GoneError: if somebody else has deleted it.
+        """
         stopped = len(await asyncio.to_thread(lambda: self._store.running_attempts(case_id=case.id)))
-        if case.state.in_work:
-            await self.cancel_case(case)
+        # Whatever run it is in now, which need not be the one that the caller has seen.
         removed = _Removed()
-        await asyncio.to_thread(self._store.delete_case, case.id)
-        await asyncio.to_thread(self._remove, [case], removed)
+        current = await asyncio.to_thread(self._with_room, removed, [case], self._store.cancel_case, case.id)
+        if current.run:
+            await asyncio.to_thread(self._queue.cancel, case.id, current.run)
+            await self._until_dead(case_id=case.id)
+        await asyncio.to_thread(self._with_room, removed, [case], self._store.delete_case, case.id)
+        await asyncio.to_thread(self._remove, [current], removed)
         return DeletionReceipt(reference_of(case.id), 1, removed.files, removed.bytes, stopped, time.time(), reason)
 
     async def kill(self, session_id: str, reason: str) -> DeletionReceipt:
@@ -108,20 +136,33 @@ class Sessions:
         return await asyncio.shield(task)
 
     async def _kill(self, session_id: str, reason: str) -> DeletionReceipt:
-        await asyncio.to_thread(self._store.close_session, session_id)
+        removed = _Removed()
+        cases = await asyncio.to_thread(self._store.cases, session_id)
+        await asyncio.to_thread(self._with_room, removed, cases, self._store.close_session, session_id)
         cases = await asyncio.to_thread(self._store.cases, session_id)
         stopped = len(await asyncio.to_thread(lambda: self._store.running_attempts(session_id=session_id)))
         for case in cases:
             if case.state.in_work:
                 await asyncio.to_thread(self._queue.cancel, case.id, case.run)
         await self._until_dead(session_id=session_id)
-        removed = _Removed()
         await asyncio.to_thread(self._remove, cases, removed)
         await asyncio.to_thread(self._store.delete_session_rows, session_id)
         # A worker that was refused its commit takes back what it wrote; what it wrote meanwhile goes here.
         await asyncio.to_thread(self._remove, cases, removed)
         now = time.time()
         return DeletionReceipt(reference_of(session_id), len(cases), removed.files, removed.bytes, stopped, now, reason)
+
+    def _with_room(
+        self, removed: _Removed, cases: Sequence[CaseRecord], write: Callable[[str], T], identifier: str
+    ) -> T:
+        """Make the first write of a deletion; if the disk is full, after the files that are to go have made room."""
+        try:
+            return write(identifier)
+        except OutputError:
+            log.warning("the disk is full: files are deleted before their tombstone is written")
+            for case in cases:
+                removed.add(self._blobs.delete_prefix(f"cases/{case.id}/"))
+            return write(identifier)
 
     def _remove(self, cases: Sequence[CaseRecord], removed: _Removed) -> None:
         for case in cases:
@@ -157,4 +198,20 @@ class Sessions:
         log.warning("a run was lost by the engine and is started again")
         if ended:
             self._queue.forget(case.id, case.run)
-        self._queue.enqueue(case.id, case.session_id, case.run, case.choice.priority)
+        with contextlib.suppress(GoneError):
+            self._enqueue(case, case.choice.priority)
+
+    def forget_strays(self) -> None:
+        """Let the engine forget cases that no longer exist, which an interrupted deletion left in it. Blocks."""
+        for case_id, runs in self._queue.held().items():
+            if not self.exists(case_id):
+                self._queue.cancel(case_id, runs)
+                self._queue.forget(case_id, runs)
+
+    def exists(self, case_id: str) -> bool:
+        """Whether there is such a case, in a living session. Blocks."""
+        try:
+            self._store.case(case_id)
+        except GoneError:
+            return False
+        return True

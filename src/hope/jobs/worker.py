@@ -41,6 +41,9 @@ QUIET_BEATS = 4
 MAX_ATTEMPTS = 10
 """A stage that was begun this often is given up, whatever ended it: it may be what kills the workers."""
 
+AWAY_SECONDS = 1.0
+"""Pause between two tries to reach a store that does not answer."""
+
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 T = TypeVar("T")
@@ -103,7 +106,7 @@ class StageWorker:
         try:
             async with self._gate:
                 while True:
-                    attempt = await _in_thread(self._store.begin_attempt, job, self._executor)
+                    attempt = await _patiently(self._store.begin_attempt, job, self._executor)
                     self.changed_at = time.monotonic()
                     if outcome := await self._try(attempt):
                         return outcome
@@ -146,16 +149,19 @@ class StageWorker:
             await self._failed(attempt, reason, ours=True, final=True)
             return FAILED
         except (HopeError, OSError) as error:
-            final = attempt.number >= self._tries or attempt.number >= MAX_ATTEMPTS
+            # A store that is away for a while is not the stage's fault, and comes back.
+            tries = MAX_ATTEMPTS if isinstance(error, ConnectionError) else self._tries
+            final = attempt.number >= min(tries, MAX_ATTEMPTS)
             log.warning("stage %s failed (try %d): %s", attempt.job.stage, attempt.number, _sentence(error))
             await self._failed(attempt, _sentence(error), ours=True, final=final)
             return FAILED if final else None
         finally:
             self.changed_at = time.monotonic()
-            await asyncio.shield(_in_thread(self._store.end_attempt, attempt))
+            # A kill waits for these words.
+            await asyncio.shield(_patiently(self._store.end_attempt, attempt))
 
     async def _failed(self, attempt: Attempt, problem: str, *, ours: bool, final: bool) -> None:
-        await _in_thread(lambda: self._store.fail_attempt(attempt, problem, ours=ours, final=final))
+        await _patiently(lambda: self._store.fail_attempt(attempt, problem, ours=ours, final=final))
 
     async def _attempt(self, attempt: Attempt) -> None:
         if attempt.number > MAX_ATTEMPTS:
@@ -257,6 +263,8 @@ def _sentence(error: Exception) -> str:
     """Word our own fault without paths, which may hold ids."""
     if isinstance(error, DamagedError):
         return f"a stored file is damaged: {error}"
+    if isinstance(error, ConnectionError):
+        return "the platform's database or file store does not answer"
     if isinstance(error, OSError) and not isinstance(error, HopeError):
         return f"the worker's machine refused: {error.strerror or 'input/output error'}"
     if isinstance(error, HopeError | OutputError):
@@ -284,6 +292,15 @@ async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
         if not running.cancelled() and (error := running.exception()):
             log.info("a call ended with %s after it was no longer waited for", type(error).__name__)
         raise
+
+
+async def _patiently(function: Callable[..., T], *arguments: Any) -> T:
+    """Run a call of the store in a thread, again and again while the store does not answer."""
+    while True:
+        try:
+            return await _in_thread(function, *arguments)
+        except ConnectionError:
+            await asyncio.sleep(AWAY_SECONDS)
 
 
 async def _race(work: Coroutine[Any, Any, None], watch: Coroutine[Any, Any, None]) -> None:

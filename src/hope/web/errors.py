@@ -39,6 +39,8 @@ _TABLE: tuple[tuple[type[HopeError], int, str], ...] = (
     (StageError, 500, "stage"),
     (HopeError, 500, "internal"),
 )
+_AWAY = "the platform's database or file store does not answer; nothing is wrong with your call; try again in a moment"
+_AWAY_SECONDS = 5
 _OURS = "the server failed while it answered; nothing is wrong with your call; try again, or tell whoever runs it"
 
 
@@ -101,6 +103,11 @@ def install_errors(app: FastAPI) -> None:
         assert isinstance(error, HopeError)  # noqa: S101 - the registration below says so
         return of_domain(error)
 
+    async def on_away(request: Request, error: Exception) -> JSONResponse:
+        # Not the error's own words: they name hosts.
+        log_failure("a store does not answer", error)
+        return problem(503, "away", _AWAY, headers={"Retry-After": str(_AWAY_SECONDS)})
+
     async def on_problem(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, ProblemError)  # noqa: S101
         return problem(error.status, error.name, error.detail, headers=error.headers)
@@ -119,6 +126,7 @@ def install_errors(app: FastAPI) -> None:
         return problem(400, "cut-off", "the connection ended before the upload did")
 
     app.add_exception_handler(HopeError, on_domain)
+    app.add_exception_handler(ConnectionError, on_away)
     app.add_exception_handler(ProblemError, on_problem)
     app.add_exception_handler(StarletteHTTPException, on_http)
     app.add_exception_handler(HTTPException, on_http)

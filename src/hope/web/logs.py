@@ -118,6 +118,8 @@ def configure_logging(level: str = "info") -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+    # Every start would tell of plugins and transactions.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     for name in list(logging.Logger.manager.loggerDict):
         logger = logging.getLogger(name)
         logger.handlers = []

@@ -28,7 +28,7 @@ _WORDS = {
     507: "the server has no room",
 }
 
-EVERYWHERE = (403, 421, 429, 500)
+EVERYWHERE = (403, 413, 421, 429, 500, 503, 507)
 """What any call may meet before or after its route."""
 
 BODY = (400, 413, 422)

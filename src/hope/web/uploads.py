@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -17,11 +18,11 @@ from starlette.requests import ClientDisconnect, Request
 
 from hope.domain.case import MRSequence
 from hope.domain.errors import InputError
-from hope.domain.job import Artifact, CaseRecord, CaseState, ConflictError, SeriesRecord
+from hope.domain.job import Artifact, CaseRecord, CaseState, ConflictError, GoneError, SeriesRecord
 from hope.formats.atomic import output_error
 from hope.formats.nifti_clean import CleanScan, TooLargeError, clean_nifti
 from hope.web.context import WebContext
-from hope.web.errors import ProblemError
+from hope.web.errors import ProblemError, log_failure
 
 MIB = 2**20
 
@@ -30,6 +31,9 @@ SESSION_UPLOADS = 8
 
 IDLE_SECONDS = 60.0
 """A client that sends nothing for this long has gone, or means harm."""
+
+WATCH_SECONDS = 1.0
+"""How soon an upload, or the reading of it, ends when its case was deleted."""
 
 _FLUSH = 256 * 1024  # what one upload holds in memory
 _WRITERS = 8
@@ -79,21 +83,23 @@ class Uploads:
         return self._context.settings.platform.max_upload_mb * MIB
 
     @asynccontextmanager
-    async def spooled(self, request: Request, what: str) -> AsyncIterator[Spool]:
-        """The request's body as a file, for the length of the block.
+    async def spooled(self, request: Request, case: CaseRecord, what: str) -> AsyncIterator[Spool]:
+        """The request's body as a file, for the length of the block, or until the case is deleted.
 
         Args:
             request: whose body nobody has read yet.
+            case: what it is for.
             what: its role, for sentences.
 
         Raises:
             TooLargeError: if it is, or says it is, larger than an upload may be.
             InputError: if it is empty.
             OutputError: if the disk is full.
+            GoneError: if the case is deleted meanwhile, also out of the block.
             ProblemError: 400 if it is not as long as it said, 408 if nothing comes for long.
         """
         declared = self._declared(request, what)
-        async with self.folder() as folder:
+        async with self._while_there(case), self.folder() as folder:
             path = folder / "body"
             size = await self._receive(request, path, what)
             if declared is not None and size != declared:
@@ -101,6 +107,29 @@ class Uploads:
             if size == 0:
                 raise InputError(f"{what} is empty", expected="a file as the body", got="0 bytes")
             yield Spool(folder, path, size)
+
+    @asynccontextmanager
+    async def _while_there(self, case: CaseRecord) -> AsyncIterator[None]:
+        """Cancel the block when the case is gone: a client that goes on sending must not keep voxels on our disk."""
+        with anyio.CancelScope() as scope:
+            watch = asyncio.create_task(self._watch(case, scope))
+            try:
+                yield
+            finally:
+                watch.cancel()
+        if scope.cancelled_caught:
+            raise GoneError
+
+    async def _watch(self, case: CaseRecord, scope: anyio.CancelScope) -> None:
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            try:
+                await to_thread.run_sync(self._context.store.case, case.id)
+            except GoneError:
+                scope.cancel()
+                return
+            except ConnectionError as error:
+                log_failure("could not look whether a case is still there", error)
 
     @asynccontextmanager
     async def folder(self) -> AsyncIterator[Path]:

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,11 +14,13 @@ import pytest
 from hope.adapters.blobs_local import LocalBlobs
 from hope.adapters.cases_sql import SqlCaseStore
 from hope.domain.case import MRSequence
+from hope.domain.errors import OutputError
 from hope.domain.ids import new_token, reference_of, token_hash
 from hope.domain.job import (
     CaseRecord,
     CaseState,
     ConflictError,
+    DeletionReceipt,
     GoneError,
     RunChoice,
     SeriesRecord,
@@ -38,8 +40,10 @@ class NotingQueue:
         self.cancelled: list[str] = []
         self.forgotten: list[tuple[str, int]] = []
         self.ended: dict[tuple[str, int], bool] = {}
+        self.before_enqueue: Callable[[], None] = lambda: None
 
     def enqueue(self, case_id: str, session_id: str, run: int, priority: int) -> None:
+        self.before_enqueue()
         self.enqueued.append((case_id, run, priority))
         self.ended[(case_id, run)] = False
 
@@ -54,6 +58,14 @@ class NotingQueue:
 
     def forget(self, case_id: str, runs: int) -> None:
         self.forgotten.append((case_id, runs))
+        for run in range(1, runs + 1):
+            self.ended.pop((case_id, run), None)
+
+    def held(self) -> dict[str, int]:
+        held: dict[str, int] = {}
+        for case_id, run in self.ended:
+            held[case_id] = max(run, held.get(case_id, 0))
+        return held
 
     def check(self) -> None:
         """Always well."""
@@ -189,6 +201,70 @@ def test_deleting_a_case_leaves_the_others(place: Place) -> None:
     assert list(place.blobs.keys(f"cases/{second.id}/"))
 
 
+def test_a_case_that_was_started_again_meanwhile_is_deleted_with_its_new_run(place: Place) -> None:
+    seen = place.case()
+    place.sessions.run_case(seen, RunChoice())
+    place.store.renew_lease("worker", 60)
+    attempt = place.store.begin_attempt(StageJob(seen.id, place.session, 1, Stage.PREPROCESS), "worker")
+
+    async def work() -> None:
+        deleting = asyncio.ensure_future(place.sessions.delete_case(seen))  # knows of no run
+        await asyncio.sleep(0.3)
+        assert not deleting.done()
+        place.store.end_attempt(attempt)
+        await deleting
+
+    asyncio.run(work())
+    assert place.queue.cancelled == [seen.id]
+    assert place.queue.held() == {}
+
+
+@pytest.mark.parametrize("whole_session", [True, False])
+def test_a_run_that_a_deletion_overtook_leaves_nothing_in_the_engine(place: Place, whole_session: bool) -> None:
+    case = place.case()
+
+    def delete() -> None:
+        seen = place.store.case(case.id)
+        asyncio.run(place.sessions.kill(place.session, "user") if whole_session else place.sessions.delete_case(seen))  # type: ignore[arg-type]
+
+    place.queue.before_enqueue = delete
+    with pytest.raises(GoneError):
+        place.sessions.run_case(case, RunChoice())
+    assert place.queue.held() == {}
+
+
+def test_the_engine_forgets_cases_that_are_gone(place: Place) -> None:
+    living = place.case()
+    place.sessions.run_case(living, RunChoice())
+    place.queue.ended[("0123456789abcdefghjkmnpqrs", 2)] = True
+    keeper, _ = place.keeper()
+    place.rounds(keeper)
+    assert place.queue.held() == {living.id: 1}
+
+
+@pytest.mark.parametrize("whole_session", [True, False])
+def test_a_full_disk_can_be_emptied_by_deleting(
+    place: Place, monkeypatch: pytest.MonkeyPatch, whole_session: bool
+) -> None:
+    case = place.case()
+    name = "close_session" if whole_session else "cancel_case"
+    write = getattr(place.store, name)
+
+    def full(*arguments: object) -> object:
+        if list(place.blobs.keys("cases/")):
+            raise OutputError("the database cannot be written: the disk is full")
+        return write(*arguments)
+
+    monkeypatch.setattr(place.store, name, full)
+    if whole_session:
+        receipt = asyncio.run(place.sessions.kill(place.session, "user"))
+    else:
+        receipt = asyncio.run(place.sessions.delete_case(case))
+    assert (receipt.cases, receipt.files) == (1, 1)
+    with pytest.raises(GoneError):
+        place.store.case(case.id)
+
+
 def test_the_keeper_ends_an_idle_session_and_not_a_used_one(place: Place) -> None:
     place.case()
     used, _ = place.keeper()
@@ -215,6 +291,26 @@ def test_the_keeper_ends_a_session_whose_page_was_closed(place: Place, monkeypat
     place.store.update_session(place.session, close_with_page=True, left=True)
     place.rounds(keeper)
     assert ended == [(place.session, "page closed")]
+
+
+def test_a_page_that_comes_back_while_another_session_is_ended_is_kept(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hope.jobs.keeper.LEAVE_SECONDS", 0.0)
+    back = place.store.create_session(token_hash("back"), "local").id
+    for session in (place.session, back):
+        place.store.update_session(session, close_with_page=True, left=True)
+    kill = place.sessions.kill
+
+    async def slow_kill(session_id: str, reason: str) -> DeletionReceipt:
+        place.store.session_of_token(token_hash("back"))
+        return await kill(session_id, reason)
+
+    monkeypatch.setattr(place.sessions, "kill", slow_kill)
+    keeper, ended = place.keeper()
+    place.rounds(keeper)
+    assert ended == [(place.session, "page closed")]
+    assert place.store.session(back).left_at is None
 
 
 def test_the_keeper_finishes_a_kill_that_was_interrupted(place: Place) -> None:

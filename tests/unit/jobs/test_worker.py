@@ -207,6 +207,36 @@ def test_a_cancelled_worker_leaves_a_dead_process_and_an_ended_attempt(
     assert platform.scratch_is_empty()
 
 
+def _failing(real: Callable[..., Any], times: int) -> Callable[..., Any]:
+    """A call that does not get through so many times."""
+    left = [times]
+
+    def call(*arguments: Any, **more: Any) -> Any:
+        if left[0]:
+            left[0] -= 1
+            raise ConnectionError("the store does not answer")
+        return real(*arguments, **more)
+
+    return call
+
+
+@pytest.mark.parametrize("name", ["begin_attempt", "commit_attempt", "end_attempt"])
+def test_a_database_that_was_away_for_a_moment_costs_nothing(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("hope.jobs.worker.AWAY_SECONDS", 0.05)
+    monkeypatch.setattr(platform.store, name, _failing(getattr(platform.store, name), 2))
+    assert platform.stage() == DONE
+    assert platform.store.running_attempts(case_id=platform.case_id) == []
+
+
+def test_files_that_cannot_be_fetched_for_a_while_are_waited_for(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform.blobs, "fetch", _failing(platform.blobs.fetch, 2))
+    assert platform.stage(tries=1) == DONE
+
+
 def test_a_scan_that_was_damaged_in_the_store_is_noticed(platform: Platform) -> None:
     key = platform.case.series[0].blob_key
     path = platform.folder / "blobs" / key

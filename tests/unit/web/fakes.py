@@ -44,6 +44,9 @@ class WaitingQueue:
     def forget(self, case_id: str, runs: int) -> None:
         """Nothing is kept."""
 
+    def held(self) -> dict[str, int]:
+        return {}
+
     def has_ended(self, case_id: str, run: int) -> bool | None:
         return None
 

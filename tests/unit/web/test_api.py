@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
 import re
+import zipfile
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -408,6 +411,65 @@ async def test_our_own_failure_is_a_500_without_a_word_of_it(
     assert answer.headers["x-request-id"] and answer.headers["x-content-type-options"] == "nosniff"
     records = [record for record in caplog.records if record.getMessage() == "unexpected error"]
     assert records and records[0].error.startswith("ValueError") and "test_api.py" in records[0].where
+
+
+async def test_a_store_that_is_away_is_a_503_that_says_when_to_try_again(
+    gateway: Gateway, client: httpx.AsyncClient, monkeypatch: Any
+) -> None:
+    def away(*_: Any) -> None:
+        raise ConnectionError("the database does not answer: secret-host port 5432")
+
+    monkeypatch.setattr(type(gateway.store), "cases", away)
+    answer = await client.get("/api/cases")
+    assert "secret-host" not in json.dumps(problem_of(answer, 503))
+    assert int(answer.headers["retry-after"]) > 0
+
+
+@pytest.mark.parametrize("whole_session", [True, False])
+async def test_an_upload_ends_when_its_case_is_deleted(
+    gateway: Gateway, client: httpx.AsyncClient, monkeypatch: Any, whole_session: bool
+) -> None:
+    monkeypatch.setattr("hope.web.uploads.WATCH_SECONDS", 0.05)
+    case_id = await new_case(client)
+    begun, stop = asyncio.Event(), asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"voxels" * 100_000
+        begun.set()
+        await stop.wait()
+
+    upload = asyncio.create_task(client.put(f"/api/cases/{case_id}/series/t1c", content=endless()))
+    await begun.wait()
+    assert gateway.scratch_files()
+    await client.delete("/api/session" if whole_session else f"/api/cases/{case_id}")
+    problem_of(await asyncio.wait_for(upload, 5), 404)
+    assert gateway.scratch_files() == [] and gateway.blob_files() == []
+
+
+async def test_a_task_ends_when_its_case_is_deleted(
+    gateway: Gateway, client: httpx.AsyncClient, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("hope.web.uploads.WATCH_SECONDS", 0.05)
+    case_id = await new_case(client)
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def endless(job: dict[str, Any], told: Any = None) -> dict[str, Any]:
+        begun.set()
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ended.set()
+        return {}
+
+    monkeypatch.setattr(gateway.tasks, "run", endless)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("scan", b"voxels")
+    upload = asyncio.create_task(client.put(f"/api/cases/{case_id}/dicom", content=archive.getvalue()))
+    await begun.wait()
+    await client.delete(f"/api/cases/{case_id}")
+    problem_of(await asyncio.wait_for(upload, 5), 404)
+    assert ended.is_set() and gateway.scratch_files() == []
 
 
 async def test_damage_is_our_fault_in_one_sentence(

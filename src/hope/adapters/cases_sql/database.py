@@ -143,7 +143,9 @@ class Database:
                 time.sleep(0.05)
             self._scrub_due = not done
         if not done:
-            log.warning("deleted rows still lie in the database's files, because a reader holds them; trying again")
+            log.warning(
+                "deleted rows still lie in the database's files: a reader holds them or the disk is full; trying again"
+            )
 
     def _scrub_if_due(self) -> None:
         """A former process may have died between deleting and scrubbing, or a reader was in the way."""
@@ -165,7 +167,8 @@ class Database:
                 cursor.execute("VACUUM")
                 return not cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                # A full disk has no room for the new file yet: what was deleted may be what makes it.
+                if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL):
                     raise
                 return False
             finally:

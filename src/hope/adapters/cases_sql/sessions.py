@@ -12,6 +12,7 @@ from hope.adapters.cases_sql.database import Database, Transaction
 from hope.adapters.cases_sql.holding import GONE, bury, hold_session
 from hope.adapters.cases_sql.rows import session_from
 from hope.adapters.cases_sql.tables import sessions
+from hope.domain.errors import OutputError
 from hope.domain.ids import new_id
 from hope.domain.job import GoneError, Session
 
@@ -54,6 +55,9 @@ class SessionRows:
             return self._change(row["id"], {"seen_at": time.time(), "left_at": None})
         except GoneError:
             return None
+        except OutputError:
+            # A full disk must not keep anybody from deleting what fills it.
+            return session_from(row)
 
     def session(self, session_id: str) -> Session:
         """A living session.

@@ -79,7 +79,7 @@ async def save_segmentation(request: Request, own: Own, context: Context, audit:
     """Keep a corrected mask as a new version, and measure it."""
     uploads, intake = request.app.state.uploads, request.app.state.intake
     await to_thread.run_sync(intake.check_may_correct, own.case)
-    async with uploads.spooled(request, "the segmentation") as spool:
+    async with uploads.spooled(request, own.case, "the segmentation") as spool:
         artifact, measured = await intake.segmentation(own.case, spool)
     await to_thread.run_sync(audit.record, own.session.owner, "segmentation.save", own.case.id)
     return SegmentationSaved(

@@ -31,7 +31,7 @@ async def upload_series(request: Request, sequence: MRSequence, own: Own, contex
     """Upload one scan, streamed. It is checked at once, and stored without its name and without any text in it."""
     uploads, key = request.app.state.uploads, str(sequence)
     await to_thread.run_sync(uploads.check_may_upload, own.case, key)
-    async with uploads.spooled(request, key) as spool:
+    async with uploads.spooled(request, own.case, key) as spool:
         target = spool.folder / "clean.nii"
         scan = await uploads.clean(spool.path, target, key)
         record = await to_thread.run_sync(uploads.store_scan, own.case, target, scan, key, sequence)
@@ -50,7 +50,7 @@ async def upload_dicom(request: Request, own: Own, context: Context, audit: Audi
     """Upload a study as a zip of DICOM files. The series in it are converted and, where it is clear, assigned."""
     uploads = request.app.state.uploads
     await to_thread.run_sync(uploads.check_may_upload, own.case)
-    async with uploads.spooled(request, "the archive") as spool:
+    async with uploads.spooled(request, own.case, "the archive") as spool:
         records, problem = await request.app.state.intake.archive(own.case, spool)
     await to_thread.run_sync(audit.record, own.session.owner, "series.upload", own.case.id)
     found = SeriesFound(series=[series_out(record) for record in records])

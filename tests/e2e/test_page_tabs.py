@@ -1,0 +1,63 @@
+"""Two tabs of one session: what is done in one is seen in the other; and a result with few facts does not break a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from tests.browser import visit
+from tests.viewer_gateway import built_page
+
+from hope.testing.fleet import Fleet, small_scan
+
+pytestmark = pytest.mark.timeout(180)
+
+SEEN_MS = 10_000
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """`hope up` with short stages."""
+    built_page()
+    fleet = Fleet(tmp_path_factory.mktemp("platform"))
+    try:
+        fleet.start("up")
+        fleet.wait_ready()
+        yield fleet
+    finally:
+        fleet.stop()
+
+
+def fill_and_start(page: Page) -> None:
+    for sequence in ("t1n", "t1c", "t2w", "t2f"):
+        file = {"name": "scan.nii", "mimeType": "", "buffer": small_scan()}
+        page.locator(f"input[data-file={sequence}]").set_input_files(file)
+        page.locator(f"[data-slot={sequence}][data-slot-state=stored]").wait_for()
+    page.locator("[data-act=start]").click()
+
+
+def test_tabs_follow_one_another(browser: Browser, platform: Fleet) -> None:
+    with visit(browser, platform.url) as visited:
+        one = visited.page
+        two = one.context.new_page()
+        two.goto(platform.url)
+        two.locator("[data-page=start]").wait_for()
+        one.locator("[data-act=agree]").check()
+        one.locator("[data-act=own]").click()
+        # A tab that would have opened a second session, and so have taken the first one's place, knows of it.
+        two.locator("[data-page=home]").wait_for(timeout=SEEN_MS)
+        one.locator("[data-view=upload]").wait_for()
+        fill_and_start(one)
+        one.locator("[data-view=result]").wait_for(timeout=60_000)
+        # Its panel cannot draw 64 voxels well, but the page around it stands.
+        one.locator("[data-results=ready]").wait_for(timeout=SEEN_MS)
+        expect(one.locator("[data-fault]")).to_have_count(0)
+        expect(two.locator(".case-line")).to_have_attribute("data-state", "done", timeout=SEEN_MS)
+        two.locator("[data-act=delete-all]").click()
+        two.locator("[data-act=delete-all-yes]").click()
+        two.locator("[data-receipt]").wait_for()
+        one.locator("[data-page=start]").wait_for(timeout=SEEN_MS)
+        expect(one.get_by_text("Your session has ended")).to_be_visible()
+        assert one.url.endswith("#/")
+        visited.assert_quiet("401", "404")
