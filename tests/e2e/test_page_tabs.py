@@ -1,4 +1,4 @@
-"""Two tabs of one session: what is done in one is seen in the other; and a result with few facts does not break a page."""
+"""Two tabs of one session: what is done in one is seen in the other, and few facts do not break a page."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ describe('what is missing', () => {
   it('counts how many it can do without', () => {
     expect(whatIsMissing(words, model, series('t2w', 't1c', 't2f'))).toEqual({ blockers: [], absent: ['t1n'] })
     expect(whatIsMissing(words, model, series('t2w', 't1c')).blockers).toEqual([
-      'This model can do without 1 at most: T1N and T2F are missing.',
+      'This model can do without one sequence at most: T1N and T2F are missing.',
     ])
   })
   it('lets the server decide where the model says nothing', () => {

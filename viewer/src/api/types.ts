@@ -63,8 +63,8 @@ export interface Postprocess {
   rules?: string
   method?: string
   changed: boolean
-  before_ml: Record<string, number>
-  after_ml: Record<string, number>
+  before_ml?: Record<string, number>
+  after_ml?: Record<string, number>
 }
 
 export interface ModelUsed {

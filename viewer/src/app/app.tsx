@@ -8,17 +8,25 @@ import { SignIn } from '../pages/signin'
 import { StartPage } from '../pages/start'
 import { spoken } from './announce'
 import { watchOthers } from './follow'
+import { Guarded } from './guarded'
 import { Act, Notice } from './parts'
 import { caseHash, followAddress, route } from './route'
-import { api, begin, cases, currentCase, session, signOut, startProblem, whoami, words } from './state'
+import { api, begin, cases, currentCase, refresh, session, signOut, startProblem, whoami, words } from './state'
+import { tellTabs, watchTabs } from './tabs'
 import { stateTitle } from './words'
 
 const DEFAULT_DISCLAIMER = 'Research use only. Not a medical device.'
 
 function CaseLink(props: { found: CaseOut; here: boolean }) {
   const table = words.value
+  const link = useRef<HTMLAnchorElement>(null)
+  useEffect(() => {
+    // In a row that is too long for the screen the case on show must not lie outside.
+    if (props.here) link.current?.scrollIntoView?.({ block: 'nearest', inline: 'nearest' })
+  }, [props.here])
   return (
     <a
+      ref={link}
       class="case-link"
       href={caseHash(props.found.id)}
       aria-current={props.here ? 'page' : undefined}
@@ -101,7 +109,9 @@ export function App() {
     followAddress()
     void begin()
     const leave = () => {
-      if (session.value?.close_with_page) api.leave()
+      if (!session.value?.close_with_page) return
+      api.leave()
+      tellTabs('left')
     }
     // A page that comes back from the browser's memory says that it is in use again.
     const back = (event: PageTransitionEvent) => {
@@ -110,10 +120,12 @@ export function App() {
     addEventListener('pagehide', leave)
     addEventListener('pageshow', back)
     const unwatch = watchOthers(() => currentCase.value?.id ?? null)
+    const untab = watchTabs(() => void refresh())
     return () => {
       removeEventListener('pagehide', leave)
       removeEventListener('pageshow', back)
       unwatch()
+      untab()
     }
   }, [])
   useSignalEffect(() => {
@@ -146,7 +158,9 @@ export function App() {
       </a>
       <Header />
       <main id="main" tabIndex={-1}>
-        <Page />
+        <Guarded key={page} what="This page">
+          <Page />
+        </Guarded>
       </main>
       <footer class="bottom">
         <p>{words.value?.disclaimer ?? DEFAULT_DISCLAIMER}</p>

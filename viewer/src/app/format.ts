@@ -51,3 +51,6 @@ export const shape = (of: readonly number[]): string => of.join(' × ')
 export const spacing = (of: readonly number[]): string => `${of.map((mm) => +mm.toFixed(2)).join(' × ')} mm`
 
 export { plural }
+
+/** A phrase as the beginning of a sentence. */
+export const firstUpper = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)

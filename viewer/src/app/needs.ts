@@ -33,7 +33,7 @@ export function whatIsMissing(words: Words, model: ModelOut | undefined, series:
     blockers.push(
       most === 0
         ? `This model needs all its sequences: ${list(without.map(title))} missing.`
-        : `This model can do without ${most} at most: ${list(without.map(title))} ${without.length > 1 ? 'are' : 'is'} missing.`,
+        : `This model can do without ${most === 1 ? 'one sequence' : `${most} sequences`} at most: ${list(without.map(title))} ${without.length > 1 ? 'are' : 'is'} missing.`,
     )
   return { blockers, absent }
 }

@@ -1,5 +1,6 @@
 /** How far a run is as a whole, and how long it may take still. */
 import type { StageOut } from '../api/types'
+import { firstUpper } from './format'
 
 /** Usual shares of the time; what a stage is worth before anybody knows better. */
 const WEIGHTS: Record<string, number> = { preprocess: 0.6, harmonize: 0.04, segment: 0.3, postprocess: 0.06 }
@@ -18,6 +19,11 @@ export function wholeShare(stages: readonly StageOut[]): number {
 export function secondsLeft(share: number, elapsed: number): number | null {
   if (share < 0.04 || elapsed < 3 || share >= 1) return null
   return (elapsed * (1 - share)) / share
+}
+
+/** What a stage says of itself, as a sentence's beginning: its own name before the colon stands in the title. */
+export function toldStep(message: string): string {
+  return firstUpper(message.replace(/^[a-z]+:\s+/, ''))
 }
 
 /** The last sign of life of any stage, seconds since 1970; null if there was none. */

@@ -2,9 +2,11 @@
 import { computed, effect, signal } from '@preact/signals'
 import { Api } from '../api/client'
 import { asProblem, type Problem } from '../api/errors'
-import type { CaseOut, ModelOut, Receipt, SessionOut, WhoAmI, Words } from '../api/types'
+import type { CaseOut, ModelOut, Receipt, RunChoice, SessionOut, WhoAmI, Words } from '../api/types'
+import { forget as forgetDrawing, remember as rememberDrawing } from '../scene/stash'
 import { announce } from './announce'
 import { goHome, route } from './route'
+import { tellTabs } from './tabs'
 
 export const api = new Api()
 
@@ -52,6 +54,16 @@ effect(() => {
   }
 })
 
+let listed = new Set<string>()
+
+/** However a case leaves the list, its unsaved drawing goes with it. */
+effect(() => {
+  const here = new Set(cases.value.map((entry) => entry.id))
+  for (const caseId of listed) if (!here.has(caseId)) forgetDrawing(caseId)
+  for (const caseId of here) rememberDrawing(caseId)
+  listed = here
+})
+
 /** Put a case that was just told in its place. */
 export function takeCase(found: CaseOut): void {
   const known = cases.value.some((entry) => entry.id === found.id)
@@ -89,6 +101,22 @@ export async function begin(): Promise<void> {
   }
 }
 
+/** Look again at what there is, without a word if nothing changed: another tab may have changed it. */
+export async function refresh(): Promise<void> {
+  if (session.value === undefined) return
+  try {
+    const before = session.value
+    takeSession(await api.session())
+    if (!before) void learnModels()
+  } catch (error) {
+    try {
+      noteLoss(error)
+    } catch {
+      // Not reachable just now: whatever is done next will tell.
+    }
+  }
+}
+
 export async function learnModels(): Promise<void> {
   try {
     models.value = await api.models()
@@ -100,6 +128,7 @@ export async function learnModels(): Promise<void> {
 
 export async function openSession(): Promise<void> {
   takeSession(await api.openSession())
+  tellTabs('changed')
   notice.value = ''
   receipt.value = null
   void learnModels()
@@ -135,10 +164,23 @@ export function noteLoss(error: unknown, caseId?: string): void {
 
 export async function deleteCase(caseId: string): Promise<void> {
   const told = await api.deleteCase(caseId)
+  tellTabs('changed')
   cases.value = cases.value.filter((entry) => entry.id !== caseId)
   receipt.value = told
   announce('The case is deleted.')
   goHome()
+}
+
+/** Start a case, here and for the other tabs. */
+export async function runCase(caseId: string, choice: RunChoice): Promise<void> {
+  takeCase(await api.run(caseId, choice))
+  tellTabs('changed')
+}
+
+/** Stop a case, here and for the other tabs. */
+export async function cancelCase(caseId: string): Promise<void> {
+  takeCase(await api.cancel(caseId))
+  tellTabs('changed')
 }
 
 export async function signOut(): Promise<void> {
@@ -148,6 +190,7 @@ export async function signOut(): Promise<void> {
 
 export async function deleteSession(): Promise<void> {
   const told = await api.deleteSession()
+  tellTabs('changed')
   forget()
   api.accessToken = ''
   receipt.value = told

@@ -4,12 +4,14 @@ import { useRef } from 'preact/hooks'
 import { asProblem } from '../api/errors'
 import type { CaseOut, SequenceKey, SeriesOut, Words } from '../api/types'
 import { SEQUENCES } from '../api/types'
-import { bytes, percent, shape, spacing } from '../app/format'
+import { bytes, firstUpper, percent, shape, spacing } from '../app/format'
 import { Bar, Notice } from '../app/parts'
 import { api, takeCase, words } from '../app/state'
 import { dicomProblem, forgetUpload, send, slotKey, uploads } from './uploads'
 
-const fromDicom = (series: SeriesOut): boolean => !SEQUENCES.some((key) => key === series.key)
+/** Its sequence was found out rather than told by the slot it was put into: it has to be checked, and can be changed. */
+export const toCheck = (series: SeriesOut): boolean =>
+  typeof series.confidence === 'number' || !SEQUENCES.some((key) => key === series.key)
 
 const sureness = (confidence: number | null | undefined): string =>
   confidence === null || confidence === undefined
@@ -20,8 +22,17 @@ const sureness = (confidence: number | null | undefined): string =>
         ? 'fairly sure'
         : 'unsure'
 
-function Row(props: { found: CaseOut; series: SeriesOut; table: Words; say: (problem: string) => void }) {
+interface RowProps {
+  found: CaseOut
+  series: SeriesOut
+  number: number
+  table: Words
+  say: (problem: string) => void
+}
+
+function Row(props: RowProps) {
   const { found, series, table } = props
+  const name = `Series ${props.number}`
   const assign = async (to: string) => {
     props.say('')
     const choice: Partial<Record<SequenceKey, string | null>> = {}
@@ -37,13 +48,13 @@ function Row(props: { found: CaseOut; series: SeriesOut; table: Words; say: (pro
   return (
     <li class="series">
       <p>
-        <strong>{series.key}</strong>
+        <strong>{name}</strong>
         <span class="soft block number">
           {shape(series.shape)}, {spacing(series.spacing_mm)}, {series.orientation}
         </span>
       </p>
       <label class="field">
-        <span class="sr-only">Use {series.key} as</span>
+        <span class="sr-only">Use {name} as</span>
         <select
           value={series.sequence ?? ''}
           onChange={(event) => void assign(event.currentTarget.value)}
@@ -58,12 +69,15 @@ function Row(props: { found: CaseOut; series: SeriesOut; table: Words; say: (pro
         </select>
       </label>
       <p>
-        {series.confidence !== null && series.confidence !== undefined && (
+        {/* The sureness is of what was recognised, not of what somebody chose instead. */}
+        {series.sequence && series.sequence !== series.key && <strong>Chosen by you</strong>}
+        {series.sequence === series.key && typeof series.confidence === 'number' && (
           <>
-            <strong>{sureness(series.confidence)}</strong> <span class="number">({percent(series.confidence)})</span>
+            <strong>{firstUpper(sureness(series.confidence))}</strong>{' '}
+            <span class="number">({percent(series.confidence)})</span>
           </>
         )}
-        {series.reason && <span class="soft block">{series.reason}</span>}
+        {series.reason && <span class="soft block">{firstUpper(series.reason)}</span>}
         {series.warnings.map((warning) => (
           <span class="slot-warning block" key={warning}>
             {warning}
@@ -80,7 +94,8 @@ export function DicomPart(props: { found: CaseOut }) {
   const input = useRef<HTMLInputElement>(null)
   const refused = useSignal('')
   const upload = uploads.value[slotKey(found.id, 'dicom')]
-  const series = found.series.filter(fromDicom)
+  // In one order whatever they are taken for, so that their numbers stay theirs.
+  const series = found.series.filter(toCheck).sort((one, other) => one.key.localeCompare(other.key))
   const open = dicomProblem.value[found.id]
   if (!table) return null
   const choose = () => input.current?.click()
@@ -148,18 +163,19 @@ export function DicomPart(props: { found: CaseOut }) {
           </div>
         </div>
       )}
-      {open && <Notice tone="warn">{open}</Notice>}
+      {open && <Notice tone="warn">{firstUpper(open)}.</Notice>}
       {series.length > 0 && (
         <>
           <p class="soft" id="series-found">
-            Series found in the archive. Check each: a wrong sequence gives a wrong result.
+            What was found, and what each is taken for. Check it: a wrong sequence gives a wrong result.
           </p>
           <ul class="series-list" aria-labelledby="series-found">
-            {series.map((entry) => (
+            {series.map((entry, index) => (
               <Row
                 key={entry.key}
                 found={found}
                 series={entry}
+                number={index + 1}
                 table={table}
                 say={(problem) => {
                   refused.value = problem

@@ -46,6 +46,11 @@ export function DownloadsCard(props: { caseId: string; files: FileOut[]; table: 
           </a>
         </p>
       )}
+      {props.files.some((file) => file.version > 0) && (
+        <p class="soft small-text" data-corrected="">
+          Report, picture, tables and atlas files describe the model’s answer, not your corrections.
+        </p>
+      )}
       <ul class="downloads">
         {wanted.map((file) => (
           <Line key={file.name} caseId={props.caseId} file={file} table={props.table} />

@@ -4,8 +4,8 @@ import { begunAt, linked, runKey } from '../app/follow'
 import { ago, duration, percent, roughly } from '../app/format'
 import { askPermission, permission } from '../app/notify'
 import { Act, Bar, Notice } from '../app/parts'
-import { lastSeen, secondsLeft, wholeShare } from '../app/progress'
-import { api, inWork, noteLoss, now, takeCase, words } from '../app/state'
+import { lastSeen, secondsLeft, toldStep, wholeShare } from '../app/progress'
+import { api, cancelCase, inWork, noteLoss, now, runCase, session, words } from '../app/state'
 import { stageTitle } from '../app/words'
 
 const MARK: Record<string, string> = { waiting: '', running: '', done: '✓', failed: '!', cancelled: '–' }
@@ -39,7 +39,7 @@ function StageLine(props: { stage: StageOut; number: number; live: boolean }) {
           {title} <span class="sr-only">: {SAID[stage.state]}</span>
         </p>
         {running && <Bar share={stage.share} label={title} />}
-        {running && stage.message && <p class="soft">{stage.message}</p>}
+        {running && stage.message && <p class="soft">{toldStep(stage.message)}</p>}
         {stage.attempts > 1 && <p class="soft">Begun {stage.attempts} times: an earlier try was interrupted.</p>}
       </div>
       <span class="stage-side number">{side(stage, props.live)}</span>
@@ -56,8 +56,7 @@ function Pulse(props: { found: CaseOut }) {
       </p>
     )
   }
-  if (props.found.state === 'queued')
-    return <p class="pulse">Waiting for its turn. You may close this page meanwhile.</p>
+  if (props.found.state === 'queued') return <p class="pulse">Waiting for its turn.</p>
   if (seen === null) return <p class="pulse">Beginning…</p>
   const since = Math.max(0, now.value - seen)
   return (
@@ -77,7 +76,7 @@ function Working(props: { found: CaseOut }) {
   const left = secondsLeft(share, elapsed)
   const cancel = async () => {
     try {
-      takeCase(await api.cancel(found.id))
+      await cancelCase(found.id)
     } catch (error) {
       noteLoss(error, found.id)
     }
@@ -106,7 +105,11 @@ function Working(props: { found: CaseOut }) {
           </Act>
         )}
       </div>
-      <p class="soft">You can close or reload this page: the work goes on, and this page finds it again.</p>
+      <p class="soft">
+        {session.value?.close_with_page
+          ? 'You can reload this page. If you close it, the work is stopped and everything is deleted, as you chose.'
+          : 'You can close or reload this page: the work goes on, and this page finds it again.'}
+      </p>
     </>
   )
 }
@@ -115,7 +118,7 @@ function Ended(props: { found: CaseOut; change: () => void }) {
   const { found } = props
   const again = async () => {
     try {
-      takeCase(await api.run(found.id, found.choice))
+      await runCase(found.id, found.choice)
     } catch (error) {
       noteLoss(error, found.id)
     }

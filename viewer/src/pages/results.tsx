@@ -5,6 +5,7 @@ import { asProblem } from '../api/errors'
 import type { CaseOut, FileOut, SegmentationVersion } from '../api/types'
 import { announce } from '../app/announce'
 import { ml } from '../app/format'
+import { Guarded } from '../app/guarded'
 import { Act, Notice } from '../app/parts'
 import { api, noteLoss, words } from '../app/state'
 import { volumeOf } from '../app/words'
@@ -36,6 +37,7 @@ export function ResultsPage(props: { found: CaseOut; change: () => void }) {
   }
   useEffect(() => void load(), [found.id, found.run])
   if (!table) return null
+  const corrected = versions.value.filter((entry) => entry.made_by === 'user').at(-1)
   const saved = () => {
     announce('Your correction is saved; the volumes are counted anew.')
     void load()
@@ -48,15 +50,26 @@ export function ResultsPage(props: { found: CaseOut; change: () => void }) {
         </Notice>
       ) : (
         <p class="lead summary">
-          Whole tumour <strong>{ml(volumeOf(found.volumes_ml, 'WT').ml)} ml</strong>, tumour core{' '}
-          <strong>{ml(volumeOf(found.volumes_ml, 'TC').ml)} ml</strong>. {found.disclaimer}
+          {corrected && 'By the model: '}
+          {corrected ? 'whole' : 'Whole'} tumour <strong>{ml(volumeOf(found.volumes_ml, 'WT').ml)} ml</strong>, tumour
+          core <strong>{ml(volumeOf(found.volumes_ml, 'TC').ml)} ml</strong>.{' '}
+          {corrected && (
+            <>
+              By your correction {corrected.version}: whole tumour{' '}
+              <strong>{ml(volumeOf(corrected.volumes_ml, 'WT').ml)} ml</strong>, tumour core{' '}
+              <strong>{ml(volumeOf(corrected.volumes_ml, 'TC').ml)} ml</strong>.{' '}
+            </>
+          )}
+          {found.disclaimer}
         </p>
       )}
       <section class="viewer" aria-labelledby="viewer-title">
         <h2 class="sr-only" id="viewer-title">
           Viewer
         </h2>
-        <LazyViewer caseId={found.id} api={api} words={table} result={found} onSaved={saved} />
+        <Guarded what="The viewer">
+          <LazyViewer caseId={found.id} api={api} words={table} result={found} onSaved={saved} />
+        </Guarded>
       </section>
       {failed.value && (
         <Notice tone="bad">

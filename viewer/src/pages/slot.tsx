@@ -2,7 +2,7 @@
 import { useSignal } from '@preact/signals'
 import { useId, useRef } from 'preact/hooks'
 import type { CaseOut, SequenceWords } from '../api/types'
-import { bytes, percent, shape, spacing } from '../app/format'
+import { bytes, firstUpper, percent, shape, spacing } from '../app/format'
 import { Act, Bar } from '../app/parts'
 import { api, takeCase } from '../app/state'
 import { forgetUpload, send, slotKey, uploads } from './uploads'
@@ -107,8 +107,9 @@ export function SlotCard(props: { found: CaseOut; entry: SequenceWords }) {
             <span class="check" aria-hidden="true">
               ✓
             </span>{' '}
-            Stored{stored.key !== entry.key && `, from DICOM (${stored.key})`}
+            Stored
           </p>
+          {stored.reason && <p class="soft small-text">{firstUpper(stored.reason)}</p>}
           <p class="soft number">
             {shape(stored.shape)} voxels, {spacing(stored.spacing_mm)}
             <br />

@@ -82,7 +82,7 @@ export function StartPage() {
             <Act act={open(runSample)} busy="Making a sample case…" name="sample">
               Try a synthetic sample case
             </Act>
-            <p class="soft">Made up by a computer, no patient’s scan. Starts at once.</p>
+            <p class="soft">Made up by a computer, no patient’s scan. Starts by itself.</p>
           </div>
         </div>
       </section>

@@ -6,7 +6,7 @@ import { announce } from '../app/announce'
 import { guessAll } from '../app/guess'
 import { whatIsMissing } from '../app/needs'
 import { Act, Bar, Notice } from '../app/parts'
-import { api, chosenModel, noteLoss, takeCase, words } from '../app/state'
+import { chosenModel, noteLoss, runCase, words } from '../app/state'
 import { sequenceTitle } from '../app/words'
 import { DicomPart } from './dicom'
 import { Options } from './options'
@@ -102,7 +102,7 @@ export function UploadPage(props: { found: CaseOut }) {
   const blockers = sending ? ['Files are still being sent.'] : needs.blockers
   const run = async () => {
     try {
-      takeCase(await api.run(found.id, choice.value))
+      await runCase(found.id, choice.value)
     } catch (error) {
       noteLoss(error, found.id)
     }

@@ -1,9 +1,9 @@
 /** Uploads of one case: what each slot is doing. */
-import { signal } from '@preact/signals'
+import { effect, signal } from '@preact/signals'
 import { asProblem } from '../api/errors'
 import type { DicomFound, SequenceKey, SeriesOut } from '../api/types'
 import { announce } from '../app/announce'
-import { api, changeCase, noteLoss, reloadCase, words } from '../app/state'
+import { api, cases, changeCase, noteLoss, reloadCase, words } from '../app/state'
 import { sequenceTitle } from '../app/words'
 
 export type Slot = SequenceKey | 'dicom'
@@ -41,6 +41,25 @@ export function forgetUpload(caseId: string, slot: Slot): void {
 
 export const uploading = (caseId: string): boolean =>
   Object.entries(uploads.value).some(([key, upload]) => key.startsWith(`${caseId}:`) && !upload.problem)
+
+const warn = (event: BeforeUnloadEvent): void => event.preventDefault()
+
+/** A file that is on its way would be lost with the page: the browser asks first. */
+effect(() => {
+  const busy = Object.values(uploads.value).some((upload) => !upload.problem)
+  if (busy) globalThis.addEventListener?.('beforeunload', warn)
+  else globalThis.removeEventListener?.('beforeunload', warn)
+})
+
+/** Uploads into a case that is gone are stopped, and their files let go. */
+effect(() => {
+  const here = new Set(cases.value.map((entry) => entry.id))
+  const left = Object.entries(uploads.value).filter(([key]) => here.has(key.slice(0, key.indexOf(':'))))
+  if (left.length === Object.keys(uploads.value).length) return
+  for (const [key, upload] of Object.entries(uploads.value))
+    if (!here.has(key.slice(0, key.indexOf(':')))) upload.stop.abort()
+  uploads.value = Object.fromEntries(left)
+})
 
 const place = (all: SeriesOut[], made: SeriesOut): SeriesOut[] => [
   ...all

@@ -9,10 +9,12 @@ function Name(props: { row: ReturnType<typeof volumeRows>[number] }) {
   const { row } = props
   return (
     <th scope="row">
-      {row.colour ? <Swatch colour={row.colour} /> : <span class="swatch none" aria-hidden="true" />}
-      <span class="row-name">
-        {row.name} <span class="soft nobreak">({row.key})</span>
-        {row.parts.length > 0 && <span class="soft block">{row.parts.join(' + ')}</span>}
+      <span class="row-head">
+        {row.colour ? <Swatch colour={row.colour} /> : <span class="swatch none" aria-hidden="true" />}
+        <span class="row-name">
+          {row.name} <span class="soft nobreak">({row.key})</span>
+          {row.parts.length > 0 && <span class="soft block">{row.parts.join(' + ')}</span>}
+        </span>
       </span>
     </th>
   )
@@ -104,9 +106,12 @@ export function PostprocessCard(props: { table: Words; done: Postprocess | null 
     )
   }
   const rows = volumeRows(table)
-  const differs = (key: string) => Math.abs((done.before_ml[key] ?? 0) - (done.after_ml[key] ?? 0)) >= 0.0005
-  const lost = rows.filter((row) => row.colour && (done.before_ml[row.key] ?? 0) > 0 && !(done.after_ml[row.key] ?? 0))
-  const shown = all.value ? rows : rows.filter((row) => differs(row.key))
+  const before = (key: string) => done.before_ml?.[key] ?? 0
+  const after = (key: string) => done.after_ml?.[key] ?? 0
+  const counted = done.before_ml !== undefined && done.after_ml !== undefined
+  const differs = (key: string) => Math.abs(before(key) - after(key)) >= 0.0005
+  const lost = rows.filter((row) => row.colour && before(row.key) > 0 && !after(row.key))
+  const shown = all.value && counted ? rows : rows.filter((row) => differs(row.key))
   return (
     <section class="card" aria-labelledby="cleaning-title" data-postprocess={done.changed ? 'changed' : 'same'}>
       <h2 id="cleaning-title">Before and after cleaning</h2>
@@ -117,17 +122,19 @@ export function PostprocessCard(props: { table: Words; done: Postprocess | null 
           mask.
         </p>
       )}
-      <label class="tick">
-        <input
-          type="checkbox"
-          checked={all.value}
-          onChange={(event) => {
-            all.value = event.currentTarget.checked
-          }}
-          data-act="cleaning-all"
-        />
-        <span>Show all parts, also those that stayed the same</span>
-      </label>
+      {counted && (
+        <label class="tick">
+          <input
+            type="checkbox"
+            checked={all.value}
+            onChange={(event) => {
+              all.value = event.currentTarget.checked
+            }}
+            data-act="cleaning-all"
+          />
+          <span>Show all parts, also those that stayed the same</span>
+        </label>
+      )}
       {shown.length > 0 && (
         <table class="plain volumes">
           <thead>
@@ -145,14 +152,8 @@ export function PostprocessCard(props: { table: Words; done: Postprocess | null 
             {shown.map((row) => (
               <tr key={row.key} class={row.colour ? '' : 'region'} data-changed={differs(row.key)}>
                 <Name row={row} />
-                <td class="number">{ml(done.before_ml[row.key] ?? 0)}</td>
-                <td class="number">
-                  {differs(row.key) ? (
-                    <strong>{ml(done.after_ml[row.key] ?? 0)}</strong>
-                  ) : (
-                    ml(done.after_ml[row.key] ?? 0)
-                  )}
-                </td>
+                <td class="number">{ml(before(row.key))}</td>
+                <td class="number">{differs(row.key) ? <strong>{ml(after(row.key))}</strong> : ml(after(row.key))}</td>
               </tr>
             ))}
           </tbody>

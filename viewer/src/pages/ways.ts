@@ -3,7 +3,7 @@ import { signal } from '@preact/signals'
 import { asProblem } from '../api/errors'
 import { announce } from '../app/announce'
 import { goCase } from '../app/route'
-import { api, noteLoss, reloadCase, takeCase } from '../app/state'
+import { api, noteLoss, reloadCase, runCase, takeCase } from '../app/state'
 
 /** Case id -> '' while a synthetic case is being made for it, else why that failed. */
 export const making = signal<Record<string, string>>({})
@@ -36,7 +36,7 @@ export async function fillWithSample(caseId: string): Promise<void> {
   announce('Making a synthetic case. The first one takes up to a minute.')
   try {
     await api.sample(caseId)
-    takeCase(await api.run(caseId, {}))
+    await runCase(caseId, {})
     const { [caseId]: _done, ...rest } = making.value
     making.value = rest
   } catch (error) {

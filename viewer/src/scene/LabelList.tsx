@@ -24,7 +24,11 @@ function LabelRows({ scene, words, result }: PartProps) {
               title={`Show or hide (${keyOf(words, label)})`}
               onClick={() => scene.toggleLabel(label.value)}
             >
-              <span class="scene-eye-mark" aria-hidden="true" />
+              <svg class="scene-eye-mark" viewBox="0 0 24 24" aria-hidden="true">
+                <path d="M2.5 12C5 7.6 8.3 5.5 12 5.5s7 2.1 9.5 6.5c-2.5 4.4-5.8 6.5-9.5 6.5S5 16.4 2.5 12Z" />
+                <circle class="scene-eye-pupil" cx="12" cy="12" r="2.6" />
+                <path class="scene-eye-struck" d="M4.5 19.5l15-15" />
+              </svg>
               <span class="sr-only">Show {row.name}</span>
             </button>
           )}

@@ -10,6 +10,8 @@ export interface Waiting {
 }
 
 const drawings = new Map<string, Waiting>()
+/** Cases that were deleted: their panels close after that, and must not leave a drawing behind. */
+const deleted = new Set<string>()
 
 const keyOf = (caseId: string, run: number): string => `${caseId} ${run}`
 
@@ -23,6 +25,7 @@ function watch(): void {
 
 /** Keep the drawing of a case's run. */
 export function put(caseId: string, run: number, drawing: Waiting): void {
+  if (deleted.has(caseId)) return
   drawings.set(keyOf(caseId, run), drawing)
   watch()
 }
@@ -30,12 +33,22 @@ export function put(caseId: string, run: number, drawing: Waiting): void {
 /** The drawing of this case's run, if one waits; it does not any more. Drawings of earlier runs are given up. */
 export function take(caseId: string, run: number): Waiting | null {
   const found = drawings.get(keyOf(caseId, run)) ?? null
-  forget(caseId)
+  drop(caseId)
   return found
 }
 
-/** Give up what waits for a case, or all: it was deleted. */
-export function forget(caseId?: string): void {
-  for (const key of drawings.keys()) if (caseId === undefined || key.startsWith(`${caseId} `)) drawings.delete(key)
+function drop(caseId: string): void {
+  for (const key of drawings.keys()) if (key.startsWith(`${caseId} `)) drawings.delete(key)
   watch()
+}
+
+/** A case was deleted: give up what waits for it, and what may still come. */
+export function forget(caseId: string): void {
+  deleted.add(caseId)
+  drop(caseId)
+}
+
+/** A case is there (again), say after signing in anew: its drawings are kept. */
+export function remember(caseId: string): void {
+  deleted.delete(caseId)
 }

@@ -1,9 +1,14 @@
 import { beforeEach, expect, it } from 'vitest'
-import { forget, put, take } from '../../src/scene/stash'
+import { forget, put, remember, take } from '../../src/scene/stash'
 
 const drawing = { labels: Uint8Array.from([1, 2]), version: 1 }
 
-beforeEach(() => forget())
+beforeEach(() => {
+  for (const caseId of ['case-a', 'case-b', 'case-ab']) {
+    forget(caseId)
+    remember(caseId)
+  }
+})
 
 it('gives a drawing back once, and to its own case only', () => {
   put('case-a', 1, drawing)
@@ -24,4 +29,17 @@ it('forgets deleted cases, and no others', () => {
   forget('case-a')
   expect(take('case-a', 1)).toBeNull()
   expect(take('case-ab', 1)).toBe(drawing)
+})
+
+it('takes nothing from the panel of a deleted case, which closes after the deletion', () => {
+  forget('case-a')
+  put('case-a', 1, drawing)
+  expect(take('case-a', 1)).toBeNull()
+})
+
+it('keeps drawings of a case that is there again', () => {
+  forget('case-a')
+  remember('case-a')
+  put('case-a', 1, drawing)
+  expect(take('case-a', 1)).toBe(drawing)
 })
