@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
-from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, WorkflowHandleAsync
 from dbos._error import DBOSAwaitedWorkflowCancelledError
 from sqlalchemy import event
 
@@ -28,6 +28,9 @@ PROTOCOL_VERSION: Final = "1"
 PIPELINES_AT_ONCE = 48
 """Pipelines that one gateway waits for; a waiting one costs a thread and a poll."""
 
+SECONDS_BETWEEN_LOOKS = 0.02
+"""All pipelines of a process together look for answers at most this often."""
+
 MAX_RECOVERIES = 50
 
 RunStage = Callable[[StageJob], Awaitable[str]]
@@ -35,6 +38,7 @@ RunStage = Callable[[StageJob], Awaitable[str]]
 log = logging.getLogger(__name__)
 _run_stage: RunStage | None = None
 _poll_seconds = 0.1
+_waiting = 0
 
 
 @DBOS.step(name="stage_body", preemptible=True)
@@ -63,10 +67,20 @@ async def _pipeline(job: dict[str, Any]) -> str:
             },
             {**job, "stage": str(stage)},
         )
-        outcome = await handle.get_result(polling_interval_sec=_poll_seconds)
+        outcome = await _result(handle)
         if outcome != "done":
             break
     return outcome
+
+
+async def _result(handle: WorkflowHandleAsync[str]) -> str:
+    """Wait for a stage's answer. The more pipelines wait, the less often each looks: a look costs milliseconds."""
+    global _waiting
+    _waiting += 1
+    try:
+        return await handle.get_result(polling_interval_sec=max(_poll_seconds, SECONDS_BETWEEN_LOOKS * _waiting))
+    finally:
+        _waiting -= 1
 
 
 def _pipeline_id(case_id: str, run: int) -> str:

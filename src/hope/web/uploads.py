@@ -36,8 +36,8 @@ WATCH_SECONDS = 1.0
 """How soon an upload, or the reading of it, ends when its case was deleted."""
 
 _FLUSH = 256 * 1024  # what one upload holds in memory
-_WRITERS = 8
-_CLEANERS = 2
+_WRITERS = 2
+_CLEANERS = 1
 
 Result = TypeVar("Result")
 
