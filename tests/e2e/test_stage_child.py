@@ -38,7 +38,8 @@ def test_the_child_gives_the_same_labels_as_the_command_line(tmp_path: Path, hop
             job = job_in(stages, stage, CASE, choice=choice)
             answer, told = driven.answer(job, 500)
             assert "done" in answer, (answer, (tmp_path / "err").read_text())
-            assert told[-1].get("share", 0) > 0.9 or stage == "harmonize"
+            shares = [line["share"] for line in told if "share" in line]  # signs of life come in between
+            assert stage == "harmonize" or shares[-1] > 0.9
             for artifact in answer["done"]["artifacts"]:
                 shutil.copy(Path(job["out"]) / artifact["name"], stages / "in")
 
