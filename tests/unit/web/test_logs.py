@@ -139,7 +139,7 @@ def test_an_app_that_raises_is_logged_and_raises_on(lines: Any) -> None:
 def test_other_loggers_write_the_same_lines(lines: Any) -> None:
     configure_logging()
     case_id, token = new_id(), new_token()
-    logging.getLogger("dbos").info("Enqueued workflow %s:1:segment", case_id)
+    logging.getLogger("dbos").warning("Enqueued workflow %s:1:segment", case_id)
     logging.getLogger("uvicorn.error").info("Started")
     logging.getLogger("uvicorn.access").info('%s:5000 - "GET /%s" 200', PEER, case_id)
     logging.getLogger("sqlalchemy.engine").warning("token %s", token)
