@@ -52,7 +52,7 @@ docs: $(INSTALLED) ## write docs/reference/{cli,settings}.md anew from the code
 	$(BIN)/python tools/make_cli_docs.py
 	$(BIN)/python tools/make_settings_docs.py
 
-campaigns: $(INSTALLED) ## the long fault and load campaigns (half an hour); CI runs short forms
+campaigns: $(INSTALLED) ## the long fault and load campaigns (ten minutes); CI runs short forms
 	$(BIN)/python benchmarks/platform_faults.py --pipelines 100 --kills 40
 	$(BIN)/python benchmarks/platform_faults.py --pipelines 100 --kills 40 --database postgres
 	$(BIN)/python benchmarks/platform_fairness.py --database postgres

@@ -26,7 +26,7 @@ def campaign(
     folder: Path, pipelines: int, kills: int, database_url: str, seed: int, stage_seconds: str = "0.3"
 ) -> dict[str, Any]:
     """Run the pipelines, kill processes meanwhile, and report what came of it."""
-    environment = {"HOPE_SHORT_SECONDS": stage_seconds}
+    environment = {"HOPE_SHORT_SECONDS": stage_seconds, "HOPE_MAX_CASES_IN_WORK": "1000"}
     if database_url != "sqlite":
         environment["HOPE_DATABASE_URL"] = database_url
     fleet = Fleet(folder, environment)
