@@ -18,9 +18,7 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, WorkflowHandleAsy
 from dbos._error import DBOSAwaitedWorkflowCancelledError
 from sqlalchemy import event
 
-from hope.domain.job import STAGES, Stage, StageJob
-
-PIPELINE_QUEUE: Final = "pipeline"
+from hope.domain.job import PIPELINE_QUEUE, STAGES, Stage, StageJob
 
 PROTOCOL_VERSION: Final = "1"
 """Processes of different protocols do not take each other's work. Raised on breaking changes only."""

@@ -26,6 +26,9 @@ class Stage(StrEnum):
 
 STAGES: tuple[Stage, ...] = tuple(Stage)
 
+PIPELINE_QUEUE = "pipeline"
+"""The queue of whole runs, which gateways serve; each stage's own queue has the stage's name."""
+
 
 class CaseState(StrEnum):
     """How far a case is."""
@@ -265,11 +268,6 @@ class StageJob:
     stage: Stage
     priority: int = 10
 
-    @property
-    def id(self) -> str:
-        """Unique and repeatable, so that enqueueing twice runs once."""
-        return f"{self.case_id}:{self.run}:{self.stage}"
-
 
 @dataclass(frozen=True)
 class Attempt:
@@ -301,7 +299,7 @@ class DeletionReceipt:
         bytes: their size.
         stopped: number of running stages that were stopped.
         at: when it was complete, seconds since 1970.
-        reason: ``user``, ``expired``, ``page closed`` or ``case deleted``.
+        reason: ``user``, ``expired``, ``page closed``, ``interrupted`` (finished later) or ``case deleted``.
     """
 
     reference: str

@@ -20,6 +20,9 @@ LEAVE_SECONDS = 20.0
 MEND_SECONDS = 5.0
 """A run is looked at by `Sessions.mend` only when it has been in work this long: enqueueing takes a moment."""
 
+INTERRUPTED_SECONDS = 25.0
+"""A kill that takes longer than this (its wait for running stages included) has lost its process."""
+
 ORPHAN_SECONDS = 3600.0
 
 STRAY_SECONDS = 30.0
@@ -90,6 +93,7 @@ class Keeper:
         self._store, self._blobs, self._sessions, self._scratch = store, blobs, sessions, scratch
         self._idle_seconds, self._on_end, self._pause = session_hours * 3600, on_end, pause
         self._next_orphans = self._next_strays = 0.0
+        self._closing_since: dict[str, float] = {}
 
     async def run(self) -> None:
         """Go round until cancelled."""
@@ -106,8 +110,13 @@ class Keeper:
             log.exception("housekeeping failed and will be tried again")
 
     async def _finish_kills(self) -> None:
-        for session_id in await asyncio.to_thread(self._store.closing_sessions):
-            await self._kill(session_id, "expired")
+        """Finish kills whose process died. One under way is left alone: its receipt has to count what it deletes."""
+        now = time.monotonic()
+        closing = await asyncio.to_thread(self._store.closing_sessions)
+        self._closing_since = {session_id: self._closing_since.get(session_id, now) for session_id in closing}
+        for session_id, since in self._closing_since.items():
+            if now - since >= INTERRUPTED_SECONDS:
+                await self._kill(session_id, "interrupted")
 
     async def _end_sessions(self) -> None:
         now = time.time()

@@ -16,7 +16,7 @@ from typing import IO
 
 from hope.domain.errors import HopeError, InputError
 from hope.domain.ids import new_id
-from hope.domain.job import STAGES, Stage
+from hope.domain.job import PIPELINE_QUEUE, STAGES, Stage
 from hope.jobs.keeper import Keeper, Lease
 from hope.jobs.processes import StageProcesses
 from hope.jobs.scratch import Scratch
@@ -24,9 +24,6 @@ from hope.jobs.sessions import Sessions
 from hope.jobs.worker import StageWorker
 from hope.ports import BlobStore, CaseStore
 from hope.services import Services
-
-PIPELINE = "pipeline"
-"""The queue of whole runs; gateways serve it."""
 
 LIVELY_SECONDS = 3.0
 """How long after a stage began or ended the embedded platform expects the next one."""
@@ -80,7 +77,7 @@ class Node:
             tries=int(platform.stage_tries),
             timeout_seconds=platform.stage_timeout_seconds,
         )
-        queues = [*([PIPELINE] if self._pipelines else []), *(str(stage) for stage in self.stages)]
+        queues = [*([PIPELINE_QUEUE] if self._pipelines else []), *(str(stage) for stage in self.stages)]
         self.queue.start(worker.run if self.stages else None, queues, self._slots)
         threading.Thread(target=self._say_alive, name="hope-alive", daemon=True).start()
         if self._lock:
@@ -123,7 +120,10 @@ class Node:
         The engine's own orderly end would write outcomes for what it interrupts; a process that is simply gone is the
         case that is tested best. Children die with their parent.
         """
-        self.lease.end()
+        try:
+            self.lease.end()
+        except Exception:  # the database is away: peers will see the lease expire
+            log.exception("the lease could not be given back")
         for pid in self.processes.pids:
             _kill_group(pid)
         self.scratch.close()

@@ -313,11 +313,16 @@ def test_a_page_that_comes_back_while_another_session_is_ended_is_kept(
     assert place.store.session(back).left_at is None
 
 
-def test_the_keeper_finishes_a_kill_that_was_interrupted(place: Place) -> None:
+def test_the_keeper_finishes_a_kill_that_was_interrupted(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     case = place.case()
     place.store.close_session(place.session)
-    keeper, _ = place.keeper()
+    keeper, ended = place.keeper()
     place.rounds(keeper)
+    assert place.store.closing_sessions() == [place.session], "a kill that may be under way is left to whoever does it"
+    assert ended == []
+    monkeypatch.setattr("hope.jobs.keeper.INTERRUPTED_SECONDS", 0.1)
+    place.rounds(keeper)
+    assert ended == [(place.session, "interrupted")]
     assert list(place.blobs.keys("cases/")) == []
     assert case.id.encode() not in place.bytes_on_disk()
 
