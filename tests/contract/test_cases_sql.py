@@ -135,7 +135,8 @@ for case_id, session_id in jobs:
             attempt = store.begin_attempt(StageJob(case_id, session_id, 1, stage), f"w{number}")
             store.beat(attempt, 0.5, f"by {number}")
             file = Artifact(f"{stage}", "", f"k/{number}", 1, "0" * 64, stage)
-            store.commit_attempt(attempt, [file], {"by": number})
+            # Who loses one stage goes on to the next at once, so stages end in any order: only the last tells a result.
+            store.commit_attempt(attempt, [file], {"by": number} if stage == STAGES[-1] else None)
             store.append_audit("system", "stage", f"{case_id[:5]}{stage}", "ok")
         except FencedError:
             pass

@@ -118,12 +118,13 @@ def configure_logging(level: str = "info") -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # Every start would tell of plugins and transactions.
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # A level that a library, or an earlier configuration, has set would hide lines that the operator asked for.
     for name in list(logging.Logger.manager.loggerDict):
         logger = logging.getLogger(name)
-        logger.handlers = []
-        logger.propagate = True
+        logger.handlers, logger.propagate, logger.disabled = [], True, False
+        logger.setLevel(logging.NOTSET)
+    # Every start would tell of plugins and transactions.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     # DBOS adds a console handler of its own unless its logger has one.
     engine = logging.getLogger("dbos")
     engine.handlers, engine.propagate = [handler], False

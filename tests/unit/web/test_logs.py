@@ -164,6 +164,14 @@ def test_other_loggers_write_the_same_lines(lines: Any) -> None:
     assert written[-1]["error"] == "FileNotFoundError"
 
 
+def test_a_level_set_before_hides_nothing(lines: Any) -> None:
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    logging.getLogger("uvicorn.error").disabled = True
+    configure_logging()
+    logging.getLogger("uvicorn.error").info("Started")
+    assert [line["event"] for line in lines()] == ["Started"]
+
+
 def test_configuring_twice_writes_each_line_once(lines: Any) -> None:
     configure_logging()
     configure_logging()
