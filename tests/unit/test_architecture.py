@@ -54,7 +54,11 @@ ONLY_IN: dict[str, set[str]] = {
     "boto3": {"adapters", "testing"},
     "fastapi": {"web"},
     "starlette": {"web"},
-    "skimage": {"stages"},
+    "skimage": {"stages", "models"},
+    "sklearn": {"training"},
+    "monai": {"models"},
+    "dynamic_network_architectures": {"models"},
+    "openvino": {"models"},
 }
 DOMAIN_LIBRARIES = {"numpy"}
 

@@ -1,9 +1,8 @@
-"""Networks that bundles can name, built from plain arguments. Weights come from the bundle's safetensors."""
+"""The plain 3D U-Net of this project's own models."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -69,20 +68,3 @@ class UNet(nn.Module):
             x = stage(torch.cat([up(x), skips.pop()], dim=1))
         logits: Tensor = self.head(x)
         return logits
-
-
-NETWORKS: Mapping[str, Callable[..., nn.Module]] = {"UNet": UNet}
-
-
-def build_network(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
-    """Build a network by the name that a bundle gives.
-
-    Raises:
-        BundleError: for an unknown name or arguments that do not fit it.
-    """
-    if architecture not in NETWORKS:
-        raise BundleError(f"unknown architecture {architecture!r}; this version knows {sorted(NETWORKS)}")
-    try:
-        return NETWORKS[architecture](**arguments)
-    except TypeError as error:
-        raise BundleError(f"the arguments of architecture {architecture} do not fit: {error}") from error
