@@ -23,6 +23,7 @@ from hope.models.networks import arguments_of, build_network, convert_state, loa
 DATA = Path(__file__).parent / "data"
 SHAPES = Path(__file__).resolve().parents[3] / "shared" / "golden" / "segmenter_state_dicts.json"
 TOLERANCE = 1e-5
+"""Share of the largest answer: sums differ in their last digits with the number of threads."""
 PARAMETERS = {"nnunet": 31_196_741, "mednext": 17_549_157, "swinunetr": 62_192_039}
 """Of the published networks without the heads of deep supervision."""
 
@@ -52,7 +53,7 @@ def test_mednext_answers_as_the_original(case: str) -> None:
     made = answer(with_formula_weights("mednext", arguments), shape)
     assert made.shape == (shape[0], arguments["classes"], *shape[2:])
     assert expected.std() > 1
-    assert np.abs(sample(made) - expected).max() <= TOLERANCE
+    assert np.abs(sample(made) - expected).max() <= TOLERANCE * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("case", ["a", "b"])
@@ -61,7 +62,7 @@ def test_swinunetr_answers_as_monai_1_3(case: str) -> None:
     made = answer(with_formula_weights("swinunetr", arguments), shape)
     assert made.shape == (shape[0], arguments["classes"], *shape[2:])
     assert expected.std() > 0.5
-    assert np.abs(sample(made) - expected).max() <= TOLERANCE
+    assert np.abs(sample(made) - expected).max() <= TOLERANCE * np.abs(expected).max()
 
 
 def test_todays_patch_merging_would_answer_otherwise() -> None:

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hope.commands.console import ConsoleProgress
 from hope.commands.inputs import PATH
+from hope.domain.case import SEQUENCES, HeadState
+from hope.domain.errors import InputError
 
 if TYPE_CHECKING:
+    from hope.models.bundle import Bundle
     from hope.models.registry import ModelRegistry
 
 
@@ -28,29 +32,99 @@ def models() -> None:
 
 @models.command("list")
 def list_models() -> None:
-    """One line per bundle: id, version, head state wanted, spacing, licence, first digits of its sha256."""
+    """One line per bundle: id, version, head state wanted, networks, licence, first digits of its sha256."""
     registry = _registry()
     for folder, reason in registry.problems().items():
         click.echo(f"not usable: {folder}: {reason}", err=True)
     for bundle in registry.list():
-        facts = f"{bundle.head_state}, {bundle.spacing_mm:g} mm, {bundle.licence}, sha256 {bundle.sha256[:12]}"
+        facts = f"{bundle.head_state}, {_networks(bundle)}, {bundle.licence}, sha256 {bundle.sha256[:12]}"
         click.echo(f"{bundle.id:<20} {bundle.version:<10} {facts}")
+
+
+def _networks(bundle: Bundle) -> str:
+    from hope.models.bundle import POSTPROCESS
+
+    if not bundle.groups:
+        return f"{bundle.spacing_mm:g} mm"
+    total = sum(group.weight for group in bundle.groups)
+    several = len(bundle.groups) > 1
+    groups = (
+        f"{g.name} x{len(g.members)}" + (f" (weight {g.weight / total:.3f})" if several else "") for g in bundle.groups
+    )
+    return " + ".join(groups) + (", own post-processing" if POSTPROCESS in bundle.manifest["files"] else "")
 
 
 @models.command("show")
 @click.argument("model_id", metavar="ID")
 def show(model_id: str) -> None:
-    """Everything that a bundle says of itself: training data, measured figures, licence, limits."""
+    """Everything that a bundle says of itself: networks, training data, measured figures, licence, limits."""
     bundle = _registry().get(model_id)
     click.echo(json.dumps({**bundle.manifest, "sha256": bundle.sha256}, indent=2, ensure_ascii=False))
 
 
+def _sequences(_context: click.Context, _option: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    names = tuple(name.strip().lower() for name in value.split(","))
+    if len(set(names)) != len(names) or not set(names) <= set(map(str, SEQUENCES)):
+        raise click.BadParameter(f"expected different ones of {','.join(SEQUENCES)}, with commas between")
+    return names
+
+
+def _weights(_context: click.Context, _option: click.Parameter, value: str | None) -> dict[str, float] | None:
+    if value is None:
+        return None
+    weights = {}
+    try:
+        for entry in value.split(","):
+            name, _, number = entry.partition("=")
+            weights[name.strip().lower()] = float(number)
+    except ValueError as error:
+        raise click.BadParameter("expected, for example, nnunet=0.33,mednext=0.34,swinunetr=0.33") from error
+    return weights
+
+
 @models.command("add")
-@click.argument("source", type=PATH, metavar="FILE-OR-DIR")
-@click.option("--id", "model_id", metavar="ID", help="The id that the bundle must carry.")
-def add(source: Path, model_id: str | None) -> None:
-    """Check a bundle's hashes and copy it to the models directory (HOPE_MODELS_DIR)."""
-    bundle = _registry().add(source, model_id)
+@click.argument("sources", type=PATH, metavar="SOURCE...", nargs=-1, required=True)
+@click.option("--id", "model_id", metavar="ID", help="The id of the bundle; needed for checkpoints made elsewhere.")
+@click.option("--sequences", metavar="A,B,C,D", callback=_sequences, help="Input channels in order: t1n,t1c,t2w,t2f.")
+@click.option("--head-state", type=click.Choice(["full", "brain"]), help="What the training images showed.")
+@click.option("--licence", metavar="TEXT", help="Licence of the weights, such as CC-BY-NC-SA-4.0.")
+@click.option("--weights", metavar="NAME=W,...", callback=_weights, help="Weights of nnunet, mednext and swinunetr.")
+@click.option("--title", metavar="TEXT", help="What a person calls the model.")
+def add(
+    sources: tuple[Path, ...],
+    model_id: str | None,
+    sequences: tuple[str, ...] | None,
+    head_state: str | None,
+    licence: str | None,
+    weights: dict[str, float] | None,
+    title: str | None,
+) -> None:
+    """Add a bundle, or checkpoints made elsewhere, to the models directory (HOPE_MODELS_DIR).
+
+    SOURCE is a bundle of our own (directory or zip), whose hashes are checked, or any number of files, directories and
+    zips that hold checkpoints of nnU-Net v2, MedNeXt and SwinUNETR, a cluster model and threshold files. Pickles in
+    them are read without being run.
+    """
+    from hope.models.importers.choices import ImportChoices
+    from hope.models.registry import holds_bundle
+
+    said = ImportChoices(sequences, HeadState(head_state) if head_state else None, licence, weights, title)
+    own = [source for source in sources if holds_bundle(source)]
+    if own and (len(sources) > 1 or said != ImportChoices()):
+        raise InputError(f"{own[0].name} is a bundle already, which says all this itself", fix="add it alone, as it is")
+    if own or (len(sources) == 1 and not sources[0].exists()):
+        bundle = _registry().add(sources[0], model_id)
+    elif model_id is None:
+        raise InputError(
+            f"no model bundle here: {sources[0].name} holds no model.json", fix="to import checkpoints, give --id ID"
+        )
+    else:
+        with ConsoleProgress() as progress:
+            bundle = _registry().add_published(sources, model_id, said, progress)
+        for sentence in bundle.manifest["source"]["assumed"]:
+            click.echo(f"assumed: {sentence}", err=True)
     click.echo(f"added {bundle.id} {bundle.version}, sha256 {bundle.sha256}")
 
 

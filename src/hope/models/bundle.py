@@ -12,10 +12,14 @@ from typing import Any
 from hope.domain.case import SEQUENCES, HeadState, MRSequence
 from hope.domain.errors import BundleError, InputError
 from hope.domain.labels import PEDS
+from hope.models.ensemble.spec import Group, group_from_json
 
 FORMAT = "hope-bundle/1"
+ENSEMBLE_FORMAT = "hope-bundle/2"
+"""As format 1, but with ``groups`` of networks in place of one architecture and one file of weights."""
 MANIFEST = "model.json"
 WEIGHTS = "weights.safetensors"
+POSTPROCESS = "postprocess.json"
 BUNDLED = Path(__file__).parent.parent / "resources" / "models"
 DEFAULT_MODEL = "starter"
 
@@ -46,6 +50,7 @@ class Bundle:
         label_schema: name of the schema of the output classes.
         sha256: of the manifest, which itself holds the hash of every file.
         manifest: everything in model.json.
+        groups: of an ensemble its architectures, each with its folds; empty for a bundle of one network.
     """
 
     folder: Path
@@ -64,6 +69,7 @@ class Bundle:
     label_schema: str
     sha256: str
     manifest: Mapping[str, Any]
+    groups: tuple[Group, ...] = ()
 
     def missing(self, present: Collection[MRSequence]) -> tuple[MRSequence, ...]:
         """Sequences that this model would have to do without.
@@ -82,6 +88,20 @@ class Bundle:
                 fix="add the missing scan with " + " ".join(f"--{s} FILE" for s in fatal or missing),
             )
         return missing
+
+    def postprocess(self) -> Mapping[str, Any] | None:
+        """The model's own post-processing (``hope-postprocess/1``) as plain JSON values; None if it has none.
+
+        Raises:
+            BundleError: if the file is not JSON.
+        """
+        if POSTPROCESS not in self.manifest["files"]:
+            return None
+        try:
+            record: Mapping[str, Any] = json.loads((self.folder / POSTPROCESS).read_bytes())
+        except (OSError, ValueError) as error:
+            raise BundleError(f"model {self.id}: {POSTPROCESS} cannot be read; add the bundle again") from error
+        return record
 
     def verify(self) -> None:
         """Compare every file with the hash that the manifest gives.
@@ -109,8 +129,9 @@ def read_bundle(folder: Path) -> Bundle:
     raw = path.read_bytes()
     try:
         manifest = json.loads(raw)
-        if manifest["format"] != FORMAT:
-            raise BundleError(f"bundle format {manifest['format']!r} is not known to this version ({FORMAT})")
+        if manifest["format"] not in (FORMAT, ENSEMBLE_FORMAT):
+            known = f"{FORMAT}, {ENSEMBLE_FORMAT}"
+            raise BundleError(f"bundle format {manifest['format']!r} is not known to this version ({known})")
         return _from_manifest(folder, manifest, hashlib.sha256(raw).hexdigest())
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise BundleError(f"the bundle's {MANIFEST} is not usable: {type(error).__name__}: {error}") from error
@@ -122,8 +143,12 @@ def _from_manifest(folder: Path, manifest: Mapping[str, Any], sha256: str) -> Bu
     if any(Path(name).name != name for name in names):
         raise BundleError("a bundle's files must lie in its own directory")
     x, y, z = (int(n) for n in manifest["patch"])
-    if WEIGHTS not in names:
-        raise BundleError(f"the bundle lists no {WEIGHTS}")
+    groups = tuple(group_from_json(entry) for entry in manifest.get("groups", ()))
+    needed = [name for group in groups for name in group.members] or [WEIGHTS]
+    if absent := [name for name in needed if name not in names]:
+        raise BundleError(f"the bundle lists no {absent[0]}")
+    if bool(groups) != (manifest["format"] == ENSEMBLE_FORMAT):
+        raise BundleError(f"groups of networks belong to the bundle format {ENSEMBLE_FORMAT}, and to it alone")
     if min(x, y, z) < 1 or not 0 < float(inputs["spacing_mm"]) < 20:
         raise BundleError("the bundle's patch and spacing must be positive")
     if manifest["label_schema"] != PEDS.name:
@@ -147,6 +172,7 @@ def _from_manifest(folder: Path, manifest: Mapping[str, Any], sha256: str) -> Bu
         label_schema=str(manifest["label_schema"]),
         sha256=sha256,
         manifest=manifest,
+        groups=groups,
     )
 
 

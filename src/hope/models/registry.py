@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from hope.domain.errors import BundleError, InputError
-from hope.formats.archive import extract_zip
+from hope.domain.progress import Progress, silent
+from hope.formats.archive import extract_zip, is_zip
 from hope.formats.atomic import output_error
+from hope.formats.reading import reading
 from hope.models.bundle import BUNDLED, MANIFEST, Bundle, read_bundle
+from hope.models.importers.choices import ImportChoices
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -25,6 +29,22 @@ def check_id(model_id: str) -> None:
     """
     if not _ID.fullmatch(model_id):
         raise InputError("the model's id is not usable", expected="a-z, 0-9, dot, dash, underscore", got=model_id)
+
+
+def holds_bundle(source: Path) -> bool:
+    """Whether a directory or zip is a bundle of our own, and not checkpoints to import.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    if source.is_dir():
+        return (source / MANIFEST).is_file()
+    with reading(source.name):
+        if not is_zip(source):
+            return False
+        with suppress(zipfile.BadZipFile, NotImplementedError), zipfile.ZipFile(source) as archive:
+            return any(name.rpartition("/")[2] == MANIFEST for name in archive.namelist())
+    return False
 
 
 class ModelRegistry:
@@ -116,6 +136,48 @@ class ModelRegistry:
             except OSError as error:
                 raise output_error("the models directory", error) from error
         return read_bundle(self.user_folder / bundle.id)
+
+    def add_published(
+        self,
+        sources: Sequence[Path],
+        model_id: str,
+        choices: ImportChoices | None = None,
+        told: Progress = silent,
+    ) -> Bundle:
+        """Import published checkpoints as a bundle in the user's folder; nothing stays there if that fails.
+
+        Args:
+            sources: files, directories and zips.
+            model_id: of the new bundle.
+            choices: what the files do not say.
+            told: hears what is being done, and every assumption.
+
+        Raises:
+            InputError: if the id is taken or not usable, or a source is missing or not clear.
+            BundleError: if a source is damaged or not supported.
+            OutputError: if the user's folder cannot be written.
+        """
+        from hope.models.importers.assemble import import_bundle  # torch, which the gateway must not load
+
+        check_id(model_id)
+        if model_id in {b.id for b in self.list()} or (self.user_folder / model_id).exists():
+            raise InputError(f"a model {model_id} is already there", fix=f"`hope models remove {model_id}` first")
+        try:
+            self.user_folder.mkdir(parents=True, exist_ok=True)
+            staging = Path(tempfile.mkdtemp(prefix=".adding-", dir=self.user_folder))
+        except OSError as error:
+            raise output_error("the models directory", error) from error
+        try:
+            import_bundle(sources, model_id, choices or ImportChoices(), staging, told)
+            try:
+                staging.chmod(0o755)
+                staging.rename(self.user_folder / model_id)
+            except OSError as error:
+                raise output_error("the models directory", error) from error
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+        return read_bundle(self.user_folder / model_id)
 
     def _copy(self, folder: Path, bundle: Bundle) -> None:
         self.user_folder.mkdir(parents=True, exist_ok=True)

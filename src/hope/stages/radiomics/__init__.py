@@ -5,7 +5,7 @@ cluster models were trained on its output. The formulas are written from the IBS
 pyradiomics itself needs a compiler, so it is used for reference vectors only (tests/golden).
 """
 
+from hope.domain.feature_names import FEATURE_NAMES
 from hope.stages.radiomics.features import tumour_features
-from hope.stages.radiomics.names import FEATURE_NAMES
 
 __all__ = ["FEATURE_NAMES", "tumour_features"]

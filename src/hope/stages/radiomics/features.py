@@ -8,11 +8,11 @@ import numpy as np
 
 from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.errors import StageError
+from hope.domain.feature_names import FEATURE_NAMES, REGION_PREFIX
 from hope.domain.volume import Volume
 from hope.stages.radiomics.cooccurrence import glcm_features
 from hope.stages.radiomics.intensity import as_floats, first_order_features, grey_levels, mean_and_deviation
 from hope.stages.radiomics.lines import Direction, directions
-from hope.stages.radiomics.names import FEATURE_NAMES, REGION_PREFIX
 from hope.stages.radiomics.region import ORIENTATION, Region, largest_region
 from hope.stages.radiomics.shape import shape_features
 from hope.stages.radiomics.sizes import gldm_features, glrlm_features, glszm_features

@@ -1,0 +1,1 @@
+"""Ensembles of several architectures with several folds each, run in one process."""
