@@ -2,49 +2,149 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from hope.commands.inputs import HELP
+from hope.commands.inputs import HELP, PATH, named_scans
+from hope.domain.case import SEQUENCES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hope.domain.case import MRSequence
+    from hope.domain.volume import Volume
+    from hope.stages.adaptive import AdaptivePostprocess
+    from hope.stages.postprocess import PostprocessOutcome
 
 ATLAS_VOXEL_ML = 0.001
 """Volume of a voxel of the atlas grid, which the published sizes count."""
 VOXEL_TOLERANCE_ML = 1e-5
 
+_IMAGE = "The preprocessed {} image, on the grid of the mask."
+
 
 @click.command(short_help="Apply adaptive post-processing rules to a mask.", context_settings=HELP)
-@click.argument("source", metavar="IN.nii.gz", type=click.Path(path_type=Path))
-@click.argument("target", metavar="OUT.nii.gz", type=click.Path(path_type=Path))
-@click.option("--rules", "rules_name", required=True, metavar="NAME|FILE", help="hope-peds-2024, or a JSON rules file.")
+@click.argument("source", metavar="IN.nii.gz", type=PATH)
+@click.argument("target", metavar="OUT.nii.gz", type=PATH)
+@click.option(
+    "--rules", "rules_name", metavar="NAME|FILE", help="hope-peds-2024, or a JSON file.  [default: --model's]"
+)
 @click.option("--cluster", type=int, default=None, metavar="N", help="Which cluster of the rules the case belongs to.")
-def postprocess(source: Path, target: Path, rules_name: str, cluster: int | None) -> None:
+@click.option("--model", "model_id", metavar="ID", help="The bundle whose cluster model tells the cluster.")
+@click.option(
+    "--case", type=PATH, metavar="DIR", help="Directory of the preprocessed images, to tell the cluster from."
+)
+@click.option("--t1n", type=PATH, metavar="F", help=_IMAGE.format(SEQUENCES[0].title))
+@click.option("--t1c", type=PATH, metavar="F", help=_IMAGE.format(SEQUENCES[1].title))
+@click.option("--t2w", type=PATH, metavar="F", help=_IMAGE.format(SEQUENCES[2].title))
+@click.option("--t2f", type=PATH, metavar="F", help=_IMAGE.format(SEQUENCES[3].title))
+@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write what was done as JSON.")
+def postprocess(
+    source: Path,
+    target: Path,
+    rules_name: str | None,
+    cluster: int | None,
+    model_id: str | None,
+    case: Path | None,
+    t1n: Path | None,
+    t1c: Path | None,
+    t2w: Path | None,
+    t2f: Path | None,
+    json_file: Path | None,
+) -> None:
     """Apply adaptive post-processing rules to a mask in peds labels.
 
     Small components become background, then labels with a small share of the tumour are renamed. The rules can remove
     a whole class, so the volumes before and after are printed.
 
+    Rules that differ by cluster need the cluster: name it, or give the four images the mask was made on (--case, or
+    one by one) and a cluster model, which a FILE of hope train postprocess holds, and so does the bundle of an
+    imported ensemble (--model).
+
     \b
     hope postprocess case-seg-atlas.nii.gz cleaned.nii.gz --rules hope-peds-2024 --cluster 4
+    hope postprocess case-seg-atlas.nii.gz cleaned.nii.gz --model ID --case results/case
     """  # noqa: D301 - click reads the backspace
-    from hope.domain.errors import InputError
-    from hope.domain.labels import PEDS
-    from hope.formats.nifti import read_labels, write_labels
-    from hope.stages.postprocess import apply_rules
-    from hope.stages.postprocess_rules import PostprocessRules
+    from hope.formats.atomic import atomic_output
+    from hope.formats.nifti import write_labels
 
-    rules = PostprocessRules.load(rules_name)
-    last = len(rules.clusters) - 1
-    if cluster is None and last > 0:
+    adaptive = _rules(rules_name, model_id)
+    named = named_scans(t1n, t1c, t2w, t2f)
+    _check_choice(adaptive, cluster, case, named)
+    _check_target(source, target)
+    labels = _read_mask(source)
+    outcome = _apply(adaptive, labels, cluster, case, named)
+    write_labels(outcome.labels, target)
+    if json_file is not None:
+        with atomic_output(json_file) as stream:
+            stream.write((json.dumps(outcome.to_json(), indent=1, allow_nan=False) + "\n").encode())
+    _print(outcome)
+
+
+def _rules(rules_name: str | None, model_id: str | None) -> AdaptivePostprocess:
+    """The rules that were named, with the cluster model of the bundle that was named; or both from the bundle."""
+    from hope.domain.errors import InputError
+    from hope.services import Services
+    from hope.settings import Settings
+    from hope.stages.adaptive import AdaptivePostprocess
+
+    if model_id is None:
+        if rules_name is None:
+            raise InputError("no rules were named", fix="add --rules NAME|FILE, or --model ID for those of a bundle")
+        return AdaptivePostprocess.load(rules_name)
+    record = Services(Settings.from_environment()).models.get(model_id).postprocess()
+    if record is None:
+        raise InputError(f"the model {model_id} has no post-processing of its own", fix="leave out --model")
+    of_model = AdaptivePostprocess.from_json(record)
+    if rules_name is None:
+        return of_model
+    return AdaptivePostprocess(AdaptivePostprocess.load(rules_name).rules, of_model.clusters)
+
+
+def _check_choice(
+    adaptive: AdaptivePostprocess, cluster: int | None, case: Path | None, named: Mapping[MRSequence, Path]
+) -> None:
+    """Whether the cluster is known, or can be told."""
+    from hope.domain.errors import InputError
+
+    last = len(adaptive.rules.clusters) - 1
+    if cluster is not None:
+        if case or named:
+            raise InputError("--cluster leaves nothing to tell from images", fix="leave out the images, or --cluster")
+        return
+    if last == 0:
+        return
+    name_it = f"name the cluster with --cluster 0..{last}"
+    if adaptive.clusters is None:
         raise InputError(
-            f"the rules {rules.name} differ by cluster, and choosing the cluster needs the four images and the "
-            "published cluster model, which this version does not import",
-            fix=f"name the cluster with --cluster 0..{last}",
+            f"the rules {adaptive.rules.name} differ by cluster, and there is no cluster model to choose one with",
+            fix=f"name a bundle that has one with --model ID, and the images with --case DIR; or {name_it}",
         )
+    if case is None and not named:
+        raise InputError(
+            f"the rules {adaptive.rules.name} differ by cluster, and choosing the cluster needs the four images that "
+            "the mask was made on",
+            fix=f"name their directory with --case DIR, or {name_it}",
+        )
+
+
+def _check_target(source: Path, target: Path) -> None:
+    from hope.domain.errors import InputError
+
     if source.resolve() == target.resolve() or (target.exists() and source.exists() and target.samefile(source)):
         raise InputError("input and output are the same file", fix="name another output file")
     if not target.name.endswith((".nii.gz", ".nii")):
         raise InputError("the output needs a NIfTI name", expected="a name ending in .nii.gz or .nii")
+
+
+def _read_mask(source: Path) -> Volume:
+    from hope.domain.errors import InputError
+    from hope.domain.labels import PEDS
+    from hope.formats.nifti import read_labels
+
     labels = read_labels(source)
     unknown = sorted(set(labels.data[labels.data > 0].tolist()) - set(PEDS.values))
     if unknown:
@@ -59,8 +159,46 @@ def postprocess(source: Path, target: Path, rules_name: str, cluster: int | None
             f"{labels.grid.voxel_volume_ml * 1000:.3g} mm3, so use the atlas-grid mask to get the published behaviour",
             err=True,
         )
-    outcome = apply_rules(labels, rules, cluster or 0)
-    write_labels(outcome.labels, target)
-    click.echo(f"{outcome.method}\n{'':4}{'before ml':>12}{'after ml':>12}")
+    return labels
+
+
+def _apply(
+    adaptive: AdaptivePostprocess,
+    labels: Volume,
+    cluster: int | None,
+    case: Path | None,
+    named: Mapping[MRSequence, Path],
+) -> PostprocessOutcome:
+    from dataclasses import replace
+
+    from hope.commands.console import ConsoleProgress
+    from hope.domain.errors import InputError, StageError
+    from hope.stages.atlas_images import find_images, read_images
+    from hope.stages.postprocess import apply_rules
+
+    if cluster is not None:
+        outcome = apply_rules(labels, adaptive.rules, cluster)
+        return replace(outcome, details={"cluster": cluster, "chosen_by": "--cluster"})
+    images = {}
+    if len(adaptive.rules.clusters) > 1:
+        files = dict(find_images(case)[1]) if case else {}
+        if case and not files:
+            raise InputError("the case directory holds no image", expected="<case>-t1n.nii.gz and its like")
+        images = read_images({**files, **named}, labels)
+    with ConsoleProgress() as progress:
+        outcome = adaptive.apply(labels, images, progress)
+    if outcome.warning:
+        # Nothing else can stand in here: whoever asked for these rules must not take the mask as it was for theirs.
+        raise StageError(f"{outcome.warning}; nothing was written")
+    return outcome
+
+
+def _print(outcome: PostprocessOutcome) -> None:
+    click.echo(outcome.method)
+    if outcome.details:
+        lead = outcome.details.get("lead")
+        second = f"; next is cluster {outcome.details['runner_up']}, lead {lead:.0%}" if lead is not None else ""
+        click.echo(f"cluster chosen by: {outcome.details['chosen_by']}{second}")
+    click.echo(f"{'':4}{'before ml':>12}{'after ml':>12}")
     for key, before in outcome.before_ml.items():
         click.echo(f"{key:4}{before:12.3f}{outcome.after_ml[key]:12.3f}")

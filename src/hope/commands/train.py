@@ -1,4 +1,4 @@
-"""hope train: a new model bundle."""
+"""hope train: a new model bundle; its subcommands learn other parts of the pipeline."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ from pathlib import Path
 
 import click
 
-from hope.commands.inputs import PATH
+from hope.commands.inputs import HELP, PATH
+from hope.commands.train_postprocess import postprocess
 
 
-@click.command(short_help="Train a model bundle from synthesis and your own labelled cases.")
+@click.group(
+    short_help="Train a model bundle from synthesis and your own labelled cases.",
+    invoke_without_command=True,
+    subcommand_metavar="[COMMAND]",
+    context_settings=HELP,
+)
 @click.option(
-    "-o", "--output", "run", type=PATH, required=True, metavar="RUN", help="Folder of the run: checkpoint, log, bundle."
+    "-o", "--output", "run", type=PATH, metavar="RUN", help="Folder of the run: checkpoint, log, bundle.  [required]"
 )
 @click.option(
     "--recipe", type=click.Choice(["starter"]), default="starter", show_default=True, help="Settings to start from."
@@ -40,8 +46,10 @@ from hope.commands.inputs import PATH
 @click.option("--id", "model_id", default="mine", show_default=True, metavar="ID", help="Id of the bundle.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in RUN.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads for the network.  [default: all cores]")
+@click.pass_context
 def train(
-    run: Path,
+    context: click.Context,
+    run: Path | None,
     recipe: str,
     cases: tuple[Path, ...],
     scheme: str,
@@ -62,7 +70,15 @@ def train(
       hope train -o runs/starter                         the recipe of the bundled model
       hope train -o runs/starter --resume                after an interruption
       hope train -o runs/ours --cases our-cases --id ours
+
+    With a command it learns another part of the pipeline: see hope train COMMAND --help.
     """  # noqa: D301 - click reads the backspace
+    if context.invoked_subcommand is not None:
+        _refuse_own_options(context)
+        return
+    if run is None:
+        # Not required=True, which would ask for it before a command too.
+        raise click.MissingParameter(ctx=context, param=next(p for p in context.command.params if p.name == "run"))
     from hope.commands.console import ConsoleProgress
     from hope.domain.errors import InputError
     from hope.formats.atomic import output_error
@@ -101,3 +117,20 @@ def train(
         state = run_training(state, config, run, progress, real)
     bundle = export_bundle(state, config, run / "bundle", model_id)
     click.echo(f"bundle {bundle.id} {bundle.version}, sha256 {bundle.sha256}, in {run / 'bundle'}")
+
+
+def _refuse_own_options(context: click.Context) -> None:
+    """An option in front of the command would be passed over unsaid."""
+    given = [
+        parameter
+        for parameter in context.command.params
+        if context.get_parameter_source(str(parameter.name)) is click.core.ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(
+            f"{given[0].opts[0]} belongs to hope train itself; options of {context.invoked_subcommand} follow its name",
+            context,
+        )
+
+
+train.add_command(postprocess)

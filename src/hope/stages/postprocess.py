@@ -7,8 +7,8 @@ class and a clinician must see that.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 import cc3d
 import numpy as np
@@ -21,9 +21,9 @@ from hope.stages.surface import bounding_box
 
 LabelArray = npt.NDArray[np.uint8]
 
-DEFAULT_MINIMUM_WT_ML = 0.1
 SMALL_WT_ML = 2.0
 SURE_PROBABILITY = 0.98
+DEFAULT_MINIMUM_WT_ML = 0.1
 """Whole-tumour specks smaller than this are dropped by default: 100 voxels of 1 mm, a ball of 5.8 mm across.
 
 Twice the 50 voxels below which the challenge metrics ignore a lesion, and far below anything that can be measured in
@@ -46,12 +46,21 @@ class PostprocessOutcome:
         method: name of the rules that were applied.
         before_voxels: voxel count per key of ``VOLUME_KEYS`` in the input.
         after_voxels: the same in the output.
+        removed_voxels: of adaptive rules, per label key the voxels that became background; None for other methods.
+        renamed_voxels: likewise the voxels that became another label.
+        details: of adaptive rules, plain JSON values on the cluster: ``cluster`` (None where none was used),
+            ``chosen_by``, and ``reason`` where the rules could not be applied.
+        warning: a sentence for the reader where the rules that were asked for could not be applied; else empty.
     """
 
     labels: Volume
     method: str
     before_voxels: Mapping[str, int]
     after_voxels: Mapping[str, int]
+    removed_voxels: Mapping[str, int] | None = None
+    renamed_voxels: Mapping[str, int] | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+    warning: str = ""
 
     @property
     def before_ml(self) -> dict[str, float]:
@@ -66,16 +75,25 @@ class PostprocessOutcome:
     @property
     def changed(self) -> bool:
         """Whether anything was removed or renamed."""
+        if self.removed_voxels is not None and self.renamed_voxels is not None:
+            return bool(self.removed_voxels or self.renamed_voxels)
         return dict(self.before_voxels) != dict(self.after_voxels)
 
     def to_json(self) -> dict[str, object]:
-        """Plain JSON values for result.json."""
-        return {
+        """Plain JSON values for result.json; what concerns adaptive rules only where they were wanted."""
+        facts: dict[str, object] = {
             "rules": self.method,
             "changed": self.changed,
-            "before_ml": {key: round(value, 4) for key, value in self.before_ml.items()},
-            "after_ml": {key: round(value, 4) for key, value in self.after_ml.items()},
+            "before_ml": self._rounded_ml(self.before_voxels),
+            "after_ml": self._rounded_ml(self.after_voxels),
         }
+        if self.removed_voxels is not None and self.renamed_voxels is not None:
+            facts["removed_ml"] = self._rounded_ml(self.removed_voxels)
+            facts["renamed_ml"] = self._rounded_ml(self.renamed_voxels)
+        return {**facts, **self.details}
+
+    def _rounded_ml(self, voxels: Mapping[str, int]) -> dict[str, float]:
+        return {key: round(count * self.labels.grid.voxel_volume_ml, 4) for key, count in voxels.items()}
 
 
 def count_voxels(labels: LabelArray) -> dict[str, int]:
@@ -158,7 +176,16 @@ def apply_rules(labels: Volume, rules: PostprocessRules, cluster: int) -> Postpr
     chosen = rules.for_cluster(cluster)
     kept = remove_small_components(labels.data, chosen.minimum_voxels)
     renamed = redefine(kept, chosen.redefine_below_share, rules.redefine_to, rules.order)
-    return _outcome(labels, renamed, f"{rules.name} cluster {cluster}")
+    outcome = _outcome(labels, renamed, f"{rules.name} cluster {cluster}")
+    before, kept_voxels = outcome.before_voxels, count_voxels(kept)
+    removed = {label.key: before[label.key] - kept_voxels[label.key] for label in PEDS.labels}
+    lost = {label.key: kept_voxels[label.key] - outcome.after_voxels[label.key] for label in PEDS.labels}
+    # The label that the others take only grows in the second step.
+    return replace(
+        outcome,
+        removed_voxels={key: count for key, count in removed.items() if count},
+        renamed_voxels={key: count for key, count in lost.items() if count > 0},
+    )
 
 
 def default_cleanup(labels: Volume, minimum_wt_ml: float = DEFAULT_MINIMUM_WT_ML) -> PostprocessOutcome:

@@ -80,12 +80,7 @@ class PostprocessRules:
         Raises:
             InputError: if the file cannot be read or is not a rules file.
         """
-        try:
-            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
-        except OSError as error:
-            raise InputError("the rules file cannot be read", got=error.strerror or "an I/O error") from error
-        except ValueError as error:  # both broken JSON and broken UTF-8
-            raise InputError("the rules file is not JSON text", got=str(error)) from error
+        return cls.from_json(read_json(path))
 
     @classmethod
     def load(cls, name_or_file: str) -> PostprocessRules:
@@ -97,6 +92,26 @@ class PostprocessRules:
         if name_or_file not in built_in_rules() and Path(name_or_file).is_file():
             return cls.from_file(Path(name_or_file))
         return cls.by_name(name_or_file)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values that ``from_json`` reads; thresholds of 0, which never fire, are left out."""
+        key_of_value = {value: key for key, value in _VALUE_OF_KEY.items()}
+        return {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "name": self.name,
+            "description": self.description,
+            "scheme": PEDS.name,
+            "redefine_to": key_of_value[self.redefine_to],
+            "order": [key_of_value[value] for value in self.order],
+            "clusters": [
+                {
+                    "minimum_voxels": {key_of_value[v]: n for v, n in cluster.minimum_voxels.items() if n},
+                    "redefine_below_share": {key_of_value[v]: t for v, t in cluster.redefine_below_share.items() if t},
+                }
+                for cluster in self.clusters
+            ],
+        }
 
     @classmethod
     def from_json(cls, record: object) -> PostprocessRules:
@@ -150,6 +165,20 @@ class PostprocessRules:
                 f"rules {self.name} have no cluster {cluster}", expected=f"a number from 0 to {len(self.clusters) - 1}"
             )
         return self.clusters[cluster]
+
+
+def read_json(path: Path) -> object:
+    """What a JSON file holds.
+
+    Raises:
+        InputError: if the file cannot be read or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError("the rules file cannot be read", got=error.strerror or "an I/O error") from error
+    except ValueError as error:  # both broken JSON and broken UTF-8
+        raise InputError("the rules file is not JSON text", got=str(error)) from error
 
 
 def built_in_rules() -> tuple[str, ...]:

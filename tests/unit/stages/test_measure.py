@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -10,7 +12,7 @@ from hope.domain.case import Prediction
 from hope.domain.grid import Grid
 from hope.domain.labels import CC, ED, ET, NET
 from hope.domain.volume import Volume
-from hope.stages.measure import INTERVAL_METHOD, measure
+from hope.stages.measure import interval_method, measure
 
 SHAPE = (20, 20, 20)
 ATLAS = Grid(SHAPE, np.eye(4))
@@ -86,4 +88,18 @@ def test_regions_without_their_own_probability_sum_their_labels() -> None:
 
 
 def test_the_method_admits_what_it_is() -> None:
-    assert "not calibrated yet" in INTERVAL_METHOD
+    assert "not calibrated yet" in interval_method(prediction(np.zeros(SHAPE, np.uint8)))
+
+
+def test_of_an_ensemble_the_interval_comes_from_the_members_votes() -> None:
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[0:12, 0:10, 0:10] = ED  # 1200 voxels; the probabilities would say that all of them are sure
+    alone = prediction(labels, ED=shells(1.0, 1.0, 0.0), WT=shells(1.0, 1.0, 0.0))
+    votes = {key: np.zeros(SHAPE, np.float16) for key in alone.region_probability}
+    votes |= {key: shells(0.9, 0.6, 0.1).astype(np.float16) for key in ("ED", "WT")}
+    ensemble = replace(alone, agreement=votes)
+    native = Volume(labels, ATLAS)
+    assert measure(native, alone)["ED"] == pytest.approx({"ml": 1.2, "low_ml": 1.2, "high_ml": 1.2})
+    assert measure(native, ensemble)["ED"] == pytest.approx({"ml": 1.2, "low_ml": 1.0, "high_ml": 1.6})
+    assert "members" in interval_method(ensemble)
+    assert "not calibrated" in interval_method(ensemble)
