@@ -6,15 +6,17 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hope.domain.case import AlignedCase, CaseResult, HarmonizedCase, Prediction, UploadedCase
+from hope.domain.case import AlignedCase, CaseResult, HarmonizedCase, MRSequence, Prediction, UploadedCase
 from hope.domain.progress import Progress, silent
 from hope.domain.volume import Volume
 from hope.ports import BrainExtractor, Predictor
+from hope.stages.adaptive import AdaptivePostprocess
 from hope.stages.deliver import deliver, result_folder
+from hope.stages.doubt import doubt_map
 from hope.stages.facts import brain_method, describe
 from hope.stages.harmonize import harmonize
 from hope.stages.intake import CaseSource, load_case
@@ -32,11 +34,13 @@ class Options:
         preprocessed: True if the input is in atlas space already; None lets the input decide.
         harmonize: True, False, or None for the default.
         postprocess: False leaves the model's answer as it is.
+        doubt_map: also write the map of doubt.
     """
 
     preprocessed: bool | None = None
     harmonize: bool | None = None
     postprocess: bool = True
+    doubt_map: bool = False
 
 
 @dataclass
@@ -174,12 +178,12 @@ def finish_case(folder: Path, case: Segmented, options: Options, clock: Clock) -
     """
     uploaded, prediction = case.prepared.uploaded, case.prediction
     with clock.stage("postprocess", 0.05) as told:
-        told("postprocess: components, labels back on the scan", 0.0)
-        cleaned = _cleaned(prediction, options)
+        told("postprocess: clean up, labels back on the scan", 0.0)
+        cleaned = _cleaned(prediction, case.harmonized.aligned.images, options, told)
         native = to_native(cleaned.labels, case.harmonized.aligned)
     with clock.stage("measure", 0.05) as told:
         told("measure: volumes", 0.0)
-        volumes = _rounded(measure(native, _with_labels(prediction, cleaned.labels)))
+        volumes = _rounded(measure(native, replace(prediction, labels=cleaned.labels)))
     facts = describe(uploaded, case.harmonized, prediction, cleaned, volumes)
     facts["model"] = dict(case.model)
     facts["brain_mask"] = {"method": case.prepared.brain_mask}
@@ -187,21 +191,25 @@ def finish_case(folder: Path, case: Segmented, options: Options, clock: Clock) -
     with clock.stage("report", 0.1) as told:
         told("report: write files", 0.0)
         reference = uploaded.scans[uploaded.reference]
-        written = deliver(folder, result, case.harmonized, reference, list(clock.seconds))
+        doubt = doubt_map(prediction) if options.doubt_map else None
+        written = deliver(folder, result, case.harmonized, reference, list(clock.seconds), doubt)
     return CaseResult(uploaded.case_id, native, cleaned.labels, volumes, written)
 
 
-def _cleaned(prediction: Prediction, options: Options) -> PostprocessOutcome:
-    if options.postprocess:
-        return drop_unsure(prediction.labels, prediction.region_probability["WT"])
-    counts = count_voxels(prediction.labels.data)
-    return PostprocessOutcome(prediction.labels, "none", counts, counts)
-
-
-def _with_labels(prediction: Prediction, labels: Volume) -> Prediction:
-    return Prediction(
-        labels, prediction.region_probability, prediction.model_id, prediction.model_sha256, prediction.missing
-    )
+def _cleaned(
+    prediction: Prediction, images: Mapping[MRSequence, Volume], options: Options, progress: Progress
+) -> PostprocessOutcome:
+    """What the model's own rules make of its answer, or the default clean-up where there are none to use."""
+    if not options.postprocess:
+        counts = count_voxels(prediction.labels.data)
+        return PostprocessOutcome(prediction.labels, "none", counts, counts)
+    adaptive = None
+    if prediction.postprocess is not None:
+        adaptive = AdaptivePostprocess.from_json(prediction.postprocess).apply(prediction.labels, images, progress)
+        if not adaptive.warning:
+            return adaptive
+    cleaned = drop_unsure(prediction.labels, prediction.region_probability["WT"])
+    return replace(cleaned, details=adaptive.details, warning=adaptive.warning) if adaptive else cleaned
 
 
 def _rounded(volumes: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:

@@ -26,13 +26,24 @@ class Services:
         self.settings = settings
         self.models = ModelRegistry(settings.models_dir)
 
-    def predictor(self, model_id: str | None = None, device: str | None = None) -> Predictor:
-        """A predictor for one bundle.
+    def predictor(
+        self,
+        model_id: str | None = None,
+        device: str | None = None,
+        precision: str | None = None,
+        mirroring: bool | None = None,
+    ) -> Predictor:
+        """A predictor for one bundle; what is not given comes from the settings.
 
         Raises:
             InputError: if there is no such bundle.
         """
-        return LocalPredictor(self.models.get(model_id or DEFAULT_MODEL), device or self.settings.device)
+        return LocalPredictor(
+            self.models.get(model_id or DEFAULT_MODEL),
+            device or self.settings.device,
+            precision or self.settings.precision,
+            self.settings.mirroring == "on" if mirroring is None else mirroring,
+        )
 
     def brain_extractor(self) -> BrainExtractor:
         """The brain extraction that comes with the package."""

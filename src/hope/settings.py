@@ -13,6 +13,8 @@ from platformdirs import user_data_path
 from hope.domain.errors import InputError
 
 DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+SWITCH = ("on", "off")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _MOST = {"port": 65535, "poll_seconds": 10, "lease_seconds": 600, "stage_timeout_seconds": 604800, "workers": 64}
 """Largest sensible values; a million for the others."""
@@ -93,28 +95,36 @@ class Settings:
         data_dir: the platform's own data.
         models_dir: bundles that the user added.
         device: auto, cpu or cuda.
+        precision: arithmetic of the networks of an ensemble: auto, fp32, bf16 or fp16.
+        mirroring: on or off: test-time mirroring of an ensemble's networks, where their training allows it.
         platform: what only the running platform needs.
     """
 
     data_dir: Path
     models_dir: Path
     device: str
+    precision: str = "auto"
+    mirroring: str = "on"
     platform: PlatformSettings = field(default_factory=lambda: PlatformSettings("sqlite://", "file:///dev/null"))
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Read HOPE_DATA_DIR, HOPE_MODELS_DIR, HOPE_DEVICE and those of `PlatformSettings`.
+        """Read HOPE_DATA_DIR, HOPE_MODELS_DIR, HOPE_DEVICE, HOPE_PRECISION, HOPE_MIRRORING and `PlatformSettings`.
 
         Raises:
-            InputError: for a device that does not exist, or a value that is no number where one is needed.
+            InputError: for a word that is none of the choices, or a value that is no number where one is needed.
         """
         given = os.environ if environment is None else environment
         data_dir = Path(given.get("HOPE_DATA_DIR") or user_data_path("hope", appauthor=False))
-        device = given.get("HOPE_DEVICE") or "auto"
-        if device not in DEVICES:
-            raise InputError("HOPE_DEVICE is not usable", expected=f"one of {', '.join(DEVICES)}", got=device)
         models_dir = Path(given.get("HOPE_MODELS_DIR") or data_dir / "models")
-        return cls(data_dir, models_dir, device, _platform(given, data_dir.absolute()))
+        return cls(
+            data_dir,
+            models_dir,
+            _one_of(given, "HOPE_DEVICE", DEVICES, "auto"),
+            _one_of(given, "HOPE_PRECISION", PRECISIONS, "auto"),
+            _one_of(given, "HOPE_MIRRORING", SWITCH, "on"),
+            _platform(given, data_dir.absolute()),
+        )
 
     def to_json(self) -> dict[str, str]:
         """Names as in the environment, for `hope doctor`; secrets are masked."""
@@ -122,11 +132,20 @@ class Settings:
             "HOPE_DATA_DIR": str(self.data_dir),
             "HOPE_MODELS_DIR": str(self.models_dir),
             "HOPE_DEVICE": self.device,
+            "HOPE_PRECISION": self.precision,
+            "HOPE_MIRRORING": self.mirroring,
         }
         for entry in fields(PlatformSettings):
             name = f"HOPE_{entry.name.upper()}"
             shown[name] = _masked(name, str(getattr(self.platform, entry.name)))
         return shown
+
+
+def _one_of(given: Mapping[str, str], name: str, words: tuple[str, ...], default: str) -> str:
+    word = given.get(name) or default
+    if word not in words:
+        raise InputError(f"{name} is not usable", expected=f"one of {', '.join(words)}", got=word)
+    return word
 
 
 def _platform(given: Mapping[str, str], data_dir: Path) -> PlatformSettings:

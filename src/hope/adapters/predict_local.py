@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from hope.domain.case import HarmonizedCase, HeadState, MRSequence, Prediction
 from hope.domain.progress import Progress
 from hope.models.bundle import Bundle
 
-if TYPE_CHECKING:
-    from hope.models.runtime import BundleRunner
+
+class Runner(Protocol):
+    """What runs a bundle: one network, or an ensemble of them."""
+
+    @property
+    def device(self) -> str:
+        """Where the networks run."""
+        ...
+
+    def describe(self) -> Mapping[str, object]:
+        """How they run: precision, engine, mirroring and the like, for result.json."""
+        ...
+
+    def predict(self, case: HarmonizedCase, progress: Progress) -> Prediction:
+        """Label the case on its atlas grid."""
+        ...
 
 
 class LocalPredictor:
-    """A ``hope.ports.Predictor`` that keeps the bundle's network in memory between cases.
+    """A ``hope.ports.Predictor`` that keeps the bundle's networks in memory between cases.
 
     Args:
         bundle: the model.
         device: auto, cpu or cuda.
+        precision: auto, fp32, bf16 or fp16; only for ensembles.
+        mirroring: whether an ensemble's networks also see the tiles mirrored, where their training allows it.
     """
 
-    def __init__(self, bundle: Bundle, device: str) -> None:
+    def __init__(self, bundle: Bundle, device: str, precision: str = "auto", mirroring: bool = True) -> None:
         self.bundle, self._device = bundle, device
-        self._runner: BundleRunner | None = None
+        self._precision, self._mirroring = precision, mirroring
+        self._runner: Runner | None = None
 
     @property
     def head_state(self) -> HeadState:
@@ -46,19 +63,25 @@ class LocalPredictor:
             "spacing_mm": self.bundle.spacing_mm,
             "device": self._runner.device if self._runner else self._device,
             "note": str(self.bundle.manifest.get("note", "")),
+            **(self._runner.describe() if self._runner else {}),
         }
 
     def prepare(self) -> None:
-        """Load the network; see ``hope.ports.Predictor``."""
+        """Load the networks; see ``hope.ports.Predictor``."""
         self._loaded()
 
     def predict(self, case: HarmonizedCase, progress: Progress) -> Prediction:
         """Label the case on its atlas grid; see ``hope.ports.Predictor``."""
         return self._loaded().predict(case, progress)
 
-    def _loaded(self) -> BundleRunner:
+    def _loaded(self) -> Runner:
         if self._runner is None:
-            from hope.models.runtime import BundleRunner
+            if self.bundle.groups:
+                from hope.models.ensemble.engine import EnsembleRunner
 
-            self._runner = BundleRunner(self.bundle, self._device)
+                self._runner = EnsembleRunner(self.bundle, self._device, self._precision, self._mirroring)
+            else:
+                from hope.models.runtime import BundleRunner
+
+                self._runner = BundleRunner(self.bundle, self._device)
         return self._runner

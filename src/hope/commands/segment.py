@@ -10,6 +10,9 @@ import click
 
 from hope.commands.inputs import PATH, named_scans, scan_inputs
 
+LEAST_TOLD_ML = 0.05
+"""Smaller changes by post-processing show as 0.0 in the table."""
+
 
 @click.command(short_help="Scans in; labels, volumes, picture and report out.")
 @scan_inputs
@@ -20,6 +23,14 @@ from hope.commands.inputs import PATH, named_scans, scan_inputs
 )
 @click.option("--preprocessed", is_flag=True, help="Input is co-registered, 1 mm, in atlas space already.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where the network runs.  [default: auto]")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+    help="Arithmetic of an ensemble's networks.  [default: auto]",
+)
+@click.option("--mirror/--no-mirror", default=None, help="Test-time mirroring of an ensemble.  [default: mirror]")
+@click.option("--postprocess/--no-postprocess", default=True, help="Clean the model's answer up, or leave it as it is.")
+@click.option("--doubt-map", is_flag=True, help="Also write <case>-doubt-atlas.nii.gz: where the mask is doubtful.")
 def segment(
     inputs: tuple[Path, ...],
     t1n: Path | None,
@@ -31,6 +42,10 @@ def segment(
     harmonize: bool | None,
     preprocessed: bool,
     device: str | None,
+    precision: str | None,
+    mirror: bool | None,
+    postprocess: bool,
+    doubt_map: bool,
 ) -> None:
     """Segment one case or many.
 
@@ -66,9 +81,9 @@ def segment(
 
     sources = find_cases(inputs, named_scans(t1n, t1c, t2w, t2f))
     services = Services(Settings.from_environment())
-    predictor, brain = services.predictor(model, device), services.brain_extractor()
+    predictor, brain = services.predictor(model, device, precision, mirror), services.brain_extractor()
     predictor.prepare()
-    options = Options(preprocessed=True if preprocessed else None, harmonize=harmonize)
+    options = Options(True if preprocessed else None, harmonize, postprocess, doubt_map)
 
     def work(source: CaseSource, progress: Progress) -> None:
         result = run_case(source, predictor, brain, output, options, progress)
@@ -84,6 +99,14 @@ def _print_result(report: Mapping[str, Any], folder: Path) -> None:
         click.echo("  no tumour found")
     for key, volume in report["volumes_ml"].items():
         click.echo(f"  {key:<4}{volume['ml']:9.1f} ml   ({volume['low_ml']:.1f} to {volume['high_ml']:.1f})")
+    cleaned = report["postprocess"]
+    if cleaned["changed"]:
+        gone = ", ".join(
+            f"{key} {was:.1f} -> {cleaned['after_ml'][key]:.1f}"
+            for key, was in cleaned["before_ml"].items()
+            if abs(was - cleaned["after_ml"][key]) >= LEAST_TOLD_ML
+        )
+        click.echo(f"  post-processing: {cleaned['rules']}" + (f" (ml: {gone})" if gone else ""))
     for flag in report["qc"]:
         if flag["severity"] == "warning":
             click.echo(f"  ! {flag['reason']}")

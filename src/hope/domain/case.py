@@ -142,6 +142,9 @@ class Prediction:
         model_sha256: the bundle's hash.
         missing: sequences that the model had to do without.
         flags: doubts found so far.
+        agreement: of an ensemble, per region or label key the share of its members (by weight, 0 to 1) that say so at
+            each voxel, float16 (i, j, k) on the same grid; empty for a single network.
+        postprocess: the model's own post-processing as its bundle gives it (``hope-postprocess/1``), or None.
     """
 
     labels: Volume
@@ -150,6 +153,8 @@ class Prediction:
     model_sha256: str
     missing: tuple[MRSequence, ...] = ()
     flags: tuple[QCFlag, ...] = ()
+    agreement: Mapping[str, npt.NDArray[np.float16]] = field(default_factory=dict)
+    postprocess: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -165,6 +165,11 @@ def save_prediction(prediction: Prediction, folder: Path) -> list[str]:
             region: _save_array(values, folder, f"prediction-{region}", names)
             for region, values in prediction.region_probability.items()
         },
+        "agreement": {
+            region: _save_array(values, folder, f"agreement-{region}", names)
+            for region, values in prediction.agreement.items()
+        },
+        "postprocess": prediction.postprocess,
         "model_id": prediction.model_id,
         "model_sha256": prediction.model_sha256,
         "missing": [str(s) for s in prediction.missing],
@@ -183,6 +188,8 @@ def load_prediction(folder: Path) -> Prediction:
         model_sha256=facts["model_sha256"],
         missing=tuple(MRSequence(s) for s in facts["missing"]),
         flags=_flags(facts["flags"]),
+        agreement={r: _load_array(entry, folder) for r, entry in facts["agreement"].items()},
+        postprocess=facts["postprocess"],
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -10,12 +12,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from hope.domain.case import HarmonizedCase, MRSequence, Prediction
-from hope.domain.errors import BundleError, InputError, StageError
+from hope.domain.errors import BundleError, StageError
 from hope.domain.labels import CC, ED, ET, NET, PEDS, REGIONS
 from hope.domain.progress import Progress
 from hope.domain.qc import QCFlag, Severity
 from hope.domain.volume import Volume
 from hope.models.bundle import WEIGHTS, Bundle
+from hope.models.execution import choose_device as choose_device
 from hope.models.model_grid import from_model_grid, to_model_grid
 from hope.models.networks import build_network
 from hope.models.normalise import NORMALISATION, zscore_inside
@@ -24,19 +27,6 @@ from hope.models.sliding_window import sliding_window
 _OVERLAP = 0.5
 _MARGIN_VOXELS = 4
 _CLASSES = {"ET": (ET,), "NET": (NET,), "CC": (CC,), "ED": (ED,), "TC": REGIONS["TC"], "WT": REGIONS["WT"]}
-
-
-def choose_device(wanted: str) -> torch.device:
-    """``auto`` takes a GPU where there is one.
-
-    Raises:
-        InputError: if a GPU is asked for and there is none.
-    """
-    if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise InputError("no CUDA GPU can be used here", expected="--device cpu or auto", got="--device cuda")
-    return torch.device(wanted)
 
 
 class BundleRunner:
@@ -60,6 +50,10 @@ class BundleRunner:
     def device(self) -> str:
         """Where the network runs."""
         return str(self._device)
+
+    def describe(self) -> Mapping[str, object]:
+        """Nothing that the bundle does not say."""
+        return {}
 
     def _load(self) -> torch.nn.Module:
         if self.bundle.normalisation != NORMALISATION:

@@ -97,7 +97,12 @@ def _refuse_to_replace(target: Path, facts: str) -> None:
 
 
 def deliver(
-    folder: Path, result: CaseResult, harmonized: HarmonizedCase, reference_scan: Volume, stages: list[dict[str, Any]]
+    folder: Path,
+    result: CaseResult,
+    harmonized: HarmonizedCase,
+    reference_scan: Volume,
+    stages: list[dict[str, Any]],
+    doubt: tuple[Volume, str] | None = None,
 ) -> dict[str, Any]:
     """Write masks, atlas images, picture, report and result.json; returns what result.json says.
 
@@ -107,6 +112,7 @@ def deliver(
         harmonized: the images that the model saw.
         reference_scan: the scan whose grid the native labels share, for the picture.
         stages: ``{"name", "seconds"}`` of the stages before this one.
+        doubt: the map of doubt on the atlas grid and what its values mean, if it is wanted.
 
     Raises:
         OutputError: if a file cannot be written.
@@ -121,6 +127,8 @@ def deliver(
 
     write_labels(result.native_labels, name("seg.nii.gz", "segmentation on the scan's own grid"))
     write_labels(result.atlas_labels, name("seg-atlas.nii.gz", "segmentation on the atlas grid"))
+    if doubt is not None:
+        write_scan(doubt[0], name("doubt-atlas.nii.gz", f"doubt on the atlas grid, 0 to 1: {doubt[1]}"))
     for sequence, volume in harmonized.images.items():
         write_scan(volume, name(f"{sequence}-atlas.nii.gz", f"{sequence} on the atlas grid"))
     missing = result.report["input"]["missing"]

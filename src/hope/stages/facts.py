@@ -7,10 +7,10 @@ from typing import Any
 
 from hope import DISCLAIMER, __version__
 from hope.domain.case import SEQUENCES, AlignedCase, HarmonizedCase, HeadState, Prediction, UploadedCase
-from hope.domain.qc import QCFlag
+from hope.domain.qc import QCFlag, Severity
 from hope.ports import BrainExtractor
 from hope.stages.harmonize import NOTE
-from hope.stages.measure import INTERVAL_METHOD
+from hope.stages.measure import interval_method
 from hope.stages.postprocess import PostprocessOutcome
 
 RESULT_FORMAT = "hope-result/1"
@@ -26,6 +26,8 @@ def describe(
     """The facts that do not depend on who ran the stages."""
     aligned = harmonized.aligned
     flags: dict[QCFlag, None] = dict.fromkeys((*aligned.flags, *harmonized.flags, *prediction.flags))
+    if cleaned.warning:
+        flags[QCFlag("postprocess", Severity.WARNING, cleaned.warning)] = None
     return {
         "format": RESULT_FORMAT,
         "case_id": uploaded.case_id,
@@ -49,7 +51,7 @@ def describe(
         "harmonizer": {"method": harmonized.method, "note": NOTE},
         "qc": [flag.to_json() for flag in flags],
         "volumes_ml": volumes_ml,
-        "interval_method": INTERVAL_METHOD,
+        "interval_method": interval_method(prediction),
         "tumour_found": bool(cleaned.labels.data.any()),
         "postprocess": cleaned.to_json(),
         "transforms": {

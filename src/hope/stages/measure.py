@@ -17,20 +17,33 @@ HIGH_PROBABILITY = 0.8
 LOW_PROBABILITY = 0.2
 """Voxels at least this probable make the high end of an interval."""
 
-INTERVAL_METHOD = (
-    f"soft-probability interval, not calibrated yet: the volume of the voxels with a probability of at least "
-    f"{HIGH_PROBABILITY} (low) and {LOW_PROBABILITY} (high)"
-)
-"""What result.json and the report say about the intervals."""
+MOST_MEMBERS = 0.9
+"""Of an ensemble, voxels that at least this share of its members mark make the low end."""
+FEW_MEMBERS = 0.1
+"""Of an ensemble, voxels that at least this share of its members mark make the high end."""
+
+
+def interval_method(prediction: Prediction) -> str:
+    """What result.json and the report say about the intervals of this prediction."""
+    if prediction.agreement:
+        return (
+            f"disagreement of the ensemble's members, not calibrated: the volume of the voxels that at least "
+            f"{MOST_MEMBERS:.0%} (low) and {FEW_MEMBERS:.0%} (high) of them mark"
+        )
+    return (
+        f"soft-probability interval, not calibrated yet: the volume of the voxels with a probability of at least "
+        f"{HIGH_PROBABILITY} (low) and {LOW_PROBABILITY} (high)"
+    )
 
 
 def measure(native_labels: Volume, prediction: Prediction) -> dict[str, dict[str, float]]:
     """Volume and interval of each label and region.
 
-    The volume is counted on the native grid. The interval comes from the probabilities on the atlas grid: the share by
-    which the sure (or the possible) voxels are fewer (or more) than the labelled ones there is applied to the native
-    volume, because the path from atlas to native keeps volumes only up to interpolation. Where the atlas mask has none
-    of a label, the probable voxels are counted as they are. Always ``low_ml <= ml <= high_ml``.
+    The volume is counted on the native grid. The interval comes from the atlas grid: of an ensemble, from how many of
+    its members mark a voxel, of a single network from its probabilities. The share by which the sure (or the possible)
+    voxels are fewer (or more) than the labelled ones there is applied to the native volume, because the path from atlas
+    to native keeps volumes only up to interpolation. Where the atlas mask has none of a label, the possible voxels are
+    counted as they are. Always ``low_ml <= ml <= high_ml``.
 
     Args:
         native_labels: uint8 peds labels on the scan's own grid.
@@ -48,10 +61,13 @@ def measure(native_labels: Volume, prediction: Prediction) -> dict[str, dict[str
 
 def _measure_one(key: str, native_labels: Volume, prediction: Prediction) -> dict[str, float]:
     ml = int(np.count_nonzero(region_mask(native_labels.data, key))) * native_labels.grid.voxel_volume_ml
-    probability = _probability(key, prediction.region_probability)
+    if prediction.agreement:
+        belief, high, low = _probability(key, prediction.agreement), MOST_MEMBERS, FEW_MEMBERS
+    else:
+        belief, high, low = _probability(key, prediction.region_probability), HIGH_PROBABILITY, LOW_PROBABILITY
     labelled = int(np.count_nonzero(region_mask(prediction.labels.data, key)))
-    sure = int(np.count_nonzero(probability >= HIGH_PROBABILITY))
-    possible = int(np.count_nonzero(probability >= LOW_PROBABILITY))
+    sure = int(np.count_nonzero(belief >= high))
+    possible = int(np.count_nonzero(belief >= low))
     # What one atlas voxel stands for; a mask that vanished between the grids keeps the atlas voxel's own volume.
     ml_per_voxel = ml / labelled if labelled and ml else prediction.labels.grid.voxel_volume_ml
     return {"ml": ml, "low_ml": min(sure * ml_per_voxel, ml), "high_ml": max(possible * ml_per_voxel, ml)}

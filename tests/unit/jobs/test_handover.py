@@ -84,6 +84,8 @@ def a_prediction(rng: np.random.Generator, orientation: str = "LPS") -> Predicti
         "a" * 64,
         (T2F,),
         some_flags("predicted"),
+        {region: rng.random(grid.shape).astype(np.float16) for region in REGIONS},
+        {"format": "hope-postprocess/1", "clusters": {"centers": [[0.1, 0.2]]}},
     )
 
 

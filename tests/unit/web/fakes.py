@@ -131,7 +131,7 @@ def make_gateway(folder: Path, **changes: Any) -> Gateway:
     """A gateway on loopback whose data lie below ``folder``; ``changes`` are fields of PlatformSettings."""
     chosen = {"requests_per_minute": 10**6, **changes}
     platform = PlatformSettings(f"sqlite:///{folder / 'hope.sqlite'}", (folder / "blobs").as_uri(), **chosen)
-    settings = Settings(folder, folder / "models", "cpu", platform)
+    settings = Settings(folder, folder / "models", "cpu", platform=platform)
     scratch = folder / "scratch"
     scratch.mkdir()
     store, blobs, queue, tasks = (
