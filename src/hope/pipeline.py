@@ -21,7 +21,7 @@ from hope.stages.facts import brain_method, describe
 from hope.stages.harmonize import harmonize
 from hope.stages.intake import CaseSource, load_case
 from hope.stages.measure import measure
-from hope.stages.postprocess import PostprocessOutcome, count_voxels, drop_unsure
+from hope.stages.postprocess import PostprocessOutcome, count_voxels, default_cleanup, drop_unsure
 from hope.stages.preprocess import preprocess, to_native
 from hope.stages.segment import segment
 
@@ -208,7 +208,10 @@ def _cleaned(
         adaptive = AdaptivePostprocess.from_json(prediction.postprocess).apply(prediction.labels, images, progress)
         if not adaptive.warning:
             return adaptive
-    cleaned = drop_unsure(prediction.labels, prediction.region_probability["WT"])
+    # How sure is sure was chosen for the starter model; networks of other people's training get the plain clean-up.
+    imported = bool(prediction.agreement)
+    wt = prediction.region_probability["WT"]
+    cleaned = default_cleanup(prediction.labels) if imported else drop_unsure(prediction.labels, wt)
     return replace(cleaned, details=adaptive.details, warning=adaptive.warning) if adaptive else cleaned
 
 

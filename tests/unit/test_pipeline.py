@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -98,5 +99,8 @@ def test_rules_that_cannot_be_used_are_replaced_aloud(why: str, monkeypatch: pyt
 def test_a_model_without_rules_gets_the_default_and_nobody_may_want_none() -> None:
     plain = _cleaned(a_prediction(None), images(), Options(), silent)
     assert not (plain.labels.data == NET).any()
+    votes = {"WT": np.ones(GRID.shape, np.float16)}
+    ensemble = _cleaned(replace(a_prediction(None), agreement=votes), images(), Options(), silent)
+    assert "whole-tumour components below" in ensemble.method
     left = _cleaned(a_prediction(rules(1)), images(), Options(postprocess=False), silent)
     assert (left.method, left.changed) == ("none", False)

@@ -4,7 +4,7 @@ import type { ModelOut, SequenceKey, SeriesOut, Words } from '../src/api/types'
 import { whatIsMissing } from '../src/app/needs'
 import { receiptName, receiptSentence, receiptText } from '../src/app/receipt'
 import { parseRoute } from '../src/app/route'
-import { rgb, volumeOf, volumeRows } from '../src/app/words'
+import { clusterSentence, listOfParts, rgb, volumeOf, volumeRows } from '../src/app/words'
 
 const words: Words = {
   labels: [
@@ -121,5 +121,22 @@ describe('addresses', () => {
     expect(parseRoute('#/case/abc-1_2')).toEqual({ page: 'case', key: 'abc-1_2' })
     for (const hash of ['', '#', '#/', '#/case/', '#/case/a/b', '#main'])
       expect(parseRoute(hash)).toEqual({ page: 'home' })
+  })
+})
+
+describe('what cleaning did', () => {
+  it('names what chose the cluster and how clearly', () => {
+    const done = { changed: true, cluster: 4, chosen_by: 'cluster model tiny', runner_up: 7, lead: 0.031 }
+    expect(clusterSentence(done)).toContain('Cluster chosen by: cluster model tiny; next is cluster 7, lead 3 %')
+    expect(clusterSentence({ changed: true, cluster: 0, chosen_by: 'the rules have one cluster' })).toBe(
+      'Cluster chosen by: the rules have one cluster.',
+    )
+    expect(clusterSentence({ changed: false, cluster: null, chosen_by: 'nobody' })).toBe('')
+    expect(clusterSentence({ changed: false })).toBe('')
+  })
+
+  it('lists what was removed', () => {
+    expect(listOfParts({ ET: 0.25, ED: 1 }, (value) => value.toFixed(2))).toBe('ET 0.25 ml, ED 1.00 ml')
+    expect(listOfParts(undefined, String)).toBe('')
   })
 })

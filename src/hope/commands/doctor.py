@@ -12,8 +12,13 @@ from hope.commands.status import INPUT_WRONG
 
 _PACKAGES = (
     "torch",
+    "openvino",
+    "dynamic-network-architectures",
+    "monai",
     "numpy",
     "scipy",
+    "scikit-image",
+    "scikit-learn",
     "nibabel",
     "nilearn",
     "SimpleITK",
@@ -26,10 +31,11 @@ _PACKAGES = (
 
 @click.command(short_help="Check the installation and print the settings.")
 def doctor() -> None:
-    """Check that all parts are installed, and that atlas, models and weights are whole. Exit status 2 if not."""
+    """Check that all parts are there and whole, and that networks can run as the settings say. Exit status 2 if not."""
     from hope.domain.errors import HopeError
     from hope.formats.atlas import atlas_t1
     from hope.models.bundle import DEFAULT_MODEL
+    from hope.models.execution import Precision, choose_device, choose_precision
     from hope.services import Services
     from hope.settings import Settings
 
@@ -46,6 +52,14 @@ def doctor() -> None:
         except PackageNotFoundError:
             healthy = False
             click.echo(f"MISSING    {package}: reinstall hope-platform")
+    try:
+        device = choose_device(settings.device)
+        precision = choose_precision(Precision(settings.precision), device)
+        mirrored = "with" if settings.mirroring == "on" else "without"
+        click.echo(f"ok         networks: on {device}, an ensemble's in {precision}, {mirrored} mirroring")
+    except HopeError as error:
+        healthy = False
+        click.echo(f"BROKEN     {error}")
     try:
         atlas_t1()
         click.echo("ok         atlas")

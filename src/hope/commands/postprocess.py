@@ -12,7 +12,7 @@ from hope.commands.inputs import HELP, PATH, named_scans
 from hope.domain.case import SEQUENCES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from hope.domain.case import MRSequence
     from hope.domain.volume import Volume
@@ -74,9 +74,10 @@ def postprocess(
     adaptive = _rules(rules_name, model_id)
     named = named_scans(t1n, t1c, t2w, t2f)
     _check_choice(adaptive, cluster, case, named)
-    _check_target(source, target)
+    images = _images(case, named)
+    _check_outputs(target, json_file, [source, *images.values()])
     labels = _read_mask(source)
-    outcome = _apply(adaptive, labels, cluster, case, named)
+    outcome = _apply(adaptive, labels, cluster, images)
     write_labels(outcome.labels, target)
     if json_file is not None:
         with atomic_output(json_file) as stream:
@@ -97,7 +98,10 @@ def _rules(rules_name: str | None, model_id: str | None) -> AdaptivePostprocess:
         return AdaptivePostprocess.load(rules_name)
     record = Services(Settings.from_environment()).models.get(model_id).postprocess()
     if record is None:
-        raise InputError(f"the model {model_id} has no post-processing of its own", fix="leave out --model")
+        raise InputError(
+            f"the model {model_id} has no post-processing of its own",
+            fix="name another model, or rules with --rules NAME|FILE alone",
+        )
     of_model = AdaptivePostprocess.from_json(record)
     if rules_name is None:
         return of_model
@@ -131,13 +135,31 @@ def _check_choice(
         )
 
 
-def _check_target(source: Path, target: Path) -> None:
+def _images(case: Path | None, named: Mapping[MRSequence, Path]) -> dict[MRSequence, Path]:
+    """The image files of the case's directory; those that are named one by one win."""
+    from hope.domain.errors import InputError
+    from hope.stages.atlas_images import find_images
+
+    files = dict(find_images(case)[1]) if case else {}
+    if case and not files:
+        raise InputError("the case directory holds no image", expected="<case>-t1n.nii.gz and its like")
+    return {**files, **named}
+
+
+def _check_outputs(target: Path, json_file: Path | None, inputs: Sequence[Path]) -> None:
+    """No output may take the place of an input or of the other output."""
     from hope.domain.errors import InputError
 
-    if source.resolve() == target.resolve() or (target.exists() and source.exists() and target.samefile(source)):
+    if any(_same(target, one) for one in inputs):
         raise InputError("input and output are the same file", fix="name another output file")
     if not target.name.endswith((".nii.gz", ".nii")):
         raise InputError("the output needs a NIfTI name", expected="a name ending in .nii.gz or .nii")
+    if json_file is not None and any(_same(json_file, one) for one in (target, *inputs)):
+        raise InputError("--json names a file that is the input or the output", fix="name another file for it")
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
 
 
 def _read_mask(source: Path) -> Volume:
@@ -166,25 +188,19 @@ def _apply(
     adaptive: AdaptivePostprocess,
     labels: Volume,
     cluster: int | None,
-    case: Path | None,
-    named: Mapping[MRSequence, Path],
+    files: Mapping[MRSequence, Path],
 ) -> PostprocessOutcome:
     from dataclasses import replace
 
     from hope.commands.console import ConsoleProgress
-    from hope.domain.errors import InputError, StageError
-    from hope.stages.atlas_images import find_images, read_images
+    from hope.domain.errors import StageError
+    from hope.stages.atlas_images import read_images
     from hope.stages.postprocess import apply_rules
 
     if cluster is not None:
         outcome = apply_rules(labels, adaptive.rules, cluster)
         return replace(outcome, details={"cluster": cluster, "chosen_by": "--cluster"})
-    images = {}
-    if len(adaptive.rules.clusters) > 1:
-        files = dict(find_images(case)[1]) if case else {}
-        if case and not files:
-            raise InputError("the case directory holds no image", expected="<case>-t1n.nii.gz and its like")
-        images = read_images({**files, **named}, labels)
+    images = read_images(files, labels) if len(adaptive.rules.clusters) > 1 else {}
     with ConsoleProgress() as progress:
         outcome = adaptive.apply(labels, images, progress)
     if outcome.warning:

@@ -140,7 +140,7 @@ def _print(fit: PostprocessFit) -> None:
     for number, (rule, cases) in enumerate(zip(rules, fit.cases_per_cluster, strict=True)):
         sizes = [f"{key} below {least} voxels removed" for key, least in rule["minimum_voxels"].items()]
         shares = [f"{key} below {share:.0%} renamed NET" for key, share in rule["redefine_below_share"].items()]
-        click.echo(f"cluster {number} ({cases} cases): {', '.join(sizes + shares) or 'no threshold helps'}")
+        click.echo(f"cluster {number} ({cases} cases): {', '.join(sizes + shares) or 'nothing is removed or renamed'}")
     click.echo(f"{'region':6}" + "".join(f"{title:>13}" for title, _, _ in _COLUMNS))
     for key, row in fit.judgement.rows().items():
         cells = ("-" if (value := row[column]) is None else f"{value:.{digits}f}" for _, column, digits in _COLUMNS)

@@ -27,12 +27,13 @@ def interval_method(prediction: Prediction) -> str:
     """What result.json and the report say about the intervals of this prediction."""
     if prediction.agreement:
         return (
-            f"disagreement of the ensemble's members, not calibrated: the volume of the voxels that at least "
-            f"{MOST_MEMBERS:.0%} (low) and {FEW_MEMBERS:.0%} (high) of them mark"
+            f"from what at least {MOST_MEMBERS:.0%} of the ensemble's networks mark (low) to what at least "
+            f"{FEW_MEMBERS:.0%} of them mark (high), its members counted by weight; not calibrated: the true volume "
+            "may lie outside"
         )
     return (
-        f"soft-probability interval, not calibrated yet: the volume of the voxels with a probability of at least "
-        f"{HIGH_PROBABILITY} (low) and {LOW_PROBABILITY} (high)"
+        f"from where the model gives a probability of at least {HIGH_PROBABILITY} (low) to where it gives at least "
+        f"{LOW_PROBABILITY} (high); not calibrated yet: the true volume may lie outside"
     )
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -16,21 +15,22 @@ from hope.domain.case import SEQUENCES
 from hope.domain.errors import OutputError
 from hope.domain.labels import PEDS, REGION_NAMES, REGIONS
 from hope.formats.atomic import atomic_output
+from hope.stages.report_parts import (
+    TIMES,
+    Column,
+    head_words,
+    html_table,
+    in_bytes,
+    in_ml,
+    sequence_title,
+    short_hash,
+    signed,
+    spacing_words,
+)
 
 Json = Mapping[str, Any]
 
-SHORT_HASH: Final = 12
-TIMES: Final = " \u00d7 "
-NOTHING: Final = '<span class="soft">none</span>'
-HEAD_STATES: Final = {"full": "whole head", "defaced": "defaced head", "brain": "brain only"}
-
-
-@dataclass(frozen=True)
-class _Column:
-    """A table's column: its heading and whether it holds figures."""
-
-    heading: str
-    number: bool = False
+NO_RULES: Final = "none"
 
 
 def write_report(result: Json, preview_png: Path, path: Path) -> None:
@@ -80,10 +80,10 @@ def _heading(result: Json, case_id: str) -> str:
     """Name the case and say the result in one sentence."""
     volume = result.get("volumes_ml", {})
     if result.get("tumour_found"):
-        said = f"Tumour found: {_ml(volume, 'WT')} in all, {_ml(volume, 'TC')} of it tumour core."
+        said = f"Tumour found: {in_ml(volume, 'WT')} in all, {in_ml(volume, 'TC')} of it tumour core."
     else:
         said = "No tumour found: no voxel was labelled. This is a result, not a proof of absence."
-    missing = [_title(name) for name in result.get("input", {}).get("missing", ())]
+    missing = [sequence_title(name) for name in result.get("input", {}).get("missing", ())]
     line = ""
     if missing:
         listed = escape(", ".join(missing))
@@ -94,7 +94,7 @@ def _heading(result: Json, case_id: str) -> str:
 def _picture(result: Json, preview_png: bytes) -> str:
     """Embed the preview, with a description for those who cannot see it."""
     volume = result.get("volumes_ml", {})
-    parts = ", ".join(f"{label.name} {_ml(volume, label.key)}" for label in PEDS.labels)
+    parts = ", ".join(f"{label.name} {in_ml(volume, label.key)}" for label in PEDS.labels)
     alt = f"Axial, coronal and sagittal slices, above without and below with coloured labels. {parts}."
     data = base64.b64encode(preview_png).decode("ascii")
     return (
@@ -114,10 +114,10 @@ def _volumes(result: Json) -> str:
     for key in ("TC", "WT"):
         parts = " + ".join(label.key for label in PEDS.labels if label.value in REGIONS[key])
         rows.append(_volume_row(key, f"{REGION_NAMES[key]} ({parts})", volume.get(key, {}), "region"))
-    columns = (_Column("Label"), _Column("Meaning"), _Column("Volume", number=True), _Column("Interval", number=True))
+    columns = (Column("Label"), Column("Meaning"), Column("Volume", number=True), Column("Interval", number=True))
     method = result.get("interval_method")
     note = f'<p class="soft">Interval: {escape(str(method))}</p>' if method else ""
-    return "<h2>Volumes</h2>\n" + _table("Volumes on the scan's own grid", columns, rows) + note
+    return "<h2>Volumes</h2>\n" + html_table("Volumes on the scan's own grid", columns, rows) + note
 
 
 def _volume_row(head: str, name: str, volume: Json, kind: str) -> str:
@@ -141,7 +141,7 @@ def _doubts(result: Json) -> str:
     for flag in sorted(flags, key=lambda f: f.get("severity") != "warning"):
         severity = "warning" if flag.get("severity") == "warning" else "info"
         sequence, reason = str(flag.get("sequence") or ""), str(flag.get("reason", ""))
-        where = f"{_title(sequence)}: " if sequence and sequence not in reason else ""
+        where = f"{sequence_title(sequence)}: " if sequence and sequence not in reason else ""
         word = "Warning" if severity == "warning" else "Note"
         items.append(
             f'<li class="{severity}"><strong>{word}.</strong> {escape(where + reason)} '
@@ -164,10 +164,11 @@ def _inputs(result: Json) -> str:
         else:
             cells = _input_cells(facts)
         rows.append(f'<tr><th scope="row">{sequence.value}</th><td>{escape(sequence.title)}</td>{cells}</tr>')
-    columns = tuple(map(_Column, ("Sequence", "Meaning", "Grid", "Spacing", "Identified by", "SHA-256")))
+    columns = tuple(map(Column, ("Sequence", "Meaning", "Grid", "Spacing", "Identified by", "SHA-256")))
     treated = escape(str(given.get("treated_as", "not recorded")))
-    table = _table("Sequences (hashes are of voxels and grid, never of a file name)", columns, rows)
-    return f"<h2>Input</h2>\n<p>Treated as {treated}; the scans show the {_head(given.get('head_state'))}.</p>\n{table}"
+    table = html_table("Sequences (hashes are of voxels and grid, never of a file name)", columns, rows)
+    shown = head_words(given.get("head_state"))
+    return f"<h2>Input</h2>\n<p>Treated as {treated}; the scans show the {shown}.</p>\n{table}"
 
 
 def _input_cells(facts: Json) -> str:
@@ -184,7 +185,7 @@ def _input_cells(facts: Json) -> str:
     return (
         f'<td class="nowrap">{escape(shape)} {escape(str(grid.get("orientation", "")))}</td>'
         f'<td class="nowrap">{escape(spacing)} mm</td><td class="words">{reason}</td>'
-        f"<td>{_short(facts.get('sha256'))}</td>"
+        f"<td>{short_hash(facts.get('sha256'))}</td>"
     )
 
 
@@ -192,19 +193,42 @@ def _postprocess(result: Json) -> str:
     """Show what post-processing changed, so that nothing vanishes unseen."""
     facts: Json = result.get("postprocess", {})
     rules = facts.get("rules")
-    if not rules:
+    if rules in (None, "", NO_RULES):
         return "<h2>Post-processing</h2>\n<p>None was applied: the labels are the model's own.</p>"
     before, after = facts.get("before_ml", {}), facts.get("after_ml", {})
-    rows = []
+    # Adaptive rules tell what they removed and what they renamed; others only remove.
+    kinds = [facts[name] for name in ("removed_ml", "renamed_ml")] if "renamed_ml" in facts else []
+    rows, gone = [], []
     for label in PEDS.labels:
         was, now = float(before.get(label.key, 0.0)), float(after.get(label.key, 0.0))
-        rows.append(
-            f'<tr><th scope="row">{label.key}</th><td class="number">{was:.2f} ml</td>'
-            f'<td class="number">{now:.2f} ml</td><td class="number">{_signed(now - was)} ml</td></tr>'
+        if was and not now:
+            gone.append(label.key)
+        cells = (f"{was:.2f}", f"{now:.2f}", signed(now - was), *(f"{kind.get(label.key, 0.0):.2f}" for kind in kinds))
+        numbers = "".join(f'<td class="number">{cell} ml</td>' for cell in cells)
+        rows.append(f'<tr><th scope="row">{label.key}</th>{numbers}</tr>')
+    words = ("Before", "After", "Change", *(("Of it removed", "Of it renamed") if kinds else ()))
+    columns = (Column("Label"), *(Column(word, number=True) for word in words))
+    table = html_table("Volumes before and after, on the atlas grid", columns, rows)
+    lost = f"<p><strong>Nothing is left of {', '.join(gone)}.</strong></p>\n" if gone else ""
+    return f"<h2>Post-processing</h2>\n<p>Rules: {escape(str(rules))}</p>\n{_cluster(facts)}{lost}{table}"
+
+
+def _cluster(facts: Json) -> str:
+    """Say what chose the adaptive rules' cluster and how clearly, or why the model's own rules were not applied."""
+    if facts.get("reason"):
+        return (
+            '<ul class="flags"><li class="warning"><strong>Warning.</strong> The model\'s own rules were not applied: '
+            f"{escape(str(facts['reason']))}. These stood in.</li></ul>\n"
         )
-    columns = (_Column("Label"), *(_Column(word, number=True) for word in ("Before", "After", "Change")))
-    table = _table("Volumes before and after, on the atlas grid", columns, rows)
-    return f"<h2>Post-processing</h2>\n<p>Rules: {escape(str(rules))}</p>\n{table}"
+    if facts.get("cluster") is None:
+        return ""
+    said = f"Cluster chosen by: {facts.get('chosen_by', 'not recorded')}"
+    if isinstance(facts.get("lead"), (int, float)):
+        said += (
+            f"; next is cluster {facts.get('runner_up')}, lead {facts['lead']:.0%} "
+            "(0% is a tie, 100% a case in the very centre of its cluster)"
+        )
+    return f"<p>{escape(said)}</p>\n"
 
 
 def _method(result: Json) -> str:
@@ -214,17 +238,27 @@ def _method(result: Json) -> str:
     named = " ".join(str(model[key]) for key in ("id", "version") if model.get(key))
     method = str(harmonizer.get("method") or "none")
     pairs = (
-        ("Model", f"{escape(named)} {_short(model.get('sha256'))}"),
+        ("Model", f"{escape(named)} {short_hash(model.get('sha256'))}"),
         ("Model's licence", escape(str(model.get("licence") or ""))),
-        ("Model wants", f"{_head(model.get('head_state'))}, {_spacing(model.get('spacing_mm'))}"),
+        ("Model wants", f"{head_words(model.get('head_state'))}, {spacing_words(model.get('spacing_mm'))}"),
         ("About the model", escape(str(model.get("note") or ""))),
         ("Device", escape(str(model.get("device") or ""))),
+        ("Networks", escape(_networks(model))),
         ("Brain mask", escape(str(result.get("brain_mask", {}).get("method") or "not recorded"))),
         ("Harmonisation", escape(method + (f": {harmonizer['note']}" if harmonizer.get("note") else ""))),
         ("Software", _software(result)),
     )
     items = "\n".join(f"<dt>{term}</dt><dd>{text}</dd>" for term, text in pairs if text)
     return f"<h2>How it was made</h2>\n<dl>\n{items}\n</dl>"
+
+
+def _networks(model: Json) -> str:
+    """How an ensemble's networks ran; empty for a single one."""
+    if not model.get("members"):
+        return ""
+    mirrored = "with" if model.get("mirroring") else "without"
+    said = f"{model['members']}, in {model.get('precision')} by {model.get('backend')}, {mirrored} mirroring"
+    return f"{said}; {model['remark']}" if model.get("remark") else said
 
 
 def _stages(result: Json) -> str:
@@ -234,8 +268,8 @@ def _stages(result: Json) -> str:
         return ""
     rows = [_stage_row(str(stage.get("name", "")), float(stage.get("seconds", 0.0)), "") for stage in stages]
     rows.append(_stage_row("Total", sum(float(stage.get("seconds", 0.0)) for stage in stages), "region"))
-    columns = (_Column("Stage"), _Column("Time", number=True))
-    return "<h2>Stages</h2>\n" + _table("What was done, in order", columns, rows)
+    columns = (Column("Stage"), Column("Time", number=True))
+    return "<h2>Stages</h2>\n" + html_table("What was done, in order", columns, rows)
 
 
 def _stage_row(name: str, seconds: float, kind: str) -> str:
@@ -249,74 +283,14 @@ def _files(result: Json) -> str:
     rows = [
         f'<tr><th scope="row" class="breakable">{escape(str(file.get("name", "")))}</th>'
         f"<td>{escape(str(file.get('kind', '')))}</td>"
-        f'<td class="number">{_size(int(file.get("bytes", 0)))}</td><td>{_short(file.get("sha256"))}</td></tr>'
+        f'<td class="number">{in_bytes(int(file.get("bytes", 0)))}</td><td>{short_hash(file.get("sha256"))}</td></tr>'
         for file in result.get("files", ())
     ]
     if not rows:
         return ""
-    columns = (_Column("File"), _Column("Kind"), _Column("Size", number=True), _Column("SHA-256"))
+    columns = (Column("File"), Column("Kind"), Column("Size", number=True), Column("SHA-256"))
     note = "<p class='soft'>Full hashes, transforms and every figure are in result.json.</p>"
-    return "<h2>Files</h2>\n" + _table("Files beside this report", columns, rows) + note
-
-
-def _table(caption: str, columns: Iterable[_Column], rows: Iterable[str]) -> str:
-    """Build a table that scrolls by itself on a narrow screen; ``rows`` are HTML already."""
-    heads = "".join(
-        f'<th scope="col"{" class=" + chr(34) + "number" + chr(34) if column.number else ""}>'
-        f"{escape(column.heading)}</th>"
-        for column in columns
-    )
-    name = escape(caption)
-    return (
-        f'<div class="scroll" role="region" aria-label="{name}" tabindex="0"><table>\n<caption>{name}</caption>\n'
-        f"<thead><tr>{heads}</tr></thead>\n<tbody>\n" + "\n".join(rows) + "\n</tbody></table></div>"
-    )
-
-
-def _ml(volumes: Json, key: str) -> str:
-    """Write a volume with its unit."""
-    return f"{float(volumes.get(key, {}).get('ml', 0.0)):.1f} ml"
-
-
-def _signed(value: float) -> str:
-    """Write a change with its sign; what rounds to nothing has none."""
-    text = f"{value:+.2f}"
-    return "0.00" if text in ("+0.00", "-0.00") else text.replace("-", "\u2212")
-
-
-def _short(sha256: object) -> str:
-    """Start of a hash, the whole of it on hover."""
-    text = escape(str(sha256 or ""))
-    return f'<code title="{text}">{text[:SHORT_HASH]}</code>' if text else NOTHING
-
-
-def _size(size_bytes: int) -> str:
-    """Bytes for a person."""
-    if size_bytes < 1000:
-        return f"{size_bytes} B"
-    if size_bytes < 1_000_000:
-        return f"{size_bytes / 1000:.0f} kB"
-    return f"{size_bytes / 1_000_000:.1f} MB"
-
-
-def _spacing(spacing_mm: object) -> str:
-    """Spacing for a person: one number where the voxels are cubes."""
-    if isinstance(spacing_mm, (int, float)):
-        return f"{spacing_mm:g} mm voxels"
-    if isinstance(spacing_mm, Sequence) and not isinstance(spacing_mm, str) and spacing_mm:
-        sides = [f"{float(side):g}" for side in spacing_mm]
-        return (sides[0] if len(set(sides)) == 1 else TIMES.join(sides)) + " mm voxels"
-    return "spacing not recorded"
-
-
-def _head(state: object) -> str:
-    """Say in words what of the head is shown."""
-    return escape(HEAD_STATES.get(str(state), str(state or "head state not recorded")))
-
-
-def _title(name: str) -> str:
-    """Name a sequence for a person; unknown names as they are."""
-    return next((f"{s.value} ({s.title})" for s in SEQUENCES if s.value == name), name)
+    return "<h2>Files</h2>\n" + html_table("Files beside this report", columns, rows) + note
 
 
 def _software(result: Json) -> str:

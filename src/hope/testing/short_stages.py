@@ -167,6 +167,7 @@ def _result(job: Mapping[str, Any]) -> dict[str, Any]:
         "qc": [],
         "volumes_ml": {key: dict(volume) for key in (*LABELS, "TC", "WT")},
         "tumour_found": True,
+        "interval_method": "none: the stages are short",
         "postprocess": {"rules": "a test's rules" if cleaned else "none", "changed": False},
         "model": {"id": "short", "version": "1"},
         "stages": [{"name": stage, "seconds": 0.0} for stage in STAGES],

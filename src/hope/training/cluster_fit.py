@@ -17,6 +17,9 @@ Normalisation = Literal["l2", "standard"]
 MOST_COMPONENTS: Final = 9
 """As many as the published model has; fewer where there are few cases."""
 
+CASES_PER_CLUSTER: Final = 2
+"""So many have to be there for every cluster that is asked for."""
+
 STARTS: Final = 10
 """k-means is started so often, and the tightest result is kept."""
 
@@ -37,9 +40,10 @@ def fit_clusters(
     Raises:
         InputError: if there are fewer than two cases per cluster, or a feature is not finite.
     """
-    if len(features) < 2 * count:
+    least = CASES_PER_CLUSTER * count
+    if len(features) < least:
         raise InputError(
-            f"{count} clusters need more cases", expected=f"at least {2 * count}", got=f"{len(features)} with features"
+            f"{count} clusters need more cases", expected=f"at least {least}", got=f"{len(features)} with features"
         )
     names = tuple(features[0])
     x = np.array([[float(case[key]) for key in names] for case in features], dtype=np.float64)

@@ -7,6 +7,7 @@ says how much of a gain comes from there, and which classes a rule would remove 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from hope.stages.adaptive import AdaptivePostprocess
 from hope.stages.clusters import ClusterModel
 from hope.stages.lesionwise import HEADLINE_RULES
 from hope.stages.postprocess_rules import PostprocessRules
-from hope.training.cluster_fit import Normalisation, fit_clusters
+from hope.training.cluster_fit import CASES_PER_CLUSTER, Normalisation, fit_clusters
 from hope.training.lesion_tables import LABELS, ORDER, REDEFINE_TO, CaseScore, CaseTable, Thresholds
 from hope.training.threshold_search import LEAST_CASES, LEAST_GAIN, SAME, fit_thresholds, split
 
@@ -34,7 +35,8 @@ CLEARLY: Final = 2.0
 """Standard errors by which more clusters have to be better than fewer, so that chance alone seldom brings them."""
 
 WHOLE_CLASS_SHARE: Final = 0.2
-"""A rule that removes a whole class in more than this share of the cases that have it is warned of."""
+"""A rule that removes a whole class in more than this share of the cases that have it is warned of; and any that
+removes a whole class where the truth has it."""
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -169,6 +171,7 @@ def fit_postprocess(cases: Sequence[FitCase], choices: FitChoices, progress: Pro
             expected=f"at least {LEAST_CASES} with a predicted tumour",
             got=str(len(cases)),
         )
+    _check_clusters(len(cases), choices)
     counts = [choices.clusters] if choices.clusters else list(range(1, most_clusters(len(cases)) + 1))
     judgements: dict[int, Judgement] = {}
     for number, count in enumerate(counts):
@@ -193,12 +196,37 @@ def fit_postprocess(cases: Sequence[FitCase], choices: FitChoices, progress: Pro
     judged = judgements[best]
     if any(one != Thresholds() for one in thresholds) and judged.after.mean() <= judged.before.mean() + SAME:
         warnings.insert(0, "on held-out cases these rules do not help: do not use them")
+    if len(counts) > 1 and best > 1:
+        warnings.append(
+            f"{best} clusters, out of 1 to {counts[-1]}, were chosen by these very scores, which makes the scores a "
+            "little too good"
+        )
     return PostprocessFit(AdaptivePostprocess(rules, model), judged, sizes, tuple(warnings), choices)
 
 
 def most_clusters(cases: int) -> int:
     """How many clusters `auto` tries at most: so many that each can hold ``RELIABLE_CASES``."""
     return min(MOST_CLUSTERS, max(1, cases // RELIABLE_CASES))
+
+
+def _check_clusters(cases: int, choices: FitChoices) -> None:
+    """See that every fold leaves enough cases for the clusters that were asked for.
+
+    Raises:
+        InputError: with the number of cases that would do.
+    """
+    wanted = choices.clusters or 1
+    if wanted == 1:
+        return
+    enough = next(
+        n for n in itertools.count(2) if n - math.ceil(n / min(choices.folds, n)) >= CASES_PER_CLUSTER * wanted
+    )
+    if cases < enough:
+        raise InputError(
+            f"{wanted} clusters need more cases",
+            expected=f"at least {enough}, so that {CASES_PER_CLUSTER} for each are left when a fold is held out",
+            got=str(cases),
+        )
 
 
 def _fit(
@@ -262,9 +290,9 @@ def _whole_classes(cases: Sequence[FitCase], cluster_of: Sequence[int], threshol
             key = next(label.key for label in PEDS.labels if label.value == value)
             having = [table for table in tables if table.score(Thresholds()).voxels[place]]
             emptied = [table for table in having if not table.score(one).voxels[place]]
-            if not having or len(emptied) <= WHOLE_CLASS_SHARE * len(having):
-                continue
             true = sum(1 for table in emptied if key in table.regions and table.regions[key].in_truth)
+            if not true and len(emptied) <= WHOLE_CLASS_SHARE * len(having):
+                continue
             sentences.append(
                 f"cluster {cluster}: the rules take all {key} away in {len(emptied)} of the {len(having)} cases in "
                 f"which the model found some; in {true} of these {len(emptied)} the truth has {key} too"

@@ -46,6 +46,7 @@ def case_out(case: CaseRecord) -> schemas.CaseOut:
         "problem": case.problem or None,
         "problem_is_ours": case.problem_is_ours if case.problem else None,
         "tumour_found": result.get("tumour_found"),
+        "interval_method": result.get("interval_method"),
         "postprocess": result.get("postprocess"),
         "model": result.get("model"),
         "missing": source.get("missing"),

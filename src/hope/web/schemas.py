@@ -134,8 +134,9 @@ class CaseOut(Answer):
     volumes_ml: Volumes = Field(description="per label and region ml, low_ml, high_ml; empty until it is done")
     qc: list[dict[str, Any]] = Field(description="doubts about input and result")
     tumour_found: bool | None = Field(default=None, description="no tumour found is a result, too")
+    interval_method: str | None = Field(default=None, description="what low_ml and high_ml mean")
     postprocess: dict[str, Any] | None = Field(
-        default=None, description="what cleaning changed, volumes before and after"
+        default=None, description="the rules of cleaning, their cluster, what they changed, volumes before and after"
     )
     model: dict[str, Any] | None = Field(default=None, description="which model answered")
     missing: list[str] | None = Field(default=None, description="sequences that were not given")

@@ -116,6 +116,19 @@ def test_a_named_cluster_needs_no_image(place: Path) -> None:
         run(place, "--rules", place / "rules.json", "--cluster", 0, "--case", place / "case")
 
 
+@pytest.mark.parametrize("lost", ["in.nii.gz", "out.nii.gz", "case/c1-t2f-atlas.nii.gz"])
+def test_no_file_of_the_user_is_written_over(place: Path, lost: str) -> None:
+    before = {path: path.read_bytes() for path in place.rglob("*.nii.gz")}
+    images = ["--rules", place / "rules.json", "--case", place / "case"]
+    with pytest.raises(InputError, match="--json names a file that is the input or the output"):
+        run(place, *images, "--json", place / lost)
+    if lost != "out.nii.gz":
+        words = map(str, (place / "in.nii.gz", place / lost, *images))
+        with pytest.raises(InputError, match="the same file"):
+            CliRunner().invoke(postprocess, list(words), catch_exceptions=False)
+    assert {path: path.read_bytes() for path in place.rglob("*.nii.gz")} == before
+
+
 def test_a_bundle_brings_its_rules_and_its_cluster_model(place: Path) -> None:
     install(place, RECORD)
     assert "mine cluster 1" in run(place, "--model", "ours", "--case", place / "case")

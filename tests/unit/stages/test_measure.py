@@ -88,6 +88,7 @@ def test_regions_without_their_own_probability_sum_their_labels() -> None:
 
 
 def test_the_method_admits_what_it_is() -> None:
+    assert "probability of at least 0.8 (low)" in interval_method(prediction(np.zeros(SHAPE, np.uint8)))
     assert "not calibrated yet" in interval_method(prediction(np.zeros(SHAPE, np.uint8)))
 
 
@@ -101,5 +102,6 @@ def test_of_an_ensemble_the_interval_comes_from_the_members_votes() -> None:
     native = Volume(labels, ATLAS)
     assert measure(native, alone)["ED"] == pytest.approx({"ml": 1.2, "low_ml": 1.2, "high_ml": 1.2})
     assert measure(native, ensemble)["ED"] == pytest.approx({"ml": 1.2, "low_ml": 1.0, "high_ml": 1.6})
+    assert "at least 90% of the ensemble's networks mark (low)" in interval_method(ensemble)
     assert "members" in interval_method(ensemble)
     assert "not calibrated" in interval_method(ensemble)

@@ -177,8 +177,42 @@ def test_before_and_after_post_processing() -> None:
 
 def test_no_post_processing_is_said() -> None:
     values = result()
-    values["postprocess"] = {"rules": None, "before_ml": {}, "after_ml": {}, "removed_ml": {}}
-    assert "None was applied" in Page(render_report(values, PNG)).text
+    for none in (None, "none"):
+        values["postprocess"] = {"rules": none, "before_ml": {}, "after_ml": {}, "removed_ml": {}}
+        assert "None was applied" in Page(render_report(values, PNG)).text
+
+
+def test_adaptive_rules_tell_cluster_and_what_became_of_each_label() -> None:
+    values = result()
+    values["postprocess"] |= {
+        "rules": "some-rules cluster 4",
+        "renamed_ml": {"ET": 0.25},
+        "cluster": 4,
+        "chosen_by": "cluster model <some>",
+        "runner_up": 7,
+        "lead": 0.031,
+    }
+    page = Page(render_report(values, PNG))
+    assert "Cluster chosen by: cluster model <some>; next is cluster 7, lead 3% (0% is a tie" in page.text
+    assert "Nothing is left of CC." in page.text
+    changes = {cells[0]: cells[1:] for cells in page.rows if len(cells) == 6 and cells[1].endswith(" ml")}
+    assert changes["CC"] == ["1.00 ml", "0.00 ml", "\u22121.00 ml", "1.00 ml", "0.00 ml"]
+    assert changes["ET"][-2:] == ["0.00 ml", "0.25 ml"]
+
+
+def test_rules_that_were_not_applied_are_said() -> None:
+    values = result()
+    values["postprocess"] |= {"cluster": None, "chosen_by": "nobody: the cluster is not known", "reason": "t2f < 1"}
+    text = Page(render_report(values, PNG)).text
+    assert "Warning. The model's own rules were not applied: t2f < 1. These stood in." in text
+    assert "Cluster chosen by" not in text
+
+
+def test_how_an_ensembles_networks_ran() -> None:
+    values = result()
+    assert "Networks" not in Page(render_report(values, PNG)).text
+    values["model"] |= {"members": 15, "precision": "bf16", "backend": "torch", "mirroring": False, "remark": "odd"}
+    assert "15, in bf16 by torch, without mirroring; odd" in Page(render_report(values, PNG)).text
 
 
 def test_what_it_was_made_with() -> None:

@@ -116,6 +116,20 @@ def test_where_nothing_helps_all_thresholds_stay_zero(cases: list[FitCase]) -> N
     assert fit.warnings == ()
 
 
+def test_taking_away_what_one_truth_has_is_said() -> None:
+    """Twelve false specks teach a threshold that also empties a class in the one case that truly has it."""
+    rng = np.random.default_rng(5)
+    mask = tumour(rng)
+    small = np.where(mask == ET, NET, mask).astype(np.uint8)
+    small[:4, :4, :4] = ET
+    cases = [*false_specks(12), FitCase(make_table(small, small, "peds"))]
+    said = [text for text in fit_postprocess(cases, FitChoices(clusters=1)).warnings if "all ET away" in text]
+    assert said == [
+        "cluster 0: the rules take all ET away in 1 of the 13 cases in which the model found some; in 1 of these 1 the "
+        "truth has ET too"
+    ]
+
+
 def test_clusters_that_have_nothing_to_do_with_the_errors_are_not_chosen() -> None:
     mixed = [
         case
@@ -155,6 +169,9 @@ def test_clusters_are_found_where_cases_differ() -> None:
     assert rules.for_cluster(model.assign(CENTRES[0])).minimum_voxels == {ET: 75}
     assert rules.for_cluster(model.assign(CENTRES[1])).minimum_voxels == {}
 
+    assert any(f"{len(rules.clusters)} clusters, out of 1 to 2, were chosen by these" in w for w in chosen.warnings)
+    assert not any("were chosen by" in warning for warning in alone.warnings)
+
     text = json.dumps(chosen.to_json(), allow_nan=False)
     assert json.loads(text)["fit"]["cases"] == 22
     again = AdaptivePostprocess.from_json(json.loads(text))
@@ -176,6 +193,8 @@ def test_few_cases_are_said() -> None:
 def test_several_clusters_need_features_of_enough_cases() -> None:
     with pytest.raises(InputError, match="features"):
         fit_postprocess(false_specks(8), FitChoices(clusters=2))
+    with pytest.raises(InputError, match=r"4 clusters need more cases .*at least 10, .* got 9"):
+        fit_postprocess(false_specks(9, CENTRES[0]), FitChoices(clusters=4))
     with pytest.raises(InputError, match=r"at least 10, got 8"):
         fit_clusters([CENTRES[0]] * 8, 5, "l2", 0, "x")
     with pytest.raises(InputError, match="got b"):

@@ -182,6 +182,7 @@ async def test_a_case_is_uploaded_run_and_read(gateway: Gateway, client: httpx.A
     gateway.finish(gateway.store.case(case_id))
     case = (await client.get(f"/api/cases/{case_id}")).json()
     assert case["state"] == "done" and case["tumour_found"] is True and case["reference"] == "t1c"
+    assert case["interval_method"] == "none: the stages are short"
     assert case["volumes_ml"]["WT"]["ml"] == 1.0 and case["missing"] == [] and case["model"]["id"] == "short"
     assert [stage["state"] for stage in case["stages"]] == ["done"] * 4
     assert all(stage["title"] and stage["seconds"] >= 0 for stage in case["stages"])

@@ -60,11 +60,21 @@ export interface QcFlag {
 }
 
 export interface Postprocess {
+  /** `none` where none were applied. */
   rules?: string
-  method?: string
   changed: boolean
   before_ml?: Record<string, number>
   after_ml?: Record<string, number>
+  /** Of adaptive rules: what became background, and what became another label. */
+  removed_ml?: Record<string, number>
+  renamed_ml?: Record<string, number>
+  cluster?: number | null
+  chosen_by?: string
+  runner_up?: number
+  /** 0 a tie with the runner-up, 1 a case on its own centre. */
+  lead?: number
+  /** Why the model's own rules were not applied. */
+  reason?: string
 }
 
 export interface ModelUsed {
@@ -74,6 +84,10 @@ export interface ModelUsed {
   sha256?: string
   note?: string
   device?: string
+  /** Of an ensemble. */
+  members?: number
+  precision?: string
+  mirroring?: boolean
 }
 
 export interface RunChoice {
@@ -97,6 +111,8 @@ export interface CaseOut {
   volumes_ml: Volumes
   qc: QcFlag[]
   tumour_found?: boolean | null
+  /** What the interval of a volume means, as a phrase. */
+  interval_method?: string | null
   postprocess?: Postprocess | null
   model?: ModelUsed | null
   /** Sequences that the result had to do without. */

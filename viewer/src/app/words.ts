@@ -1,5 +1,5 @@
 /** Looking things up in the one table of words and colours (GET /api/words). */
-import type { LabelWords, SequenceKey, Volume, Volumes, Words } from '../api/types'
+import type { LabelWords, Postprocess, SequenceKey, Volume, Volumes, Words } from '../api/types'
 
 export const sequenceTitle = (words: Words, key: string): string =>
   words.sequences.find((entry) => entry.key === key)?.title ?? key
@@ -44,3 +44,19 @@ export function volumeRows(words: Words): { key: string; name: string; colour: s
     }))
   return [...labels, ...regions]
 }
+
+/** What chose the cluster of adaptive rules, and how clearly; empty for other rules. */
+export function clusterSentence(done: Postprocess): string {
+  if (done.cluster === undefined || done.cluster === null) return ''
+  const next =
+    done.lead === undefined
+      ? ''
+      : `; next is cluster ${done.runner_up}, lead ${Math.round(100 * done.lead)} % (0 % is a tie, 100 % the very centre of the cluster)`
+  return `Cluster chosen by: ${done.chosen_by ?? 'not recorded'}${next}.`
+}
+
+/** Which parts the rules took away or gave another name, each with its volume; empty where none or not told. */
+export const listOfParts = (volumes: Record<string, number> | undefined, ml: (value: number) => string): string =>
+  Object.entries(volumes ?? {})
+    .map(([key, value]) => `${key} ${ml(value)} ml`)
+    .join(', ')

@@ -66,6 +66,15 @@ export function AboutCard(props: { table: Words; found: CaseOut }) {
             <code data-model={found.model.id}>{found.model.id}</code>
             {found.model.version && ` ${found.model.version}`}
           </dd>
+          {found.model.members && (
+            <>
+              <dt>Networks</dt>
+              <dd>
+                {found.model.members} in one ensemble, {found.model.precision},{' '}
+                {found.model.mirroring ? 'with' : 'without'} mirroring
+              </dd>
+            </>
+          )}
           {found.model.licence && (
             <>
               <dt>Licence</dt>

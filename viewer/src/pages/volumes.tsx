@@ -3,7 +3,7 @@ import { useSignal } from '@preact/signals'
 import type { CaseOut, Postprocess, SegmentationVersion, Volumes, Words } from '../api/types'
 import { interval, ml } from '../app/format'
 import { Swatch } from '../app/parts'
-import { volumeOf, volumeRows } from '../app/words'
+import { clusterSentence, listOfParts, volumeOf, volumeRows } from '../app/words'
 
 function Name(props: { row: ReturnType<typeof volumeRows>[number] }) {
   const { row } = props
@@ -83,17 +83,17 @@ export function VolumesCard(props: { table: Words; found: CaseOut; versions: Seg
       <p class="soft small-text">
         {shown?.made_by === 'user'
           ? 'Counted from your corrected mask.'
-          : 'The interval runs from the voxels of which the model is sure to those it thinks possible; it is not calibrated.'}
+          : `The interval runs ${found.interval_method ?? 'from what the model is sure of to what it thinks possible; it is not calibrated'}.`}
       </p>
     </section>
   )
 }
 
-/** What the fixed rules took away or relabelled, part by part. */
+/** What the rules took away or relabelled, part by part. */
 export function PostprocessCard(props: { table: Words; done: Postprocess | null | undefined; wanted: boolean }) {
   const { table, done } = props
   const all = useSignal(false)
-  if (!done) {
+  if (!done || !props.wanted || done.rules === 'none') {
     return (
       <section class="card" aria-labelledby="cleaning-title" data-postprocess="off">
         <h2 id="cleaning-title">Cleaning</h2>
@@ -110,16 +110,20 @@ export function PostprocessCard(props: { table: Words; done: Postprocess | null 
   const after = (key: string) => done.after_ml?.[key] ?? 0
   const counted = done.before_ml !== undefined && done.after_ml !== undefined
   const differs = (key: string) => Math.abs(before(key) - after(key)) >= 0.0005
+  const [removed, renamed] = [listOfParts(done.removed_ml, ml), listOfParts(done.renamed_ml, ml)]
   const lost = rows.filter((row) => row.colour && before(row.key) > 0 && !after(row.key))
   const shown = all.value && counted ? rows : rows.filter((row) => differs(row.key))
   return (
     <section class="card" aria-labelledby="cleaning-title" data-postprocess={done.changed ? 'changed' : 'same'}>
       <h2 id="cleaning-title">Before and after cleaning</h2>
-      <p>{done.changed ? 'The fixed rules changed the model’s mask.' : 'The fixed rules changed nothing.'}</p>
+      {done.reason && (
+        <p class="warn-text">The model’s own rules were not applied: {done.reason}. Simpler ones stood in.</p>
+      )}
+      <p>{done.changed ? 'The rules changed the model’s mask.' : 'The rules changed nothing.'}</p>
       {lost.length > 0 && (
         <p class="warn-text">
-          {lost.map((row) => `${row.name} (${row.key})`).join(', ')}: removed altogether. Compare with the model’s own
-          mask.
+          {lost.map((row) => `${row.name} (${row.key})`).join(', ')}: nothing is left of it. Compare with the model’s
+          own mask.
         </p>
       )}
       {counted && (
@@ -159,8 +163,12 @@ export function PostprocessCard(props: { table: Words; done: Postprocess | null 
           </tbody>
         </table>
       )}
-      {(done.method ?? done.rules) && (
-        <p class="soft small-text">Rules: {done.method ?? done.rules}. Counted in atlas space.</p>
+      {removed && <p>Made background: {removed}.</p>}
+      {renamed && <p>Given another label: {renamed}.</p>}
+      {done.rules && (
+        <p class="soft small-text">
+          Rules: {done.rules}. {!done.reason && clusterSentence(done)} Counted in atlas space.
+        </p>
       )}
     </section>
   )
