@@ -12,6 +12,7 @@ from hope.commands.console import ConsoleProgress
 from hope.commands.inputs import PATH
 from hope.domain.case import SEQUENCES, HeadState
 from hope.domain.errors import InputError
+from hope.domain.progress import Progress
 
 if TYPE_CHECKING:
     from hope.models.bundle import Bundle
@@ -122,10 +123,15 @@ def add(
         )
     else:
         with ConsoleProgress() as progress:
-            bundle = _registry().add_published(sources, model_id, said, progress)
+            bundle = _registry().add_published(sources, model_id, said, _but_assumptions(progress))
         for sentence in bundle.manifest["source"]["assumed"]:
             click.echo(f"assumed: {sentence}", err=True)
     click.echo(f"added {bundle.id} {bundle.version}, sha256 {bundle.sha256}")
+
+
+def _but_assumptions(progress: Progress) -> Progress:
+    """Progress without the assumptions, which are listed at the end."""
+    return lambda message, share: None if message.startswith("assumed: ") else progress(message, share)
 
 
 @models.command("remove")

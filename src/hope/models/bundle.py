@@ -99,7 +99,7 @@ class Bundle:
             return None
         try:
             record: Mapping[str, Any] = json.loads((self.folder / POSTPROCESS).read_bytes())
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise BundleError(f"model {self.id}: {POSTPROCESS} cannot be read; add the bundle again") from error
         return record
 
@@ -133,7 +133,7 @@ def read_bundle(folder: Path) -> Bundle:
             known = f"{FORMAT}, {ENSEMBLE_FORMAT}"
             raise BundleError(f"bundle format {manifest['format']!r} is not known to this version ({known})")
         return _from_manifest(folder, manifest, hashlib.sha256(raw).hexdigest())
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise BundleError(f"the bundle's {MANIFEST} is not usable: {type(error).__name__}: {error}") from error
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -74,37 +74,86 @@ def cpu_has_bf16() -> bool:
 
 
 class Blueprint:
-    """The recorded operations of an architecture for one tile shape, without weights: cheap to keep.
+    """An architecture's operations on one tile in OpenVINO's form, with the weights left open.
 
-    Folds differ in their weights only. Whoever compiles the second hands over the blueprint of the first and is spared
-    the recording, which takes as long as a tile, and the comparison with torch.
+    Folds differ in their weights only. Whoever compiles the second hands over the blueprint of the first, and is spared
+    the recording, what follows from the tile's shape alone (a SwinUNETR's masks take longer to compute than its
+    answer), and the comparison with torch.
+
+    Attributes:
+        refused: why OpenVINO is not used for these operations; empty where it is.
+        answer: torch's to the recorded tile, until OpenVINO's has been compared with it.
     """
 
     def __init__(self, network: nn.Module, example: Tensor) -> None:
         self.layout = _layout(network, example)
-        kept: list[Tensor] = []
-        hook = network.register_forward_hook(lambda _module, _inputs, answer: kept.append(answer.detach().clone()))
+        self.refused = ""
+        slots, weights = _slots(network)
+        self.answer: Tensor | None = None
+
+        def opened(tile: Tensor, *given: Tensor) -> Tensor:
+            try:
+                for place, name, number in slots:
+                    place[name] = given[number]
+                answer: Tensor = network(tile)
+            finally:
+                for place, name, number in slots:
+                    place[name] = weights[number]
+            self.answer = answer.detach().clone()
+            return answer
+
+        # Recording needs tensors that count their changes, which those made in inference mode do not.
+        inputs = (example, *(weight.clone() if weight.is_inference() else weight for weight in weights))
         with warnings.catch_warnings():
             # Branches on shapes are frozen, which is wanted: the shape of a tile is fixed.
             warnings.simplefilter("ignore")
-            self.operations = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
-        hook.remove()
-        self.answer: Tensor | None = kept[0]
+            operations: Any = torch.jit.trace(opened, inputs, check_trace=False)  # type: ignore[no-untyped-call]
+        try:
+            self.model = _open_model(operations, inputs)
+        except NotImplementedError as error:
+            self.refused = f"OpenVINO cannot run this network ({error}), so torch does"
 
     def fits(self, network: nn.Module, example: Tensor) -> bool:
         """Whether a network has the same tensors and tile."""
         return self.layout == _layout(network, example)
 
-    def take_weights(self, network: nn.Module) -> None:
-        """Refer to the tensors of another network of the same architecture; nothing is copied."""
-        theirs = dict(_tensors(network))
-        for name, own in _tensors(self.operations):
-            own.data = theirs[name].data
+    def with_weights(self, network: nn.Module) -> Any:
+        """OpenVINO's model of a network of this architecture; it refers to the network's tensors."""
+        from openvino import opset13
 
-    def drop_weights(self) -> None:
-        """Refer to no tensors any more; what OpenVINO still needs it holds itself."""
-        for _, own in _tensors(self.operations):
-            own.data = own.data.new_empty(0)
+        model = self.model.clone()
+        for open_input, weight in zip(model.get_parameters()[1:], _slots(network)[1], strict=True):
+            constant = opset13.constant(weight.detach().numpy(), shared_memory=True)
+            open_input.output(0).replace(constant.output(0))
+            model.remove_parameter(open_input)
+        model.validate_nodes_and_infer_types()
+        return model
+
+
+def _open_model(operations: Any, inputs: Sequence[Tensor]) -> Any:
+    """Convert recorded operations, and compute what depends on no weight and no image.
+
+    Raises:
+        NotImplementedError: if OpenVINO has no counterpart for an operation.
+    """
+    known = _openvino().frontend
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+    from openvino.passes import ConstantFolding, Manager
+
+    frontend = known.FrontEndManager().load_by_framework("pytorch")
+    # The decoder has to outlive the conversion, so it needs a name.
+    decoder = TorchScriptPythonDecoder(operations, example_input=tuple(inputs), skip_freeze=True)
+    try:
+        model = frontend.convert(frontend.load(decoder))
+    except (known.OpConversionFailure, known.NotImplementedFailure, known.OpValidationFailure) as error:
+        raise NotImplementedError(str(error).strip().splitlines()[-1].strip(" -")) from error
+    if len(model.inputs) != len(inputs):
+        raise NotImplementedError(f"{len(inputs)} tensors became {len(model.inputs)}")
+    model.reshape({number: list(tensor.shape) for number, tensor in enumerate(inputs)})
+    passes = Manager()
+    passes.register_pass(ConstantFolding())
+    passes.run_passes(model)
+    return model
 
 
 class Forward:
@@ -138,6 +187,11 @@ class Forward:
         with torch.inference_mode():
             return self._run(batch).float()
 
+    def rest(self) -> None:
+        """Give back what is only needed while running; the weights stay, and the next call takes it again."""
+        if isinstance(self._run, _OpenVINORun):
+            self._run.rest()
+
     def release(self) -> None:
         """Give the memory back; the object cannot be used afterwards."""
         self._run = None
@@ -154,7 +208,7 @@ def compile_network(
     precision: Precision = Precision.AUTO,
     blueprint: Blueprint | None = None,
 ) -> Forward:
-    """Make a network ready to run. The network is used up: its weights may be moved or emptied.
+    """Make a network ready to run. The network is used up: it may be moved, or go on sharing its weights.
 
     Args:
         network: with its weights loaded.
@@ -171,10 +225,9 @@ def compile_network(
     network = network.eval().requires_grad_(False)
     if device.type == "cuda":
         return Forward(_TorchRun(network, device, precision), device, precision)
-    # Tracing needs tensors that know their version, which those made in inference mode do not.
     with torch.inference_mode(False), torch.no_grad():
         example = torch.randn((1, channels, *patch), generator=torch.Generator().manual_seed(0))
-        return _on_cpu(_normal_tensors(network), example, device, precision, blueprint)
+        return _on_cpu(network, example, device, precision, blueprint)
 
 
 def _on_cpu(
@@ -182,20 +235,17 @@ def _on_cpu(
 ) -> Forward:
     if blueprint is None or not blueprint.fits(network, example):
         blueprint = Blueprint(network, example)
-    else:
-        blueprint.take_weights(network)
-    try:
-        run = _OpenVINORun(blueprint.operations, example, precision)
-    except RuntimeError as error:
-        why = f"OpenVINO cannot run this network ({_first_line(error)}), so torch does"
-        return Forward(_TorchRun(network, device, precision), device, precision, note=why)
-    if blueprint.answer is not None:
-        off = float((run(example) - blueprint.answer).abs().max() / blueprint.answer.abs().max())
-        if not off <= _CLOSE[precision]:
-            why = f"OpenVINO answers otherwise than torch (by {100 * off:.1f} %), so torch runs this network"
-            return Forward(_TorchRun(network, device, precision), device, precision, note=why)
-        blueprint.answer = None
-    blueprint.drop_weights()
+    if not blueprint.refused:
+        run = _OpenVINORun(blueprint.with_weights(network), precision)
+        if blueprint.answer is not None:
+            off = float((run(example) - blueprint.answer).abs().max() / blueprint.answer.abs().max())
+            blueprint.answer = None
+            run.rest()
+            if not off <= _CLOSE[precision]:
+                share = f"{100 * off:.1f} %"
+                blueprint.refused = f"OpenVINO answers otherwise than torch (by {share}), so torch runs this network"
+    if blueprint.refused:
+        return Forward(_TorchRun(network, device, precision), device, precision, "torch", blueprint.refused, blueprint)
     return Forward(run, device, precision, "openvino", blueprint=blueprint)
 
 
@@ -223,34 +273,35 @@ class _TorchRun:
 
 
 class _OpenVINORun:
-    """Recorded operations as OpenVINO runs them, one tile at a time: on a CPU a batch brings nothing.
+    """A model as OpenVINO runs it, one tile at a time: on a CPU a batch brings nothing."""
 
-    Raises:
-        RuntimeError: if OpenVINO has no counterpart for an operation.
-    """
-
-    def __init__(self, operations: Any, example: Tensor, precision: Precision) -> None:
-        openvino = _openvino()
-        from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
-
-        frontend = openvino.frontend.FrontEndManager().load_by_framework("pytorch")
-        decoder = TorchScriptPythonDecoder(operations, example_input=example, skip_freeze=True)
-        model = frontend.convert(frontend.load(decoder))
-        model.reshape(list(example.shape))
-        compiled = openvino.Core().compile_model(
-            model,
-            "CPU",
-            {
-                "INFERENCE_PRECISION_HINT": {Precision.FP32: "f32", Precision.BF16: "bf16"}[precision],
-                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-                "PERFORMANCE_HINT": "LATENCY",
-                # Several workers of one host would otherwise all be pinned to the same cores.
-                "ENABLE_CPU_PINNING": False,
-            },
+    def __init__(self, model: Any, precision: Precision) -> None:
+        self.request: Any = None
+        self.compiled = (
+            _openvino()
+            .Core()
+            .compile_model(
+                model,
+                "CPU",
+                {
+                    "INFERENCE_PRECISION_HINT": {Precision.FP32: "f32", Precision.BF16: "bf16"}[precision],
+                    "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+                    "PERFORMANCE_HINT": "LATENCY",
+                    # Several workers of one host would otherwise all be pinned to the same cores.
+                    "ENABLE_CPU_PINNING": False,
+                },
+            )
         )
-        self.request = compiled.create_infer_request()
+
+    def rest(self) -> None:
+        """Let go of the layers' outputs, which OpenVINO otherwise keeps: a gigabyte or more for a tile of 128^3."""
+        if self.request is not None:
+            self.request = None
+            self.compiled.release_memory()
 
     def __call__(self, batch: Tensor) -> Tensor:
+        if self.request is None:
+            self.request = self.compiled.create_infer_request()
         tiles = batch.contiguous().numpy()
         answers = [
             torch.from_numpy(self.request.infer({0: tiles[i : i + 1]}, share_inputs=True, share_outputs=False)[0])
@@ -259,33 +310,28 @@ class _OpenVINORun:
         return answers[0] if len(answers) == 1 else torch.cat(answers)
 
 
-def _tensors(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Parameters and buffers under all their names."""
-    yield from network.named_parameters(remove_duplicate=False)
-    yield from network.named_buffers(remove_duplicate=False)
+def _slots(network: nn.Module) -> tuple[list[tuple[dict[str, Any], str, int]], list[Tensor]]:
+    """Every place that holds a parameter or a buffer (dictionary, name, number of the tensor), and the tensors."""
+    slots: list[tuple[dict[str, Any], str, int]] = []
+    numbers: dict[int, int] = {}
+    tensors: list[Tensor] = []
+    for module in network.modules():
+        for place in (module._parameters, module._buffers):
+            for name, tensor in place.items():
+                if tensor is None:
+                    continue
+                if id(tensor) not in numbers:
+                    numbers[id(tensor)] = len(tensors)
+                    tensors.append(tensor)
+                slots.append((place, name, numbers[id(tensor)]))
+    return slots, tensors
 
 
 def _layout(network: nn.Module, example: Tensor) -> tuple[Any, ...]:
     """What two networks must have in common to share a blueprint."""
-    named = sorted((name, tuple(tensor.shape), tensor.dtype) for name, tensor in _tensors(network))
-    return (type(network), tuple(example.shape), tuple(named))
-
-
-def _normal_tensors(network: nn.Module) -> nn.Module:
-    """The network, its tensors copied if they were made in inference mode."""
-    copies: dict[Tensor, Any] = {}
-    for module in network.modules():
-        for name, weight in module._parameters.items():
-            if weight is not None and weight.is_inference():
-                module._parameters[name] = copies.setdefault(weight, nn.Parameter(weight.clone(), False))
-        for name, buffer in module._buffers.items():
-            if buffer is not None and buffer.is_inference():
-                module._buffers[name] = copies.setdefault(buffer, buffer.clone())
-    return network
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    slots, tensors = _slots(network)
+    held = [(name, number, tuple(tensors[number].shape), tensors[number].dtype) for _, name, number in slots]
+    return (type(network), tuple(example.shape), tuple(held))
 
 
 def _openvino() -> Any:

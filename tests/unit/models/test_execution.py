@@ -64,6 +64,7 @@ def test_folds_answer_as_plain_torch_does(architecture: str, precision: Precisio
         assert answer.dtype == torch.float32
         assert answer.shape == truth.shape
         assert float((answer - truth).abs().max()) <= tolerance * float(truth.abs().max())
+        forward.rest()
         assert torch.equal(answer, forward(batch)), "the same input has to give the same answer"
         assert torch.equal(answer[1:], forward(batch[1:])), "a tile's answer must not depend on its batch"
 
@@ -100,7 +101,12 @@ def test_what_openvino_cannot_run_is_run_by_torch_and_said() -> None:
     truth = network(batch)
     forward = compile_network(network, 4, PATCH["nnunet"], CPU)
     assert forward.backend == "torch"
-    assert forward.note.startswith("OpenVINO cannot run this network")
+    assert "bessel_j0" in forward.note
+    assert torch.equal(forward(batch), truth)
+    again = compile_network(Odd().eval().requires_grad_(False), 4, PATCH["nnunet"], CPU, blueprint=forward.blueprint)
+    assert again.blueprint is forward.blueprint
+    assert again.note == forward.note
+    assert not torch.equal(again(batch), truth)
     assert torch.equal(forward(batch), truth)
 
 
@@ -126,8 +132,6 @@ def test_release_lets_go_of_everything(precision: Precision) -> None:
     gc.collect()
     assert run() is None
     assert forward.blueprint is not None
-    held = sum(tensor.numel() for tensor in forward.blueprint.operations.parameters())
-    assert held == 0, "a blueprint holds no weights"
     assert forward.blueprint.answer is None
     with pytest.raises(RuntimeError, match="released"):
         forward(tiles("nnunet"))

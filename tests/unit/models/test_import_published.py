@@ -454,3 +454,53 @@ def test_wrong_calls(
     run = CliRunner().invoke(main, ["models", "add", *(places.get(a, a) for a in arguments)])
     assert run.exit_code != 0
     assert match in run.output
+
+
+def test_values_nested_beyond_measure_are_refused_at_once(tmp_path: Path, registry: ModelRegistry) -> None:
+    """Forty lines of "twice the one before" would fill any memory if they were written into a message."""
+    nested: Any = ("a", "b")
+    for _ in range(40):
+        nested = (nested, nested)
+    folder = checkpoints.make_nnunet_folder(tmp_path / MODEL, (0,))
+    _change(folder, lambda content: content.update(inference_allowed_mirroring_axes=nested))
+    refused(registry, folder, "mirroring axes")
+
+
+def test_weights_that_are_not_finite_and_folds_given_twice(tmp_path: Path, registry: ModelRegistry) -> None:
+    folder = checkpoints.make_nnunet_folder(tmp_path / MODEL, (0,))
+    shutil.copytree(folder / "fold_0", folder / "fold_00")
+    refused(registry, folder, "two folders for fold 0")
+    shutil.rmtree(folder / "fold_00")
+
+    def spoil(content: dict[str, Any]) -> None:
+        next(iter(content["network_weights"].values())).fill_(float("nan"))
+
+    _change(folder, spoil)
+    refused(registry, folder, "not finite")
+
+
+@pytest.mark.parametrize("patch", [[15, 16, 16], [float("nan"), 16, 16], [float("inf"), 16, 16], [2000, 16, 16]])
+def test_tiles_that_the_network_cannot_see(patch: list[float], tmp_path: Path, registry: ModelRegistry) -> None:
+    folder = checkpoints.make_nnunet_folder(tmp_path / MODEL, (0,))
+    plans = json.loads((folder / "plans.json").read_text())
+    plans["configurations"]["3d_fullres"]["patch_size"] = patch
+    (folder / "plans.json").write_text(json.dumps(plans))
+    refused(registry, folder, "patch_size")
+
+
+def test_networks_that_would_fill_the_memory_are_not_built() -> None:
+    with pytest.raises(BundleError, match="parameters"):
+        build_network("mednext", {**_SMALL_MEDNEXT, "width": 4096})
+    with pytest.raises(BundleError, match="far larger"):
+        sizes = {"channels": 4, "classes": 5, "depths": [2] * 4, "heads": [3, 6, 12, 24], "window": 7}
+        build_network("swinunetr", {**sizes, "feature_size": 12000})
+
+
+_SMALL_MEDNEXT = {"channels": 4, "classes": 5, "expansion": [2] * 9, "blocks": [1] * 9, "kernel": 3}
+
+
+def _change(folder: Path, change: Change) -> None:
+    path = folder / "fold_0" / "checkpoint_final.pth"
+    content = torch.load(path, weights_only=False)
+    change(content)
+    torch.save(content, path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import partial
+from threading import Lock
 from typing import Any
 
 import torch
@@ -49,6 +50,8 @@ class EnsembleRunner:
     ) -> None:
         self.bundle = bundle
         self._mirroring = mirroring
+        # A network answers into memory of its own: two threads that asked it at once would get each other's answers.
+        self._one_case = Lock()
         self._members = Members(bundle, choose_device(device), Precision(precision), batch)
 
     @property
@@ -65,7 +68,7 @@ class EnsembleRunner:
 
     @torch.inference_mode()
     def predict(self, case: HarmonizedCase, progress: Progress) -> Prediction:
-        """Label the case on its atlas grid.
+        """Label the case on its atlas grid; a second thread waits for its turn.
 
         Args:
             case: images on one grid, in any orientation.
@@ -76,6 +79,10 @@ class EnsembleRunner:
             StageError: if the images are empty, a member fails (it is named), or memory does not suffice.
         """
         self.bundle.missing(case.images.keys())
+        with self._one_case:
+            return self._predicted(case, progress)
+
+    def _predicted(self, case: HarmonizedCase, progress: Progress) -> Prediction:
         self._members.begin_case()
         try:
             return _Run(self.bundle, self._members, case, progress, self._mirroring).prediction()

@@ -134,23 +134,32 @@ class Members:
             except (BundleError, SafetensorError, OSError) as error:
                 who = f"{group.name} {group.member_names[number]} of model {self._bundle.id}"
                 raise BundleError(f"{who} cannot be loaded: {error}") from error
-            ready = compile_network(
-                network,
-                len(group.channels),
-                group.tiling.patch,
-                self.effort.device,
-                self._precision,
-                self._blueprints.get(group.name),
-            )
+            try:
+                ready = compile_network(
+                    network,
+                    len(group.channels),
+                    group.tiling.patch,
+                    self.effort.device,
+                    self._precision,
+                    self._blueprints.get(group.name),
+                )
+            except RuntimeError as error:
+                if out_of_gpu_memory(error) or out_of_host_memory(error):
+                    raise
+                who = f"{group.name} {group.member_names[number]} of model {self._bundle.id}"
+                first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+                raise BundleError(f"{who} cannot see a tile of its own size: {first}") from error
             self._ready[file], self._blueprints[group.name] = ready, ready.blueprint
             for name, values in self.facts.items():
                 values.add(str(getattr(ready, name)))
         return self._ready[file]
 
     def turn_over(self) -> None:
-        """A member has had its turn: let it go if not all of them fit into memory."""
+        """A member has had its turn: let it go if not all of them fit into memory, else only what it needs to run."""
         if not self._resident:
             self.release()
+        for ready in self._ready.values():
+            ready.rest()
 
     def release(self) -> None:
         """Let go of every network and of the memory that they held."""

@@ -51,13 +51,16 @@ class CaseImages:
         """Where any of these sequences is not 0; found once.
 
         Raises:
-            StageError: if that is nowhere.
+            StageError: if that is nowhere, or an image holds NaN or infinity.
         """
         key = frozenset(names)
         if key not in self._nonzero:
             mask = np.zeros(self.grid.shape, dtype=bool)
-            for name in key:
-                mask |= self.channel(name) != 0
+            for name in sorted(key):
+                image = self.channel(name)
+                if not np.isfinite(image).all():
+                    raise StageError(f"the {name} image holds voxels that are not finite; make it again without them")
+                mask |= image != 0
             if not mask.any():
                 raise StageError("all images are 0 everywhere, so there is nothing to segment")
             self._nonzero[key] = mask

@@ -106,7 +106,7 @@ def _parts(found: Found, choices: ImportChoices, told: Progress) -> list[Part]:
 def _read(who: str, read: Callable[[], Part]) -> Part:
     try:
         return read()
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RefusedError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, RefusedError) as error:
         # Foreign tables may hold anything anywhere; what the importers ask for by name they have checked themselves.
         raise BundleError(f"the files of {who} hold something unexpected: {type(error).__name__}: {error}") from error
 
@@ -174,6 +174,11 @@ def _sha256(path: Path) -> str:
         return sha256_of(path)
 
 
+def _suppositions(source: Mapping[str, Any]) -> list[str]:
+    """What the reader of a result has to know of how the model came to be."""
+    return [f"Assumed at import: {sentence}." for sentence in source["assumed"]]
+
+
 def _manifest(
     model_id: str, choices: ImportChoices, groups: Sequence[Group], source: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -185,7 +190,9 @@ def _manifest(
         "version": "1",
         "title": choices.title or f"Imported networks: {folds}",
         "licence": choices.licence or UNKNOWN_LICENCE,
-        "note": "Imported from checkpoints made elsewhere. Their licence and limits hold; see source.assumed.",
+        "note": " ".join(
+            ("Imported from checkpoints made elsewhere; their licence and limits hold.", *_suppositions(source))
+        ),
         "label_schema": PEDS.name,
         "architecture": {"name": "ensemble", "arguments": {}},
         "input": {

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from hope.domain.errors import BundleError
 from hope.domain.feature_names import FEATURE_NAMES
 from hope.formats.reading import reading
+from hope.models.importers.parts import brief
 from hope.models.importers.pickles import load, walk
 from hope.models.importers.standins import Array, RefusedError, Standin
 
@@ -89,7 +90,7 @@ def _from_npz(path: Path) -> _Parts:
 
 def _norm(norm: object) -> dict[str, Any]:
     if norm != "l2":
-        raise BundleError(f"the cluster model normalises by {str(norm)[:20]!r}; only l2 or a standard scaler is known")
+        raise BundleError(f"the cluster model normalises by {brief(norm)!r}; only l2 or a standard scaler is known")
     return {"kind": "l2"}
 
 

@@ -16,6 +16,7 @@ from hope.models.importers.parts import (
     PEDS_CLASSES,
     Fold,
     Part,
+    brief,
     channels_of,
     in_order,
     need,
@@ -88,6 +89,8 @@ def read_mednext(checkpoints: list[Path], chosen: tuple[str, ...] | None) -> Par
         raise BundleError(
             f"{_WHO}: its network has {arguments['classes']} output classes; expected 5 (background, ET, NET, CC, ED)"
         )
+    if any(n % 2 ** (len(arguments["blocks"]) // 2) for n in facts.patch):
+        raise BundleError(f"{_WHO}: the patch {facts.patch} of its plans should be made of multiples of 16")
     named = list(facts.names) or None
     channels, assumed = channels_of(_WHO, named, facts.channels, chosen)
     if not facts.said:
@@ -112,7 +115,7 @@ def read_mednext(checkpoints: list[Path], chosen: tuple[str, ...] | None) -> Par
         member_names=(),
     )
     made = tuple(Fold(name, (path, _beside(path)), _reader(name, path)) for name, path in folds)
-    return Part("MedNeXt (nnU-Net v1)", group, made, {"trainer": str(about[0].get("name", ""))[:200]}, tuple(assumed))
+    return Part("MedNeXt (nnU-Net v1)", group, made, {"trainer": brief(about[0].get("name", ""))}, tuple(assumed))
 
 
 def _beside(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -53,11 +54,13 @@ def facts_of(plans: Mapping[str, Any], configuration: str, channels: int) -> Pla
         raise BundleError(f"{where}: the normalisation {unknown[0][:60]} is not supported, only {', '.join(_SCHEMES)}")
     network, kwargs = _network(chosen, where)
     masks = per_channel(need(chosen, "use_mask_for_norm", where), channels, f"{where}: use_mask_for_norm")
+    patch = three_ints(need(chosen, "patch_size", where), f"{where}: patch_size")
+    _divisible(patch, kwargs.get("strides"), where)
     i, j, k = three_ints(need(plans, "transpose_forward", "nnU-Net's plans.json"), "transpose_forward", 0, 2)
     return PlansFacts(
         network,
         kwargs,
-        three_ints(need(chosen, "patch_size", where), f"{where}: patch_size"),
+        patch,
         Preprocessing(
             method=Method.NNUNET,
             axes="zyx",
@@ -145,6 +148,15 @@ def _sane(kwargs: Mapping[str, Any], where: str) -> None:
             flat = [*flat[1:], *flat[0][:200]]
         if not all(n is None or (type(n) is int and 0 < n <= most) for n in flat):
             raise BundleError(f"{where}: {key} of the network should hold whole numbers from 1 to {most}")
+
+
+def _divisible(patch: tuple[int, ...], strides: Any, where: str) -> None:
+    """See that every stage of the network halves the tile evenly; else it fails on its first tile."""
+    steps = [step if isinstance(step, list | tuple) else [step] * 3 for step in strides or ()]
+    for axis, n in enumerate(patch):
+        product = math.prod(step[axis] for step in steps)
+        if n % product:
+            raise BundleError(f"{where}: the patch_size {list(patch)} cannot be divided by {product} along axis {axis}")
 
 
 def _resampling(chosen: Mapping[str, Any], key: str, where: str) -> Resampling:

@@ -17,6 +17,7 @@ from hope.models.importers.nnunet_plans import PlansFacts, facts_of
 from hope.models.importers.parts import (
     Fold,
     Part,
+    brief,
     channels_of,
     classes_of,
     in_order,
@@ -119,6 +120,8 @@ def _folds(folder: Path) -> list[tuple[str, Path]]:
             continue
         if not (place / CHECKPOINT).is_file():
             raise BundleError(f"nnU-Net: {place.name} has no {CHECKPOINT}; add it, or take the folder away")
+        if place != every and int(number) in numbered:
+            raise BundleError(f"nnU-Net: there are two folders for fold {int(number)} ({place.name} is one); give one")
         if place != every:
             numbered[int(number)] = place / CHECKPOINT
     if numbered:
@@ -139,7 +142,7 @@ def _open(name: str, path: Path) -> _Opened:
     axes = content.get("inference_allowed_mirroring_axes")
     axes = () if axes is None else axes
     if not isinstance(axes, tuple | list) or not all(type(n) is int and 0 <= n < 3 for n in axes):
-        raise BundleError(f"{where}: its mirroring axes should be some of 0, 1, 2, got {str(axes)[:60]}")
+        raise BundleError(f"{where}: its mirroring axes should be some of 0, 1, 2, got {brief(axes)}")
     trainer = content.get("trainer_name")
     return _Opened(
         name=name,

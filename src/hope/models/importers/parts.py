@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,6 +75,11 @@ class Part:
 def short(path: Path) -> str:
     """A file as messages and manifests call it: its name, with the fold's folder in front; never a whole path."""
     return f"{path.parent.name}/{path.name}" if path.parent.name.lower().startswith("fold") else path.name
+
+
+def brief(value: object) -> str:
+    """A foreign value for a message: its first parts, in a time that does not grow with how it is nested."""
+    return value[:60] if isinstance(value, str) else reprlib.repr(value)[:80]
 
 
 def _bare(name: str) -> str:
@@ -163,8 +169,8 @@ def three_ints(value: Any, what: str, least: int = 1, most: int = 1024) -> tuple
         BundleError: if they are not, or lie out of bounds.
     """
     numbers = three(value, what)
-    if any(n != int(n) or not least <= n <= most for n in numbers):
-        raise BundleError(f"{what} should be three whole numbers from {least} to {most}, got {value}")
+    if any(not least <= n <= most or n != int(n) for n in numbers):
+        raise BundleError(f"{what} should be three whole numbers from {least} to {most}, got {brief(value)}")
     x, y, z = (int(n) for n in numbers)
     return x, y, z
 
@@ -176,7 +182,7 @@ def three(value: Any, what: str) -> tuple[float, float, float]:
         BundleError: if they are not.
     """
     if not isinstance(value, list | tuple) or len(value) != 3 or any(type(n) not in (int, float) for n in value):
-        raise BundleError(f"{what} should be three numbers, got {str(value)[:80]}; only 3D networks can be used")
+        raise BundleError(f"{what} should be three numbers, got {brief(value)}; only 3D networks can be used")
     x, y, z = (float(n) for n in value)
     return x, y, z
 
@@ -190,7 +196,7 @@ def per_channel(value: Any, count: int, what: str) -> list[Any]:
     if isinstance(value, Mapping):
         value = [value.get(str(n)) for n in range(len(value))]
     if not isinstance(value, list | tuple) or len(value) != count or None in value:
-        raise BundleError(f"{what} should have one entry for each of the {count} channels, got {str(value)[:80]}")
+        raise BundleError(f"{what} should have one entry for each of the {count} channels, got {brief(value)}")
     return list(value)
 
 

@@ -122,6 +122,8 @@ def _search(folder: Path, found: Found) -> None:
 
 def _single(path: Path, found: Found) -> None:
     """A file that the user named itself."""
+    if not path.is_file():
+        raise InputError(f"{path.name} is neither a file nor a directory", expected=_EXPECTED)
     suffix = path.suffix.lower()
     if path.name == CHECKPOINT or path.name == "plans.json":
         raise InputError(f"{path.name} is one file of an nnU-Net model", fix="give the whole model folder, or its zip")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hope.domain.errors import BundleError
 from hope.models.ensemble.spec import Average, Group, Method, Outside, Preprocessing, Tiles, Tiling
-from hope.models.importers.parts import PEDS_CLASSES, Fold, Part, channels_of, in_order, short, three_ints
+from hope.models.importers.parts import PEDS_CLASSES, Fold, Part, brief, channels_of, in_order, short, three_ints
 from hope.models.importers.standins import Standin
 from hope.models.importers.torch_files import TorchFile
 from hope.models.networks import arguments_of
@@ -46,7 +46,7 @@ def read_swinunetr(checkpoints: list[tuple[Path, str]], chosen: tuple[str, ...] 
     arguments, args = facts[0]
     for key, ours in (("in_channels", "channels"), ("out_channels", "classes")):
         if args.get(key) not in (None, arguments[ours]):
-            raise BundleError(f"{_WHO}: its args say {key} {str(args[key])[:20]}, its weights {arguments[ours]}")
+            raise BundleError(f"{_WHO}: its args say {key} {brief(args[key])}, its weights {arguments[ours]}")
     if arguments["classes"] != len(PEDS_CLASSES):
         raise BundleError(
             f"{_WHO}: its network has {arguments['classes']} output classes;"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import reprlib
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -103,7 +104,7 @@ def _torch_names() -> dict[str, Any]:
     for name in ("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"):
         names[name] = Named(_parameter)
     names["torch.Size"] = Named(lambda shape=(), *_: _numbers(shape))
-    names["torch.device"] = Named(lambda *parts: ":".join(str(part)[:20] for part in parts[:2]))
+    names["torch.device"] = Named(lambda *parts: ":".join(reprlib.repr(part).strip("'") for part in parts[:2]))
     for dtype in ("float16", "float32", "float64", "bfloat16", "int8", "int16", "int32", "int64", "uint8", "bool"):
         names[f"torch.{dtype}"] = f"torch.{dtype}"
     return names
@@ -174,11 +175,11 @@ class TorchFile:
                 root = roots[0]
                 if f"{root}constants.pkl" in entries:
                     raise BundleError(f"{self.name} is a compiled (TorchScript) model; the checkpoint itself is needed")
-                if f"{root}byteorder" in entries and archive.read(f"{root}byteorder")[:10] != b"little":
-                    raise BundleError(f"{self.name} was saved on a big-endian computer, which is not supported")
                 # Torch stores without compression; anything else would be a way to make much out of little.
                 if any(e.compress_type != zipfile.ZIP_STORED or e.flag_bits & 1 for e in entries.values()):
                     raise BundleError(f"{self.name} is compressed inside, which torch never does")
+                if f"{root}byteorder" in entries and archive.read(f"{root}byteorder")[:10] != b"little":
+                    raise BundleError(f"{self.name} was saved on a big-endian computer, which is not supported")
                 with self.path.open("rb") as file:
                     for key, entry in entries.items():
                         if key.startswith(f"{root}data/"):
@@ -233,7 +234,8 @@ class TorchFile:
             raise BundleError(f"{self.name} has no {what}: it should be a table of named tensors")
         for key, lazy in state.items():
             if not isinstance(key, str) or not isinstance(lazy, LazyTensor):
-                raise BundleError(f"{self.name}: {str(key)[:80]} in its {what} is no tensor")
+                named = key[:80] if isinstance(key, str) else reprlib.repr(key)
+                raise BundleError(f"{self.name}: {named} in its {what} is no tensor")
         return state
 
     def tensors(self, state: Any, what: str) -> dict[str, Tensor]:

@@ -15,6 +15,9 @@ from hope.models.networks import mednext, nnunet, swinunetr
 from hope.models.networks.keys import check, layout_of, without_aliases, without_wrappers
 from hope.models.networks.unet import UNet as UNet
 
+MAX_PARAMETERS = 2**30
+"""Most that a network may have: the largest published ones have a twentieth of that."""
+
 _NONE = re.compile(r"(?!)")
 
 
@@ -27,12 +30,14 @@ class Architecture:
         training_only: names of tensors that checkpoints hold and answers do not need.
         derived: names of tensors that follow from the arguments; checked in a checkpoint, never stored.
         infer: reads the arguments from a checkpoint's tensors, where they suffice for that.
+        on_meta: whether it can be built without memory, to see how large it would be.
     """
 
     build: Callable[..., nn.Module]
     training_only: re.Pattern[str] = _NONE
     derived: re.Pattern[str] = _NONE
     infer: Callable[[Mapping[str, Tensor]], dict[str, Any]] | None = None
+    on_meta: bool = True
 
 
 NETWORKS: Mapping[str, Architecture] = {
@@ -40,7 +45,7 @@ NETWORKS: Mapping[str, Architecture] = {
     "nnunet": Architecture(nnunet.build_nnunet, training_only=nnunet.TRAINING_ONLY),
     "mednext": Architecture(mednext.MedNeXt, training_only=mednext.TRAINING_ONLY, infer=mednext.arguments_of_mednext),
     "swinunetr": Architecture(
-        swinunetr.build_swinunetr, derived=swinunetr.DERIVED, infer=swinunetr.arguments_of_swinunetr
+        swinunetr.build_swinunetr, derived=swinunetr.DERIVED, infer=swinunetr.arguments_of_swinunetr, on_meta=False
     ),
 }
 
@@ -53,9 +58,23 @@ def build_network(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
     """
     kind = _known(architecture)
     try:
+        _refuse_giants(architecture, kind, arguments)
         return kind.build(**arguments)
     except (TypeError, ValueError, LookupError, AssertionError, RuntimeError) as error:
         raise BundleError(f"the arguments of architecture {architecture} do not fit: {error}") from error
+
+
+def _refuse_giants(architecture: str, kind: Architecture, arguments: Mapping[str, Any]) -> None:
+    """Count the parameters on a device that stores none, before the real network fills the memory."""
+    if not kind.on_meta:
+        return
+    with torch.device("meta"):
+        network = kind.build(**arguments)
+    total = sum(tensor.numel() for tensor in network.parameters())
+    if total > MAX_PARAMETERS:
+        raise BundleError(
+            f"the network {architecture} would have {total} parameters (expected at most {MAX_PARAMETERS})"
+        )
 
 
 def arguments_of(architecture: str, published: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -87,9 +106,13 @@ def convert_state(
         Fresh contiguous tensors in the network's types (float32 for weights), ready for safetensors.
 
     Raises:
-        BundleError: naming the first tensor that is missing, unexpected, of another shape, or at odds with its twin.
+        BundleError: naming the first tensor that is missing, unexpected, of another shape, not finite, or at odds with
+            its twin.
     """
     kind, what = _known(architecture), f"weights of {architecture}"
+    for name, tensor in published.items():
+        if isinstance(tensor, Tensor) and not bool(tensor.isfinite().all()):
+            raise BundleError(f"{what}: the tensor {name} holds numbers that are not finite; its training has failed")
     layout = layout_of(build_network(architecture, arguments))
     tensors = {
         name: tensor

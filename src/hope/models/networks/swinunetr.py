@@ -69,6 +69,9 @@ def build_swinunetr(
     """
     if len(depths) != _LEVELS or len(heads) != _LEVELS:
         raise BundleError(f"a SwinUNETR has {_LEVELS} levels, got {len(depths)} depths and {len(heads)} heads")
+    # MONAI reads values while it builds, so how large the network would be cannot be tried without memory.
+    if not 0 < feature_size <= 192 or not 0 < window <= 16 or max(*depths, *heads, channels, classes) > 64:
+        raise BundleError("the SwinUNETR is far larger than any that is known; its tensors' shapes are wrong")
     from monai.networks.nets.swin_unetr import SwinUNETR  # takes seconds, which other networks can do without
 
     return SwinUNETR(

@@ -130,6 +130,13 @@ def test_images_that_are_zero_everywhere_are_refused() -> None:
         ("intensities", {"preprocessing": replace(ZSCORE, schemes=("CTNormalization",) * 4)}),
         ("answers", {"preprocessing": replace(ZSCORE, answers=Resampling(3))}),
         ("classes", {"classes": (0, 1, 1, 2)}),
+        ("weight", {"weight": float("nan")}),
+        ("weight", {"weight": float("inf")}),
+        ("channels", {"channels": ("t1n", "t1c", "t2w", "../x")}),
+        ("patch", {"tiling": Tiling((8, 8, 10**9))}),
+        ("step", {"tiling": Tiling((8, 8, 8), step=1e-9)}),
+        ("spacing_mm", {"preprocessing": replace(ZSCORE, spacing_mm=(1e-30, 1.0, 1.0))}),
+        ("images", {"preprocessing": replace(ZSCORE, images=Resampling(99))}),
         ("fold_mean", {"fold_mean": Average.LOGITS, "tiling": Tiling((8, 8, 8), mean=Average.PROBABILITIES)}),
     ],
 )
