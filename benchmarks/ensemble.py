@@ -1,0 +1,262 @@
+"""An ensemble's case: our engine in one process against the published flow, with the same weights on the same volume.
+
+python benchmarks/ensemble.py [--networks nnunet,swinunetr] [--precision fp32,bf16] [--full] [--device cuda]
+
+Without `--full` two small architectures of three folds label 128x128x96 voxels; with it all three of the published
+sizes, five folds each, label 240x240x155. Weights are random, which does not matter for time, but makes near ties
+common. `--only ours` leaves the published flow out. The components' step stands apart, and works on a drawn tumour:
+labels of random weights are noise, on which the published flow would look far slower than it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from machine import machine
+from scipy.ndimage import gaussian_filter
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+SEQUENCES = ("t1n", "t1c", "t2w", "t2f")
+SMALL_SHAPE, FULL_SHAPE = (128, 128, 96), (240, 240, 155)
+GFLOP = {"nnunet": 966.0, "mednext": 488.0, "swinunetr": 1544.0}
+"""Of one look at a tile of 128^3, for the published sizes."""
+
+
+@dataclass
+class Cost:
+    """What processes took: seconds, and the largest of them in GiB."""
+
+    wall: float = 0.0
+    cpu: float = 0.0
+    peak: float = 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.wall + other.wall, self.cpu + other.cpu, max(self.peak, other.peak))
+
+    def __str__(self) -> str:
+        return f"wall {self.wall:7.1f} s, CPU {self.cpu:7.1f} s, peak memory {self.peak:.2f} GiB"
+
+
+def measured(*arguments: object) -> Cost:
+    """Run a script of this folder as a process of its own."""
+    start = time.perf_counter()
+    command = [sys.executable, *(str(a) for a in arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "nnUNet_compile": "f"})
+    _, status, usage = os.wait4(process.pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0, f"{command} failed"
+    return Cost(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20)
+
+
+def make_problem(folder: Path, networks: list[str], full: bool) -> dict[str, Any]:
+    """Write the case, its drawn tumour and the checkpoints."""
+    from tests import checkpoints as made
+
+    from hope.stages.postprocess_rules import PostprocessRules
+
+    shape, folds = (FULL_SHAPE, 5) if full else (SMALL_SHAPE, 3)
+    rng = np.random.default_rng(7)
+    place = np.moveaxis(np.indices(shape), 0, -1) / (np.array(shape) - 1) * 2 - 1
+    # A head of 140x171x137 voxels in the published volume; nearly all of the small one.
+    radius = np.array([0.58, 0.71, 0.88]) if full else np.array([0.95, 0.95, 0.95])
+    inside = ((place / radius) ** 2).sum(axis=-1) < 1
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0])
+    for name in SEQUENCES:
+        image = 300 + 2000 * gaussian_filter(rng.standard_normal(shape), 3) + 20 * rng.standard_normal(shape)
+        nib.save(nib.Nifti1Image((np.abs(image) * inside).astype(np.float32), affine), folder / f"{name}.nii.gz")
+    drawn = np.zeros(shape, np.uint8)
+    for label, size in ((4, 0.35), (3, 0.12), (2, 0.25), (1, 0.15)):
+        drawn[((place - 0.05 * label) ** 2).sum(axis=-1) < size**2] = label
+    for _ in range(120):
+        i, j, k = (int(rng.integers(4, n - 4)) for n in shape)
+        edge = int(rng.integers(1, 5))
+        drawn[i : i + edge, j : j + edge, k : k + edge] = rng.integers(1, 5)
+    nib.save(nib.Nifti1Image(drawn, affine), folder / "drawn.nii.gz")
+    sizes: dict[str, dict[str, Any]] = {
+        "nnunet": {"features": (8, 16, 32, 64, 80), "patch": (64, 96, 96)},
+        "mednext": {"width": 8, "patch": (64, 96, 96)},
+        "swinunetr": {"feature_size": 12, "roi": (96, 96, 64)},
+    }
+    if full:
+        sizes = {"nnunet": made.NNUNET_SIZE, "mednext": made.MEDNEXT_SIZE, "swinunetr": made.SWINUNETR_SIZE}
+    for name in dict.fromkeys([*networks, *(["nnunet"] if "mednext" in networks else [])]):
+        make = {"nnunet": made.make_nnunet_folder, "mednext": made.make_mednext_folder}.get(
+            name, made.make_swinunetr_folder
+        )
+        make(folder / name, range(folds), **sizes[name])
+    rules = PostprocessRules.by_name("hope-peds-2024").for_cluster(0)
+    facts = {
+        "architectures": networks,
+        "folds": folds,
+        "minimum_voxels": {str(k): v for k, v in rules.minimum_voxels.items()},
+        "redefine_below_share": {str(k): v for k, v in rules.redefine_below_share.items()},
+    }
+    (folder / "problem.json").write_text(json.dumps(facts))
+    return facts
+
+
+def import_networks(folder: Path) -> None:
+    """Turn the checkpoints into a bundle, as `hope models add` does, once and for all cases."""
+    from hope.domain.case import HeadState
+    from hope.models.importers.assemble import import_bundle
+    from hope.models.importers.choices import ImportChoices
+
+    networks = json.loads((folder / "problem.json").read_text())["architectures"]
+    choices = ImportChoices(SEQUENCES, HeadState.BRAIN, "none", dict.fromkeys(networks, 1.0))
+    (folder / "bundle").mkdir()
+    import_bundle([folder / name for name in networks], "benchmark", choices, folder / "bundle", lambda *_: None)
+
+
+def label_case(folder: Path, precision: str, device: str, mirroring: bool) -> None:
+    """Our flow in this process: read, predict, write. Leaves what it took beside the labels."""
+    start = time.perf_counter()
+    from hope.domain.case import SEQUENCES as ORDER
+    from hope.domain.case import AlignedCase, HarmonizedCase, HeadState
+    from hope.domain.progress import silent
+    from hope.domain.transform import Transform
+    from hope.domain.volume import Volume
+    from hope.formats.nifti import read_scan, write_labels
+    from hope.models.bundle import read_bundle
+    from hope.models.ensemble.engine import EnsembleRunner
+
+    runner = EnsembleRunner(read_bundle(folder / "bundle"), device, precision, mirroring)
+    ready = time.perf_counter()
+    images = {s: read_scan(folder / f"{s}.nii.gz", str(s))[0] for s in ORDER}
+    grid = images[ORDER[0]].grid
+    mask = Volume(images[ORDER[0]].data != 0, grid)
+    aligned = AlignedCase(
+        "benchmark", images, mask, HeadState.BRAIN, grid, ORDER[0], {s: Transform.identity() for s in ORDER}
+    )
+    prediction = runner.predict(HarmonizedCase(aligned, images), silent)
+    write_labels(prediction.labels, folder / f"ours-{precision}.nii.gz")
+    facts = {"loading": ready - start, "case": time.perf_counter() - ready, **runner.describe()}
+    facts["gflop"] = work_gflop(runner, HarmonizedCase(aligned, images), mirroring)
+    if device == "cuda":
+        import torch
+
+        facts["gpu_gib"] = torch.cuda.max_memory_allocated() / 2**30
+        facts["peak_tflops"] = matrix_peak_tflops()
+    (folder / f"ours-{precision}.json").write_text(json.dumps(facts))
+
+
+def work_gflop(runner: Any, case: Any, mirroring: bool) -> float:
+    """Arithmetic of the case's networks, right for the published sizes only."""
+    from hope.models.ensemble.preprocess import CaseImages, lay_out
+    from hope.models.ensemble.window import plan_tiles
+
+    images = CaseImages(case)
+    return sum(
+        GFLOP[group.architecture] * len(group.members)
+        * plan_tiles(lay_out(images, group).shape, group.tiling, mirroring).looks
+        for group in runner.bundle.groups
+    )  # fmt: skip
+
+
+def matrix_peak_tflops() -> float:
+    """What the card's matrix units do in bf16 when nothing hinders them."""
+    import torch
+
+    a, b = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    best = 0.0
+    for _ in range(5):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        for _ in range(20):
+            a @ b
+        torch.cuda.synchronize()
+        best = max(best, 20 * 2 * 8192**3 / (time.perf_counter() - start) / 1e12)
+    return best
+
+
+def clean_case(folder: Path) -> None:
+    """Our clean-up of the drawn tumour."""
+    from hope.formats.nifti import read_labels, write_labels
+    from hope.stages.postprocess import apply_rules
+    from hope.stages.postprocess_rules import PostprocessRules
+
+    outcome = apply_rules(read_labels(folder / "drawn.nii.gz"), PostprocessRules.by_name("hope-peds-2024"), 0)
+    write_labels(outcome.labels, folder / "ours-final.nii.gz")
+
+
+def voxels(path: Path) -> Any:
+    """Labels as integers."""
+    return np.asarray(nib.load(path).dataobj).astype(np.uint8)
+
+
+def compare(folder: Path, chosen: argparse.Namespace) -> None:
+    """Both flows, and what they took."""
+    here, networks = Path(__file__), chosen.networks.split(",")
+    facts = make_problem(folder, networks, chosen.full)
+    flags = ["--device", chosen.device, *(["--no-mirroring"] if chosen.no_mirroring else [])]
+    published = Cost()
+    if chosen.only != "ours":
+        for name in networks:
+            cost = Cost()
+            for fold in range(facts["folds"]):
+                cost += measured(here.with_name("published_flow.py"), "fold", folder, name, fold, *flags)
+            print(f"published, {name:<10} {cost}", flush=True)
+            published += cost
+        cost = measured(here.with_name("published_flow.py"), "ensemble", folder)
+        print(f"published, from disk  {cost}")
+        published += cost
+        print(f"published flow        {published}", flush=True)
+    print(f"import, once          {measured(here, '--part', 'import', '--folder', folder)}", flush=True)
+    for precision in chosen.precision.split(","):
+        ours = measured(here, "--part", "ours", "--folder", folder, "--precision", precision, *flags)
+        told = json.loads((folder / f"ours-{precision}.json").read_text())
+        print(f"ours, {precision:<10}      {ours}; loading {told['loading']:.1f} s, case {told['case']:.1f} s;"
+              f" {told['backend']} {told['precision']} {told.get('remark', '')}")  # fmt: skip
+        if published.wall:
+            same = (voxels(folder / "out" / "labels.nii.gz") == voxels(folder / f"ours-{precision}.nii.gz")).mean()
+            print(f"  {published.wall / ours.wall:.1f} times as fast, {published.cpu / ours.cpu:.1f} times less CPU;"
+                  f" {100 * same:.3f} % of voxels have the same label", flush=True)  # fmt: skip
+        if chosen.full:
+            rate = told["gflop"] / told["case"] / 1000
+            share = f", {100 * rate / told['peak_tflops']:.0f} % of the card's" if "peak_tflops" in told else ""
+            print(f"  {rate:.2f} TFLOP/s{share}; GPU memory {told.get('gpu_gib', 0):.1f} GiB", flush=True)
+    ours = measured(here, "--part", "clean", "--folder", folder)
+    print(f"components, ours      {ours}")
+    if chosen.only != "ours":
+        cost = measured(here.with_name("published_flow.py"), "components", folder)
+        same = bool((voxels(folder / "out" / "final.nii.gz") == voxels(folder / "ours-final.nii.gz")).all())
+        print(f"components, published {cost}; the same labels: {same}")
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--networks", default="")
+    parser.add_argument("--precision", default="fp32,bf16")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--no-mirroring", action="store_true")
+    parser.add_argument("--only", choices=["both", "ours"], default="both")
+    parser.add_argument("--part", choices=["import", "ours", "clean"], help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    chosen.networks = chosen.networks or ("nnunet,mednext,swinunetr" if chosen.full else "nnunet,swinunetr")
+    if chosen.part == "import":
+        import_networks(chosen.folder)
+    elif chosen.part == "ours":
+        label_case(chosen.folder, chosen.precision, chosen.device, not chosen.no_mirroring)
+    elif chosen.part == "clean":
+        clean_case(chosen.folder)
+    else:
+        print(machine(), flush=True)
+        with tempfile.TemporaryDirectory(prefix="hope-ensemble-") as folder:
+            compare(Path(folder), chosen)
+
+
+if __name__ == "__main__":
+    main()
