@@ -131,7 +131,7 @@ def configure_logging(level: str = "info") -> None:
     # It tells at every start which of its own parts it has.
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
     # These write whole addresses, paths and queries.
-    for name in ("uvicorn.access", "httpx", "httpcore"):
+    for name in ("uvicorn.access", "httpx", "httpcore", "httpx2", "httpcore2"):
         logging.getLogger(name).setLevel(logging.ERROR)
     # These would write sign-in secrets at debug level.
     logging.getLogger("authlib").setLevel(max(logging.INFO, root.level))

@@ -8,7 +8,7 @@ import logging
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 from authlib.integrations.base_client import OAuthError
 from authlib.integrations.starlette_client import OAuth
 from itsdangerous import BadData, URLSafeTimedSerializer
@@ -112,7 +112,7 @@ class OpenIdSignIn:
             subject = token["userinfo"]["sub"]
             if not isinstance(subject, str) or not subject:
                 raise _refused("the issuer did not say who signed in")
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise _unreachable(error) from None
         except (OAuthError, JoseError, KeyError, TypeError, ValueError) as error:
             kind, where = error_facts(error)
@@ -138,7 +138,7 @@ class OpenIdSignIn:
         """Have the issuer's own description, and hold it to what was configured."""
         try:
             metadata = await self._client.load_server_metadata()
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx2.HTTPError, ValueError) as error:
             raise _unreachable(error) from None
         if metadata.get("issuer") != self._issuer:
             self._client.server_metadata.clear()
