@@ -73,6 +73,10 @@ def cpu_has_bf16() -> bool:
     return "BF16" in _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
+class _NotConvertibleError(Exception):
+    """OpenVINO cannot express a network; torch then runs it."""
+
+
 class Blueprint:
     """An architecture's operations on one tile in OpenVINO's form, with the weights left open.
 
@@ -110,7 +114,7 @@ class Blueprint:
             operations: Any = torch.jit.trace(opened, inputs, check_trace=False)  # type: ignore[no-untyped-call]
         try:
             self.model = _open_model(operations, inputs)
-        except NotImplementedError as error:
+        except _NotConvertibleError as error:
             self.refused = f"OpenVINO cannot run this network ({error}), so torch does"
 
     def fits(self, network: nn.Module, example: Tensor) -> bool:
@@ -134,7 +138,7 @@ def _open_model(operations: Any, inputs: Sequence[Tensor]) -> Any:
     """Convert recorded operations, and compute what depends on no weight and no image.
 
     Raises:
-        NotImplementedError: if OpenVINO has no counterpart for an operation.
+        _NotConvertibleError: if OpenVINO has no counterpart for an operation.
     """
     known = _openvino().frontend
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
@@ -146,9 +150,9 @@ def _open_model(operations: Any, inputs: Sequence[Tensor]) -> Any:
     try:
         model = frontend.convert(frontend.load(decoder))
     except (known.OpConversionFailure, known.NotImplementedFailure, known.OpValidationFailure) as error:
-        raise NotImplementedError(str(error).strip().splitlines()[-1].strip(" -")) from error
+        raise _NotConvertibleError(str(error).strip().splitlines()[-1].strip(" -")) from error
     if len(model.inputs) != len(inputs):
-        raise NotImplementedError(f"{len(inputs)} tensors became {len(model.inputs)}")
+        raise _NotConvertibleError(f"{len(inputs)} tensors became {len(model.inputs)}")
     model.reshape({number: list(tensor.shape) for number, tensor in enumerate(inputs)})
     passes = Manager()
     passes.register_pass(ConstantFolding())

@@ -1,4 +1,4 @@
-"""Runs an ensemble on one case: every network resident, the case prepared once, every answer added up in place."""
+"""Runs an ensemble on one case, which is prepared once and tiled once; every answer is added up in place."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class EnsembleRunner:
     """Runs a bundle of several networks in this process.
 
     Args:
-        bundle: an ensemble; its files are checked and its networks loaded here, once.
+        bundle: an ensemble; its files are checked here, once, and its networks loaded as `Members` says.
         device: auto, cpu or cuda.
         precision: auto, fp32, bf16 or fp16.
         mirroring: whether tiles are also seen mirrored, where the networks were trained for it.
