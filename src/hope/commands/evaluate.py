@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hope.commands.inputs import HELP
+from hope.commands.inputs import HELP, SCHEMES
 from hope.commands.status import SOME_FAILED
 
 if TYPE_CHECKING:
     from hope.stages.evaluate import CaseScores
-
-SCHEMES = ("peds", "brats2023", "brats2021")
 
 _MASK_ENDINGS = ("seg", "dseg")
 

@@ -14,6 +14,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path)
 
+SCHEMES = ("peds", "brats2023", "brats2021")
+"""Label schemes that a mask may be in."""
+
 HELP = {"help_option_names": ["-h", "--help"]}
 """click keeps a command's help option from its first use, which may be without the root group around it."""
 

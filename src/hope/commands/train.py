@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hope.commands.inputs import HELP, PATH
+from hope.commands.inputs import HELP, PATH, SCHEMES
 from hope.commands.train_postprocess import postprocess
 
 
@@ -31,7 +31,7 @@ from hope.commands.train_postprocess import postprocess
 )
 @click.option(
     "--scheme",
-    type=click.Choice(["peds", "brats2023", "brats2021"]),
+    type=click.Choice(SCHEMES),
     default="peds",
     show_default=True,
     help="Label scheme of your cases.",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hope.commands.inputs import HELP, PATH
+from hope.commands.inputs import HELP, PATH, SCHEMES
 
 if TYPE_CHECKING:
     from hope.training.postprocess_fit import PostprocessFit
@@ -53,7 +53,7 @@ class ClusterCount(click.ParamType[int | str]):
 @click.option("--truth", type=PATH, metavar="DIR", help="Masks drawn by people.  [default: beside the images]")
 @click.option(
     "--scheme",
-    type=click.Choice(["peds", "brats2023", "brats2021"]),
+    type=click.Choice(SCHEMES),
     default="peds",
     show_default=True,
     help="Label scheme of the truth; predictions are in peds labels.",
