@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from hope.domain.errors import BundleError
-from hope.models.ensemble.spec import Method, Preprocessing, Resampling
+from hope.models.ensemble.spec import SCHEMES, Method, Preprocessing, Resampling
 from hope.models.importers.parts import need, per_channel, three, three_ints
 
 _CLASSES = "dynamic_network_architectures.architectures.unet"
-_SCHEMES = ("ZScoreNormalization", "CTNormalization", "NoNormalization", "RescaleTo01Normalization")
 _READERS = ("SimpleITKIO", "NibabelIO")
 _RESAMPLING = "resample_data_or_seg_to_shape"
 
@@ -50,8 +49,8 @@ def facts_of(plans: Mapping[str, Any], configuration: str, channels: int) -> Pla
         if owner.get(key, known[0]) not in known:
             raise BundleError(f"{where}: the {key} {str(owner[key])[:60]} is not supported, only {' or '.join(known)}")
     schemes = [str(s) for s in per_channel(need(chosen, "normalization_schemes", where), channels, f"{where}: schemes")]
-    if unknown := [s for s in schemes if s not in _SCHEMES]:
-        raise BundleError(f"{where}: the normalisation {unknown[0][:60]} is not supported, only {', '.join(_SCHEMES)}")
+    if unknown := [s for s in schemes if s not in SCHEMES]:
+        raise BundleError(f"{where}: the normalisation {unknown[0][:60]} is not supported, only {', '.join(SCHEMES)}")
     network, kwargs = _network(chosen, where)
     masks = per_channel(need(chosen, "use_mask_for_norm", where), channels, f"{where}: use_mask_for_norm")
     patch = three_ints(need(chosen, "patch_size", where), f"{where}: patch_size")
