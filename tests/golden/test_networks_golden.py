@@ -133,7 +133,8 @@ def test_published_keys_and_shapes_load(architecture: str, stored: int) -> None:
     load_state(network, architecture, tensors)
     assert not any(parameter.any() for parameter in network.parameters())
 
-    name, tensor = next((n, t) for n, t in reversed(tensors.items()) if t.ndim == 5)
+    # A file's tensors come back in any order; a depthwise kernel has but one input channel, so cutting changes nothing.
+    name, tensor = next((n, t) for n, t in sorted(tensors.items()) if t.ndim == 5 and t.shape[1] > 1)
     with pytest.raises(BundleError, match=name.replace(".", r"\.")):
         load_state(network, architecture, {**tensors, name: tensor[:, :1]})
 

@@ -106,7 +106,11 @@ export async function refresh(): Promise<void> {
   if (session.value === undefined) return
   try {
     const before = session.value
-    takeSession(await api.session())
+    const asked = cases.value
+    const found = await api.session()
+    // A case was made or told of while the answer was on its way: the answer may be older than that, ask again.
+    if (asked !== cases.value) return void refresh()
+    takeSession(found)
     if (!before) void learnModels()
   } catch (error) {
     try {
