@@ -42,7 +42,7 @@ def run(job: Mapping[str, Any], told: Progress) -> Done:
 
 
 def _preprocess(job: Mapping[str, Any], told: Progress) -> Done:
-    from hope.jobs import handover
+    from hope.formats import handover
     from hope.pipeline import Clock, prepare_case
     from hope.stages.intake import CaseSource
 
@@ -61,7 +61,7 @@ def _preprocess(job: Mapping[str, Any], told: Progress) -> Done:
 
 
 def _harmonize(job: Mapping[str, Any], told: Progress) -> Done:
-    from hope.jobs import handover
+    from hope.formats import handover
     from hope.pipeline import Clock, harmonize_case
 
     out = Path(job["out"])
@@ -73,7 +73,7 @@ def _harmonize(job: Mapping[str, Any], told: Progress) -> Done:
 
 
 def _segment(job: Mapping[str, Any], told: Progress) -> Done:
-    from hope.jobs import handover
+    from hope.formats import handover
     from hope.pipeline import Clock, segment_case
 
     folder, out = Path(job["in"]), Path(job["out"])
@@ -88,8 +88,8 @@ def _segment(job: Mapping[str, Any], told: Progress) -> Done:
 
 
 def _postprocess(job: Mapping[str, Any], told: Progress) -> Done:
+    from hope.formats import handover
     from hope.formats.nifti import read_scan
-    from hope.jobs import handover
     from hope.jobs.viewer_files import write_viewer_files
     from hope.pipeline import Clock, Prepared, Segmented, finish_case
     from hope.stages.facts import for_page

@@ -19,7 +19,7 @@ from hope.domain.grid import ALL_ORIENTATIONS, Grid
 from hope.domain.qc import QCFlag, Severity
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
-from hope.jobs import handover
+from hope.formats import handover
 
 T1N, T1C, T2W, T2F = SEQUENCES
 REGIONS = ("ET", "NET", "CC", "ED", "TC", "WT")
