@@ -12,6 +12,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +23,7 @@ from hope.models.networks import build_network
 from hope.training.augment import draw_patch
 from hope.training.config import TrainingConfig
 from hope.training.losses import segmentation_loss
+from hope.training.pictures import EXAMPLES, PROGRESS, draw_examples, draw_progress
 from hope.training.pool import CasePool, Sample, make_sample
 
 CHECKPOINT = "checkpoint.pt"
@@ -121,20 +123,27 @@ def _follow(average: nn.Module, network: nn.Module, step: int) -> None:
 
 
 @torch.no_grad()
-def hold_out_dice(network: nn.Module, samples: Sequence[Sample], device: str) -> dict[str, float]:
-    """Mean Dice of WT, TC and ET over whole samples whose truth is not empty."""
+def hold_out_answers(network: nn.Module, samples: Sequence[Sample], device: str) -> list[npt.NDArray[np.uint8]]:
+    """What the network says of whole samples: peds labels (i, j, k)."""
     network.eval()
-    scores: dict[str, list[float]] = {"WT": [], "TC": [], "ET": []}
-    for images, labels in samples:
+    answers = []
+    for images, _ in samples:
         x = torch.from_numpy(images.astype(np.float32))[None].to(device)
         with torch.autocast(device, dtype=torch.bfloat16):
             logits = network(x)
-        predicted = logits[0].float().argmax(0).to("cpu", torch.uint8).numpy()
+        answers.append(logits[0].float().argmax(0).to("cpu", torch.uint8).numpy())
+    network.train()
+    return answers
+
+
+def hold_out_dice(samples: Sequence[Sample], answers: Sequence[npt.NDArray[np.uint8]]) -> dict[str, float]:
+    """Mean Dice of WT, TC and ET over whole samples whose truth is not empty."""
+    scores: dict[str, list[float]] = {"WT": [], "TC": [], "ET": []}
+    for (_, labels), answer in zip(samples, answers, strict=True):
         for region, values in scores.items():
-            truth, found = region_mask(labels, region), region_mask(predicted, region)
+            truth, found = region_mask(labels, region), region_mask(answer, region)
             if truth.any():
                 values.append(float(2 * (truth & found).sum() / (truth.sum() + found.sum())))
-    network.train()
     return {region: round(float(np.mean(values)), 4) for region, values in scores.items() if values}
 
 
@@ -152,6 +161,8 @@ def train(
     stop_at: int | None = None,
 ) -> TrainingState:
     """Train until ``config.steps``; checkpoints every 100 steps, looks at held-out synthesis every 250.
+
+    ``log.jsonl``, ``progress.png`` and ``examples.png`` in the folder say how it went.
 
     Args:
         state: fresh (``start``) or resumed (``load_checkpoint``).
@@ -189,9 +200,12 @@ def train(
             if state.step % 10 == 0:
                 progress(f"train: loss {np.mean(losses[-50:]):.3f}", state.step / config.steps)
             if state.step % 250 == 0 or state.step == config.steps:
-                dice = hold_out_dice(state.average, held_out, device)
+                answers = hold_out_answers(state.average, held_out, device)
+                dice = hold_out_dice(held_out, answers)
                 entry = {"step": state.step, "loss": round(float(np.mean(losses[-250:])), 4), "hold_out_dice": dice}
                 _log(folder, {**entry, "seconds": round(state.seconds)})
+                draw_progress(folder / LOG, folder / PROGRESS)
+                draw_examples(held_out, answers, folder / EXAMPLES)
                 progress(f"train: held-out Dice {dice}", state.step / config.steps)
             if state.step % 100 == 0 or state.step == last:
                 save_checkpoint(state, config, folder)

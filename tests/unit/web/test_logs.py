@@ -199,10 +199,10 @@ def test_a_line_is_one_line_whatever_it_says(lines: Any) -> None:
 @pytest.mark.parametrize(
     "secret",
     [
-        new_id(),
-        new_id().upper(),
-        new_token(),
-        f"hope_{new_token()}",
+        pytest.param(new_id(), id="id"),
+        pytest.param(new_id().upper(), id="ID"),
+        pytest.param(new_token(), id="token"),
+        pytest.param(f"hope_{new_token()}", id="api-token"),
         "case-0a1b2c3d",
         "192.0.2.17",
         "2001:db8:1:2::17",
