@@ -13,7 +13,7 @@ export PIP_NO_INPUT := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: demo up page test system lint format types page-test pytest wheel docs campaigns clean help
+.PHONY: demo up page test system lint format types page-test pytest wheel docs campaigns aws-faults clean help
 
 demo: $(INSTALLED) ## the whole pipeline on a synthetic raw case
 	@rm -rf demo
@@ -42,7 +42,12 @@ types: $(INSTALLED) ## mypy, strict on src/hope
 	$(BIN)/mypy
 
 pytest: $(INSTALLED) ## the tests alone; PYTEST_ARGS="-k name" chooses some
+ifdef PYTEST_ARGS
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+else # what starts no servers and browsers runs two files at a time, the rest alone
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/golden
+	$(BIN)/python -m pytest tests/contract tests/e2e
+endif
 
 format: $(INSTALLED) ## mend what ruff can mend
 	$(BIN)/ruff check --fix .
@@ -58,6 +63,9 @@ campaigns: $(INSTALLED) ## the long fault and load campaigns (ten minutes); CI r
 	$(BIN)/python benchmarks/platform_fairness.py --database postgres
 	$(BIN)/python benchmarks/platform_load.py --sessions 50
 	$(BIN)/python benchmarks/platform_overhead.py
+
+aws-faults: $(INSTALLED) ## the AWS route under faults, on this machine (five minutes); CI runs a short form
+	$(BIN)/python benchmarks/aws_faults.py
 
 wheel: $(INSTALLED) ## dist/hope_platform-<version>-py3-none-any.whl
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
