@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from pathlib import Path
 
-from hope.settings import PlatformSettings, Settings
+from hope.settings import EndpointSettings, PlatformSettings, SageMakerSettings, Settings
 
 SETTINGS_PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "settings.md"
 
@@ -67,13 +67,21 @@ def default_of(name: str, value: object) -> str:
     return f"`{text}`" if text else "none"
 
 
+KINDS = (
+    (Settings, "HOPE_"),
+    (SageMakerSettings, "HOPE_SAGEMAKER_"),
+    (EndpointSettings, "HOPE_ENDPOINT_"),
+    (PlatformSettings, "HOPE_"),
+)
+
+
 def rows() -> Iterator[tuple[str, str, str]]:
     """Yield variable, default and meaning of every setting, in the classes' own order."""
-    for cls in (Settings, PlatformSettings):
+    for cls, prefix in KINDS:
         texts = described(cls)
         for entry in fields(cls):
-            if entry.name != "platform":
-                yield f"HOPE_{entry.name.upper()}", default_of(entry.name, entry.default), texts[entry.name]
+            if cls is not Settings or entry.name not in ("platform", "sagemaker", "endpoint"):
+                yield f"{prefix}{entry.name.upper()}", default_of(entry.name, entry.default), texts[entry.name]
 
 
 def render() -> str:

@@ -20,6 +20,7 @@ from hope.domain.errors import BundleError, HopeError, InputError, OutputError
 COMMANDS = (
     "segment",
     "preprocess",
+    "harmonize",
     "postprocess",
     "evaluate",
     "synth",
@@ -30,8 +31,10 @@ COMMANDS = (
     "up",
     "gateway",
     "worker",
+    "endpoint",
     "audit",
     "token",
+    "aws",
 )
 
 
@@ -101,6 +104,12 @@ def main() -> None:
 
     Research use only. Not a medical device; not for diagnosis or treatment decisions.
     """  # noqa: D301 - click reads the backspace
+
+
+def serve() -> None:
+    """What SageMaker starts: `hope endpoint` for whoever reaches the container, however often it says ``serve``."""
+    given = [argument for argument in sys.argv[1:] if argument != "serve"]
+    main(["endpoint", "--host", "0.0.0.0", *given], prog_name="hope")  # noqa: S104 - the container's own network
 
 
 if __name__ == "__main__":

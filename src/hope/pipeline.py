@@ -13,12 +13,13 @@ from typing import Any
 from hope.domain.case import AlignedCase, CaseResult, HarmonizedCase, MRSequence, Prediction, UploadedCase
 from hope.domain.progress import Progress, silent
 from hope.domain.volume import Volume
-from hope.ports import BrainExtractor, Predictor
+from hope.ports import BrainExtractor, Harmonizer, Predictor
 from hope.stages.adaptive import AdaptivePostprocess
 from hope.stages.deliver import deliver, result_folder
 from hope.stages.doubt import doubt_map
 from hope.stages.facts import brain_method, describe
-from hope.stages.harmonize import harmonize
+from hope.stages.harmonize import default_style, harmonize, not_harmonized
+from hope.stages.histogram import HistogramHarmonizer
 from hope.stages.intake import CaseSource, load_case
 from hope.stages.measure import measure
 from hope.stages.postprocess import PostprocessOutcome, count_voxels, default_cleanup, drop_unsure
@@ -32,15 +33,17 @@ class Options:
 
     Attributes:
         preprocessed: True if the input is in atlas space already; None lets the input decide.
-        harmonize: True, False, or None for the default.
+        harmonize: True, False, or None for the default, which is not to.
         postprocess: False leaves the model's answer as it is.
         doubt_map: also write the map of doubt.
+        harmonizer: the method, if the case is harmonized; histogram if not given.
     """
 
     preprocessed: bool | None = None
     harmonize: bool | None = None
     postprocess: bool = True
     doubt_map: bool = False
+    harmonizer: Harmonizer | None = None
 
 
 @dataclass
@@ -146,15 +149,22 @@ def prepare_case(
     with clock.stage("intake", 0.05) as told:
         uploaded = load_case(source, preprocessed=options.preprocessed, scratch=scratch, progress=told)
         predictor.missing_sequences(uploaded.scans.keys())
-    with clock.stage("preprocess", 0.55) as told:
+    with clock.stage("preprocess", 0.5) as told:
         aligned = preprocess(uploaded, predictor.head_state, brain, told)
     return Prepared(uploaded, aligned, brain_method(aligned, uploaded, brain))
 
 
 def harmonize_case(aligned: AlignedCase, options: Options, clock: Clock) -> HarmonizedCase:
-    """Second service: bring the images to one style, or pass them on."""
-    with clock.stage("harmonize", 0.0):
-        return harmonize(aligned, options.harmonize)
+    """Second service: bring the images to the default style if that was asked for, else pass them on.
+
+    Raises:
+        StageError: if the method does not give back images of the case.
+    """
+    with clock.stage("harmonize", 0.05) as told:
+        if not options.harmonize:
+            return not_harmonized(aligned)
+        harmonizer = options.harmonizer or HistogramHarmonizer()
+        return harmonize(aligned, harmonizer, default_style(harmonizer.method), told)
 
 
 def segment_case(

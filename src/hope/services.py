@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from hope.adapters.predict_local import LocalPredictor
 from hope.domain.errors import InputError
-from hope.models.bundle import DEFAULT_MODEL
+from hope.models.bundle import DEFAULT_MODEL, HARMONIZER, SEGMENTER
 from hope.models.registry import ModelRegistry
-from hope.ports import BlobStore, BrainExtractor, CaseStore, Predictor
+from hope.ports import BlobStore, BrainExtractor, CaseStore, Harmonizer, Predictor
 from hope.settings import Settings
+
+DEFAULT_HARMONIZER = "hail-starter"
+"""The bundle that the method ``hail`` runs."""
+
+if TYPE_CHECKING:
+    from hope.adapters.models_s3 import BucketModels
+    from hope.adapters.proxy_bucket import Objects
+
+
+@dataclass(frozen=True)
+class CopyPlace:
+    """Where the copy of a case is kept on its way to a model that runs elsewhere.
+
+    Attributes:
+        key: below the proxy bucket's prefix, ends in a slash; the predictor chooses one if it is empty.
+        scratch: folder for the files before and after; the system's own if not given.
+    """
+
+    key: str = ""
+    scratch: Path | None = None
 
 
 class Services:
@@ -32,18 +53,69 @@ class Services:
         device: str | None = None,
         precision: str | None = None,
         mirroring: bool | None = None,
+        *,
+        where: str | None = None,
+        copy: CopyPlace | None = None,
     ) -> Predictor:
         """A predictor for one bundle; what is not given comes from the settings.
 
+        Args:
+            model_id: the bundle.
+            device: where it computes, if it runs here.
+            precision: arithmetic of an ensemble's networks, if it runs here.
+            mirroring: test-time mirroring of an ensemble, if it runs here.
+            where: local or sagemaker.
+            copy: where the case is kept on its way to a model that runs elsewhere.
+
         Raises:
-            InputError: if there is no such bundle.
+            InputError: if there is no such bundle, or one of these does not go with the place where it runs.
         """
-        return LocalPredictor(
-            self.models.get(model_id or DEFAULT_MODEL),
-            device or self.settings.device,
-            precision or self.settings.precision,
-            self.settings.mirroring == "on" if mirroring is None else mirroring,
+        bundle = self.models.get(model_id or DEFAULT_MODEL, SEGMENTER)
+        if not self.runs_elsewhere(bundle.id, where):
+            return LocalPredictor(
+                bundle,
+                device or self.settings.device,
+                precision or self.settings.precision,
+                self.settings.mirroring == "on" if mirroring is None else mirroring,
+            )
+        if (device, precision, mirroring) != (None, None, None):
+            raise InputError(
+                f"the model {bundle.id} runs at an endpoint, which has its own device, precision and mirroring",
+                fix="leave these out, or let it run here with `--predictor local`",
+            )
+        from hope.adapters.predict_sagemaker import Endpoint, SageMakerPredictor
+
+        chosen, place = self.settings.sagemaker, copy or CopyPlace()
+        endpoint = Endpoint(
+            chosen.endpoint, chosen.bucket, chosen.timeout_seconds, chosen.sns_queue_url, chosen.endpoint_url
         )
+        return SageMakerPredictor(bundle, endpoint, self.objects(), place.key, place.scratch)
+
+    def runs_elsewhere(self, model_id: str | None, where: str | None = None) -> bool:
+        """Whether a bundle runs at SageMaker's endpoint; ``where`` (local or sagemaker) overrules the settings."""
+        if where is not None:
+            return where == "sagemaker"
+        listed = self.settings.sagemaker.model_ids
+        return self.settings.predictor == "sagemaker" and (not listed or (model_id or DEFAULT_MODEL) in listed)
+
+    def harmonizer(self, method: str | None = None) -> Harmonizer:
+        """The harmonizer of a method, ``histogram`` if none is named.
+
+        Raises:
+            InputError: if there is no such method, or its bundle is not there.
+        """
+        if method in (None, "histogram"):
+            from hope.stages.histogram import HistogramHarmonizer
+
+            return HistogramHarmonizer()
+        if method != "hail":
+            raise InputError("there is no such way to harmonize", expected="histogram or hail", got=str(method))
+        from hope.models.hail.choose import harmonizer_of
+        from hope.stages.anatomy_check import guard
+        from hope.stages.suspicion import healthy_brain
+
+        bundle = self.models.get(DEFAULT_HARMONIZER, HARMONIZER)
+        return harmonizer_of(bundle, self.settings.device, healthy_brain, guard)
 
     def brain_extractor(self) -> BrainExtractor:
         """The brain extraction that comes with the package."""
@@ -81,6 +153,35 @@ class Services:
             return S3Blobs(url, self.settings.platform.s3_endpoint_url)
         raise InputError("HOPE_BLOBS_URL is not usable", expected="file:///DIRECTORY or s3://BUCKET/PREFIX", got=url)
 
+    @cached_property
+    def copies(self) -> BlobStore | None:
+        """The proxy bucket, where cases are copied that go to an endpoint; None if there is none.
+
+        Raises:
+            InputError: if its location is not usable.
+        """
+        if not self.settings.sagemaker.bucket:
+            return None
+        from hope.adapters.blobs_s3 import S3Blobs
+
+        return S3Blobs(self.settings.sagemaker.bucket, self.settings.platform.s3_endpoint_url, "HOPE_SAGEMAKER_BUCKET")
+
+    def objects(self) -> Objects:
+        """What lies anywhere in S3: the proxy bucket, and what an endpoint is told to read and write."""
+        return self._objects
+
+    def bucket_models(self) -> BucketModels:
+        """Releases of models in buckets."""
+        from hope.adapters.models_s3 import BucketModels
+
+        return BucketModels(self.objects())
+
+    @cached_property
+    def _objects(self) -> Objects:
+        from hope.adapters.proxy_bucket import Objects
+
+        return Objects(self.settings.platform.s3_endpoint_url, self.settings.sagemaker.kms_key)
+
     def queue(self, executor: str) -> Any:
         """The engine of this process: a `hope.adapters.queue_dbos.DbosQueue`.
 
@@ -111,7 +212,7 @@ class Services:
                 "max_missing": bundle.max_missing,
                 "sha256": bundle.sha256,
             }
-            for bundle in self.models.list()
+            for bundle in self.models.list(SEGMENTER)
         ]
 
     def _database_url(self) -> str:

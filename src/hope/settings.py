@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from platformdirs import user_data_path
@@ -15,10 +16,12 @@ from hope.domain.errors import InputError
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 SWITCH = ("on", "off")
+PREDICTORS = ("local", "sagemaker")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _MOST = {"port": 65535, "poll_seconds": 10, "lease_seconds": 600, "stage_timeout_seconds": 604800, "workers": 64}
 """Largest sensible values; a million for the others."""
 
+_SAGEMAKER, _ENDPOINT = "HOPE_SAGEMAKER_", "HOPE_ENDPOINT_"
 _SECRET = ("SECRET", "PASSWORD", "TOKEN_KEY")
 
 
@@ -88,6 +91,61 @@ class PlatformSettings:
 
 
 @dataclass(frozen=True)
+class SageMakerSettings:
+    """Where models run if not here; each field is the variable ``HOPE_SAGEMAKER_`` + its name in capitals.
+
+    Attributes:
+        endpoint: name of the asynchronous endpoint.
+        bucket: ``s3://bucket/prefix`` through which cases go to it and results come back; for this platform
+            alone, since it deletes what it does not know.
+        models: ids of the bundles that it runs, with commas between; the others run here. Empty means all.
+        kms_key: id, alias or ARN of the KMS key that encrypts what is put into the bucket; else the bucket decides.
+        timeout_seconds: longest wait for one answer, the start of an instance included.
+        sns_queue_url: an SQS queue that hears of ended invocations, so that one is noticed sooner.
+        endpoint_url: a server other than AWS that answers in place of SageMaker and SQS.
+    """
+
+    endpoint: str = ""
+    bucket: str = ""
+    models: str = ""
+    kms_key: str = ""
+    timeout_seconds: float = 3600.0
+    sns_queue_url: str = ""
+    endpoint_url: str = ""
+
+    @property
+    def model_ids(self) -> frozenset[str]:
+        """The ids in ``models``."""
+        return frozenset(word.strip() for word in self.models.split(",") if word.strip())
+
+
+@dataclass(frozen=True)
+class EndpointSettings:
+    """What only `hope endpoint` needs; each field is the variable ``HOPE_ENDPOINT_`` + its name in capitals.
+
+    Attributes:
+        model: id of the bundle that is loaded at the start, and used where a payload names none; else the one in
+            /opt/ml/model, or the bundled starter.
+        cases_at_once: cases in work at once, each in a process of its own; 1 for each GPU.
+        cases_waiting: more of them that may wait; the rest is told to call again.
+        max_input_mb: most that is downloaded for one case (MiB).
+        timeout_seconds: longest time that one case may take, waiting included.
+        grace_seconds: after SIGTERM what runs may finish for this long; SageMaker kills after 30.
+        scratch: folder for the files of the cases in work; a private one among the system's temporary files if empty.
+        bodies: Python module whose ``run`` does the work; another one only in tests.
+    """
+
+    model: str = ""
+    cases_at_once: int = 1
+    cases_waiting: int = 4
+    max_input_mb: int = 4096
+    timeout_seconds: float = 3500.0
+    grace_seconds: float = 25.0
+    scratch: str = ""
+    bodies: str = "hope.endpoint.bodies"
+
+
+@dataclass(frozen=True)
 class Settings:
     """What the environment chose.
 
@@ -97,6 +155,9 @@ class Settings:
         device: auto, cpu or cuda.
         precision: arithmetic of the networks of an ensemble: auto, fp32, bf16 or fp16.
         mirroring: on or off: test-time mirroring of an ensemble's networks, where their training allows it.
+        predictor: local or sagemaker: where models run.
+        sagemaker: the endpoint, for those that run there.
+        endpoint: what only `hope endpoint` needs.
         platform: what only the running platform needs.
     """
 
@@ -105,11 +166,14 @@ class Settings:
     device: str
     precision: str = "auto"
     mirroring: str = "on"
+    predictor: str = "local"
+    sagemaker: SageMakerSettings = field(default_factory=SageMakerSettings)
+    endpoint: EndpointSettings = field(default_factory=EndpointSettings)
     platform: PlatformSettings = field(default_factory=lambda: PlatformSettings("sqlite://", "file:///dev/null"))
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Read HOPE_DATA_DIR, HOPE_MODELS_DIR, HOPE_DEVICE, HOPE_PRECISION, HOPE_MIRRORING and `PlatformSettings`.
+        """Read HOPE_DATA_DIR, HOPE_MODELS_DIR and the other fields, `SageMakerSettings` and `PlatformSettings`.
 
         Raises:
             InputError: for a word that is none of the choices, or a value that is no number where one is needed.
@@ -123,6 +187,9 @@ class Settings:
             _one_of(given, "HOPE_DEVICE", DEVICES, "auto"),
             _one_of(given, "HOPE_PRECISION", PRECISIONS, "auto"),
             _one_of(given, "HOPE_MIRRORING", SWITCH, "on"),
+            _one_of(given, "HOPE_PREDICTOR", PREDICTORS, "local"),
+            SageMakerSettings(**_given(SageMakerSettings, given, _SAGEMAKER)),
+            EndpointSettings(**_given(EndpointSettings, given, _ENDPOINT)),
             _platform(given, data_dir.absolute()),
         )
 
@@ -134,10 +201,12 @@ class Settings:
             "HOPE_DEVICE": self.device,
             "HOPE_PRECISION": self.precision,
             "HOPE_MIRRORING": self.mirroring,
+            "HOPE_PREDICTOR": self.predictor,
         }
-        for entry in fields(PlatformSettings):
-            name = f"HOPE_{entry.name.upper()}"
-            shown[name] = _masked(name, str(getattr(self.platform, entry.name)))
+        for part, prefix in ((self.sagemaker, _SAGEMAKER), (self.endpoint, _ENDPOINT), (self.platform, "HOPE_")):
+            for entry in fields(part):
+                name = f"{prefix}{entry.name.upper()}"
+                shown[name] = _masked(name, str(getattr(part, entry.name)))
         return shown
 
 
@@ -149,24 +218,30 @@ def _one_of(given: Mapping[str, str], name: str, words: tuple[str, ...], default
 
 
 def _platform(given: Mapping[str, str], data_dir: Path) -> PlatformSettings:
-    values: dict[str, object] = {
+    values: dict[str, Any] = {
         "database_url": f"sqlite:///{data_dir / 'hope.sqlite'}",
         "blobs_url": (data_dir / "blobs").as_uri(),
     }
-    for entry in fields(PlatformSettings):
-        name = f"HOPE_{entry.name.upper()}"
+    return PlatformSettings(**(values | _given(PlatformSettings, given, "HOPE_")))
+
+
+def _given(kind: type, given: Mapping[str, str], prefix: str) -> dict[str, Any]:
+    """The fields of a dataclass of settings that the environment sets."""
+    values: dict[str, Any] = {}
+    for entry in fields(kind):
+        name = f"{prefix}{entry.name.upper()}"
         text = given.get(name)
         if not text:
             continue
-        kind = {"int": int, "float": float}.get(str(entry.type), str)
+        kind_of_value = {"int": int, "float": float}.get(str(entry.type), str)
         try:
-            values[entry.name] = kind(text)
+            values[entry.name] = kind_of_value(text)
         except ValueError:
             raise InputError(f"{name} is not usable", expected="a number", got=text) from None
         most = _MOST.get(entry.name, 1e6)
-        if kind is not str and not 0 < float(text) <= most:
+        if kind_of_value is not str and not 0 < float(text) <= most:
             raise InputError(f"{name} is not usable", expected=f"a number above 0, at most {most:g}", got=text)
-    return PlatformSettings(**values)  # type: ignore[arg-type]
+    return values
 
 
 def _masked(name: str, value: str) -> str:

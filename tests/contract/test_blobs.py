@@ -15,7 +15,7 @@ import boto3
 import pytest
 from tests.servers import S3Place, free_port
 
-from hope.adapters import blobs_s3
+from hope.adapters import s3_bucket
 from hope.adapters.blobs_local import LocalBlobs
 from hope.adapters.blobs_s3 import S3Blobs
 from hope.domain.errors import InputError, OutputError
@@ -156,7 +156,7 @@ class TestS3Blobs(BlobStoreContract):
     def test_deletes_more_than_a_page(
         self, blobs: S3Blobs, server: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(blobs_s3, "PAGE", 10)
+        monkeypatch.setattr(s3_bucket, "PAGE", 10)
         for number in range(33):
             server.put_object(Bucket=bucket, Key=f"some/prefix/many/{number}", Body=b"xy")
         assert sum(1 for _ in blobs.keys("many/")) == 33

@@ -13,6 +13,7 @@ import pytest
 from hope.domain.case import SEQUENCES
 from hope.domain.grid import ATLAS_GRID
 from hope.formats.nifti import read_labels, read_scan, write_scan
+from hope.stages.intake import find_cases
 from hope.testing.head import atlas_scan
 
 
@@ -171,12 +172,45 @@ def test_infer_writes_one_mask_per_case(preprocessed_case_dir: Path, tmp_path: P
     assert mask.grid.same_as(native.grid)
 
 
-def test_harmonize_asked_for_is_answered_honestly(preprocessed_case_dir: Path, tmp_path: Path, hope: Callable) -> None:
+def test_harmonize_asked_for_is_done_and_told(preprocessed_case_dir: Path, tmp_path: Path, hope: Callable) -> None:
     arguments = ("segment", preprocessed_case_dir, "-o", tmp_path / "out", "--model", "tiny", "--harmonize")
     assert hope(*arguments).status == 0
-    facts = json.loads((tmp_path / "out" / preprocessed_case_dir.name / "result.json").read_text())
-    assert facts["harmonizer"]["method"] == "none"
-    assert any(flag["code"] == "not_harmonized" for flag in facts["qc"])
+    folder = tmp_path / "out" / preprocessed_case_dir.name
+    facts = json.loads((folder / "result.json").read_text())
+    assert facts["harmonizer"]["method"] == "histogram"
+    changed = {s for s, told in facts["harmonization"]["sequences"].items() if told["changed"]}
+    assert changed
+    for sequence in changed:
+        (before, _), (after, _) = (
+            read_scan(f, sequence)
+            for f in (
+                preprocessed_case_dir / f"{folder.name}-{sequence}.nii.gz",
+                folder / f"{folder.name}-{sequence}-atlas.nii.gz",
+            )
+        )
+        assert not np.array_equal(before.data, after.data), "what the model saw is what lies there"
+    kept = set(facts["harmonization"]["sequences"]) - changed
+    assert {flag["sequence"] for flag in facts["qc"] if flag["code"] == "not_harmonized"} == kept
+    assert "Harmonisation" in (folder / "report.html").read_text()
+
+
+def test_harmonize_alone_to_a_style_that_was_learnt(
+    preprocessed_case_dir: Path, tmp_path: Path, hope: Callable
+) -> None:
+    case, style = preprocessed_case_dir.name, tmp_path / "site.json"
+    assert hope("harmonize", "--learn-style", preprocessed_case_dir, "-o", style).status == 0
+    assert case not in style.read_text(), "a style names no case"
+    done = hope("harmonize", preprocessed_case_dir, "-o", tmp_path / "out", "--target", style)
+    assert done.status == 0, done.err
+    folder = tmp_path / "out" / case
+    facts = json.loads((folder / "harmonize.json").read_text())["harmonization"]
+    assert facts["style"] == "site"
+    for sequence, told in facts["sequences"].items():
+        assert told["distance_after"] <= 1e-3, "a case is at its own style already"
+        before, _ = read_scan(preprocessed_case_dir / f"{case}-{sequence}.nii.gz", sequence)
+        after, _ = read_scan(folder / f"{case}-{sequence}.nii.gz", sequence)
+        assert np.allclose(after.data, before.data, rtol=1e-2, atol=1e-2 * before.data.max())
+    assert find_cases([tmp_path / "out"], {})[0].case_id == case, "the result can be segmented"
 
 
 def test_preprocess_alone(preprocessed_case_dir: Path, tmp_path: Path, hope: Callable) -> None:

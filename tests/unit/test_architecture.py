@@ -22,7 +22,7 @@ HEAVY = ("torch", "scipy", "nibabel", "SimpleITK", "deepbet", "nilearn", "pydico
 MAY_IMPORT: dict[str, set[str]] = {
     "": set(),
     "domain": {"domain"},
-    "ports": {"domain"},
+    "ports": {"domain", "ports"},
     "resources": set(),
     "formats": {"domain", "formats", "resources"},
     "stages": {"domain", "formats", "ports", "stages", "resources"},
@@ -35,6 +35,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": {"domain"},
     "jobs": {"domain", "formats", "ports", "stages", "synthesis", "pipeline", "settings", "services", "jobs"},
     "web": {"domain", "formats", "ports", "settings", "jobs", "web", "resources"},
+    "endpoint": {
+        "domain",
+        "formats",
+        "ports",
+        "pipeline",
+        "services",
+        "settings",
+        "stages",
+        "synthesis",
+        "jobs",
+        "endpoint",
+    },
     "services": {"domain", "formats", "ports", "stages", "models", "adapters", "pipeline", "settings", "resources"},
 }
 EVERYTHING_BUT_ADAPTERS = {room for room in MAY_IMPORT if room != "adapters"} | {"commands", "cli"}
@@ -52,8 +64,8 @@ ONLY_IN: dict[str, set[str]] = {
     "sqlalchemy": {"adapters"},
     "alembic": {"adapters"},
     "boto3": {"adapters", "testing"},
-    "fastapi": {"web"},
-    "starlette": {"web"},
+    "fastapi": {"web", "endpoint"},
+    "starlette": {"web", "endpoint"},
     "skimage": {"stages", "models"},
     "sklearn": {"training"},
     "monai": {"models"},

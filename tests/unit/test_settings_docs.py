@@ -11,13 +11,19 @@ import yaml
 from tests.deployment import COMPOSE, DOCKERFILE, ENV_EXAMPLE, KUBERNETES, REPOSITORY, documents
 from tests.unit.test_docs import check, load_tool
 
-from hope.settings import PlatformSettings, Settings
+from hope.settings import EndpointSettings, PlatformSettings, SageMakerSettings, Settings
 
+KINDS = (
+    (Settings, "HOPE_"),
+    (SageMakerSettings, "HOPE_SAGEMAKER_"),
+    (EndpointSettings, "HOPE_ENDPOINT_"),
+    (PlatformSettings, "HOPE_"),
+)
 KNOWN = {
-    f"HOPE_{entry.name.upper()}"
-    for cls in (Settings, PlatformSettings)
+    f"{prefix}{entry.name.upper()}"
+    for cls, prefix in KINDS
     for entry in fields(cls)
-    if entry.name != "platform"
+    if cls is not Settings or entry.name not in ("platform", "sagemaker", "endpoint")
 }
 NAMING = sorted(
     {

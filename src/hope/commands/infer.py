@@ -14,12 +14,14 @@ from hope.commands.inputs import PATH
 @click.option("--output_path", type=PATH, required=True, metavar="O", help="Masks go to O/<case>.nii.gz.")
 @click.option("--model", metavar="ID", help="Model bundle; see `hope models list`.  [default: starter]")
 def infer(data_path: Path, output_path: Path, model: str | None) -> None:
-    """Segment every case under D and write O/<case>.nii.gz, labels 1 ET, 2 NET, 3 CC, 4 ED on the scan's own grid."""
+    """Segment every case under D and write O/<case>.nii.gz, labels 1 ET, 2 NET, 3 CC, 4 ED on the scan's own grid.
+
+    Needs no network, no home and no user name; writes to O and to the directory for temporary files (TMPDIR) alone.
+    """
     import tempfile
 
     from hope.commands.batch import for_each_case
     from hope.domain.progress import Progress
-    from hope.formats.atomic import output_error
     from hope.formats.nifti import write_labels
     from hope.pipeline import run_case
     from hope.services import Services
@@ -27,18 +29,53 @@ def infer(data_path: Path, output_path: Path, model: str | None) -> None:
     from hope.stages.intake import CaseSource, find_cases
 
     sources = find_cases([data_path], {})
+    # Hours of work would be lost if this came out at the first mask.
+    _check_output(output_path)
+    _check_scratch()
     services = Services(Settings.from_environment())
-    predictor, brain = services.predictor(model), services.brain_extractor()
+    predictor, brain = services.predictor(model, where="local"), services.brain_extractor()
     predictor.prepare()
 
     def work(source: CaseSource, progress: Progress) -> None:
         with tempfile.TemporaryDirectory(prefix="hope-") as scratch:
             result = run_case(source, predictor, brain, Path(scratch), progress=progress)
-        try:
-            output_path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise output_error("the output directory", error) from error
         write_labels(result.native_labels, output_path / f"{source.case_id}.nii.gz")
         click.echo(f"{output_path / source.case_id}.nii.gz")
 
     for_each_case(sources, work)
+
+
+def _check_output(folder: Path) -> None:
+    """Make the directory and try to write in it.
+
+    Raises:
+        OutputError: if that fails.
+    """
+    import tempfile
+
+    from hope.formats.atomic import output_error
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise output_error("the output directory", error) from error
+
+
+def _check_scratch() -> None:
+    """Find a directory for temporary files.
+
+    Raises:
+        OutputError: if nothing that may be one can be written.
+    """
+    import tempfile
+
+    from hope.domain.errors import OutputError
+
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise OutputError(
+            "cannot write temporary files: neither TMPDIR nor /tmp is writable; name a directory that is in TMPDIR"
+        ) from error

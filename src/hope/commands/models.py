@@ -1,4 +1,4 @@
-"""hope models: which bundles there are."""
+"""hope models: which bundles there are, and releases of them in a bucket."""
 
 from __future__ import annotations
 
@@ -17,23 +17,28 @@ from hope.domain.progress import Progress
 if TYPE_CHECKING:
     from hope.models.bundle import Bundle
     from hope.models.registry import ModelRegistry
+    from hope.services import Services
 
 
-def _registry() -> ModelRegistry:
+def _services() -> Services:
     from hope.services import Services
     from hope.settings import Settings
 
-    return Services(Settings.from_environment()).models
+    return Services(Settings.from_environment())
 
 
-@click.group(short_help="List, show, add and remove model bundles.")
+def _registry() -> ModelRegistry:
+    return _services().models
+
+
+@click.group(short_help="List, show, add, remove, push and pull model bundles.")
 def models() -> None:
     """Model bundles: a directory or zip with model.json and safetensors weights. Nothing in one is ever unpickled."""
 
 
 @models.command("list")
 def list_models() -> None:
-    """One line per bundle: id, version, head state wanted, networks, licence, first digits of its sha256."""
+    """One line per bundle: id, version, head state wanted, what it is, licence, first digits of its sha256."""
     registry = _registry()
     for folder, reason in registry.problems().items():
         click.echo(f"not usable: {folder}: {reason}", err=True)
@@ -43,8 +48,10 @@ def list_models() -> None:
 
 
 def _networks(bundle: Bundle) -> str:
-    from hope.models.bundle import POSTPROCESS
+    from hope.models.bundle import HARMONIZER, POSTPROCESS
 
+    if bundle.kind == HARMONIZER:
+        return f"{HARMONIZER} of {', '.join(bundle.sequences)}"
     if not bundle.groups:
         return f"{bundle.spacing_mm:g} mm"
     total = sum(group.weight for group in bundle.groups)
@@ -105,8 +112,8 @@ def add(
     """Add a bundle, or checkpoints made elsewhere, to the models directory (HOPE_MODELS_DIR).
 
     SOURCE is a bundle of our own (directory or zip), whose hashes are checked, or any number of files, directories and
-    zips that hold checkpoints of nnU-Net v2, MedNeXt and SwinUNETR, a cluster model and threshold files. Pickles in
-    them are read without being run.
+    zips that hold checkpoints of nnU-Net v2, MedNeXt and SwinUNETR, a cluster model and threshold files, or the
+    harmonizer's harmonization.pt alone. Pickles in them are read without being run.
     """
     from hope.models.importers.choices import ImportChoices
     from hope.models.registry import holds_bundle
@@ -140,3 +147,33 @@ def remove(model_id: str) -> None:
     """Delete a bundle that was added; those that ship with the package stay."""
     _registry().remove(model_id)
     click.echo(f"removed {model_id}")
+
+
+@models.command("push")
+@click.argument("model_id", metavar="ID")
+@click.argument("location", metavar="S3-URL")
+def push(model_id: str, location: str) -> None:
+    """Release a bundle to s3://BUCKET/PREFIX, as ID/VERSION below it.
+
+    A release never changes: the same bytes once more do nothing, other bytes of the same id and version are refused.
+    """
+    services = _services()
+    bundle = services.models.get(model_id)
+    with ConsoleProgress() as progress:
+        pushed = services.bucket_models().push(bundle, location, progress)
+    what = f"{bundle.id} {bundle.version}, sha256 {bundle.sha256}"
+    click.echo(f"pushed {what}" if pushed else f"already there: {what}")
+
+
+@models.command("pull")
+@click.argument("location", metavar="S3-URL")
+@click.option("--id", "model_id", metavar="ID", help="Which model, if the location holds several.")
+@click.option("--version", metavar="VERSION", help="Which version, if there are several.")
+def pull(location: str, model_id: str | None, version: str | None) -> None:
+    """Install a release from s3://BUCKET/PREFIX, or a folder in it, after checking every hash."""
+    services = _services()
+    with ConsoleProgress() as progress:
+        release = services.bucket_models().find(location, model_id, version)
+        pulled = services.bucket_models().pull(release, services.models, progress)
+    what = f"{release.id} {release.version}, sha256 {release.sha256}"
+    click.echo(f"pulled {what}" if pulled else f"already here: {what}")

@@ -19,9 +19,17 @@ LEAST_TOLD_ML = 0.05
 @click.option("-o", "--output", type=PATH, required=True, metavar="OUT", help="Results go to OUT/<case>/.")
 @click.option("--model", metavar="ID", help="Model bundle; see `hope models list`.  [default: starter]")
 @click.option(
-    "--harmonize/--no-harmonize", default=None, help="Ask for harmonisation. This version has none; the result says so."
+    "--harmonize/--no-harmonize",
+    default=None,
+    help="Bring the intensities to the bundled style first, if the anatomy stays what it is.  [default: no-harmonize]",
 )
 @click.option("--preprocessed", is_flag=True, help="Input is co-registered, 1 mm, in atlas space already.")
+@click.option(
+    "--predictor",
+    "where",
+    type=click.Choice(["local", "sagemaker"]),
+    help="Run the model here or at an endpoint.  [default: HOPE_PREDICTOR, else local]",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where the network runs.  [default: auto]")
 @click.option(
     "--precision",
@@ -41,6 +49,7 @@ def segment(
     model: str | None,
     harmonize: bool | None,
     preprocessed: bool,
+    where: str | None,
     device: str | None,
     precision: str | None,
     mirror: bool | None,
@@ -81,9 +90,10 @@ def segment(
 
     sources = find_cases(inputs, named_scans(t1n, t1c, t2w, t2f))
     services = Services(Settings.from_environment())
-    predictor, brain = services.predictor(model, device, precision, mirror), services.brain_extractor()
+    predictor, brain = services.predictor(model, device, precision, mirror, where=where), services.brain_extractor()
     predictor.prepare()
-    options = Options(True if preprocessed else None, harmonize, postprocess, doubt_map)
+    harmonizer = services.harmonizer() if harmonize else None
+    options = Options(True if preprocessed else None, harmonize, postprocess, doubt_map, harmonizer)
 
     def work(source: CaseSource, progress: Progress) -> None:
         result = run_case(source, predictor, brain, output, options, progress)

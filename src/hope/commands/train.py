@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from hope.commands.inputs import HELP, PATH, SCHEMES
+from hope.commands.train_harmonizer import harmonizer
 from hope.commands.train_postprocess import postprocess
 
 
@@ -133,4 +134,5 @@ def _refuse_own_options(context: click.Context) -> None:
         )
 
 
+train.add_command(harmonizer)
 train.add_command(postprocess)

@@ -123,12 +123,21 @@ class AlignedCase:
 
 @dataclass(frozen=True)
 class HarmonizedCase:
-    """An aligned case whose intensities were, or were not, brought to one style; ``method`` says which."""
+    """An aligned case whose intensities were, or were not, brought to one style.
+
+    Attributes:
+        aligned: the case before.
+        images: what the model is shown; an image that was passed on is the aligned case's own object.
+        method: what changed the images: "hail", "histogram", or "none" if all were passed on.
+        flags: doubts that harmonisation found.
+        details: the style, the check's figures of each sequence and why one was passed on, as plain JSON values.
+    """
 
     aligned: AlignedCase
     images: Mapping[MRSequence, Volume]
     method: str = "none"
     flags: tuple[QCFlag, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -55,12 +55,17 @@ def atlas_tissue() -> dict[str, Volume]:
     Raises:
         StageError: if the installed nilearn does not carry the template.
     """
-    tissue = {}
-    for name in ("gm", "wm"):
-        template, affine = _template(name)
-        tissue[name] = _on_atlas_grid((template / max(float(template.max()), 1.0), affine))
-    tissue["brain"] = atlas_brain()
-    return tissue
+    return {"gm": _tissue("gm"), "wm": atlas_white_matter(), "brain": atlas_brain()}
+
+
+@lru_cache(maxsize=1)
+def atlas_white_matter() -> Volume:
+    """White matter's probability alone, 0..1, float32 on ATLAS_GRID; read-only.
+
+    Raises:
+        StageError: if the installed nilearn does not carry the template.
+    """
+    return _tissue("wm")
 
 
 @lru_cache(maxsize=1)
@@ -73,6 +78,11 @@ def atlas_brain() -> Volume:
     solid = ndimage.binary_fill_holes(atlas_t1().data >= _BRAIN_FLOOR)
     solid.setflags(write=False)
     return Volume(solid, ATLAS_GRID)
+
+
+def _tissue(name: str) -> Volume:
+    template, affine = _template(name)
+    return _on_atlas_grid((template / max(float(template.max()), 1.0), affine))
 
 
 def _template(name: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:

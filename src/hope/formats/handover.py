@@ -142,7 +142,12 @@ def save_harmonized(case: HarmonizedCase, folder: Path) -> list[str]:
         str(s): None if v is case.aligned.images.get(s) else _save_volume(v, folder, f"harmonized-{s}", names)
         for s, v in case.images.items()
     }
-    facts = {"method": case.method, "flags": [flag.to_json() for flag in case.flags], "images": images}
+    facts = {
+        "method": case.method,
+        "flags": [flag.to_json() for flag in case.flags],
+        "details": dict(case.details),
+        "images": images,
+    }
     return save_facts(facts, folder, "harmonized") + names
 
 
@@ -153,7 +158,7 @@ def load_harmonized(folder: Path, aligned: AlignedCase) -> HarmonizedCase:
         MRSequence(s): aligned.images[MRSequence(s)] if entry is None else _load_volume(entry, folder)
         for s, entry in facts["images"].items()
     }
-    return HarmonizedCase(aligned, images, facts["method"], _flags(facts["flags"]))
+    return HarmonizedCase(aligned, images, facts["method"], _flags(facts["flags"]), facts["details"])
 
 
 def save_prediction(prediction: Prediction, folder: Path) -> list[str]:

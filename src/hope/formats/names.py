@@ -10,6 +10,22 @@ from pathlib import Path
 from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.errors import AmbiguousInputError, InputError
 
+NO_ANATOMY = {
+    "derivatives",
+    "sourcedata",
+    "code",
+    "stimuli",
+    "func",
+    "dwi",
+    "fmap",
+    "perf",
+    "eeg",
+    "meg",
+    "pet",
+    "__MACOSX",
+}
+"""Directories in which no scan of a case is looked for."""
+
 _NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 _PLAIN_ROLE = re.compile(
     r"^(?:(?P<case>.*[^-_.\s])[-_.])?(?P<role>t1n|t1c|t2w|t2f|t1ce|t1gd|t1|t2|flair)$", re.IGNORECASE

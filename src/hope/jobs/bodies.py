@@ -50,7 +50,7 @@ def _preprocess(job: Mapping[str, Any], told: Progress) -> Done:
     files = {s: folder / f"{s}.nii" for s in SEQUENCES if (folder / f"{s}.nii").is_file()}
     sources = {s: dict(facts) for s, facts in dict(job.get("sources") or {}).items() if s in files}
     source = CaseSource(str(job["case"]), files, sources={MRSequence(s): facts for s, facts in sources.items()})
-    clock = Clock(told, whole=0.6)
+    clock = Clock(told, whole=0.55)
     try:
         prepared = prepare_case(source, _predictor(job), _brain(), _options(job), Path(job["scratch"]), clock)
     except InputError as error:
@@ -65,7 +65,7 @@ def _harmonize(job: Mapping[str, Any], told: Progress) -> Done:
     from hope.pipeline import Clock, harmonize_case
 
     out = Path(job["out"])
-    clock = Clock(told)
+    clock = Clock(told, whole=0.05)
     harmonized = harmonize_case(handover.load_aligned(Path(job["in"])), _options(job), clock)
     told(f"harmonize: {'passed on unchanged' if harmonized.method == 'none' else 'done'}", 1.0)
     names = handover.save_harmonized(harmonized, out)
@@ -128,6 +128,7 @@ def _options(job: Mapping[str, Any]) -> Options:
         preprocessed=choice.get("preprocessed"),
         harmonize=choice.get("harmonize"),
         postprocess=choice.get("postprocess") is not False,
+        harmonizer=_services().harmonizer() if choice.get("harmonize") else None,
     )
 
 
@@ -155,7 +156,12 @@ def _predictor_of(model: str | None) -> Predictor:
 
 def _predictor(job: Mapping[str, Any]) -> Predictor:
     """The predictor of the chosen model, with whatever it has loaded already."""
-    return _predictor_of(dict(job.get("choice") or {}).get("model"))
+    model = dict(job.get("choice") or {}).get("model")
+    if not _services().runs_elsewhere(model):
+        return _predictor_of(model)
+    from hope.services import CopyPlace
+
+    return _services().predictor(model, copy=CopyPlace(str(job.get("copies") or ""), Path(job["scratch"])))
 
 
 @cache

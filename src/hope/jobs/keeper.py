@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -24,6 +25,11 @@ INTERRUPTED_SECONDS = 25.0
 """A kill that takes longer than this (its wait for running stages included) has lost its process."""
 
 ORPHAN_SECONDS = 3600.0
+
+COPIES_SECONDS = 300.0
+"""How often copies are looked for that an endpoint wrote after nobody waited for it any more."""
+
+_COPY = re.compile(r"cases/([0-9A-Za-z]+)/([0-9]+)/", re.ASCII)
 
 STRAY_SECONDS = 30.0
 """The engine may note the end of what it was just told to forget; that is cleared this often."""
@@ -78,6 +84,7 @@ class Keeper:
         session_hours: an idle session ends after this.
         on_end: told of every ended session (for the audit log): owner's name, session id, outcome.
         pause: seconds between two rounds.
+        copies: where cases are copied on their way to a model that runs elsewhere; of this platform alone.
     """
 
     def __init__(
@@ -89,16 +96,18 @@ class Keeper:
         session_hours: float,
         on_end: Callable[[str, str], None],
         pause: float = 2.0,
+        copies: BlobStore | None = None,
     ) -> None:
         self._store, self._blobs, self._sessions, self._scratch = store, blobs, sessions, scratch
+        self._copies = copies
         self._idle_seconds, self._on_end, self._pause = session_hours * 3600, on_end, pause
-        self._next_orphans = self._next_strays = 0.0
+        self._next_orphans = self._next_strays = self._next_copies = 0.0
         self._closing_since: dict[str, float] = {}
 
     async def run(self) -> None:
         """Go round until cancelled."""
         while True:
-            for task in (self._finish_kills, self._end_sessions, self._mend_runs, self._clear):
+            for task in (self._finish_kills, self._end_sessions, self._mend_runs, self._clear, self._clear_copies):
                 await self._careful(task)
             await asyncio.sleep(self._pause)
 
@@ -158,6 +167,24 @@ class Keeper:
             return
         self._next_orphans = time.monotonic() + ORPHAN_SECONDS
         await asyncio.to_thread(self._drop_orphans)
+
+    async def _clear_copies(self) -> None:
+        if self._copies is None or time.monotonic() < self._next_copies:
+            return
+        self._next_copies = time.monotonic() + COPIES_SECONDS
+        await asyncio.to_thread(self._drop_copies, self._copies)
+
+    def _drop_copies(self, copies: BlobStore) -> None:
+        """Delete copies of runs that are not in work: their worker died, or the endpoint answered too late."""
+        needed: dict[tuple[str, str], bool] = {}
+        for blob in copies.keys("cases/"):
+            if not (copy := _COPY.match(blob.key)):
+                continue  # not ours: nothing that the platform writes has such a key
+            case_id, run = copy.groups()
+            if (case_id, run) not in needed:
+                needed[case_id, run] = self._sessions.is_in_work(case_id, run)
+                if not needed[case_id, run]:
+                    copies.delete_prefix(f"cases/{case_id}/{run}/")
 
     def _drop_orphans(self) -> None:
         """Delete files of cases that no longer exist: a process that died in the middle of a late write left them."""

@@ -60,7 +60,7 @@ class Node:
         self.scratch = Scratch(settings.data_dir / "scratch")
         self.processes = StageProcesses(settings.platform.stage_bodies, keep=max(1, slots))
         self.lease = Lease(self.store, self.queue, self.executor, settings.platform.lease_seconds)
-        self.sessions = Sessions(self.store, self.blobs, self.queue, settings.platform.max_cases_in_work)
+        self.sessions = self._sessions()
         self._alive_file = settings.data_dir / "alive" / self.executor
 
     def start(self) -> None:
@@ -76,6 +76,7 @@ class Node:
             slots=self._slots,
             tries=int(platform.stage_tries),
             timeout_seconds=platform.stage_timeout_seconds,
+            copies=self.services.copies,
         )
         queues = [*([PIPELINE_QUEUE] if self._pipelines else []), *(str(stage) for stage in self.stages)]
         self.queue.start(worker.run if self.stages else None, queues, self._slots)
@@ -97,10 +98,14 @@ class Node:
     def keep_house(self, on_end: Callable[[str, str], None]) -> None:
         """Look after sessions, in a thread of its own; ``on_end`` is told session id and reason."""
         # Its own Sessions: that one belongs to the event loop of this thread.
-        sessions = Sessions(self.store, self.blobs, self.queue, self.services.settings.platform.max_cases_in_work)
+        sessions, copies = self._sessions(), self.services.copies
         hours = self.services.settings.platform.session_hours
-        keeper = Keeper(self.store, self.blobs, sessions, self.scratch, hours, on_end)
+        keeper = Keeper(self.store, self.blobs, sessions, self.scratch, hours, on_end, copies=copies)
         threading.Thread(target=lambda: asyncio.run(keeper.run()), name="hope-keeper", daemon=True).start()
+
+    def _sessions(self) -> Sessions:
+        most = self.services.settings.platform.max_cases_in_work
+        return Sessions(self.store, self.blobs, self.queue, most, self.services.copies)
 
     def _say_alive(self) -> None:
         """Touch a file while the lease is fresh, for `hope worker --check`."""

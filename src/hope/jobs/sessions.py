@@ -52,10 +52,18 @@ class Sessions:
         blobs: voxels.
         queue: the engine.
         max_cases_in_work: of one session.
+        copies: where cases are copied on their way to a model that runs elsewhere.
     """
 
-    def __init__(self, store: CaseStore, blobs: BlobStore, queue: JobQueue, max_cases_in_work: int = 10) -> None:
-        self._store, self._blobs, self._queue = store, blobs, queue
+    def __init__(
+        self,
+        store: CaseStore,
+        blobs: BlobStore,
+        queue: JobQueue,
+        max_cases_in_work: int = 10,
+        copies: BlobStore | None = None,
+    ) -> None:
+        self._store, self._blobs, self._queue, self._copies = store, blobs, queue, copies
         self._max_in_work = max_cases_in_work
         self._mended: dict[tuple[str, int], int] = {}
         self._killing: dict[str, asyncio.Task[DeletionReceipt]] = {}
@@ -168,6 +176,10 @@ class Sessions:
         for case in cases:
             removed.add(self._blobs.delete_prefix(f"cases/{case.id}/"))
             self._queue.forget(case.id, case.run)
+        # Last, since it may be far away: a deletion that fails here is taken up again, with the rest done.
+        if self._copies is not None:
+            for case in cases:
+                removed.add(self._copies.delete_prefix(f"cases/{case.id}/"))
 
     async def _until_dead(self, *, session_id: str | None = None, case_id: str | None = None) -> None:
         deadline = time.monotonic() + DEATH_SECONDS
@@ -207,6 +219,14 @@ class Sessions:
             if not self.exists(case_id):
                 self._queue.cancel(case_id, runs)
                 self._queue.forget(case_id, runs)
+
+    def is_in_work(self, case_id: str, run: str) -> bool:
+        """Whether a run (its number as it stands in keys) is the current one of its case, and in work. Blocks."""
+        try:
+            case = self._store.case(case_id)
+        except GoneError:
+            return False
+        return case.state.in_work and str(case.run) == run
 
     def exists(self, case_id: str) -> bool:
         """Whether there is such a case, in a living session. Blocks."""

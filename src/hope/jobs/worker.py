@@ -74,6 +74,7 @@ class StageWorker:
         slots: stages at once.
         tries: how often a stage that failed by our own fault is tried.
         timeout_seconds: longest time a stage may take.
+        copies: where a stage may keep a copy of its case on the way to a model that runs elsewhere.
     """
 
     def __init__(
@@ -87,10 +88,11 @@ class StageWorker:
         slots: int = 1,
         tries: int = 3,
         timeout_seconds: float = 3600.0,
+        copies: BlobStore | None = None,
     ) -> None:
         self._store, self._blobs, self._processes, self._scratch = store, blobs, processes, scratch
         self._executor, self._slots = executor, slots
-        self._tries, self._timeout = tries, timeout_seconds
+        self._tries, self._timeout, self._copies = tries, timeout_seconds, copies
         self._gate: asyncio.Semaphore | None = None
         self.changed_at = 0.0
         """When a stage last began or ended here, by the monotonic clock: the next one is near then."""
@@ -136,8 +138,10 @@ class StageWorker:
 
     async def _try(self, attempt: Attempt) -> str | None:
         """One attempt; None means try again. Whatever happens, the store learns when its process is dead."""
+        tidy = False
         try:
             await self._attempt(attempt)
+            tidy = True
             return DONE
         except (GoneError, FencedError):
             raise
@@ -159,6 +163,8 @@ class StageWorker:
             self.changed_at = time.monotonic()
             # A kill waits for these words.
             await asyncio.shield(_patiently(self._store.end_attempt, attempt))
+            if not tidy:
+                await _in_thread(self._drop_copies, attempt.job, _prefix(attempt))
 
     async def _failed(self, attempt: Attempt, problem: str, *, ours: bool, final: bool) -> None:
         await _patiently(lambda: self._store.fail_attempt(attempt, problem, ours=ours, final=final))
@@ -168,6 +174,8 @@ class StageWorker:
             raise StageError(
                 f"the stage was begun {MAX_ATTEMPTS} times and never ended; its process may not survive it"
             )
+        if attempt.number > 1:
+            await _in_thread(self._drop_copies, attempt.job, _stage_prefix(attempt.job))
         with self._scratch.folder() as folder:
             paths = {name: folder / name for name in ("in", "out", "scratch")}
             for path in paths.values():
@@ -193,6 +201,15 @@ class StageWorker:
                 await _in_thread(self._store.beat, attempt, news.share, news.message)
             else:
                 await _in_thread(self._check_wanted, attempt)
+
+    def _drop_copies(self, job: StageJob, prefix: str) -> None:
+        """Delete what a stage that was killed left on its way to a model elsewhere; the keeper looks once more."""
+        if self._copies is None or job.stage is not Stage.SEGMENT:
+            return
+        try:
+            self._copies.delete_prefix(prefix)
+        except (HopeError, OSError) as error:
+            log.warning("copies of a case could not be deleted yet: %s", error)
 
     def _check_wanted(self, attempt: Attempt) -> None:
         case = self._store.case(attempt.job.case_id)
@@ -246,8 +263,11 @@ class StageWorker:
 
 def _prefix(attempt: Attempt) -> str:
     token = hashlib.sha256(attempt.token.encode()).hexdigest()[:12]
-    job = attempt.job
-    return f"cases/{job.case_id}/{job.run}/{job.stage}/{token}/"
+    return f"{_stage_prefix(attempt.job)}{token}/"
+
+
+def _stage_prefix(job: StageJob) -> str:
+    return f"cases/{job.case_id}/{job.run}/{job.stage}/"
 
 
 def _job(attempt: Attempt, paths: Mapping[str, Path]) -> dict[str, Any]:
@@ -256,6 +276,7 @@ def _job(attempt: Attempt, paths: Mapping[str, Path]) -> dict[str, Any]:
         **{name: str(path) for name, path in paths.items()},
         "case": f"case-{attempt.job.case_id[:8]}",
         "choice": attempt.choice.to_json(),
+        "copies": _prefix(attempt),
     }
 
 

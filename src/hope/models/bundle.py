@@ -23,6 +23,11 @@ POSTPROCESS = "postprocess.json"
 BUNDLED = Path(__file__).parent.parent / "resources" / "models"
 DEFAULT_MODEL = "starter"
 
+SEGMENTER = "segmenter"
+HARMONIZER = "harmonizer"
+KINDS = (SEGMENTER, HARMONIZER)
+"""What a bundle is for; ``kind`` in the manifest, a segmenter if it says nothing."""
+
 
 def sha256_of(path: Path) -> str:
     """Hex sha256 of a file's bytes, read in chunks."""
@@ -47,10 +52,11 @@ class Bundle:
         head_state: full, defaced or brain.
         normalisation: name of the intensity normalisation.
         patch: tile of the sliding window in voxels of the network's grid.
-        label_schema: name of the schema of the output classes.
+        label_schema: name of the schema of the output classes; empty for a harmonizer.
         sha256: of the manifest, which itself holds the hash of every file.
         manifest: everything in model.json.
         groups: of an ensemble its architectures, each with its folds; empty for a bundle of one network.
+        kind: what it is for, one of ``KINDS``.
     """
 
     folder: Path
@@ -70,6 +76,7 @@ class Bundle:
     sha256: str
     manifest: Mapping[str, Any]
     groups: tuple[Group, ...] = ()
+    kind: str = SEGMENTER
 
     def missing(self, present: Collection[MRSequence]) -> tuple[MRSequence, ...]:
         """Sequences that this model would have to do without.
@@ -151,10 +158,12 @@ def _from_manifest(folder: Path, manifest: Mapping[str, Any], sha256: str) -> Bu
         raise BundleError(f"groups of networks belong to the bundle format {ENSEMBLE_FORMAT}, and to it alone")
     if min(x, y, z) < 1 or not 0 < float(inputs["spacing_mm"]) < 20:
         raise BundleError("the bundle's patch and spacing must be positive")
-    if manifest["label_schema"] != PEDS.name:
-        raise BundleError(
-            f"the bundle's labels are {manifest['label_schema']!r}; this version runs {PEDS.name!r} alone"
-        )
+    kind = str(manifest.get("kind", SEGMENTER))
+    if kind not in KINDS:
+        raise BundleError(f"the bundle is a {kind!r}, which this version does not know ({', '.join(KINDS)})")
+    schema = str(manifest.get("label_schema", "")) if kind == HARMONIZER else str(manifest["label_schema"])
+    if kind == SEGMENTER and schema != PEDS.name:
+        raise BundleError(f"the bundle's labels are {schema!r}; this version runs {PEDS.name!r} alone")
     return Bundle(
         folder=folder,
         id=str(manifest["id"]),
@@ -169,10 +178,11 @@ def _from_manifest(folder: Path, manifest: Mapping[str, Any], sha256: str) -> Bu
         head_state=HeadState(inputs["head_state"]),
         normalisation=str(inputs["normalisation"]),
         patch=(x, y, z),
-        label_schema=str(manifest["label_schema"]),
+        label_schema=schema,
         sha256=sha256,
         manifest=manifest,
         groups=groups,
+        kind=kind,
     )
 
 

@@ -63,13 +63,17 @@ class ModelRegistry:
                 # A name with a dot in front is a bundle that is still being copied.
                 yield from (p for p in sorted(root.iterdir()) if (p / MANIFEST).is_file() and p.name[0] != ".")
 
-    def list(self) -> list[Bundle]:
-        """All usable bundles, shipped ones first, each group by id; ``problems`` has the others."""
+    def list(self, kind: str | None = None) -> list[Bundle]:
+        """Usable bundles, shipped ones first, each group by id; ``problems`` has the others.
+
+        Args:
+            kind: ``SEGMENTER`` or ``HARMONIZER``; None for both.
+        """
         bundles = []
         for folder in self._folders():
             with suppress(BundleError):
                 bundles.append(read_bundle(folder))
-        return bundles
+        return [bundle for bundle in bundles if kind in (None, bundle.kind)]
 
     def problems(self) -> dict[str, str]:
         """Folder name and reason of every bundle that this version cannot use."""
@@ -81,16 +85,26 @@ class ModelRegistry:
                 found[folder.name] = str(error)
         return found
 
-    def get(self, model_id: str) -> Bundle:
+    def get(self, model_id: str, kind: str | None = None) -> Bundle:
         """The bundle with this id.
+
+        Args:
+            model_id: its id.
+            kind: what it is wanted for, ``SEGMENTER`` or ``HARMONIZER``; None for whatever it is for.
 
         Raises:
             BundleError: if it is there but not usable.
-            InputError: if there is none; the sentence lists those there are.
+            InputError: if there is none, or it is for something else; the sentence lists those there are.
         """
-        known = {bundle.id: bundle for bundle in self.list()}
+        every = {bundle.id: bundle for bundle in self.list()}
+        known = {name: bundle for name, bundle in every.items() if kind in (None, bundle.kind)}
         if model_id in known:
             return known[model_id]
+        if model_id in every:
+            raise InputError(
+                f"{model_id} is a {every[model_id].kind}, not a {kind}",
+                expected=f"one of {', '.join(known) or '(none installed)'}",
+            )
         if model_id in (problems := self.problems()):
             raise BundleError(f"model {model_id}: {problems[model_id]}")
         raise InputError(

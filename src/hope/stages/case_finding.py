@@ -12,26 +12,12 @@ from hope.domain.errors import AmbiguousInputError, InputError
 from hope.domain.qc import QCFlag, Severity
 from hope.formats.archive import is_zip
 from hope.formats.dicom import dicom_files, is_dicom, study_of
-from hope.formats.names import is_label_name, is_nifti_name, public_case_name, read_name, sort_by_name
+from hope.formats.names import NO_ANATOMY, is_label_name, is_nifti_name, public_case_name, read_name, sort_by_name
 from hope.formats.reading import reading
 
 MAX_DEPTH = 8
 """Directories nested deeper than this are not searched."""
 
-_NO_ANATOMY = {
-    "derivatives",
-    "sourcedata",
-    "code",
-    "stimuli",
-    "func",
-    "dwi",
-    "fmap",
-    "perf",
-    "eeg",
-    "meg",
-    "pet",
-    "__MACOSX",
-}
 _UNREADABLE = "case-unreadable"
 _FLAGS = " ".join(f"--{s} FILE" for s in SEQUENCES)
 
@@ -150,7 +136,7 @@ def _child(entry: Path, named: Mapping[MRSequence, Path], depth: int, outputs: b
         with reading("a directory or a file in it"):
             if entry.is_dir():
                 # A directory that the user names is taken for what it is; the search below it passes over our outputs.
-                if depth > 0 and (_is_result(entry) or (not outputs and (entry / "preprocess.json").is_file())):
+                if depth > 0 and (_is_result(entry) or (not outputs and _is_prepared(entry))):
                     return []
                 return _in_directory(entry, named, depth, outputs)
             if entry.suffix.lower() == ".zip" and is_zip(entry):
@@ -170,7 +156,7 @@ def _in_directory(directory: Path, named: Mapping[MRSequence, Path], depth: int,
         return []
     inside: list[CaseSource] = []
     for entry in entries:
-        if entry.name not in _NO_ANATOMY:
+        if entry.name not in NO_ANATOMY:
             inside += _child(entry, named, depth + 1, outputs)
     troubled = [source for source in inside if source.problem and source.dicom is None]
     rest = [source for source in inside if not source.problem or source.dicom is not None]
@@ -192,6 +178,11 @@ def _in_directory(directory: Path, named: Mapping[MRSequence, Path], depth: int,
 def _is_result(entry: Path) -> bool:
     """Whether this is a case directory that `hope segment` wrote; other programs, too, call a file result.json."""
     return (entry / "result.json").is_file() and any(f.name.endswith("-seg-atlas.nii.gz") for f in _entries(entry))
+
+
+def _is_prepared(entry: Path) -> bool:
+    """Whether `hope preprocess` or `hope harmonize` wrote this directory."""
+    return any((entry / name).is_file() for name in ("preprocess.json", "harmonize.json"))
 
 
 def _may_hold_scans(directory: Path) -> bool:

@@ -9,7 +9,7 @@ from hope import DISCLAIMER, __version__
 from hope.domain.case import SEQUENCES, AlignedCase, HarmonizedCase, HeadState, Prediction, UploadedCase
 from hope.domain.qc import QCFlag, Severity
 from hope.ports import BrainExtractor
-from hope.stages.harmonize import NOTE
+from hope.stages.harmonize import described
 from hope.stages.measure import interval_method
 from hope.stages.postprocess import PostprocessOutcome
 
@@ -48,7 +48,8 @@ def describe(
             "treated_as": "preprocessed" if uploaded.preprocessed else "raw",
             "head_state": str(uploaded.head_state),
         },
-        "harmonizer": {"method": harmonized.method, "note": NOTE},
+        "harmonizer": described(harmonized),
+        "harmonization": dict(harmonized.details),
         "qc": [flag.to_json() for flag in flags],
         "volumes_ml": volumes_ml,
         "interval_method": interval_method(prediction),

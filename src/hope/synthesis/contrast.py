@@ -125,15 +125,18 @@ def _special_spots(anatomy: Anatomy, fields: FieldMaker) -> tuple[Field, float]:
     return blur(spots.astype(np.float32), 0.7, fields.spacing_mm), fields.uniform(0.15, 1.9)
 
 
-def render(anatomy: Anatomy, fields: FieldMaker) -> dict[MRSequence, Field]:
+def render(
+    anatomy: Anatomy, fields: FieldMaker, given: Mapping[MRSequence, Brightness] | None = None
+) -> dict[MRSequence, Field]:
     """Ideal images of all four sequences: right contrast, no scanner faults; (i, j, k) float32, zero outside the brain.
 
     Args:
         anatomy: tissues, tumour parts and distractors.
         fields: randomness and shape.
+        given: how bright everything is; None draws it.
     """
     rim = any(spec.kind in ("rim_enhancing", "tiny") for spec in anatomy.tumours) and fields.chance(0.75)
-    brightness = draw_brightness(fields.rng, rim)
+    brightness = draw_brightness(fields.rng, rim) if given is None else given
     weights = _part_weights(anatomy.labels, fields)
     covered = np.clip(sum(weights.values()), 0, 1)
     infiltration = np.clip(0.5 + 0.35 * fields.fractal(10, 3, 0.6), 0, 1)

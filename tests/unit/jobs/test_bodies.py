@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 from tests.unit.jobs.driving import job_in
 
-from hope.domain.case import SEQUENCES, HarmonizedCase, HeadState, MRSequence, Prediction
+from hope.domain.case import SEQUENCES, AlignedCase, HarmonizedCase, HeadState, MRSequence, Prediction
 from hope.domain.errors import InputError, StageError
 from hope.domain.grid import ATLAS_GRID, Grid
 from hope.domain.progress import Progress, silent
+from hope.domain.style import Style
 from hope.domain.volume import Volume
+from hope.formats import handover
 from hope.formats.nifti import read_labels, read_scan, write_scan
 from hope.jobs import bodies
 from hope.pipeline import Options, run_case
@@ -215,11 +217,36 @@ def test_without_cleaning_the_answer_stays_as_it_is(finished: tuple[Path, dict[s
     assert f"{CASE}-mesh-CC.mz3" in {entry["name"] for entry in done["artifacts"]}
 
 
-def test_harmonisation_asked_for_is_answered_honestly(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+class Doubler:
+    """A ``ports.Harmonizer`` that makes t2w twice as bright, and forgets the others."""
+
+    method = "histogram"
+
+    def learn(self, case: AlignedCase) -> Style:
+        raise AssertionError("nobody asked")
+
+    def apply(self, case: AlignedCase, style: Style, progress: Progress) -> Mapping[MRSequence, Volume]:
+        return {MRSequence.T2W: case.images[MRSequence.T2W].with_data(case.images[MRSequence.T2W].data * 2)}
+
+    def describe(self) -> Mapping[str, object]:
+        return {"method": "histogram"}
+
+
+def test_harmonisation_asked_for_is_done_and_told(
+    finished: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hope.services.Services.harmonizer", lambda self, method=None: Doubler())
     shutil.copytree(finished[0] / "in", tmp_path / "in")
-    bodies.run(job_in(tmp_path, "harmonize", CASE, choice={"harmonize": True}), silent)
-    flags = json.loads((tmp_path / "out-harmonize" / "harmonized.json").read_text())["flags"]
-    assert [flag["code"] for flag in flags] == ["not_harmonized"]
+    job = job_in(tmp_path, "harmonize", CASE, choice={"harmonize": True})
+    listed = {entry["name"] for entry in bodies.run(job, silent)["artifacts"]}
+    assert listed == {"harmonized.json", "harmonized-t2w.npy", "harmonize.json"}
+    for name in listed:
+        shutil.copy(Path(job["out"]) / name, tmp_path / "in")
+    aligned = handover.load_aligned(tmp_path / "in")
+    harmonized = handover.load_harmonized(tmp_path / "in", aligned)
+    assert np.array_equal(harmonized.images[MRSequence.T2W].data, aligned.images[MRSequence.T2W].data * 2)
+    assert harmonized.details["sequences"]["t2w"]["edge_ssim"] == pytest.approx(1)
+    assert {flag.sequence for flag in harmonized.flags} == set(aligned.images) - {MRSequence.T2W}
 
 
 def test_how_a_series_was_told_reaches_the_result(scans: Path, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from hope.domain.job import (
 from hope.jobs.keeper import Keeper
 from hope.jobs.scratch import Scratch
 from hope.jobs.sessions import MENDS, Sessions
+from hope.ports import BlobInfo
 
 
 class NotingQueue:
@@ -79,7 +80,8 @@ class Place:
         self.store = SqlCaseStore(f"sqlite:///{folder / 'hope.sqlite'}")
         self.blobs = LocalBlobs(folder / "blobs")
         self.queue = NotingQueue()
-        self.sessions = Sessions(self.store, self.blobs, self.queue, 3)
+        self.copies = LocalBlobs(folder / "copies")
+        self.sessions = Sessions(self.store, self.blobs, self.queue, 3, self.copies)
         self.session = self.store.create_session(token_hash(new_token()), "local").id
 
     def case(self, session: str | None = None) -> CaseRecord:
@@ -95,7 +97,18 @@ class Place:
         ended: list[tuple[str, str]] = []
         scratch = Scratch(self.folder / "scratch")
         note = lambda session, reason: ended.append((session, reason))  # noqa: E731 - a note needs no name
-        return Keeper(self.store, self.blobs, self.sessions, scratch, hours, note, pause=0.05), ended
+        keeper = Keeper(self.store, self.blobs, self.sessions, scratch, hours, note, pause=0.05, copies=self.copies)
+        return keeper, ended
+
+    def copy(self, case: CaseRecord, run: int = 1) -> str:
+        """What a stage puts into the proxy bucket and cannot take back when it is killed."""
+        path, key = self.folder / "copy", f"cases/{case.id}/{run}/segment/token/job/aligned.npy"
+        path.write_bytes(b"copied voxels of " + case.id.encode())
+        self.copies.put_file(key, path, "0" * 64)
+        return key
+
+    def copied(self) -> list[str]:
+        return [blob.key for blob in self.copies.keys("cases/")]
 
     def rounds(self, keeper: Keeper, seconds: float = 0.5) -> None:
         async def some() -> None:
@@ -362,6 +375,61 @@ def test_files_of_cases_that_are_gone_are_cleared(place: Place) -> None:
     keeper, _ = place.keeper()
     place.rounds(keeper)
     assert {blob.key.split("/")[1] for blob in place.blobs.keys("cases/")} == {living.id}
+
+
+@pytest.mark.parametrize("whole_session", [True, False])
+def test_what_was_copied_for_an_endpoint_goes_with_the_case(place: Place, whole_session: bool) -> None:
+    """A stage that is killed cannot delete its copies in the proxy bucket."""
+    case, other = place.case(), place.case(place.store.create_session(token_hash(new_token()), "local").id)
+    place.sessions.run_case(case, RunChoice())
+    place.copy(case)
+    kept = place.copy(other)
+    task = place.sessions.kill(place.session, "killed") if whole_session else place.sessions.delete_case(case)
+
+    async def wait() -> DeletionReceipt:
+        return await task
+
+    receipt = asyncio.run(wait())
+    assert place.copied() == [kept]
+    assert receipt.files == 2
+
+
+def test_a_deletion_that_the_proxy_bucket_does_not_answer_is_taken_up_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = place.case()
+    place.copy(case)
+
+    def away(prefix: str) -> tuple[int, int]:
+        raise ConnectionError("the object store does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place.copies, "delete_prefix", away)
+        with pytest.raises(ConnectionError):
+            asyncio.run(place.sessions.kill(place.session, "killed"))
+    assert list(place.blobs.keys(f"cases/{case.id}/")) == []
+    assert place.store.closing_sessions() == [place.session]
+    monkeypatch.setattr("hope.jobs.keeper.INTERRUPTED_SECONDS", 0.0)
+    place.rounds(place.keeper()[0])
+    assert place.copied() == []
+    assert place.store.closing_sessions() == []
+
+
+def test_the_keeper_clears_copies_of_runs_that_are_not_in_work(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as an answer that an endpoint wrote when nobody waited for it any more."""
+    listed = place.copies.keys
+    foreign = [BlobInfo(f"cases/{name}", 1) for name in ("%C3%A4/1/x", "a b/1/x", "a/\u00b2/x", "../1/x", "readme")]
+    monkeypatch.setattr(place.copies, "keys", lambda prefix: [*foreign, *listed(prefix)])
+    running, idle, gone = place.case(), place.case(), place.case()
+    place.sessions.run_case(running, RunChoice())
+    kept = place.copy(running, run=1)
+    place.copy(running, run=2)
+    place.copy(idle)
+    asyncio.run(place.sessions.delete_case(gone))
+    place.copy(gone)
+    place.rounds(place.keeper()[0])
+    # What is not the platform's own neither goes nor stops it.
+    assert place.copied() == [*(blob.key for blob in foreign), kept]
 
 
 def test_the_database_file_is_sqlite_and_holds_no_row_of_a_deleted_session(place: Place) -> None:

@@ -168,6 +168,36 @@ def test_work_that_nobody_wants_any_more_stops_and_leaves_nothing(
     assert platform.scratch_is_empty()
 
 
+class NotingCopies:
+    """A proxy bucket that only notes what is deleted from it; at the first time it does not answer, if told so."""
+
+    def __init__(self, away: int = 0) -> None:
+        self.deleted: list[str] = []
+        self.delete_prefix = _failing(self._delete, away)
+
+    def _delete(self, prefix: str) -> tuple[int, int]:
+        self.deleted.append(prefix)
+        return 0, 0
+
+
+@pytest.mark.parametrize("away", [0, 1])
+def test_what_a_dead_stage_copied_for_an_endpoint_is_deleted(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, away: int
+) -> None:
+    monkeypatch.setenv("HOPE_SHORT_CRASH", "segment:1")
+    monkeypatch.setenv("HOPE_SHORT_DIR", str(platform.folder))
+    copies, stage = NotingCopies(away), f"cases/{platform.case_id}/1/segment/"
+
+    async def work(worker: StageWorker, _: StageProcesses) -> list[str]:
+        return [await worker.run(platform.job(stage)) for stage in (Stage.PREPROCESS, Stage.HARMONIZE, Stage.SEGMENT)]
+
+    assert platform.run(work, copies=copies) == [DONE] * 3
+    # What the attempt had, as soon as its process was dead; before the next one whatever is left of any.
+    attempts = [prefix.removeprefix(stage) for prefix in copies.deleted]
+    assert [attempt.count("/") for attempt in attempts] == [1, 0][away:]
+    assert all(prefix.startswith(stage) for prefix in copies.deleted)
+
+
 def test_a_fenced_attempt_answers_what_the_other_one_made_of_the_stage(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:

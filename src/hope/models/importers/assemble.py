@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors.torch import save
 
@@ -19,7 +19,7 @@ from hope.formats.atomic import output_error
 from hope.formats.reading import reading
 from hope.models.bundle import ENSEMBLE_FORMAT, POSTPROCESS, Bundle, sha256_of, write_manifest
 from hope.models.ensemble.spec import Average, Group
-from hope.models.importers import thresholds
+from hope.models.importers import hail, thresholds
 from hope.models.importers.choices import ImportChoices
 from hope.models.importers.clusters import read_clusters
 from hope.models.importers.mednext_v1 import read_mednext
@@ -35,6 +35,7 @@ PUBLISHED_WEIGHTS = {"nnunet": 0.330839468, "mednext": 0.338249355, "swinunetr":
 
 UNKNOWN_LICENCE = "not stated (imported weights)"
 _POSTPROCESS_FORMAT = "hope-postprocess/1"
+Made = TypeVar("Made")
 
 
 def import_bundle(
@@ -60,6 +61,8 @@ def import_bundle(
     with tempfile.TemporaryDirectory(prefix="hope-import-") as scratch:
         told("import: looking through the sources", 0.0)
         found = find(sources, Path(scratch))
+        if (published := hail.checkpoint_in(found)) is not None:
+            return _read(hail.WHO, lambda: hail.import_hail(published, model_id, choices, folder, told))
         parts = _parts(found, choices, told)
         postprocess, files, more = _postprocess(found, model_id)
         weights, said = _weights([part.group.name for part in parts], choices.weights)
@@ -103,7 +106,7 @@ def _parts(found: Found, choices: ImportChoices, told: Progress) -> list[Part]:
     return parts
 
 
-def _read(who: str, read: Callable[[], Part]) -> Part:
+def _read(who: str, read: Callable[[], Made]) -> Made:
     try:
         return read()
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, RefusedError) as error:

@@ -1,4 +1,4 @@
-"""Seams where two implementations exist: prediction, brain extraction, and where the platform keeps and runs things."""
+"""Seams of the platform: where it keeps things and what runs them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
-from hope.domain.case import HarmonizedCase, HeadState, MRSequence, Prediction
+from hope.domain.case import MRSequence
 from hope.domain.job import (
     Artifact,
     Attempt,
@@ -22,61 +19,6 @@ from hope.domain.job import (
     Session,
     StageJob,
 )
-from hope.domain.progress import Progress
-from hope.domain.volume import Volume
-
-
-class BrainExtractor(Protocol):
-    """Finds the brain in one head scan."""
-
-    name: str
-    """Method and version, for the result's provenance."""
-
-    def extract(self, scan: Volume) -> npt.NDArray[np.bool_]:
-        """Brain mask (i, j, k) of a T1-weighted scan (t1n or t1c) on the scan's own grid.
-
-        Raises:
-            StageError: if no brain is found.
-        """
-        ...
-
-
-class Predictor(Protocol):
-    """Runs one model bundle."""
-
-    @property
-    def head_state(self) -> HeadState:
-        """What of the head the model wants to see."""
-        ...
-
-    def prepare(self) -> None:
-        """Do now what may fail whatever the case: load weights, find the device.
-
-        Raises:
-            BundleError: if the model is damaged or not made for this version.
-            InputError: if the device that was asked for is not there.
-        """
-        ...
-
-    def missing_sequences(self, present: Collection[MRSequence]) -> tuple[MRSequence, ...]:
-        """The sequences that the model would have to do without.
-
-        Raises:
-            InputError: if it cannot do without them.
-        """
-        ...
-
-    def describe(self) -> Mapping[str, object]:
-        """Id, version, sha256, licence, device and the like, for result.json."""
-        ...
-
-    def predict(self, case: HarmonizedCase, progress: Progress) -> Prediction:
-        """Label the case on its atlas grid.
-
-        Raises:
-            InputError: if a sequence is missing that the model cannot do without.
-        """
-        ...
 
 
 @dataclass(frozen=True)

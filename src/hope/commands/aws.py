@@ -1,0 +1,87 @@
+"""hope aws: what goes through AWS, tried without AWS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hope.commands.inputs import HELP
+
+DEFAULT_PORT = 9200
+
+
+@click.group(context_settings=HELP, short_help="The AWS route on this machine: S3 and an endpoint, served locally.")
+def aws() -> None:
+    """Try the route over an S3 bucket and an asynchronous SageMaker endpoint without AWS."""
+
+
+@aws.command(short_help="Serve S3, SNS, SQS and an asynchronous endpoint until Ctrl+C.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=DEFAULT_PORT,
+    show_default=True,
+    help="TCP port on the loopback address that stands for all of AWS.",
+)
+@click.option(
+    "--container",
+    metavar="URL",
+    default="",
+    help="An endpoint that runs already, such as http://127.0.0.1:8080; else `hope endpoint` is started.",
+)
+@click.option("--bucket", default="hope-proxy", show_default=True, help="Name of the bucket that is made.")
+@click.option(
+    "--env-file", type=click.Path(path_type=Path, dir_okay=False), help="Write the variables there too, to be sourced."
+)
+def local(port: int, container: str, bucket: str, env_file: Path | None) -> None:
+    """Serve the AWS route on this machine: a bucket, notifications, and `hope endpoint` behind an emulated SageMaker.
+
+    Nothing leaves this machine, no account is used, and everything is in memory: it is gone when this ends. Printed are
+    the variables under which `hope up` and `hope segment` use it; with a real endpoint only their values differ.
+
+    \b
+    Example:
+      hope aws local --env-file aws.env
+      (in another terminal)  . ./aws.env && hope segment CASE -o results
+
+    Needs moto: pip install 'hope-platform[aws-local]'.
+
+    Research use only. Not a medical device.
+    """  # noqa: D301 - click reads the backspace
+    import tempfile
+    import threading
+
+    from hope.testing.aws_local import LocalAws, LocalOptions
+
+    # The log of the endpoint may be needed after an error, and holds nothing of a case.
+    with tempfile.TemporaryDirectory(prefix="hope-aws-") as folder:
+        options = LocalOptions(bucket=bucket, port=port, container=container.rstrip("/"))
+        with LocalAws(Path(folder), options) as local_aws:
+            lines = _exports(local_aws.environment())
+            if env_file:
+                _write(env_file, lines)
+            click.echo(lines)
+            click.echo(f"the endpoint loads its model; its log: {folder}/endpoint.log", err=True)
+            try:
+                local_aws.wait_ready()
+                click.echo("ready; research use only, not a medical device (Ctrl+C stops it)", err=True)
+                threading.Event().wait()
+            except KeyboardInterrupt:
+                click.echo("stopping", err=True)
+
+
+def _exports(environment: dict[str, str]) -> str:
+    import shlex
+
+    given = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
+    return "\n".join(["unset AWS_PROFILE AWS_SESSION_TOKEN", *given])
+
+
+def _write(path: Path, lines: str) -> None:
+    from hope.formats.atomic import output_error
+
+    try:
+        path.write_text(lines + "\n", encoding="utf-8")
+    except OSError as error:
+        raise output_error(path.name, error) from error

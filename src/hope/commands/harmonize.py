@@ -1,0 +1,222 @@
+"""hope harmonize: one stage alone, and the styles it brings cases to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hope.commands.inputs import PATH, named_scans, scan_inputs
+
+if TYPE_CHECKING:
+    from hope.domain.case import AlignedCase, HarmonizedCase
+    from hope.domain.progress import Progress
+    from hope.domain.style import Style
+    from hope.ports import BrainExtractor, Harmonizer
+    from hope.stages.intake import CaseSource
+
+    Aligner = Callable[[CaseSource, Progress], AlignedCase]
+
+METHODS = ("histogram", "hail", "none")
+
+
+@click.command(short_help="Bring a case's intensities to one style.")
+@scan_inputs
+@click.option("-o", "--output", type=PATH, required=True, metavar="OUT", help="Results go to OUT/<case>/.")
+@click.option("--target", type=PATH, metavar="CASE|STYLE", help="What to look like.  [default: the bundled style]")
+@click.option("--method", type=click.Choice(METHODS), default="histogram", show_default=True, help="How it is done.")
+@click.option("--learn-style", type=PATH, metavar="DIR", help="Learn a style from the cases in DIR; OUT is its file.")
+@click.option("--preprocessed", is_flag=True, help="Input is co-registered, 1 mm, in atlas space already.")
+def harmonize(
+    inputs: tuple[Path, ...],
+    t1n: Path | None,
+    t1c: Path | None,
+    t2w: Path | None,
+    t2f: Path | None,
+    output: Path,
+    target: Path | None,
+    method: str,
+    learn_style: Path | None,
+    preprocessed: bool,
+) -> None:
+    """Bring the images of one case or many to one intensity style, and check that the anatomy is still what it was.
+
+    INPUT as for `hope segment`; raw scans are preprocessed first. OUT/<case>/ then holds
+    <case>-{t1n,t1c,t2w,t2f}.nii.gz and <case>-brain-mask.nii.gz on the atlas grid (240x240x155, 1 mm), and
+    harmonize.json with the figures of the check. A sequence that fails it is passed on as it was, and the terminal
+    says why; the two T1 are changed both or not at all.
+
+    \b
+    The style is that of
+      the bundle            learnt from synthetic cases
+      another case          --target CASE, anything that `hope segment` takes
+      several cases         hope harmonize --learn-style DIR -o site.json, then --target site.json
+
+    \b
+    Methods:
+      histogram   one rising curve for each sequence, fitted outside whatever looks like a lesion
+      hail        a network looks at both cases and draws such curves for each part of the brain
+      none        nothing: the preprocessed images, to compare with
+
+    Research use only. Not a medical device.
+    """  # noqa: D301 - click reads the backspace
+    from hope.commands.batch import for_each_case
+    from hope.commands.console import ConsoleProgress
+    from hope.domain.errors import InputError
+    from hope.services import Services
+    from hope.settings import Settings
+    from hope.stages.harmonize import harmonize as run_stage
+    from hope.stages.harmonize import not_harmonized
+    from hope.stages.intake import find_cases
+
+    services = Services(Settings.from_environment())
+    named = named_scans(t1n, t1c, t2w, t2f)
+    harmonizer = None if method == "none" else services.harmonizer(method)
+    aligned = _aligner(services.brain_extractor(), preprocessed)
+    if learn_style:
+        if inputs or named or target or harmonizer is None:
+            raise InputError(
+                "--learn-style learns and does nothing else", fix="leave INPUT, --target and --method none out"
+            )
+        _learn(learn_style, output, harmonizer, aligned)
+        return
+    sources = find_cases(inputs, named)
+    with ConsoleProgress() as progress:
+        style = _style(target, harmonizer, aligned, progress) if harmonizer else None
+
+    def work(source: CaseSource, progress: Progress) -> None:
+        case = aligned(source, lambda text, share: progress(text, 0.7 * share))
+        done = not_harmonized(case)
+        if harmonizer and style:
+            done = run_stage(case, harmonizer, style, lambda text, share: progress(text, 0.7 + 0.25 * share))
+        progress("harmonize: write files", 0.95)
+        _write(done, output)
+        progress("done", 1.0)
+        _print(done, output / case.case_id)
+
+    for_each_case(sources, work)
+
+
+def _aligner(brain: BrainExtractor, preprocessed: bool) -> Aligner:
+    """How a case gets to the atlas grid, as a stripped brain."""
+    import tempfile
+
+    from hope.domain.case import HeadState
+    from hope.stages.intake import load_case
+    from hope.stages.preprocess import preprocess
+
+    def aligned(source: CaseSource, progress: Progress) -> AlignedCase:
+        with tempfile.TemporaryDirectory(prefix="hope-") as scratch:
+            case = load_case(
+                source,
+                preprocessed=True if preprocessed else None,
+                scratch=Path(scratch),
+                progress=lambda text, share: progress(text, 0.3 * share),
+            )
+            return preprocess(case, HeadState.BRAIN, brain, lambda text, share: progress(text, 0.3 + 0.7 * share))
+
+    return aligned
+
+
+def _style(target: Path | None, harmonizer: Harmonizer, aligned: Aligner, progress: Progress) -> Style:
+    """The style that was asked for: the bundled one, a file, or that of a case.
+
+    Raises:
+        InputError: if the file is no style, or the path holds no case or several.
+    """
+    from hope.domain.errors import InputError
+    from hope.domain.style import Style
+    from hope.formats.reading import reading
+    from hope.stages.harmonize import default_style
+    from hope.stages.intake import find_cases
+
+    if target is None:
+        return default_style(harmonizer.method)
+    if target.suffix == ".json":
+        with reading("the style"):
+            return Style.from_json(target.read_bytes())
+    sources = find_cases([target], {})
+    if len(sources) != 1:
+        raise InputError(
+            "the target holds several cases",
+            expected="one",
+            got=str(len(sources)),
+            fix="learn a style from all of them with --learn-style",
+        )
+    return harmonizer.learn(aligned(sources[0], lambda text, share: progress(f"target: {text}", share)))
+
+
+def _learn(folder: Path, output: Path, harmonizer: Harmonizer, aligned: Aligner) -> None:
+    """Write the mean style of all cases in a directory.
+
+    Raises:
+        InputError: if a case cannot be read or holds nothing to learn from.
+        OutputError: if the file cannot be written.
+    """
+    from hope.commands.console import ConsoleProgress
+    from hope.formats.atomic import atomic_output
+    from hope.stages.harmonize import learn_style
+    from hope.stages.intake import find_cases
+
+    sources = find_cases([folder], {})
+    many = "1 case" if len(sources) == 1 else f"{len(sources)} cases"
+    with ConsoleProgress() as progress:
+
+        def cases() -> Iterator[AlignedCase]:
+            for number, source in enumerate(sources):
+                yield aligned(source, lambda text, share, n=number: progress(text, (n + share) / len(sources)))  # type: ignore[misc]
+
+        style = learn_style(cases(), harmonizer, output.stem, f"mean of {many}")
+    with atomic_output(output) as stream:
+        stream.write(style.to_json().encode())
+    click.echo(f"style of {many}: {output}")
+
+
+def _write(done: HarmonizedCase, output: Path) -> None:
+    """Images, mask and figures of one case.
+
+    Raises:
+        OutputError: if a file cannot be written.
+    """
+    import json
+
+    from hope.formats.atomic import atomic_output
+    from hope.formats.nifti import write_labels, write_scan
+    from hope.stages.deliver import result_folder
+    from hope.stages.harmonize import described
+
+    case = done.aligned
+    with result_folder(output, case.case_id, facts="harmonize.json") as folder:
+        for sequence, volume in done.images.items():
+            write_scan(volume, folder / f"{case.case_id}-{sequence}.nii.gz")
+        mask = case.brain_mask
+        write_labels(mask.with_data(mask.data.astype("uint8")), folder / f"{case.case_id}-brain-mask.nii.gz")
+        facts = {
+            "case_id": case.case_id,
+            "harmonizer": dict(described(done)),
+            "harmonization": dict(done.details),
+            "qc": [flag.to_json() for flag in (*case.flags, *done.flags)],
+        }
+        with atomic_output(folder / "harmonize.json") as stream:
+            stream.write(json.dumps(facts, indent=2).encode())
+
+
+def _print(done: HarmonizedCase, folder: Path) -> None:
+    """What was done to each sequence, and why not where it was not."""
+    click.echo(f"\n{done.aligned.case_id}")
+    for name, facts in done.details.get("sequences", {}).items():
+        if not facts["changed"]:
+            click.echo(f"  {name}  ! original passed on: {facts['reason']}")
+            continue
+        contrast = (
+            f", lesion to white matter {facts['lesion_to_white_before']:.2f} -> {facts['lesion_to_white_after']:.2f}"
+            if facts["lesion_to_white_before"]
+            else ""
+        )
+        click.echo(
+            f"  {name}  edges kept {facts['edge_ssim']:.3f}{contrast}, "
+            f"distance to the style {facts['distance_before']:.3f} -> {facts['distance_after']:.3f}"
+        )
+    click.echo(f"  images and figures: {folder}")

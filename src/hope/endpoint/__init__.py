@@ -1,0 +1,1 @@
+"""The container behind a SageMaker endpoint: cases come from a bucket, results go back to it."""

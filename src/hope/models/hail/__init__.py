@@ -1,0 +1,1 @@
+"""One-shot harmonizers: our own network of bounded intensity maps, and the published layout."""

@@ -1,0 +1,245 @@
+"""Harmonisation by our one-shot network: one look at the case at 4 mm, then bounded maps at full resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from hope.domain.case import SEQUENCES, AlignedCase, MRSequence
+from hope.domain.errors import BundleError, InputError
+from hope.domain.grid import Grid
+from hope.domain.progress import Progress, silent
+from hope.domain.style import PERCENTILES, SequenceStyle, Style
+from hope.domain.volume import Volume
+from hope.models.bundle import WEIGHTS, Bundle
+from hope.models.execution import choose_device
+from hope.models.hail.coarse import LADDER, SPACING_MM, averaged, inside, medians, places, view
+from hope.models.hail.network import KNOTS, MOST_SHADING, STEEPEST, HailNetwork, bend
+from hope.models.model_grid import from_model_grid, to_model_grid
+
+ARCHITECTURE = "hail-maps"
+NORMALISATION = "median-brain"
+
+STRENGTHS = (1.0, 0.8, 0.6, 0.4, 0.2)
+"""How much of the way to the target's contrast is tried, where the whole way would cost too much of the anatomy."""
+
+Mask = npt.NDArray[np.bool_]
+Healthy = Callable[[AlignedCase], Mask]
+Guard = Callable[[AlignedCase, Style], Callable[[MRSequence, Volume], bool]]
+"""For a case and a style, whether one of its images, harmonized, still shows the case's anatomy."""
+
+
+def whole_brain(case: AlignedCase) -> Mask:
+    """Where a style's ladder is measured unless somebody knows better: the brain."""
+    return np.asarray(case.brain_mask.data, dtype=bool)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A case as the network sees it.
+
+    Attributes:
+        view, ladder: batches of one.
+        code: the style, (1, 4, code + percentiles).
+        scale: median of the brain per channel, 0 where missing.
+        box: where the brain lies on the RAS grid.
+    """
+
+    view: Tensor
+    ladder: Tensor
+    code: Tensor
+    scale: npt.NDArray[np.float64]
+    box: tuple[slice, slice, slice]
+
+
+class HailHarmonizer:
+    """A ``ports.Harmonizer`` that runs a bundle of our own network.
+
+    Args:
+        bundle: its files are checked and its weights loaded here, once.
+        device: auto, cpu or cuda.
+        healthy: where a style's ladder is measured, for readers and checks; the network looks at the whole brain.
+        guard: asked of every image; where it says no, less of the change of contrast is tried. None asks nobody.
+
+    Raises:
+        BundleError: if the bundle is no harmonizer of this kind, or damaged.
+        InputError: if a GPU is asked for and there is none.
+    """
+
+    method = "hail"
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: str = "auto",
+        healthy: Healthy = whole_brain,
+        guard: Guard | None = None,
+    ) -> None:
+        if bundle.architecture != ARCHITECTURE or bundle.normalisation != NORMALISATION:
+            raise BundleError(f"model {bundle.id} is no harmonizer of this kind ({bundle.architecture})")
+        self.bundle, self._healthy, self._guard = bundle, healthy, guard
+        self._device = choose_device(device)
+        self._network = self._load()
+
+    def _load(self) -> HailNetwork:
+        self.bundle.verify()
+        try:
+            network = HailNetwork(**self.bundle.arguments)
+            network.load_state_dict(load_file(self.bundle.folder / WEIGHTS))
+        except (RuntimeError, TypeError, ValueError, SafetensorError) as error:
+            first = str(error).strip().splitlines()[-1].strip()
+            raise BundleError(f"the weights of model {self.bundle.id} do not fit its architecture: {first}") from error
+        return network.to(self._device).eval()
+
+    def describe(self) -> Mapping[str, object]:
+        """Bundle and bounds, for result.json."""
+        return {
+            "method": self.method,
+            "id": self.bundle.id,
+            "version": self.bundle.version,
+            "sha256": self.bundle.sha256,
+            "device": str(self._device),
+            "slopes": [1 / STEEPEST, STEEPEST],
+            "most_shading": MOST_SHADING,
+        }
+
+    def learn(self, case: AlignedCase) -> Style:
+        """Codes and ladders of one case; see ``ports.Harmonizer``."""
+        look = self._look(case)
+        healthy = self._healthy(case)
+        sequences = {}
+        for index, sequence in enumerate(SEQUENCES):
+            if look.scale[index] <= 0:
+                continue
+            values = np.asarray(case.images[sequence].data)[healthy]
+            *levels, unit = (float(x) for x in np.percentile(values, [*PERCENTILES, 50.0]))
+            if unit <= 0 or levels[-1] <= levels[0]:
+                continue
+            # The last number ties the code's unit, the median of the whole brain at 4 mm, to that of the ladder.
+            code = (*(float(x) for x in look.code[0, index]), float(look.scale[index]) / unit)
+            sequences[sequence] = SequenceStyle(PERCENTILES, tuple(x / unit for x in levels), code, unit)
+        if not sequences:
+            raise InputError(
+                "no style can be learnt from the case",
+                expected="a brain with positive intensities and some contrast",
+                fix="give images that were not normalised to zero mean",
+            )
+        return Style(case.case_id, sequences, self.bundle.sha256, "learnt from one case")
+
+    def apply(self, case: AlignedCase, style: Style, progress: Progress = silent) -> Mapping[MRSequence, Volume]:
+        """Bring every sequence that case and style share to the style; see ``ports.Harmonizer``."""
+        target = self._target(style)
+        progress("harmonize: look at the case", 0.0)
+        look = self._look(case)
+        with torch.inference_mode():
+            curve, shading = self._network(look.view, look.code, target)
+        shape = tuple(s.stop - s.start for s in look.box)
+        spacing = case.grid.reoriented("RAS").spacing_mm
+        field = from_model_grid(shading[0].float().cpu(), (shape[0], shape[1], shape[2]), spacing, SPACING_MM)
+        grid = case.grid.reoriented("RAS").shape
+        around = [(s.start, n - s.stop) for s, n in zip(look.box, grid, strict=True)]
+        keeps = self._guard(case, style) if self._guard else None
+        done: dict[MRSequence, Volume] = {}
+        for index, sequence in enumerate(SEQUENCES):
+            if look.scale[index] <= 0 or sequence not in style.sequences or not bool(target[0, index].any()):
+                continue
+            progress(f"harmonize: map {sequence}", 0.2 + 0.2 * index)
+            entry = style.sequences[sequence]
+            image = case.images[sequence].reoriented("RAS")
+            even = np.asarray(image.data, np.float32).copy()
+            even *= np.exp(-np.pad(field[index].numpy(), around, mode="edge"))
+            even /= np.float32(look.scale[index])
+            unit = np.float32(entry.code[-1] * entry.unit)
+            for strength in STRENGTHS:
+                done[sequence] = _mapped(even, _weaker(curve[0, index].cpu(), strength), unit, case.grid)
+                if keeps is None or keeps(sequence, done[sequence]):
+                    break
+        return done
+
+    def _look(self, case: AlignedCase) -> _Look:
+        mask = case.brain_mask.reoriented("RAS")
+        brain = np.asarray(mask.data, dtype=bool)
+        if not brain.any():
+            raise InputError("the brain mask is empty, so there is nothing to harmonize")
+        box = _box(brain)
+        share = brain[box].astype(np.float32)
+        images = [
+            np.maximum(np.asarray(case.images[s].reoriented("RAS").data, np.float32)[box], 0) * share
+            if s in case.images
+            else np.zeros_like(share)
+            for s in SEQUENCES
+        ]
+        small = to_model_grid(np.stack([*images, share]), mask.grid.spacing_mm, SPACING_MM)
+        fraction = small[-1]
+        if not inside(fraction).any():
+            raise InputError("the brain is too small to be harmonized", expected="some voxels of 4 mm")
+        coarse = averaged(small[:-1], fraction)
+        scale = medians(coarse, fraction)
+        channels, ladder = view(coarse, fraction, scale, places(fraction))
+        padding = [p for n in reversed(fraction.shape) for p in (0, -n % 8)]
+        seen = F.pad(torch.from_numpy(channels), padding)[None].to(self._device)
+        rungs = torch.from_numpy(ladder)[None].to(self._device)
+        with torch.inference_mode():
+            code = self._network.code(seen, rungs)
+        return _Look(seen, rungs, code, scale, box)
+
+    def _target(self, style: Style) -> Tensor:
+        """The style's codes as the network wants them; 0 for a sequence that the style does not know."""
+        if style.network_sha256 != self.bundle.sha256:
+            raise InputError(
+                f"the style {style.name} was not learnt with the harmonizer {self.bundle.id}",
+                expected=f"codes of network {self.bundle.sha256[:12]}",
+                got=style.network_sha256[:12] or "no codes",
+                fix="learn the style again with --learn-style, or use --method histogram",
+            )
+        size = self._network.encoder.code + len(LADDER)
+        target = torch.zeros(1, len(SEQUENCES), size, device=self._device)
+        for index, sequence in enumerate(SEQUENCES):
+            if sequence in style.sequences:
+                code = style.sequences[sequence].code
+                if len(code) != size + 1:
+                    raise InputError(
+                        f"the style's code of {sequence} does not fit",
+                        expected=f"{size + 1} numbers",
+                        got=str(len(code)),
+                    )
+                target[0, index] = torch.tensor(code[:-1])
+        return target
+
+
+def _mapped(even: npt.NDArray[np.float32], curve: Tensor, unit: np.float32, grid: Grid) -> Volume:
+    """An image without shading through a curve, from RAS order to that of ``grid``; below 0 it is only scaled."""
+    mapped = even * unit
+    positive = even > 0
+    mapped[positive] = bend(torch.from_numpy(even[positive])[None, None], curve[None, None])[0, 0].numpy() * unit
+    data = Volume(mapped, grid.reoriented("RAS")).reoriented(grid.orientation).data
+    return Volume(np.ascontiguousarray(data, dtype=np.float32), grid)
+
+
+def _weaker(curve: Tensor, strength: float) -> Tensor:
+    """The curve with its slopes drawn toward one slope for all, which leaves contrast as it is; 1 changes nothing."""
+    if strength == 1.0:
+        return curve
+    knots = torch.tensor(KNOTS, dtype=curve.dtype)
+    slopes = curve.diff() / knots.diff()
+    one = float(curve[KNOTS.index(1.0)])
+    weaker = one * (slopes / one) ** strength
+    steps = weaker * knots.diff()
+    return F.pad(steps.cumsum(-1), (1, 0))
+
+
+def _box(brain: Mask) -> tuple[slice, slice, slice]:
+    """Bounding box of the brain."""
+    box = []
+    for axis in range(3):
+        used = np.flatnonzero(brain.any(axis=tuple(a for a in range(3) if a != axis)))
+        box.append(slice(int(used[0]), int(used[-1]) + 1))
+    return box[0], box[1], box[2]

@@ -1,0 +1,1 @@
+"""Intensity styles that come with the package."""

@@ -1,0 +1,241 @@
+"""The training of our harmonizer: reproducible, resumable, logged, on synthetic exercises alone."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hope.domain.errors import InputError
+from hope.domain.progress import Progress
+from hope.models.hail.network import TISSUES, HailNetwork, bend
+from hope.training.harmonizer_config import HarmonizerConfig
+from hope.training.harmonizer_pool import Exercise, Glance, Group, draw_exercise, draw_glance, make_group
+
+CHECKPOINT = "checkpoint.pt"
+LOG = "log.jsonl"
+HOLD_OUT_SEED = 990_003
+"""Groups of this series are only ever looked at, never trained on."""
+
+_LESION_WEIGHT = 3.0
+"""A tumour is a small part of the brain and what matters most."""
+_SHADING_WEIGHT = 0.5
+_TISSUE_WEIGHT = 0.5
+
+
+@dataclass
+class HarmonizerState:
+    """What a checkpoint holds besides the configuration."""
+
+    network: HailNetwork
+    average: HailNetwork
+    optimiser: torch.optim.Optimizer
+    step: int = 0
+    seconds: float = 0.0
+
+
+def start(config: HarmonizerConfig) -> HarmonizerState:
+    """A fresh, seeded state."""
+    torch.manual_seed(config.seed)
+    network, average = (HailNetwork(config.code, config.width, config.widths) for _ in range(2))
+    average.load_state_dict(network.state_dict())
+    return HarmonizerState(
+        network, average, torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=1e-4)
+    )
+
+
+def save_checkpoint(state: HarmonizerState, config: HarmonizerConfig, folder: Path) -> None:
+    """Write ``checkpoint.pt`` atomically."""
+    temporary = folder / f"{CHECKPOINT}.tmp"
+    content = {
+        "config": json.dumps(config.to_json()),
+        "network": state.network.state_dict(),
+        "average": state.average.state_dict(),
+        "optimiser": state.optimiser.state_dict(),
+        "step": state.step,
+        "seconds": state.seconds,
+    }
+    try:
+        torch.save(content, temporary)
+        temporary.replace(folder / CHECKPOINT)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_checkpoint(folder: Path) -> tuple[HarmonizerState, HarmonizerConfig]:
+    """Read a run's checkpoint; nothing in it is unpickled beyond tensors and plain values.
+
+    Raises:
+        InputError: if there is none, or it is damaged.
+    """
+    path = folder / CHECKPOINT
+    if not path.is_file():
+        raise InputError("no checkpoint to resume from", expected=f"{CHECKPOINT} in the run's folder", got="none")
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        config = HarmonizerConfig.from_json(json.loads(content["config"]))
+        state = start(config)
+        state.network.load_state_dict(content["network"])
+        state.average.load_state_dict(content["average"])
+        state.optimiser.load_state_dict(content["optimiser"])
+        state.step, state.seconds = int(content["step"]), float(content["seconds"])
+    except (RuntimeError, EOFError, UnpicklingError, LookupError, TypeError, ValueError) as error:
+        fix = "start the run anew in another folder"
+        raise InputError(f"the run's {CHECKPOINT} is no checkpoint of a harmonizer, or damaged", fix=fix) from error
+    return state, config
+
+
+def learning_rate(config: HarmonizerConfig, step: int) -> float:
+    """In each of the two parts a linear warm-up over 50 steps (or a tenth of them), then a cosine to zero."""
+    first = step < config.glances
+    step, steps = (step, config.glances) if first else (step - config.glances, config.steps - config.glances)
+    warm = max(1, min(50, steps // 10))
+    if step < warm:
+        return config.learning_rate * (step + 1) / warm
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+
+def _batch(exercises: Sequence[Exercise] | Sequence[Glance]) -> dict[str, Tensor]:
+    names = exercises[0].__dataclass_fields__
+    return {name: torch.from_numpy(np.stack([getattr(e, name) for e in exercises])) for name in names}
+
+
+def harmonized_voxels(network: HailNetwork, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """The network's answer at the voxels of a batch, its shading fields, and the codes (n, 2, 4, code)."""
+    codes = [network.code(batch[name], batch["ladders"][:, n]) for n, name in enumerate(("source", "target"))]
+    curve, shading = network(batch["source"], *codes)
+    size = torch.tensor(batch["source"].shape[2:], dtype=torch.float32)[None, :, None]
+    place = (2 * batch["places"] + 1) / size - 1
+    grid = place.flip(1).transpose(1, 2)[:, :, None, None]
+    there = F.grid_sample(shading, grid, align_corners=False, padding_mode="border")[..., 0, 0]
+    return bend(batch["x"] * torch.exp(-there), curve), shading, torch.stack(codes, dim=1)
+
+
+def loss_of(network: HailNetwork, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+    """What is minimised, and its parts.
+
+    Distance to the truth in units of the target's median, more for tumour; distance of the shading's logarithm; and
+    distance of the tissues in both codes.
+    """
+    y, shading, codes = harmonized_voxels(network, batch)
+    wrong, missed = _distances(y, codes, batch)
+    brain = (batch["source"][:, 4:5] >= 0.5) * (batch["source"][:, :4] > 0)
+    shaded = ((shading - batch["shading"]).abs() * brain).sum() / brain.sum().clamp_min(1)
+    parts = {"voxels": wrong.item(), "shading": shaded.item(), "tissue": missed.item()}
+    return wrong + _SHADING_WEIGHT * shaded + _TISSUE_WEIGHT * missed, parts
+
+
+def loss_of_glances(network: HailNetwork, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+    """As ``loss_of``, for single voxels, where nothing is known of shading."""
+    voxels, ladders = batch["voxels"], batch["ladders"]
+    codes = torch.stack([network.code_of_voxels(voxels[:, n], ladders[:, n]) for n in range(2)], dim=1)
+    y = bend(batch["x"], network.curves(codes[:, 0], codes[:, 1]))
+    wrong, missed = _distances(y, codes, batch)
+    return wrong + _TISSUE_WEIGHT * missed, {"voxels": wrong.item(), "tissue": missed.item()}
+
+
+def _distances(y: Tensor, codes: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """How far the answer lies from the truth, and the tissues of the codes from the true ones."""
+    counts = batch["counts"].to(y.dtype)
+    weight = counts[:, :, None] * (1 + (_LESION_WEIGHT - 1) * batch["lesion"].to(y.dtype))[:, None]
+    wrong = (F.smooth_l1_loss(y, batch["y"], reduction="none", beta=0.02) * weight).sum() / weight.sum().clamp_min(1)
+    there = (batch["ladders"][..., -1:] > 0).to(y.dtype)
+    missed = ((codes[..., :TISSUES] - batch["tissue"]).abs() * there).sum() / (TISSUES * there.sum()).clamp_min(1)
+    return wrong, missed
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, network: nn.Module, step: int) -> None:
+    keep = min(0.995, (1 + step) / (10 + step))
+    for kept, new in zip(average.parameters(), network.parameters(), strict=True):
+        kept.lerp_(new, 1 - keep)
+
+
+def hold_out(config: HarmonizerConfig) -> list[Exercise]:
+    """Exercises of groups that no run is trained on."""
+    other = HarmonizerConfig(**{**config.to_json(), "seed": HOLD_OUT_SEED, "widths": config.widths})
+    groups = [make_group(other, index) for index in range(config.held_out)]
+    rng = np.random.default_rng(HOLD_OUT_SEED)
+    return [draw_exercise(rng, groups, config) for _ in range(6 * config.held_out)]
+
+
+@torch.no_grad()
+def hold_out_error(network: HailNetwork, exercises: Sequence[Exercise]) -> dict[str, float]:
+    """Mean distance to the truth with the network, and without one, over sequences that are there."""
+    network.eval()
+    batch = _batch(exercises)
+    y, _, _ = harmonized_voxels(network, batch)
+    network.train()
+    counts = batch["counts"]
+    return {
+        "harmonized": round(float((y - batch["y"]).abs().mean(2)[counts].mean()), 4),
+        "identity": round(float((batch["x"] - batch["y"]).abs().mean(2)[counts].mean()), 4),
+    }
+
+
+def train(
+    state: HarmonizerState,
+    config: HarmonizerConfig,
+    folder: Path,
+    groups: Sequence[Group],
+    progress: Progress,
+    stop_at: int | None = None,
+) -> HarmonizerState:
+    """Train until ``config.steps``; checkpoints every 100 steps, looks at held-out exercises every 250.
+
+    Args:
+        state: fresh (``start``) or resumed (``load_checkpoint``).
+        config: settings.
+        folder: where checkpoint and log go.
+        groups: the pool.
+        progress: told every ten steps.
+        stop_at: leave with a checkpoint after this step, to be resumed; None goes to the end.
+    """
+    last = min(config.steps, stop_at or config.steps)
+    state.network.train()
+    held_out = hold_out(config)
+    started, before = time.monotonic(), state.seconds
+    losses: list[float] = []
+    while state.step < last:
+        rng = np.random.default_rng(np.random.SeedSequence([config.seed, 7, state.step]))
+        if state.step < config.glances:
+            glances = _batch([draw_glance(rng, groups, config) for _ in range(config.glances_batch)])
+            loss, parts = loss_of_glances(state.network, glances)
+        else:
+            loss, parts = loss_of(
+                state.network, _batch([draw_exercise(rng, groups, config) for _ in range(config.batch)])
+            )
+        for group in state.optimiser.param_groups:
+            group["lr"] = learning_rate(config, state.step)
+        state.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(state.network.parameters(), 1.0)
+        state.optimiser.step()
+        state.step += 1
+        _follow(state.average, state.network, state.step)
+        losses.append(parts["voxels"])
+        state.seconds = before + time.monotonic() - started
+        if state.step % 10 == 0:
+            progress(
+                f"train: loss {np.mean(losses[-50:]):.4f}, tissue {parts['tissue']:.4f}", state.step / config.steps
+            )
+        if state.step % 250 == 0 or state.step == config.steps:
+            entry: dict[str, Any] = {"step": state.step, **{k: round(v, 4) for k, v in parts.items()}}
+            found = hold_out_error(state.average, held_out) if held_out else {}
+            entry |= {"hold_out": found, "seconds": round(state.seconds)}
+            with (folder / LOG).open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(entry) + "\n")
+            progress(f"train: held out {found}", state.step / config.steps)
+        if state.step % 100 == 0 or state.step == last:
+            save_checkpoint(state, config, folder)
+    return state

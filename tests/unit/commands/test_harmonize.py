@@ -1,0 +1,36 @@
+"""hope harmonize: what it refuses before it looks at a single voxel of the case."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from hope.cli import main
+from hope.formats.nifti import write_scan
+from hope.testing.head import head_scan
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--learn-style", "DIR", "CASE"], "learns and does nothing else"),
+        (["--learn-style", "DIR", "--method", "none"], "learns and does nothing else"),
+        (["CASE", "--target", "bad.json"], "the style file is damaged"),
+        (["CASE", "--target", "none.json"], "the style cannot be read"),
+        (["CASE", "--target", "DIR"], "no scan was found|holds no"),
+        (["CASE", "--method", "magic"], "magic"),
+    ],
+)
+def test_what_cannot_be_done_is_said(tmp_path: Path, arguments: list[str], said: str) -> None:
+    (tmp_path / "bad.json").write_text("{")
+    (tmp_path / "DIR").mkdir()
+    (tmp_path / "CASE").mkdir()
+    write_scan(head_scan(1), tmp_path / "CASE" / "BraTS-PED-00001-000-t1c.nii.gz")
+    given = [str(tmp_path / a) if a in ("DIR", "CASE", "bad.json", "none.json") else a for a in arguments]
+    done = CliRunner().invoke(main, ["harmonize", *given, "-o", str(tmp_path / "out")])
+    assert done.exit_code == 2, done.output
+    assert re.search(said, done.output), done.output
+    assert not (tmp_path / "out").exists()
