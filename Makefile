@@ -44,9 +44,9 @@ types: $(INSTALLED) ## mypy, strict on src/hope
 pytest: $(INSTALLED) ## the tests alone; PYTEST_ARGS="-k name" chooses some
 ifdef PYTEST_ARGS
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
-else # what starts no servers and browsers runs two files at a time, the rest alone
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/golden
-	$(BIN)/python -m pytest tests/contract tests/e2e
+else # two files at a time, but for what must not be disturbed
+	$(BIN)/python -m pytest -m "not alone" -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m alone
 endif
 
 format: $(INSTALLED) ## mend what ruff can mend

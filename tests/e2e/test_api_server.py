@@ -23,6 +23,8 @@ import psutil
 import pytest
 from tests.unit.web.fakes import chunks_of, nifti, packed
 
+pytestmark = pytest.mark.alone
+
 MIB = 2**20
 SHAPE = (256, 256, 80)
 

@@ -30,7 +30,7 @@ from hope.testing.aws_proxy import Fault
 from hope.testing.fleet import SessionClient
 from hope.testing.head import atlas_scan
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.alone, pytest.mark.slow]
 SECONDS = 120.0
 
 

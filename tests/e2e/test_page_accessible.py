@@ -14,7 +14,7 @@ from tests.viewer_gateway import ViewedCase, built_page, serving, viewed_case
 
 from hope.testing.fleet import Fleet, small_scan
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(180)]
 
 LOOKS = [(width, dark) for width in (390, 1400) for dark in (False, True)]
 SHOWN_MS = 30_000

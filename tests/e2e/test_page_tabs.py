@@ -11,7 +11,7 @@ from tests.viewer_gateway import built_page
 
 from hope.testing.fleet import Fleet, small_scan
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(180)]
 
 SEEN_MS = 10_000
 

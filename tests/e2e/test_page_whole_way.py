@@ -17,7 +17,7 @@ from hope.domain.case import SEQUENCES
 from hope.formats.nifti import read_labels, read_scan
 from hope.testing.fleet import Fleet
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(900)]
 
 DRAWN_SECONDS = 120_000
 RUN_SECONDS = 480_000

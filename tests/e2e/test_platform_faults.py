@@ -9,7 +9,7 @@ import pytest
 from platform_fairness import fairness, kill_seconds
 from platform_faults import campaign, one_recovery
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.alone, pytest.mark.slow]
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -8,6 +8,10 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.alone
+
 
 def test_a_terminated_command_leaves_nothing(tmp_path: Path) -> None:
     out = tmp_path / "out"

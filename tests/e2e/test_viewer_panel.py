@@ -16,6 +16,8 @@ from playwright.sync_api import Browser, Dialog, Locator, Page, Route, expect
 from tests.browser import visit
 from tests.viewer_gateway import ViewedCase, serving, viewed_case
 
+pytestmark = pytest.mark.alone
+
 READY_MS = 60_000
 AFFINE = np.diag([-1.2, -1.2, 2.5, 1.0])
 AFFINE[:3, 3] = (18, 20, -25)

@@ -20,6 +20,8 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from tests.browser import visit
 from tests.viewer_gateway import ViewedCase, read_nifti, serving, viewed_case
 
+pytestmark = pytest.mark.alone
+
 Affine = npt.NDArray[np.float64]
 
 SHAPE = (26, 23, 19)

@@ -27,7 +27,7 @@ class HarmonizerConfig:
         code, width, widths: see ``HailNetwork``.
     """
 
-    steps: int = 1800
+    steps: int = 3200
     glances: int = 1300
     glances_batch: int = 12
     batch: int = 4

@@ -122,6 +122,10 @@ class Endpoint:
             assert time.monotonic() < deadline, self.log
             time.sleep(0.02)
 
+    def let_go(self, name: str) -> None:
+        """End the wait of every body that was told to hold for this name."""
+        (self.state / f"go-{name}").touch()
+
     @property
     def log(self) -> str:
         return self.log_file.read_text()

@@ -1,6 +1,7 @@
 """Stand-ins for the endpoint's bodies: a moment each, no libraries. What a case's t1c scan holds says how they behave.
 
-``sleep S`` takes so many seconds, ``crash N`` ends the process in the first N tries, ``input`` and ``stage`` fail.
+``sleep S`` takes so many seconds, ``hold NAME`` waits until the test lets NAME go, ``crash N`` ends the process in the
+first N tries, ``input`` and ``stage`` fail.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ def _behave(words: str, state: Path) -> None:
     what, _, much = words.partition(" ")
     if what == "sleep":
         time.sleep(float(much))
+    elif what == "hold":
+        while not (state / f"go-{much}").exists():
+            time.sleep(0.02)
     elif what == "input":
         raise InputError("t1c is an empty image", got="every voxel is 0", fix="export the scan again")
     elif what == "stage":
