@@ -33,6 +33,7 @@ def serve(host: str | None, port: int | None, stages: Collection[Stage]) -> None
     import uvicorn
 
     from hope.jobs.audit_log import AuditLog
+    from hope.jobs.listening import listen
     from hope.jobs.node import Node
     from hope.jobs.processes import StageProcesses
     from hope.services import Services
@@ -50,7 +51,7 @@ def serve(host: str | None, port: int | None, stages: Collection[Stage]) -> None
     # In a terminal on one's own machine only what needs attention; for many users a line for each request.
     configure_logging("warning" if stages else "info")
     services = Services(settings)
-    socket = _listen(platform.host, platform.port)
+    socket = listen(platform.host, platform.port, 1024)
     node = Node(services, stages, pipelines=True, slots=platform.workers)
     audit = AuditLog(node.store)
     context = WebContext(
@@ -83,23 +84,3 @@ def _note_end(audit: Any, session_id: str, reason: str) -> None:
 
 def _shown(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-def _listen(host: str, port: int) -> Any:
-    """Bind before anything starts, so that a second start fails with one sentence and changes nothing."""
-    import socket as sockets
-
-    from hope.domain.errors import InputError
-
-    try:
-        family, kind, protocol, _, address = sockets.getaddrinfo(host, port, type=sockets.SOCK_STREAM)[0]
-        listener = sockets.socket(family, kind, protocol)
-        listener.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(1024)
-    except OSError as error:
-        raise InputError(
-            f"cannot listen on {host} port {port}: {error.strerror or error}",
-            fix="stop the program that uses it, or choose another with --port",
-        ) from error
-    return listener

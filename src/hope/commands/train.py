@@ -87,9 +87,10 @@ def train(
     from hope.services import Services
     from hope.settings import Settings
     from hope.stages.intake import find_cases
+    from hope.training.checkpoints import CHECKPOINT
     from hope.training.config import config_of_recipe, continued
     from hope.training.export import export_bundle
-    from hope.training.loop import CHECKPOINT, load_checkpoint, start, use_threads
+    from hope.training.loop import load_checkpoint, start, use_threads
     from hope.training.loop import train as run_training
     from hope.training.real_cases import load_samples
 

@@ -38,7 +38,8 @@ def harmonizer(
     from hope.domain.errors import InputError
     from hope.formats.atomic import output_error
     from hope.models.registry import check_id
-    from hope.training.harmonizer import CHECKPOINT, load_checkpoint, start, train
+    from hope.training.checkpoints import CHECKPOINT
+    from hope.training.harmonizer import load_checkpoint, start, train
     from hope.training.harmonizer_config import HarmonizerConfig
     from hope.training.harmonizer_export import export_harmonizer
     from hope.training.harmonizer_pool import load_pool

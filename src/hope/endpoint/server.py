@@ -21,6 +21,7 @@ from hope.endpoint.app import create_app
 from hope.endpoint.inputs import Limits
 from hope.endpoint.invocation import Invocations, Models
 from hope.endpoint.readiness import Readiness
+from hope.jobs.listening import listen
 from hope.jobs.processes import StageProcesses
 from hope.jobs.scratch import Scratch
 from hope.services import Services
@@ -81,7 +82,7 @@ def serve_endpoint(host: str, port: int) -> None:
     settings = Settings.from_environment()
     chosen = settings.endpoint
     services = Services(settings)
-    listener = _listen(host, port)
+    listener = listen(host, port, 128)
     scratch = Scratch(_scratch_root(chosen.scratch))
     try:
         if swept := scratch.sweep():
@@ -175,23 +176,3 @@ def _id_in(bundle: Path) -> str:
         return str(json.loads((bundle / _MANIFEST).read_bytes())["id"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
-
-
-def _listen(host: str, port: int) -> sockets.socket:
-    """Bind before anything starts, so that a second start fails with one sentence and changes nothing.
-
-    Raises:
-        InputError: if the address cannot be used.
-    """
-    try:
-        family, kind, protocol, _, address = sockets.getaddrinfo(host, port, type=sockets.SOCK_STREAM)[0]
-        listener = sockets.socket(family, kind, protocol)
-        listener.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(128)
-    except OSError as error:
-        raise InputError(
-            f"cannot listen on {host} port {port}: {error.strerror or error}",
-            fix="stop the program that uses it, or choose another with --port",
-        ) from error
-    return listener

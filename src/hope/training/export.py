@@ -6,12 +6,13 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+import torch
 
 from hope.domain.case import SEQUENCES
 from hope.domain.labels import PEDS
-from hope.models.bundle import FORMAT, WEIGHTS, Bundle, write_manifest
+from hope.models.bundle import FORMAT, Bundle, write_manifest
 from hope.models.normalise import NORMALISATION
+from hope.training.checkpoints import write_weights
 from hope.training.config import TrainingConfig
 from hope.training.loop import TrainingState
 
@@ -37,12 +38,8 @@ def export_bundle(
         model_id: the bundle's id.
         measured: figures to store with it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / WEIGHTS).unlink(missing_ok=True)
     # Half precision halves the download; the runtime computes in single precision again.
-    weights = {name: value.detach().cpu().half().contiguous() for name, value in state.average.state_dict().items()}
-    save_file(weights, folder / WEIGHTS)
-    (folder / WEIGHTS).chmod(0o644)
+    write_weights(state.average, folder, torch.float16)
     manifest = {
         "format": FORMAT,
         "id": model_id,

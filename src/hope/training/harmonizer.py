@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -16,13 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hope.domain.errors import InputError
 from hope.domain.progress import Progress
 from hope.models.hail.network import TISSUES, HailNetwork, bend
+from hope.training.checkpoints import Checkpoint, learning_rate_at, write_checkpoint
 from hope.training.harmonizer_config import HarmonizerConfig
 from hope.training.harmonizer_pool import Exercise, Glance, Group, draw_exercise, draw_glance, make_group
 
-CHECKPOINT = "checkpoint.pt"
 LOG = "log.jsonl"
 HOLD_OUT_SEED = 990_003
 """Groups of this series are only ever looked at, never trained on."""
@@ -55,21 +52,8 @@ def start(config: HarmonizerConfig) -> HarmonizerState:
 
 
 def save_checkpoint(state: HarmonizerState, config: HarmonizerConfig, folder: Path) -> None:
-    """Write ``checkpoint.pt`` atomically."""
-    temporary = folder / f"{CHECKPOINT}.tmp"
-    content = {
-        "config": json.dumps(config.to_json()),
-        "network": state.network.state_dict(),
-        "average": state.average.state_dict(),
-        "optimiser": state.optimiser.state_dict(),
-        "step": state.step,
-        "seconds": state.seconds,
-    }
-    try:
-        torch.save(content, temporary)
-        temporary.replace(folder / CHECKPOINT)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write ``checkpoint.pt`` atomically: a run that is killed keeps its last good one."""
+    write_checkpoint(state, config.to_json(), folder)
 
 
 def load_checkpoint(folder: Path) -> tuple[HarmonizerState, HarmonizerConfig]:
@@ -78,31 +62,21 @@ def load_checkpoint(folder: Path) -> tuple[HarmonizerState, HarmonizerConfig]:
     Raises:
         InputError: if there is none, or it is damaged.
     """
-    path = folder / CHECKPOINT
-    if not path.is_file():
-        raise InputError("no checkpoint to resume from", expected=f"{CHECKPOINT} in the run's folder", got="none")
+    kept = Checkpoint(folder, "harmonizer")
     try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        config = HarmonizerConfig.from_json(json.loads(content["config"]))
-        state = start(config)
-        state.network.load_state_dict(content["network"])
-        state.average.load_state_dict(content["average"])
-        state.optimiser.load_state_dict(content["optimiser"])
-        state.step, state.seconds = int(content["step"]), float(content["seconds"])
-    except (RuntimeError, EOFError, UnpicklingError, LookupError, TypeError, ValueError) as error:
-        fix = "start the run anew in another folder"
-        raise InputError(f"the run's {CHECKPOINT} is no checkpoint of a harmonizer, or damaged", fix=fix) from error
+        config = HarmonizerConfig.from_json(kept.config)
+    except (LookupError, TypeError, ValueError) as error:
+        raise kept.refusal() from error
+    state = start(config)
+    kept.restore(state)
     return state, config
 
 
 def learning_rate(config: HarmonizerConfig, step: int) -> float:
-    """In each of the two parts a linear warm-up over 50 steps (or a tenth of them), then a cosine to zero."""
+    """In each of the two parts a warm-up and a cosine of its own."""
     first = step < config.glances
     step, steps = (step, config.glances) if first else (step - config.glances, config.steps - config.glances)
-    warm = max(1, min(50, steps // 10))
-    if step < warm:
-        return config.learning_rate * (step + 1) / warm
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+    return learning_rate_at(config.learning_rate, step, steps)
 
 
 def _batch(exercises: Sequence[Exercise] | Sequence[Glance]) -> dict[str, Tensor]:

@@ -6,12 +6,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-
 from hope.domain.case import SEQUENCES
-from hope.models.bundle import FORMAT, HARMONIZER, WEIGHTS, Bundle, write_manifest
+from hope.models.bundle import FORMAT, HARMONIZER, Bundle, write_manifest
 from hope.models.hail.coarse import SPACING_MM
 from hope.models.hail.runner import ARCHITECTURE, NORMALISATION
+from hope.training.checkpoints import write_weights
 from hope.training.harmonizer import HarmonizerState
 from hope.training.harmonizer_config import HarmonizerConfig
 
@@ -37,11 +36,7 @@ def export_harmonizer(
         model_id: the bundle's id.
         measured: figures to store with it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / WEIGHTS).unlink(missing_ok=True)
-    weights = {name: value.detach().cpu().contiguous() for name, value in state.average.state_dict().items()}
-    save_file(weights, folder / WEIGHTS)
-    (folder / WEIGHTS).chmod(0o644)
+    write_weights(state.average, folder)
     manifest = {
         "format": FORMAT,
         "kind": HARMONIZER,

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -16,17 +14,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from hope.domain.errors import InputError
 from hope.domain.labels import region_mask
 from hope.domain.progress import Progress
 from hope.models.networks import build_network
 from hope.training.augment import draw_patch
+from hope.training.checkpoints import Checkpoint, learning_rate_at, write_checkpoint
 from hope.training.config import TrainingConfig
 from hope.training.losses import segmentation_loss
 from hope.training.pictures import EXAMPLES, PROGRESS, draw_examples, draw_progress
 from hope.training.pool import CasePool, Sample, make_sample
 
-CHECKPOINT = "checkpoint.pt"
 LOG = "log.jsonl"
 HOLD_OUT_SEED = 990_001
 """Synthetic cases of this series are only ever looked at, never trained on."""
@@ -54,20 +51,7 @@ def _new_state(config: TrainingConfig) -> TrainingState:
 
 def save_checkpoint(state: TrainingState, config: TrainingConfig, folder: Path) -> None:
     """Write ``checkpoint.pt`` atomically: a run that is killed keeps its last good one."""
-    temporary = folder / f"{CHECKPOINT}.tmp"
-    content = {
-        "config": json.dumps(config.to_json()),
-        "network": state.network.state_dict(),
-        "average": state.average.state_dict(),
-        "optimiser": state.optimiser.state_dict(),
-        "step": state.step,
-        "seconds": state.seconds,
-    }
-    try:
-        torch.save(content, temporary)
-        temporary.replace(folder / CHECKPOINT)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_checkpoint(state, config.to_json(), folder)
 
 
 def load_checkpoint(folder: Path) -> tuple[TrainingState, TrainingConfig]:
@@ -76,28 +60,19 @@ def load_checkpoint(folder: Path) -> tuple[TrainingState, TrainingConfig]:
     Raises:
         InputError: if there is none, or it is damaged.
     """
-    path = folder / CHECKPOINT
-    if not path.is_file():
-        raise InputError("no checkpoint to resume from", expected=f"{CHECKPOINT} in the run's folder", got="none")
+    kept = Checkpoint(folder, "segmenter")
     try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, UnpicklingError, KeyError) as error:
-        raise InputError(f"the run's {CHECKPOINT} is damaged", fix="start the run anew in another folder") from error
-    config = TrainingConfig.from_json(json.loads(content["config"]))
+        config = TrainingConfig.from_json(kept.config)
+    except (LookupError, TypeError, ValueError) as error:
+        raise kept.refusal() from error
     state = _new_state(config)
-    state.network.load_state_dict(content["network"])
-    state.average.load_state_dict(content["average"])
-    state.optimiser.load_state_dict(content["optimiser"])
-    state.step, state.seconds = int(content["step"]), float(content["seconds"])
+    kept.restore(state)
     return state, config
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Linear warm-up over 50 steps (or a tenth of a short run), then a cosine to zero."""
-    warm = max(1, min(50, config.steps // 10))
-    if step < warm:
-        return config.learning_rate * (step + 1) / warm
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, config.steps - warm)))
+    """Warm-up and cosine over the whole run."""
+    return learning_rate_at(config.learning_rate, step, config.steps)
 
 
 def _batch(pool: CasePool, config: TrainingConfig, step: int) -> tuple[Tensor, Tensor]:
