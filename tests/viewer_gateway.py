@@ -73,6 +73,7 @@ class ViewedCase:
         files: name -> (bytes, kind, version).
         missing: sequences that the run had to do without.
         saved: what the page has sent, as it came.
+        harmonization: what brightness matching did, as in result.json; None if it was not asked for.
     """
 
     id: str
@@ -81,6 +82,7 @@ class ViewedCase:
     files: dict[str, tuple[bytes, str, int]]
     missing: tuple[str, ...] = ()
     saved: list[bytes] = field(default_factory=list)
+    harmonization: dict[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -95,6 +97,7 @@ class ViewedCase:
             "stages": [], "series": [], "volumes_ml": volumes_ml(self.labels, self.affine), "qc": [],
             "tumour_found": bool(self.labels.any()), "missing": list(self.missing), "disclaimer": DISCLAIMER,
             "reference": "t1c", "postprocess": {"changed": True, "before_ml": before, "after_ml": before},
+            "harmonization": self.harmonization,
         }  # fmt: skip
 
     def versions(self) -> list[dict[str, Any]]:
@@ -115,11 +118,19 @@ class ViewedCase:
 def viewed_case(
     case_id: str, labels: npt.NDArray[np.uint8], affine: Affine, views: dict[str, npt.NDArray[Any]], **more: Any
 ) -> ViewedCase:
-    """A case with these masks and pictures. `more` may hold ``before`` (labels before post-processing), ``preview``."""
+    """A case with these masks and pictures.
+
+    `more` may hold ``before`` (labels before post-processing), ``preview``, ``matched`` (pictures after brightness
+    matching) and what it did: ``harmonization``.
+    """
     case = ViewedCase(case_id, labels, affine, {}, more.get("missing", ()))
     case.files[f"{case.name}-seg.nii.gz"] = (nifti_bytes(labels, affine), "segmentation on the scan's own grid", 0)
     for key, voxels in views.items():
         case.files[f"{case.name}-{key}-view.nii.gz"] = (nifti_bytes(voxels, affine), "view", 0)
+    for key, voxels in more.get("matched", {}).items():
+        data = nifti_bytes(voxels, affine)
+        case.files[f"{case.name}-{key}-harmonized-view.nii.gz"] = (data, "view after harmonisation", 0)
+    case.harmonization = more.get("harmonization")
     if "before" in more:
         data = nifti_bytes(more["before"], affine)
         case.files[f"{case.name}-seg-model.nii.gz"] = (data, "segmentation before post-processing", 0)

@@ -24,7 +24,10 @@ AFFINE[:3, 3] = (18, 20, -25)
 
 
 def _case() -> ViewedCase:
-    """t1c and t2f are given, t2w is synthetic, t1n is missing; post-processing took a speck of ET away."""
+    """t1c and t2f are given, t2w is synthetic, t1n is missing; post-processing took a speck of ET away.
+
+    Brightness matching changed t2f alone.
+    """
     shape = (30, 32, 20)
     labels = np.zeros(shape, np.uint8)
     labels[8:14, 8:14, 6:12] = 1
@@ -38,9 +41,13 @@ def _case() -> ViewedCase:
     Image.new("RGB", (40, 20), (200, 30, 30)).save(picture, "PNG")
     views = {"t1c": head * (200 + 10 * x), "t2f": head * (500 + 5 * y), "t2w": head * (100 + z)}
     views = {key: voxels.astype(np.int16) for key, voxels in views.items()}
+    matched = {"t2f": (head * (90 + y)).astype(np.int16)}
+    said = {"t1c": {"changed": False, "reason": "its edges changed"}, "t2f": {"changed": True}}
+    facts = {"asked": "histogram", "style": "made up", "sequences": said}
     return viewed_case(
-        "panel-case-0000", labels, AFFINE, views, before=before, missing=("t2w",), preview=picture.getvalue()
-    )
+        "panel-case-0000", labels, AFFINE, views, before=before, missing=("t2w",), preview=picture.getvalue(),
+        matched=matched, harmonization=facts,
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -104,6 +111,24 @@ def test_sequences_are_one_click_apart_and_marked(browser: Browser, case: Viewed
         assert place(page) == at
         assert page.locator(".scene-readout").inner_text() != intensity
         expect(page.locator("[data-sequence-choice=t2f]")).to_have_attribute("aria-pressed", "true")
+        intensity_of = page.locator(".scene-readout .scene-number")
+        scan = intensity_of.inner_text()
+        after = page.get_by_role("button", name="After brightness matching")
+        note = page.locator("#scene-matching > :first-child")
+        expect(note).to_contain_text("as it came")
+        after.click()
+        expect(root(page)).to_have_attribute("data-matched", "true")
+        expect(after).to_have_attribute("aria-pressed", "true")
+        expect(note).to_contain_text("FLAIR as the model saw it")
+        assert place(page) == at
+        assert intensity_of.inner_text() != scan
+        page.keyboard.press("Shift+X")  # by keyboard, and back
+        expect(root(page)).to_have_attribute("data-matched", "false")
+        assert intensity_of.inner_text() == scan
+        page.locator("[data-sequence-choice=t1c]").click()
+        expect(after).to_have_attribute("aria-disabled", "true")
+        expect(note).to_contain_text("unchanged, so the model saw the original. Its edges changed.")
+        page.locator("[data-sequence-choice=t2f]").click()
         page.locator(".scene-canvas").focus()
         page.keyboard.press("Shift+T")  # the one before t2f that there is
         expect(root(page)).to_have_attribute("data-sequence", "t2w")

@@ -7,6 +7,7 @@ import io
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,15 @@ from hope.domain.case import SEQUENCES, CaseResult, MRSequence
 from hope.domain.labels import PEDS, REGION_NAMES
 from hope.domain.progress import Progress
 from hope.domain.transform import Transform
+from hope.domain.volume import Volume
 from hope.formats.atomic import atomic_output
 from hope.formats.nifti import write_labels
 from hope.pipeline import Segmented
 from hope.stages.meshes import label_mesh, write_mz3
-from hope.stages.native_views import between_scans, native_view, write_view
+from hope.stages.native_views import between_scans, brain_view, native_view, write_view
 from hope.stages.preprocess import to_native
 
-VIEW, MESH = "view", "mesh"
+VIEW, HARMONIZED_VIEW, MESH = "view", "view after harmonisation", "mesh"
 MODEL_MASK, TABLE = "segmentation before post-processing", "volumes as a table"
 
 _THREADS = 4
@@ -66,7 +68,7 @@ class _Writer:
         """What can be done in any order, the longest first."""
         views = [lambda s=s: self._view(s) for s in SEQUENCES if s in self._case.prepared.uploaded.scans]
         meshes = [lambda label=label: self._mesh(label.value, label.key) for label in PEDS.labels]
-        return [*views, self._model_mask, *meshes, self._table]
+        return [*views, *self._harmonized_views(), self._model_mask, *meshes, self._table]
 
     def _path(self, suffix: str) -> Path:
         return self._folder / f"{self._result.case_id}-{suffix}"
@@ -79,6 +81,21 @@ class _Writer:
         view = native_view(self._case.prepared.uploaded.scans[sequence], aligned.native_grid, to_scan)
         write_view(view, path, scale=self._scale if is_reference else (1.0, 0.0), exact=is_reference)
         return {path.name: VIEW}
+
+    def _harmonized_views(self) -> list[Callable[[], dict[str, str]]]:
+        """One for each image that harmonisation changed: what was passed on is the aligned case's own object."""
+        images, aligned = self._case.harmonized.images, self._aligned
+        changed = {s: image for s, image in images.items() if image is not aligned.images[s]}
+        if not changed:
+            return []
+        brain = to_native(aligned.brain_mask, aligned)
+        return [partial(self._harmonized_view, s, image, brain) for s, image in changed.items()]
+
+    def _harmonized_view(self, sequence: MRSequence, image: Volume, brain: Volume) -> dict[str, str]:
+        path = self._path(f"{sequence}-harmonized-view.nii.gz")
+        to_atlas = self._aligned.atlas_to_native[self._aligned.reference].inverse()
+        write_view(brain_view(image, brain, to_atlas), path, exact=False)
+        return {path.name: HARMONIZED_VIEW}
 
     def _model_mask(self) -> dict[str, str]:
         """The mask before cleaning, which most often is the mask after it."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from hope.domain.case import MRSequence
 from hope.domain.grid import Grid
 from hope.domain.transform import Transform
@@ -26,6 +28,18 @@ def native_view(scan: Volume, onto: Grid, to_scan: Transform) -> Volume:
     if moved_mm < _STILL_MM and scan.grid.same_as(onto, _STILL_MM):
         return Volume(scan.data, onto)
     return resample(scan, onto, to_scan, "linear")
+
+
+def brain_view(image: Volume, brain: Volume, to_atlas: Transform) -> Volume:
+    """What a model was shown, on the reference scan's grid: linear, and 0 outside the brain.
+
+    Args:
+        image: on the atlas grid, float32.
+        brain: on the reference scan's grid, not 0 inside the brain.
+        to_atlas: world of the reference scan to world of the atlas, RAS+ mm.
+    """
+    view = native_view(image, brain.grid, to_atlas)
+    return view.with_data(np.where(brain.data != 0, view.data, np.float32(0)))
 
 
 def between_scans(to_native: dict[MRSequence, Transform], reference: MRSequence, other: MRSequence) -> Transform:

@@ -48,6 +48,7 @@ def case_out(case: CaseRecord) -> schemas.CaseOut:
         "tumour_found": result.get("tumour_found"),
         "interval_method": result.get("interval_method"),
         "postprocess": result.get("postprocess"),
+        "harmonization": result.get("harmonization") or None,
         "model": result.get("model"),
         "missing": source.get("missing"),
         "reference": source.get("reference"),

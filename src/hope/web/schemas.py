@@ -138,6 +138,9 @@ class CaseOut(Answer):
     postprocess: dict[str, Any] | None = Field(
         default=None, description="the rules of cleaning, their cluster, what they changed, volumes before and after"
     )
+    harmonization: dict[str, Any] | None = Field(
+        default=None, description="if brightness was to be matched: method, style, and what became of each sequence"
+    )
     model: dict[str, Any] | None = Field(default=None, description="which model answered")
     missing: list[str] | None = Field(default=None, description="sequences that were not given")
     reference: str | None = Field(default=None, description="sequence whose own grid the result lies on")

@@ -50,6 +50,7 @@ KINDS: dict[str, str] = {
     "segmentation before post-processing": "The model's answer before cleaning",
     "corrected segmentation": "Your correction",
     "view": "Scan as the page shows it",
+    "view after harmonisation": "Scan after brightness matching, brain only, as the page shows it",
     "mesh": "Surface for 3D",
     "volumes as a table": "Volumes (CSV)",
     "picture": "Picture",

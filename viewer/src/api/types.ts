@@ -77,6 +77,15 @@ export interface Postprocess {
   reason?: string
 }
 
+/** What brightness matching did; there is none where it was not asked for. */
+export interface Harmonization {
+  /** The method. */
+  asked: string
+  style?: string
+  /** Per given sequence; the reason is why the original was passed on. */
+  sequences: Record<string, { changed: boolean; reason?: string }>
+}
+
 export interface ModelUsed {
   id: string
   version?: string
@@ -114,6 +123,7 @@ export interface CaseOut {
   /** What the interval of a volume means, as a phrase. */
   interval_method?: string | null
   postprocess?: Postprocess | null
+  harmonization?: Harmonization | null
   model?: ModelUsed | null
   /** Sequences that the result had to do without. */
   missing?: string[] | null

@@ -45,6 +45,10 @@ export function volumeRows(words: Words): { key: string; name: string; colour: s
   return [...labels, ...regions]
 }
 
+/** A reason as the server gives it, as a sentence; empty where there is none. */
+export const sentenceOf = (reason: string | undefined): string =>
+  reason ? `${reason.charAt(0).toUpperCase()}${reason.slice(1)}${/[.!?]$/.test(reason) ? '' : '.'}` : ''
+
 /** What chose the cluster of adaptive rules, and how clearly; empty for other rules. */
 export function clusterSentence(done: Postprocess): string {
   if (done.cluster === undefined || done.cluster === null) return ''

@@ -10,7 +10,7 @@ const FIRST = [
   'picture',
   'volumes as a table',
 ]
-const MACHINE = new Set(['view', 'mesh'])
+const MACHINE = new Set(['view', 'view after harmonisation', 'mesh'])
 
 const rank = (file: FileOut): number => {
   const at = FIRST.indexOf(file.kind)

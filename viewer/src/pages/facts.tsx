@@ -1,6 +1,6 @@
 /** What a reader must know of a result beside the numbers: doubts, sequences, model. */
-import type { CaseOut, QcFlag, Words } from '../api/types'
-import { sequenceTitle } from '../app/words'
+import type { CaseOut, Harmonization, QcFlag, Words } from '../api/types'
+import { sentenceOf, sequenceTitle } from '../app/words'
 
 const RANK: Record<string, number> = { fail: 0, error: 0, severe: 0, warning: 1, info: 2, note: 2 }
 const WORD: Record<string, string> = { fail: 'Serious', error: 'Serious', severe: 'Serious', warning: 'Warning' }
@@ -29,6 +29,41 @@ export function QualityCard(props: { flags: QcFlag[] }) {
           ))}
         </ul>
       )}
+    </section>
+  )
+}
+
+/** What brightness matching did to each sequence; nothing where it was not asked for. */
+export function HarmonizationCard(props: { table: Words; done: Harmonization | null | undefined }) {
+  const { table, done } = props
+  if (!done) return null
+  const given = table.sequences.flatMap(({ key, title }) => {
+    const facts = done.sequences[key]
+    return facts ? [{ key, title, ...facts }] : []
+  })
+  const any = given.some(({ changed }) => changed)
+  return (
+    <section class="card" aria-labelledby="matching-title" data-harmonized={any}>
+      <h2 id="matching-title">Brightness matching</h2>
+      <p>
+        {any
+          ? 'The model saw the changed sequences after matching; the viewer shows them before and after.'
+          : 'Asked for, but no sequence passed the check of its anatomy: the model saw the originals.'}
+      </p>
+      <ul class="sequences" aria-label="Sequences after brightness matching">
+        {given.map(({ key, title, changed, reason }) => (
+          <li key={key} data-sequence={key} data-changed={changed}>
+            <span>{title}</span>
+            <span class={changed ? 'badge' : 'badge warned'}>{changed ? 'Changed' : 'Passed on unchanged'}</span>
+            {reason && <small class="soft">{sentenceOf(reason)}</small>}
+          </li>
+        ))}
+      </ul>
+      <p class="soft small-text">
+        Method: {done.asked}
+        {done.style && `, to the style ${done.style}`}. Edges and the contrast of suspected lesions were compared before
+        and after.
+      </p>
     </section>
   )
 }

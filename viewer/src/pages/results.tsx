@@ -10,7 +10,7 @@ import { Act, Notice } from '../app/parts'
 import { api, noteLoss, words } from '../app/state'
 import { volumeOf } from '../app/words'
 import { DownloadsCard } from './downloads'
-import { AboutCard, QualityCard } from './facts'
+import { AboutCard, HarmonizationCard, QualityCard } from './facts'
 import { SessionCard } from './session'
 import { LazyViewer } from './viewer'
 import { PostprocessCard, VolumesCard } from './volumes'
@@ -87,6 +87,7 @@ export function ResultsPage(props: { found: CaseOut; change: () => void }) {
           </div>
           <div class="column">
             <QualityCard flags={found.qc} />
+            <HarmonizationCard table={table} done={found.harmonization} />
             <AboutCard table={table} found={found} />
           </div>
         </div>

@@ -1,3 +1,4 @@
+import { Matching, MatchingNote } from './Matching'
 import { type PartProps, sidesInWords } from './panel'
 import { saveScreenshot } from './screenshot'
 import { VIEWS, type View } from './state'
@@ -118,6 +119,7 @@ export function Toolbar(props: PartProps) {
   return (
     <div class="scene-toolbar">
       <Sequences {...props} />
+      <Matching {...props} />
       <Views {...props} />
       <WindowLevel {...props} />
       <fieldset class="scene-group">
@@ -153,6 +155,7 @@ export function Toolbar(props: PartProps) {
           Keys ?
         </button>
       </fieldset>
+      <MatchingNote {...props} />
     </div>
   )
 }

@@ -42,6 +42,7 @@ export const COMMANDS: Record<Action, Command> = {
   thinner: (scene) => scene.edit.brush(-1),
   thicker: (scene) => scene.edit.brush(1),
   compare: (scene) => scene.edit.compare(),
+  'compare-brightness': (scene) => scene.showMatched(!scene.state.matched.value),
   jump: (scene) => scene.jump(),
   paint: (scene) => scene.edit.paint(),
   move: (scene, press) => scene.move(press.key as ArrowKey),

@@ -9,7 +9,18 @@ import { type ArrowKey, stepOf, type Vec3, voxelMl } from './geometry'
 import type { SceneLabel, SceneTold, Viewer } from './niivue'
 import { Source } from './source'
 import { put, take } from './stash'
-import { type Mode, next, SceneState, STYLES, type Style, seen, toggled, toggledAll, type View } from './state'
+import {
+  type Mode,
+  next,
+  pictureOf,
+  SceneState,
+  STYLES,
+  type Style,
+  seen,
+  toggled,
+  toggledAll,
+  type View,
+} from './state'
 import type { Window } from './window'
 
 export interface SceneParts {
@@ -102,9 +113,10 @@ export class SceneController {
       state.sequences.value.find(({ key, file }) => key === state.sequence.value && file) ??
       firstSequence(state.sequences.value, this.parts.result.reference)
     const shown = state.versions.value.find(({ version }) => version === state.version.value) ?? state.versions.value[0]
-    if (!choice?.file || !shown) throw new Error('This case has no pictures to show yet.')
+    const picture = choice && pictureOf(choice, state.matched.value)
+    if (!picture || !shown) throw new Error('This case has no pictures to show yet.')
     const [image, mask] = await Promise.all([
-      source.bytes(choice.file, (share) => {
+      source.bytes(picture.file, (share) => {
         state.message.value = `Loading ${choice.title}, ${Math.floor(share * 100)} %`
       }),
       source.mask(shown.name),
@@ -112,11 +124,11 @@ export class SceneController {
     ])
     if (signal.aborted) return
     state.message.value = 'Drawing'
-    await viewer.add(choice.key, image)
+    await viewer.add(picture.key, image)
     if (signal.aborted) return
     viewer.setView(state.view.value)
     viewer.setRadiological(state.radiological.value)
-    viewer.show(choice.key)
+    viewer.show(picture.key)
     this.edit.begin(viewer, mask)
     batch(() => {
       state.sequence.value = choice.key
@@ -135,10 +147,11 @@ export class SceneController {
 
   /** Fetch the other sequences while nobody waits, so that they are one click away. */
   private async loadOthers(signal: AbortSignal): Promise<void> {
-    for (const { key, file } of this.state.sequences.value) {
-      if (!file || signal.aborted || this.viewer?.has(key)) continue
+    const choices = this.state.sequences.value
+    for (const picture of [false, true].flatMap((matched) => choices.map((choice) => pictureOf(choice, matched)))) {
+      if (!picture || signal.aborted || this.viewer?.has(picture.key)) continue
       // Nothing was asked for yet: a click on a sequence that failed fetches it again and then says what is wrong.
-      await this.source.ahead(file).catch(() => null)
+      await this.source.ahead(picture.file).catch(() => null)
     }
   }
 
@@ -202,20 +215,24 @@ export class SceneController {
     this.state.notice.value = { kind, text }
   }
 
-  async showSequence(key: string): Promise<void> {
+  /** Show a sequence, as it came or after brightness matching. Place, zoom and labels stay as they are. */
+  async showSequence(key: string, matched = this.state.matched.value): Promise<void> {
     const { state, viewer } = this
     const choice = state.sequences.value.find((entry) => entry.key === key)
-    if (!viewer || !choice?.file || key === state.sequence.value || state.sequenceBusy.value) return
+    const picture = choice && pictureOf(choice, matched)
+    const same = key === state.sequence.value && matched === state.matched.value
+    if (!viewer || !picture || same || state.sequenceBusy.value) return
     try {
-      if (!viewer.has(key)) {
+      if (!viewer.has(picture.key)) {
         state.sequenceBusy.value = key
-        await viewer.add(key, await this.source.ahead(choice.file))
-        this.source.forget(choice.file)
+        await viewer.add(picture.key, await this.source.ahead(picture.file))
+        this.source.forget(picture.file)
       }
       if (this.viewer !== viewer) return
-      viewer.show(key)
+      viewer.show(picture.key)
       batch(() => {
         state.sequence.value = key
+        state.matched.value = matched
         state.range.value = viewer.range()
       })
     } catch (error) {
@@ -223,6 +240,12 @@ export class SceneController {
     } finally {
       state.sequenceBusy.value = ''
     }
+  }
+
+  /** Before or after brightness matching, of the sequence on screen; nothing happens where that changed nothing. */
+  showMatched(matched: boolean): void {
+    const { choice, sequence } = this.state
+    if (choice.value?.matchedFile) void this.showSequence(sequence.value, matched)
   }
 
   nextSequence(by: number): void {

@@ -3,6 +3,7 @@ import type { CaseOut, FileOut, SegmentationVersion, Words } from '../api/types'
 import type { SequenceChoice } from './state'
 
 const VIEW = /-(t1n|t1c|t2w|t2f)-view\.nii(\.gz)?$/
+const HARMONIZED = /-(t1n|t1c|t2w|t2f)-harmonized-view\.nii(\.gz)?$/
 const MESH = /-mesh-([A-Za-z0-9]+)\.mz3$/
 const MASK = /-seg\.nii(\.gz)?$/
 const MODEL_MASK = /-seg-model\.nii(\.gz)?$/
@@ -11,8 +12,10 @@ const MODEL_MASK = /-seg-model\.nii(\.gz)?$/
 export function sequenceChoices(files: readonly FileOut[], words: Words, result: CaseOut): SequenceChoice[] {
   const absent = new Set(result.missing ?? [])
   return words.sequences.map(({ key, title }) => {
-    const file = files.find((entry) => VIEW.exec(entry.name)?.[1] === key)?.name ?? null
-    return { key, title, file, mark: file === null ? 'missing' : absent.has(key) ? 'synthetic' : '' }
+    const named = (form: RegExp) => files.find((entry) => form.exec(entry.name)?.[1] === key)?.name ?? null
+    const file = named(VIEW)
+    const mark = file === null ? 'missing' : absent.has(key) ? 'synthetic' : ''
+    return { key, title, file, matchedFile: file && named(HARMONIZED), mark }
   })
 }
 

@@ -79,6 +79,7 @@ export default function ViewerPanel({ caseId, api, words, result, onSaved }: Pan
       data-ready={phase === 'ready'}
       data-phase={phase}
       data-sequence={state.sequence.value}
+      data-matched={state.matchedShown.value}
       data-version={state.version.value}
       data-before={state.before.value}
       data-unsaved={state.unsaved.value}

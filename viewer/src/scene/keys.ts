@@ -26,6 +26,7 @@ export type Action =
   | 'thinner'
   | 'thicker'
   | 'compare'
+  | 'compare-brightness'
   | 'jump'
   | 'paint'
   | 'move'
@@ -89,6 +90,12 @@ export const RULES: readonly KeyRule[] = [
   { action: 'style', shown: 'O', does: 'fill, outline or both', matches: letter('o') },
   { action: 'jump', shown: 'J', does: 'go to the next label', matches: letter('j') },
   { action: 'compare', shown: 'X', does: 'before or after cleaning (post-processing)', matches: letter('x') },
+  {
+    action: 'compare-brightness',
+    shown: 'Shift X',
+    does: 'before or after brightness matching',
+    matches: letter('x', true),
+  },
   { action: 'window', shown: 'W', does: 'drag changes window and level', matches: letter('w') },
   { action: 'reset-window', shown: 'R', does: 'reset window and level', matches: letter('r') },
   { action: 'zoom-in', shown: '+', does: 'zoom in', matches: sign('+', '=') },

@@ -1,7 +1,8 @@
 /** Small things that the panel's components share. */
 import type { CaseOut, LabelWords, Volumes, Words } from '../api/types'
+import { sentenceOf } from '../app/words'
 import type { SceneController } from './controller'
-import { type SceneState, type View, volumesFromCounts } from './state'
+import { type SceneState, type SequenceChoice, type View, volumesFromCounts } from './state'
 
 export interface Tile {
   view: Exclude<View, 'multi'>
@@ -51,4 +52,16 @@ export function volumesShown(
   if (version === 0) return { volumes: result.volumes_ml, source: 'of the model' }
   const found = state.versions.value.find((entry) => entry.version === version)
   return { volumes: found?.volumes_ml ?? {}, source: `of your version ${version}` }
+}
+
+/** Whether a sequence is seen before or after brightness matching, and what the model saw. */
+export function matchingText({ harmonization }: CaseOut, choice: SequenceChoice, shown: boolean): string {
+  const method = harmonization ? ` (method: ${harmonization.asked})` : ''
+  if (!choice.matchedFile) {
+    const reason = harmonization?.sequences[choice.key]?.reason
+    return `Brightness matching${method} passed ${choice.title} on unchanged, so the model saw the original. ${sentenceOf(reason)}`.trim()
+  }
+  return shown
+    ? `After brightness matching${method}: ${choice.title} as the model saw it, brought back onto your scan. It covers the brain only.`
+    : `Before brightness matching${method}: ${choice.title} as it came. The model saw the picture after it, which covers the brain only.`
 }

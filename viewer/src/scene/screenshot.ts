@@ -11,8 +11,9 @@ export const screenshotName = (view: string, sequence: string): string => `hope-
 /** The lines under the picture. */
 export function captionOf({ scene, words }: Pick<PartProps, 'scene' | 'words'>): [string, string] {
   const { state } = scene
-  const title = state.sequences.value.find(({ key }) => key === state.sequence.value)
+  const title = state.choice.value
   const mark = title?.mark ? ` (${title.mark})` : ''
+  const matched = state.matchedShown.value ? ' after brightness matching' : ''
   const mask = state.before.value
     ? 'mask before cleaning'
     : state.version.value === 0
@@ -20,7 +21,7 @@ export function captionOf({ scene, words }: Pick<PartProps, 'scene' | 'words'>):
       : `mask corrected, version ${state.version.value}`
   const unsaved = state.unsaved.value ? ', with unsaved changes' : ''
   const said = words.disclaimer.includes(WORDS) ? words.disclaimer : `${WORDS}. ${words.disclaimer}`
-  return [said, `${title?.title ?? ''}${mark}, ${mask}${unsaved}. ${sidesInWords(state.radiological.value)}.`]
+  return [said, `${title?.title ?? ''}${mark}${matched}, ${mask}${unsaved}. ${sidesInWords(state.radiological.value)}.`]
 }
 
 /** Write the letters of the patient's sides on the picture, where the page has them over it. */

@@ -115,7 +115,21 @@ export interface SequenceChoice {
   title: string
   /** The file to show; null if the scan was not given and nothing stands in for it. */
   file: string | null
+  /** The same after brightness matching; null where that changed nothing. */
+  matchedFile: string | null
   mark: '' | 'missing' | 'synthetic'
+}
+
+/** A file to show, and the name that the viewer keeps it under. */
+export interface Picture {
+  key: string
+  file: string
+}
+
+/** The picture of a sequence: after brightness matching if that is wanted and there is one, else the scan. */
+export function pictureOf({ key, file, matchedFile }: SequenceChoice, matched: boolean): Picture | null {
+  if (matched && matchedFile) return { key: `${key}-harmonized`, file: matchedFile }
+  return file === null ? null : { key, file }
 }
 
 export class SceneState {
@@ -134,6 +148,8 @@ export class SceneState {
 
   readonly sequences: Signal<readonly SequenceChoice[]> = signal([])
   readonly sequence: Signal<string> = signal('')
+  /** Show sequences after brightness matching, those that it changed. */
+  readonly matched: Signal<boolean> = signal(false)
   readonly sequenceBusy: Signal<string> = signal('')
   readonly window: Signal<Window> = signal({ low: 0, high: 1 })
   readonly range: Signal<Range> = signal({ min: 0, max: 1 })
@@ -156,6 +172,16 @@ export class SceneState {
 
   readonly cursor: Signal<Cursor | null> = signal(null)
 
+  readonly choice: ReadonlySignal<SequenceChoice | undefined> = computed(() =>
+    this.sequences.value.find(({ key }) => key === this.sequence.value),
+  )
+  readonly canMatch: ReadonlySignal<boolean> = computed(() =>
+    this.sequences.value.some(({ matchedFile }) => matchedFile !== null),
+  )
+  /** What is on screen is the picture after brightness matching. */
+  readonly matchedShown: ReadonlySignal<boolean> = computed(
+    () => this.matched.value && !!this.choice.value?.matchedFile,
+  )
   readonly unsaved: ReadonlySignal<boolean> = computed(() => unsaved(this.edits.value))
   readonly ready: ReadonlySignal<boolean> = computed(() => this.phase.value === 'ready')
   readonly drawing: ReadonlySignal<boolean> = computed(() => this.mode.value === 'draw' && !this.before.value)

@@ -11,6 +11,7 @@ const FILES = [
   'case-abc-t1c-view.nii.gz',
   'case-abc-t1c-atlas.nii.gz',
   'case-abc-t2w-view.nii.gz',
+  'case-abc-t2f-harmonized-view.nii.gz',
   'case-abc-t2f-view.nii.gz',
   'case-abc-seg.nii.gz',
   'case-abc-seg-atlas.nii.gz',
@@ -23,6 +24,21 @@ describe('files of a case', () => {
     const choices = sequenceChoices(FILES, words, result)
     expect(choices.map(({ key, mark }) => `${key} ${mark}`)).toEqual(['t1n missing', 't1c ', 't2w synthetic', 't2f '])
     expect(choices[0]?.file).toBeNull()
+  })
+  it('tells the scan from what brightness matching made of it', () => {
+    const choices = sequenceChoices(FILES, words, result)
+    expect(choices.map(({ file }) => file)).toEqual([
+      null,
+      'case-abc-t1c-view.nii.gz',
+      'case-abc-t2w-view.nii.gz',
+      'case-abc-t2f-view.nii.gz',
+    ])
+    expect(choices.map(({ matchedFile }) => matchedFile)).toEqual([
+      null,
+      null,
+      null,
+      'case-abc-t2f-harmonized-view.nii.gz',
+    ])
   })
   it('opens with t1c, or else with what there is', () => {
     expect(firstSequence(sequenceChoices(FILES, words, result))?.key).toBe('t1c')

@@ -24,6 +24,8 @@ describe('keys', () => {
   })
   it('tells Shift from none', () => {
     expect(actionOf(press('T', { shift: true }), false)).toBe('previous-sequence')
+    expect(actionOf(press('X', { shift: true }), false)).toBe('compare-brightness')
+    expect(actionOf(press('x'), false)).toBe('compare')
     expect(actionOf(press('!', { shift: true, code: 'Digit1' }), false)).toBe('pen-label')
   })
   it('leaves the browser its own keys', () => {

@@ -5,7 +5,7 @@ import { SceneState } from '../../src/scene/state'
 
 function scene(change: (state: SceneState) => void = () => {}, disclaimer = 'Not a medical device.') {
   const state = new SceneState()
-  state.sequences.value = [{ key: 't2w', title: 'T2', file: 'x', mark: 'synthetic' }]
+  state.sequences.value = [{ key: 't2w', title: 'T2', file: 'x', matchedFile: 'y', mark: 'synthetic' }]
   state.sequence.value = 't2w'
   change(state)
   return { scene: { state }, words: { disclaimer } } as unknown as PartProps
@@ -28,6 +28,15 @@ it('says what is shown: a synthetic sequence, which mask, which side', () => {
     }),
   )[1]
   expect(changed).toMatch(/corrected, version 2, with unsaved changes\. Neurological/)
+})
+
+it('says that brightness was matched', () => {
+  const changed = captionOf(
+    scene((state) => {
+      state.matched.value = true
+    }),
+  )[1]
+  expect(changed).toMatch(/T2 \(synthetic\) after brightness matching, mask/)
 })
 
 it('names the file after the view, not after the case', () => {
