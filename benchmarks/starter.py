@@ -18,6 +18,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def _answer(case: HarmonizedCase, predictor: Predictor) -> Prediction:
     """What the pipeline would deliver on the atlas grid."""
     said = segment(case, predictor, silent)
     labels = drop_unsure(said.labels, said.region_probability["WT"]).labels
-    return Prediction(labels, said.region_probability, said.model_id, said.model_sha256, said.missing, said.flags)
+    return replace(said, labels=labels)
 
 
 def _prepared(folder: Path, services: Services, predictor: Predictor) -> Prepared:
@@ -216,6 +217,8 @@ def intervals(chosen: argparse.Namespace, services: Services, predictor: Predict
             volumes = measure(prediction.labels, prediction)
             peds = evaluate(prediction.labels.reoriented(truth.grid.orientation), truth, scheme)["regions"]
             for key, region in peds.items():
+                if region["truth_ml"] == 0 and volumes[key]["ml"] == 0:
+                    continue
                 low, high = volumes[key]["low_ml"], volumes[key]["high_ml"]
                 inside.setdefault(key, []).append(low <= region["truth_ml"] <= high)
                 width.setdefault(key, []).append((high - low) / max(region["truth_ml"], 1.0))

@@ -218,7 +218,8 @@ def _cleaned(
         adaptive = AdaptivePostprocess.from_json(prediction.postprocess).apply(prediction.labels, images, progress)
         if not adaptive.warning:
             return adaptive
-    # How sure is sure was chosen for the starter model; networks of other people's training get the plain clean-up.
+    # How sure is sure was chosen for the starter model, and single networks are made as it was; the published ensemble
+    # is not, and gets the plain clean-up.
     imported = bool(prediction.agreement)
     wt = prediction.region_probability["WT"]
     cleaned = default_cleanup(prediction.labels) if imported else drop_unsure(prediction.labels, wt)

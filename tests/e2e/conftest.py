@@ -25,7 +25,13 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A models directory with ``tiny``: a 4 mm UNet with random weights."""
     folder = tmp_path_factory.mktemp("models")
     config = TrainingConfig(
-        spacing_mm=4.0, patch=(32, 32, 32), widths=(4, 8), blocks=(1, 1), decoder_blocks=(1,), seed=5
+        spacing_mm=4.0,
+        patch=(32, 32, 32),
+        tile=(32, 32, 32),
+        widths=(4, 8),
+        blocks=(1, 1),
+        decoder_blocks=(1,),
+        seed=5,
     )
     export_bundle(start(config), config, folder / "tiny", "tiny")
     return folder

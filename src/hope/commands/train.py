@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from hope.commands.inputs import HELP, PATH, SCHEMES
 from hope.commands.train_harmonizer import harmonizer
 from hope.commands.train_postprocess import postprocess
+
+if TYPE_CHECKING:
+    from hope.training.config import TrainingConfig
+    from hope.training.loop import TrainingState
 
 
 @click.group(
@@ -44,6 +49,7 @@ from hope.commands.train_postprocess import postprocess
 )
 @click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps.  [default: the recipe's]")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of everything random.  [default: the recipe's]")
+@click.option("--from", "base_id", metavar="ID", help="Start from the weights of this bundle, in fewer, smaller steps.")
 @click.option("--id", "model_id", default="mine", show_default=True, metavar="ID", help="Id of the bundle.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in RUN.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads for the network.  [default: all cores]")
@@ -57,6 +63,7 @@ def train(
     real_share: float | None,
     steps: int | None,
     seed: int | None,
+    base_id: str | None,
     model_id: str,
     resume: bool,
     threads: int | None,
@@ -71,6 +78,7 @@ def train(
       hope train -o runs/starter                         the recipe of the bundled model
       hope train -o runs/starter --resume                after an interruption
       hope train -o runs/ours --cases our-cases --id ours
+      hope train -o runs/ours --cases our-cases --from starter --id ours
 
     With a command it learns another part of the pipeline: see hope train COMMAND --help.
     """  # noqa: D301 - click reads the backspace
@@ -83,13 +91,13 @@ def train(
     from hope.commands.console import ConsoleProgress
     from hope.domain.errors import InputError
     from hope.formats.atomic import output_error
+    from hope.models.bundle import SEGMENTER
     from hope.models.registry import check_id
     from hope.services import Services
     from hope.settings import Settings
     from hope.stages.intake import find_cases
     from hope.training.checkpoints import CHECKPOINT
     from hope.training.config import config_of_recipe, continued
-    from hope.training.export import export_bundle
     from hope.training.loop import load_checkpoint, start, use_threads
     from hope.training.loop import train as run_training
     from hope.training.real_cases import load_samples
@@ -97,27 +105,40 @@ def train(
     check_id(model_id)
     if threads:
         use_threads(threads)
+    services = Services(Settings.from_environment())
     sources = find_cases(list(cases), {}) if cases else []
     ids = [source.case_id for source in sources]
     if resume:
-        if seed is not None or real_share is not None:
-            raise InputError("--seed and --real-share belong to the start of a run", fix="leave them out with --resume")
+        if seed is not None or real_share is not None or base_id is not None:
+            raise InputError(
+                "--seed, --real-share and --from belong to the start of a run", fix="leave them out with --resume"
+            )
         state, config = load_checkpoint(run)
         config = continued(config, ids, steps)
     else:
         if (run / CHECKPOINT).exists():
             raise InputError("the run's folder already holds a checkpoint", fix="add --resume, or choose another -o")
-        config = config_of_recipe(recipe, steps, seed, real_share, scheme, ids)
-        state = start(config)
+        base = services.models.get(base_id, SEGMENTER) if base_id else None
+        config = config_of_recipe(recipe, steps, seed, real_share, scheme, ids, base)
+        state = start(config, base)
     with ConsoleProgress() as progress:
-        brain = Services(Settings.from_environment()).brain_extractor()
-        real = load_samples(sources, config.scheme, config.spacing_mm, brain, progress)
+        real = load_samples(sources, config.scheme, config.spacing_mm, services.brain_extractor(), progress)
         try:
             run.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise output_error("the run's folder", error) from error
         state = run_training(state, config, run, progress, real)
-    bundle = export_bundle(state, config, run / "bundle", model_id)
+    _export(run, state, config, model_id)
+
+
+def _export(run: Path, state: TrainingState, config: TrainingConfig, model_id: str) -> None:
+    """Make the bundle of a finished run and say where it is."""
+    from hope.models.familiarity import Familiarity
+    from hope.training.export import export_bundle
+    from hope.training.limits import read_intervals
+
+    known, intervals = Familiarity.read(run), read_intervals(run)
+    bundle = export_bundle(state, config, run / "bundle", model_id, familiarity=known, intervals=intervals)
     click.echo(f"bundle {bundle.id} {bundle.version}, sha256 {bundle.sha256}, in {run / 'bundle'}")
 
 

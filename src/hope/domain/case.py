@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hope.domain.grid import CORNER_TOLERANCE_MM, Grid
+from hope.domain.intervals import IntervalRule
 from hope.domain.qc import QCFlag
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
@@ -154,6 +155,7 @@ class Prediction:
         agreement: of an ensemble, per region or label key the share of its members (by weight, 0 to 1) that say so at
             each voxel, float16 (i, j, k) on the same grid; empty for a single network.
         postprocess: the model's own post-processing as its bundle gives it (``hope-postprocess/1``), or None.
+        intervals: the model's own thresholds for the interval beside a volume, or None.
     """
 
     labels: Volume
@@ -164,6 +166,7 @@ class Prediction:
     flags: tuple[QCFlag, ...] = ()
     agreement: Mapping[str, npt.NDArray[np.float16]] = field(default_factory=dict)
     postprocess: Mapping[str, Any] | None = None
+    intervals: IntervalRule | None = None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from hope.domain.case import AlignedCase, HarmonizedCase, HeadState, MRSequence, Prediction, UploadedCase
 from hope.domain.errors import StageError
 from hope.domain.grid import CORNER_TOLERANCE_MM, Grid
+from hope.domain.intervals import IntervalRule
 from hope.domain.qc import QCFlag, Severity
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
@@ -175,6 +176,7 @@ def save_prediction(prediction: Prediction, folder: Path) -> list[str]:
             for region, values in prediction.agreement.items()
         },
         "postprocess": prediction.postprocess,
+        "intervals": None if prediction.intervals is None else prediction.intervals.to_json(),
         "model_id": prediction.model_id,
         "model_sha256": prediction.model_sha256,
         "missing": [str(s) for s in prediction.missing],
@@ -195,7 +197,16 @@ def load_prediction(folder: Path) -> Prediction:
         flags=_flags(facts["flags"]),
         agreement={r: _load_array(entry, folder) for r, entry in facts["agreement"].items()},
         postprocess=facts["postprocess"],
+        # An older worker wrote none.
+        intervals=_intervals(facts.get("intervals")),
     )
+
+
+def _intervals(values: dict[str, Any] | None) -> IntervalRule | None:
+    try:
+        return None if values is None else IntervalRule.from_json(values)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise StageError(f"the intervals that a stage left are damaged: {error}") from error
 
 
 def _grid_facts(grid: Grid) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from hope.domain.case import SEQUENCES, HeadState, MRSequence
 from hope.domain.errors import BundleError, InputError
+from hope.domain.intervals import IntervalRule
 from hope.domain.labels import PEDS
 from hope.models.ensemble.spec import Group, group_from_json
 
@@ -57,6 +58,7 @@ class Bundle:
         manifest: everything in model.json.
         groups: of an ensemble its architectures, each with its folds; empty for a bundle of one network.
         kind: what it is for, one of ``KINDS``.
+        intervals: its thresholds for the interval beside a volume; None if it has none of its own.
     """
 
     folder: Path
@@ -77,6 +79,7 @@ class Bundle:
     manifest: Mapping[str, Any]
     groups: tuple[Group, ...] = ()
     kind: str = SEGMENTER
+    intervals: IntervalRule | None = None
 
     def missing(self, present: Collection[MRSequence]) -> tuple[MRSequence, ...]:
         """Sequences that this model would have to do without.
@@ -183,6 +186,7 @@ def _from_manifest(folder: Path, manifest: Mapping[str, Any], sha256: str) -> Bu
         manifest=manifest,
         groups=groups,
         kind=kind,
+        intervals=IntervalRule.from_json(manifest["intervals"]) if "intervals" in manifest else None,
     )
 
 

@@ -18,13 +18,20 @@ from hope.domain.progress import Progress
 from hope.domain.qc import QCFlag, Severity
 from hope.domain.volume import Volume
 from hope.models.bundle import WEIGHTS, Bundle
+from hope.models.execution import Forward, Precision, compile_network
 from hope.models.execution import choose_device as choose_device
+from hope.models.familiarity import Familiarity, measurements
 from hope.models.model_grid import from_model_grid, to_model_grid
 from hope.models.networks import build_network
 from hope.models.normalise import NORMALISATION, zscore_inside
 from hope.models.sliding_window import sliding_window
 
-_OVERLAP = 0.5
+OVERLAP = 0.5
+"""Share of a tile that neighbours share, where the brain does not fit into one."""
+
+MIRROR_AXES = (0,)
+"""Left-right: each tile is seen mirrored too."""
+
 _MARGIN_VOXELS = 4
 _CLASSES = {"ET": (ET,), "NET": (NET,), "CC": (CC,), "ED": (ED,), "TC": REGIONS["TC"], "WT": REGIONS["WT"]}
 
@@ -37,14 +44,16 @@ class BundleRunner:
         device: auto, cpu or cuda.
 
     Raises:
-        BundleError: if the weights are damaged or do not fit.
+        BundleError: if its files are damaged or do not fit.
         InputError: if a GPU is asked for and there is none.
+        StageError: if its memory does not suffice.
     """
 
     def __init__(self, bundle: Bundle, device: str = "auto") -> None:
         self.bundle = bundle
         self._device = choose_device(device)
         self._network = self._load()
+        self._familiarity = Familiarity.read(bundle.folder)
 
     @property
     def device(self) -> str:
@@ -52,24 +61,33 @@ class BundleRunner:
         return str(self._device)
 
     def describe(self) -> Mapping[str, object]:
-        """Nothing that the bundle does not say."""
-        return {}
+        """How the network runs, as plain JSON values; ``remark`` where it is not what one might expect."""
+        return {
+            "device": self.device,
+            "backend": self._network.backend,
+            "precision": str(self._network.precision),
+            "remark": self._network.note,
+        }
 
-    def _load(self) -> torch.nn.Module:
+    def _load(self) -> Forward:
         if self.bundle.normalisation != NORMALISATION:
             raise BundleError(f"model {self.bundle.id} wants the unknown normalisation {self.bundle.normalisation!r}")
         self.bundle.verify()
         network = build_network(self.bundle.architecture, self.bundle.arguments)
+        channels = len(self.bundle.sequences)
         try:
             network.load_state_dict(load_file(self.bundle.folder / WEIGHTS))
-            with torch.inference_mode():
-                classes = network(torch.zeros(1, len(self.bundle.sequences), *self.bundle.patch)).shape[1]
+            forward = compile_network(network, channels, self.bundle.patch, self._device, Precision.FP32)
+            classes = forward(torch.zeros(1, channels, *self.bundle.patch, device=self._device)).shape[1]
+        except torch.OutOfMemoryError as error:
+            raise StageError("the GPU's memory does not suffice for this model; use --device cpu") from error
         except (RuntimeError, ValueError, SafetensorError) as error:
             first = str(error).strip().splitlines()[-1].strip()
             raise BundleError(f"the weights of model {self.bundle.id} do not fit its architecture: {first}") from error
         if classes != len(PEDS.labels) + 1:
             raise BundleError(f"model {self.bundle.id} tells {classes} classes apart, expected {len(PEDS.labels) + 1}")
-        return network.to(self._device).eval()
+        forward.rest()
+        return forward
 
     def predict(self, case: HarmonizedCase, progress: Progress) -> Prediction:
         """Label the case on its atlas grid.
@@ -104,19 +122,31 @@ class BundleRunner:
                 self._network,
                 torch.from_numpy(x).to(self._device),
                 self.bundle.patch,
-                _OVERLAP,
+                OVERLAP,
                 lambda done, total: progress(f"segment: tile {done} of {total}", done / total),
-                mirror_axes=(0,),
+                mirror_axes=MIRROR_AXES,
             ).cpu()
         except torch.OutOfMemoryError as error:
             raise StageError("the GPU's memory does not suffice for this model; use --device cpu") from error
+        finally:
+            self._network.rest()
         shape = (inside.shape[0], inside.shape[1], inside.shape[2])
         fine = from_model_grid(probability, shape, spacing, self.bundle.spacing_mm)
         if MRSequence.T1C in missing:
             fine[NET] += fine[ET]
             fine[ET] = 0
-        flags = tuple(_missing_flag(s) for s in missing)
+        strange = self._strange(x, small[-1] > 0.5, missing)
+        flags = (*(_missing_flag(s) for s in missing), *([strange] if strange else []))
         return self._prediction(case, fine, inside > 0.5, box, missing, flags)
+
+    def _strange(
+        self, x: npt.NDArray[np.float32], inside: npt.NDArray[np.bool_], missing: tuple[MRSequence, ...]
+    ) -> QCFlag | None:
+        """A warning where the input is unlike the training, if the bundle can tell."""
+        if self._familiarity is None or not inside.any():
+            return None
+        present = [s for s in self.bundle.sequences if s not in missing]
+        return self._familiarity.flag(measurements(x, inside, self.bundle.spacing_mm, present, self.bundle.sequences))
 
     def _prediction(
         self,
@@ -145,6 +175,7 @@ class BundleRunner:
             model_sha256=self.bundle.sha256,
             missing=missing,
             flags=flags,
+            intervals=self.bundle.intervals,
         )
 
 

@@ -30,7 +30,7 @@ def gaussian_weight(tile: tuple[int, int, int], sigma_share: float = 0.125) -> T
 
 @torch.inference_mode()
 def sliding_window(
-    network: nn.Module,
+    network: Callable[[Tensor], Tensor],
     volume: Tensor,
     tile: tuple[int, int, int],
     overlap: float,

@@ -26,6 +26,9 @@ def describe(
     """The facts that do not depend on who ran the stages."""
     aligned = harmonized.aligned
     flags: dict[QCFlag, None] = dict.fromkeys((*aligned.flags, *harmonized.flags, *prediction.flags))
+    if not cleaned.after_voxels["WT"] and (marked := cleaned.before_ml["WT"]):
+        reason = f"no tumour is reported: the {marked:.1f} ml that the model marked were removed by post-processing"
+        flags[QCFlag("all_removed", Severity.WARNING, reason)] = None
     if cleaned.warning:
         flags[QCFlag("postprocess", Severity.WARNING, cleaned.warning)] = None
     return {

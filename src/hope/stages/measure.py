@@ -31,6 +31,12 @@ def interval_method(prediction: Prediction) -> str:
             f"{FEW_MEMBERS:.0%} of them mark (high), its members counted by weight; not calibrated: the true volume "
             "may lie outside"
         )
+    if rule := prediction.intervals:
+        return (
+            "from the voxels that the model is sure of (low) to those that it thinks possible (high), at probabilities "
+            f"chosen to hold {rule.aim:.0%} of the true volumes of {rule.cases} {rule.kind}; on real scans, and where "
+            "a sequence is missing or nothing was found, the true volume lies outside more often"
+        )
     return (
         f"from where the model gives a probability of at least {HIGH_PROBABILITY} (low) to where it gives at least "
         f"{LOW_PROBABILITY} (high); not calibrated yet: the true volume may lie outside"
@@ -65,7 +71,9 @@ def _measure_one(key: str, native_labels: Volume, prediction: Prediction) -> dic
     if prediction.agreement:
         belief, high, low = _probability(key, prediction.agreement), MOST_MEMBERS, FEW_MEMBERS
     else:
-        belief, high, low = _probability(key, prediction.region_probability), HIGH_PROBABILITY, LOW_PROBABILITY
+        belief = _probability(key, prediction.region_probability)
+        own = prediction.intervals.thresholds if prediction.intervals else {}
+        high, low = own.get(key, (HIGH_PROBABILITY, LOW_PROBABILITY))
     labelled = int(np.count_nonzero(region_mask(prediction.labels.data, key)))
     sure = int(np.count_nonzero(belief >= high))
     possible = int(np.count_nonzero(belief >= low))

@@ -47,6 +47,7 @@ def draw_patch(
     if rng.random() < 0.5:  # left-right; the axes are RAS
         x, y = x[:, ::-1], y[::-1]
     brain = (x != 0).any(axis=0)
+    present = [channel for channel in range(4) if x[channel].any()]
     for channel in range(4):
         if rng.random() < 0.7:
             image = x[channel] * np.float32(rng.uniform(0.8, 1.25)) + np.float32(rng.normal(0, 0.15))
@@ -54,8 +55,13 @@ def draw_patch(
                 image = np.sign(image) * np.abs(image) ** np.float32(rng.uniform(0.8, 1.25))
             if rng.random() < 0.2:
                 image = image + rng.standard_normal(image.shape, dtype=np.float32) * np.float32(rng.uniform(0, 0.25))
-            x[channel] = np.where(brain, image, 0)
+            if channel in present:  # what a case of the user's lacks stays absent
+                x[channel] = np.where(brain, image, 0)
     if rng.random() < config.channel_dropout:
-        lost = rng.choice(4, size=int(rng.choice([1, 2], p=[0.7, 0.3])), replace=False, p=[0.3, 0.15, 0.2, 0.35])
+        lost = rng.choice(
+            4, size=int(rng.choice([1, 2, 3], p=[0.6, 0.25, 0.15])), replace=False, p=[0.3, 0.15, 0.2, 0.35]
+        )
+        if set(present) <= set(lost.tolist()):
+            lost = np.setdiff1d(lost, present[:1])
         x[lost] = 0
     return np.ascontiguousarray(x), np.ascontiguousarray(y)

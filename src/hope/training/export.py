@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -9,16 +10,18 @@ from typing import Any
 import torch
 
 from hope.domain.case import SEQUENCES
+from hope.domain.intervals import IntervalRule
 from hope.domain.labels import PEDS
 from hope.models.bundle import FORMAT, Bundle, write_manifest
+from hope.models.familiarity import FAMILIARITY, Familiarity
 from hope.models.normalise import NORMALISATION
 from hope.training.checkpoints import write_weights
 from hope.training.config import TrainingConfig
 from hope.training.loop import TrainingState
 
 NOTE_SYNTHETIC = (
-    "Trained on synthetic cases only; no patient's scan went into it. Its figures on real scans are those of a first, "
-    "small model: expect wrong borders and missed small lesions."
+    "Trained on synthetic cases only; no patient's scan went into it. Expect wrong borders, missed faint or small "
+    "lesions, and oedema taken for tumour."
 )
 
 
@@ -28,6 +31,8 @@ def export_bundle(
     folder: Path,
     model_id: str,
     measured: dict[str, Any] | None = None,
+    familiarity: Familiarity | None = None,
+    intervals: IntervalRule | None = None,
 ) -> Bundle:
     """Write the averaged weights and all facts of the run as a bundle.
 
@@ -37,34 +42,44 @@ def export_bundle(
         folder: made if need be; existing bundle files are replaced.
         model_id: the bundle's id.
         measured: figures to store with it.
+        familiarity: what an ordinary input looks like; None makes a bundle that cannot tell a strange one.
+        intervals: how probabilities become intervals; None leaves that to the default thresholds.
     """
     # Half precision halves the download; the runtime computes in single precision again.
     write_weights(state.average, folder, torch.float16)
-    manifest = {
+    (folder / FAMILIARITY).unlink(missing_ok=True)
+    if familiarity:
+        (folder / FAMILIARITY).write_text(json.dumps(familiarity.to_json()) + "\n", encoding="utf-8")
+    synthetic = not config.real_cases and config.base_synthetic
+    manifest: dict[str, Any] = {
         "format": FORMAT,
         "id": model_id,
         "version": date.today().isoformat(),
-        "licence": "not stated: trained on cases of the user's own" if config.real_cases else "Apache-2.0",
-        "note": "" if config.real_cases else NOTE_SYNTHETIC,
+        "licence": "Apache-2.0" if synthetic else "not stated: real cases went into it",
+        "note": NOTE_SYNTHETIC if synthetic else "",
         "architecture": {"name": "UNet", "arguments": config.network_arguments()},
         "input": {
             "sequences": [str(s) for s in SEQUENCES],
-            "optional": ["t1n", "t1c", "t2f"],
-            "max_missing": 1,
+            "optional": [str(s) for s in SEQUENCES],
+            "max_missing": 3,
             "spacing_mm": config.spacing_mm,
             "head_state": "brain",
             "normalisation": NORMALISATION,
         },
-        "patch": list(config.patch),
+        "patch": list(config.tile),
         "label_schema": PEDS.name,
         "training": {
             "recipe": config.recipe,
             "steps": state.step,
             "seconds": round(state.seconds),
             "real_cases": config.real_cases,
+            "only_synthetic": synthetic,
+            "started_from": config.base,
             "synthetic_cases": config.first_cases + int(state.step * config.new_cases_per_step),
             "config": config.to_json(),
         },
         "measured": measured or {},
     }
+    if intervals:
+        manifest["intervals"] = intervals.to_json()
     return write_manifest(folder, manifest)

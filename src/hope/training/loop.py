@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hope.domain.labels import region_mask
 from hope.domain.progress import Progress
+from hope.models.bundle import WEIGHTS, Bundle
 from hope.models.networks import build_network
 from hope.training.augment import draw_patch
 from hope.training.checkpoints import Checkpoint, learning_rate_at, write_checkpoint
 from hope.training.config import TrainingConfig
+from hope.training.limits import forget_limits, write_limits
 from hope.training.losses import segmentation_loss
 from hope.training.pictures import EXAMPLES, PROGRESS, draw_examples, draw_progress
 from hope.training.pool import CasePool, Sample, make_sample
@@ -137,7 +140,8 @@ def train(
 ) -> TrainingState:
     """Train until ``config.steps``; checkpoints every 100 steps, looks at held-out synthesis every 250.
 
-    ``log.jsonl``, ``progress.png`` and ``examples.png`` in the folder say how it went.
+    ``log.jsonl``, ``progress.png`` and ``examples.png`` in the folder say how it went; at the end come the files of
+    ``hope.training.limits``.
 
     Args:
         state: fresh (``start``) or resumed (``load_checkpoint``).
@@ -156,6 +160,8 @@ def train(
     held_out = [make_sample(HOLD_OUT_SEED, index) for index in range(config.held_out)]
     started, before = time.monotonic(), state.seconds
     losses: list[float] = []
+    if state.step < last:
+        forget_limits(folder)
     with CasePool(config, real) as pool:
         while state.step < last:
             x, y = _batch(pool, config, state.step)
@@ -184,12 +190,28 @@ def train(
                 progress(f"train: held-out Dice {dice}", state.step / config.steps)
             if state.step % 100 == 0 or state.step == last:
                 save_checkpoint(state, config, folder)
+        if state.step >= config.steps:
+            write_limits(state.average, pool, config, folder, progress)
     return state
 
 
-def start(config: TrainingConfig) -> TrainingState:
-    """A fresh, seeded state."""
-    return _new_state(config)
+def start(config: TrainingConfig, base: Bundle | None = None) -> TrainingState:
+    """A fresh, seeded state.
+
+    Args:
+        config: settings.
+        base: a bundle of the same network whose weights to start from; None starts from random ones.
+
+    Raises:
+        BundleError: if its files are damaged.
+    """
+    state = _new_state(config)
+    if base:
+        base.verify()
+        weights = {name: tensor.float() for name, tensor in load_file(base.folder / WEIGHTS).items()}
+        for network in (state.network, state.average):
+            network.load_state_dict(weights)
+    return state
 
 
 def use_threads(count: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from types import TracebackType
@@ -73,11 +73,25 @@ class CasePool:
         """The synthetic case number ``choice`` modulo what the step may draw from; waits until it is made."""
         first, end = self.span(step)
         self._request(first, end + 12)
-        index = first + choice % (end - first)
-        if index not in self._made:
-            self._made[index] = self._coming.pop(index).result()
+        sample = self._sample(first + choice % (end - first))
         for old in [i for i in self._made if i < first]:
             del self._made[old]
+        return sample
+
+    def newest(self, step: int, count: int) -> list[Sample]:
+        """The up to ``count`` newest synthetic cases that a step may draw from, oldest first."""
+        first, end = self.span(step)
+        self._request(max(first, end - count), end)
+        return [self._sample(index) for index in range(max(first, end - count), end)]
+
+    def others(self, seed: int, cases: int) -> Iterator[Sample]:
+        """The first cases of another series, in order. The run's own cases are let go of, to have the memory."""
+        self._made.clear()
+        return self._executor.map(make_sample, [seed] * cases, range(cases))
+
+    def _sample(self, index: int) -> Sample:
+        if index not in self._made:
+            self._made[index] = self._coming.pop(index).result()
         return self._made[index]
 
     def _request(self, first: int, end: int) -> None:

@@ -66,14 +66,24 @@ def load_samples(
             aligned = preprocess(case, HeadState.BRAIN, brain)
         peds = _peds_labels(source, aligned, scheme)
         to_native = aligned.atlas_to_native[aligned.reference]
-        on_atlas = resample(peds, aligned.grid, to_native, "nearest").reoriented()
-        images = [
-            aligned.images[s].reoriented().data if s in aligned.images else np.zeros(on_atlas.data.shape, np.float32)
-            for s in SEQUENCES
-        ]
-        inside = aligned.brain_mask.reoriented().data
-        samples.append(_at_model_spacing(np.stack(images), inside, on_atlas.data, spacing_mm))
+        samples.append(sample_of(aligned, resample(peds, aligned.grid, to_native, "nearest"), spacing_mm))
     return samples
+
+
+def sample_of(aligned: AlignedCase, on_atlas: Volume, spacing_mm: float) -> Sample:
+    """A case for training.
+
+    Args:
+        aligned: images and brain on the 1 mm atlas grid; a missing sequence becomes all 0.
+        on_atlas: peds labels on the same grid.
+        spacing_mm: the model's isotropic voxel size.
+    """
+    labels = on_atlas.reoriented().data
+    images = [
+        aligned.images[s].reoriented().data if s in aligned.images else np.zeros(labels.shape, np.float32)
+        for s in SEQUENCES
+    ]
+    return _at_model_spacing(np.stack(images), aligned.brain_mask.reoriented().data, labels, spacing_mm)
 
 
 def _peds_labels(source: CaseSource, aligned: AlignedCase, scheme: str) -> Volume:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hope.domain.case import SEQUENCES, AlignedCase, HarmonizedCase, HeadState, MRSequence, Prediction, UploadedCase
 from hope.domain.errors import OutputError, StageError
 from hope.domain.grid import ALL_ORIENTATIONS, Grid
+from hope.domain.intervals import IntervalRule
 from hope.domain.qc import QCFlag, Severity
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
@@ -86,6 +87,7 @@ def a_prediction(rng: np.random.Generator, orientation: str = "LPS") -> Predicti
         some_flags("predicted"),
         {region: rng.random(grid.shape).astype(np.float16) for region in REGIONS},
         {"format": "hope-postprocess/1", "clusters": {"centers": [[0.1, 0.2]]}},
+        IntervalRule({"WT": (0.95, 0.05), "ET": (0.998, 0.1)}, 0.9, 80, "synthetic cases"),
     )
 
 
@@ -173,7 +175,7 @@ def test_harmonisation_that_changes_one_image_hands_over_that_one(tmp_path: Path
     assert sorted(handover.save_harmonized(case, tmp_path)) == ["harmonized-t2w.npy", "harmonized.json"]
 
 
-def other_value(value: Any, rng: np.random.Generator) -> Any:
+def other_value(value: Any, rng: np.random.Generator) -> Any:  # noqa: C901 - one branch per type
     """Something of the same type that is not the same."""
     if isinstance(value, bool):
         return not value
@@ -191,6 +193,8 @@ def other_value(value: Any, rng: np.random.Generator) -> Any:
         changed = value.data.copy()
         changed[3, 3, 3] = not changed[3, 3, 3] if changed.dtype == bool else changed[3, 3, 3] + 1
         return value.with_data(changed)
+    if isinstance(value, IntervalRule):
+        return replace(value, cases=value.cases + 1)
     if isinstance(value, Grid):
         return Grid(value.shape, value.affine_ras_mm + np.eye(4) * [1e-9, 0, 0, 0])
     if isinstance(value, dict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,9 @@ from hope.training.config import TrainingConfig
 from hope.training.export import export_bundle
 from hope.training.loop import start
 
-TINY = TrainingConfig(spacing_mm=4.0, patch=(16, 16, 16), widths=(4, 8), blocks=(1, 1), decoder_blocks=(1,))
+TINY = TrainingConfig(
+    spacing_mm=4.0, patch=(16, 16, 16), tile=(16, 16, 16), widths=(4, 8), blocks=(1, 1), decoder_blocks=(1,)
+)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +81,7 @@ def test_a_folder_without_manifest(tmp_path: Path) -> None:
 
 
 def test_what_a_model_can_do_without(bundle: Path) -> None:
-    read = read_bundle(bundle)
+    read = replace(read_bundle(bundle), optional=frozenset(SEQUENCES) - {MRSequence.T2W}, max_missing=1)
     assert read.missing(SEQUENCES) == ()
     assert read.missing([s for s in SEQUENCES if s != MRSequence.T2F]) == (MRSequence.T2F,)
     with pytest.raises(InputError, match="--t2w"):
@@ -86,6 +89,14 @@ def test_what_a_model_can_do_without(bundle: Path) -> None:
     with pytest.raises(InputError):
         read.missing([MRSequence.T1C, MRSequence.T2W])
     with pytest.raises(InputError):
+        read.missing([])
+
+
+def test_a_model_trained_here_takes_any_sequence_alone_but_not_none(bundle: Path) -> None:
+    read = read_bundle(bundle)
+    for one in SEQUENCES:
+        assert read.missing([one]) == tuple(s for s in SEQUENCES if s is not one)
+    with pytest.raises(InputError, match="no sequence"):
         read.missing([])
 
 

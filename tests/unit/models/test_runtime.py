@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from hope.domain.progress import silent
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.models.bundle import read_bundle
+from hope.models.familiarity import FAMILIARITY, Familiarity
 from hope.models.networks import build_network
 from hope.models.normalise import zscore_inside
 from hope.models.runtime import BundleRunner, choose_device
@@ -22,7 +24,9 @@ from hope.training.config import TrainingConfig
 from hope.training.export import export_bundle
 from hope.training.loop import start
 
-TINY = TrainingConfig(spacing_mm=4.0, patch=(16, 16, 16), widths=(4, 8), blocks=(1, 1), decoder_blocks=(1,), seed=3)
+TINY = TrainingConfig(
+    spacing_mm=4.0, patch=(16, 16, 16), widths=(4, 8), blocks=(1, 1), decoder_blocks=(1,), seed=3, tile=(16, 16, 16)
+)
 GRID = Grid((40, 44, 36), np.array([[2.0, 0, 0, -40], [0, 2.0, 0, -44], [0, 0, 2.0, -36], [0, 0, 0, 1]]))
 
 
@@ -80,8 +84,23 @@ def test_without_t1c_there_is_no_enhancing_tumour(runner: BundleRunner) -> None:
 
 
 def test_a_sequence_it_needs_is_asked_for(runner: BundleRunner) -> None:
+    needy = BundleRunner(replace(runner.bundle, optional=frozenset({MRSequence.T1N})), "cpu")
     with pytest.raises(InputError, match="--t2w"):
-        runner.predict(case(without=MRSequence.T2W), silent)
+        needy.predict(case(without=MRSequence.T2W), silent)
+
+
+def test_an_input_unlike_the_training_is_marked_with_the_reason(tmp_path: Path) -> None:
+    names = ("t1c bright", "t1n~t2w")
+    known = Familiarity(names, np.array([40.0, 0.0]), np.array([1.0, 1.0]), np.eye(2), 3.0, 100)
+    wary = BundleRunner(export_bundle(start(TINY), TINY, tmp_path, "wary", familiarity=known), "cpu")
+    (flag,) = wary.predict(case(), silent).flags
+    assert flag.code == "unlike_training"
+    assert "t1c: its brightest parts" in flag.reason
+    codes = [flag.code for flag in wary.predict(case(without=MRSequence.T1C), silent).flags]
+    assert codes == ["missing_sequence"], "what was not given cannot be strange"
+    (tmp_path / FAMILIARITY).write_text("{")
+    with pytest.raises(BundleError):
+        BundleRunner(wary.bundle, "cpu")
 
 
 def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:

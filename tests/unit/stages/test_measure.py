@@ -10,6 +10,7 @@ import pytest
 
 from hope.domain.case import Prediction
 from hope.domain.grid import Grid
+from hope.domain.intervals import IntervalRule
 from hope.domain.labels import CC, ED, ET, NET
 from hope.domain.volume import Volume
 from hope.stages.measure import interval_method, measure
@@ -90,6 +91,18 @@ def test_regions_without_their_own_probability_sum_their_labels() -> None:
 def test_the_method_admits_what_it_is() -> None:
     assert "probability of at least 0.8 (low)" in interval_method(prediction(np.zeros(SHAPE, np.uint8)))
     assert "not calibrated yet" in interval_method(prediction(np.zeros(SHAPE, np.uint8)))
+
+
+def test_a_model_may_bring_its_own_thresholds() -> None:
+    atlas = np.zeros(SHAPE, np.uint8)
+    atlas[0:12, 0:10, 0:10] = ED
+    alone = prediction(atlas, ED=shells(0.9, 0.6, 0.3), WT=shells(0.9, 0.6, 0.3))
+    own = replace(alone, intervals=IntervalRule({"WT": (0.95, 0.5)}, 0.9, 80, "synthetic cases"))
+    native = Volume(np.ascontiguousarray(atlas[:, :, ::5]), NATIVE)
+    volumes = measure(native, own)
+    assert volumes["WT"] == pytest.approx({"ml": 1.2, "low_ml": 0.0, "high_ml": 1.2})
+    assert volumes["ED"] == measure(native, alone)["ED"], "a label without thresholds of its own takes the default's"
+    assert "to hold 90% of the true volumes of 80 synthetic cases" in interval_method(own)
 
 
 def test_of_an_ensemble_the_interval_comes_from_the_members_votes() -> None:

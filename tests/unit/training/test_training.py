@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors.torch import load_file
 
 from hope.cli import main
 from hope.domain.case import SEQUENCES
@@ -19,7 +20,7 @@ from hope.domain.grid import ATLAS_GRID, Grid
 from hope.domain.progress import silent
 from hope.domain.volume import Volume
 from hope.formats.nifti import write_labels, write_scan
-from hope.models.bundle import read_bundle
+from hope.models.bundle import BUNDLED, read_bundle
 from hope.stages.intake import find_cases
 from hope.testing.fakes import FakeBrainExtractor
 from hope.testing.head import atlas_scan
@@ -35,12 +36,14 @@ SMALL = TrainingConfig(
     steps=4,
     batch=1,
     patch=(32, 32, 32),
+    tile=(32, 32, 32),
     widths=(8, 16),
     blocks=(1, 1),
     decoder_blocks=(1,),
     real_share=1.0,
     seed=2,
     held_out=1,
+    calibration_cases=0,
 )
 
 
@@ -161,6 +164,41 @@ def test_a_bundle_of_own_cases_claims_neither_our_licence_nor_synthesis(tmp_path
     assert bundle.manifest["training"]["real_cases"] == 3
     assert bundle.manifest["note"] == ""
     assert "Apache" not in bundle.licence
+
+
+def test_a_run_can_start_from_a_bundle(tmp_path: Path) -> None:
+    recipe = config_of_recipe("starter", None, None, None, "peds", [])
+    base = export_bundle(start(recipe), recipe, tmp_path / "base", "base")
+    config = config_of_recipe("starter", None, None, None, "peds", [], base)
+    assert (config.steps, config.base_synthetic) == (400, True)
+    assert config.learning_rate < recipe.learning_rate
+    assert config.base == f"base {base.sha256}"
+    state = start(config, base)
+    weights = load_file(base.folder / "weights.safetensors")
+    for network in (state.network, state.average):
+        assert all(torch.equal(tensor, weights[name].float()) for name, tensor in network.state_dict().items())
+    config_of_recipe("starter", None, None, None, "peds", [], read_bundle(BUNDLED / "starter"))
+    again = export_bundle(state, config, tmp_path / "again", "again")
+    assert again.manifest["training"]["started_from"] == config.base
+    assert again.manifest["training"]["only_synthetic"] is True
+
+
+def test_what_started_from_real_cases_never_claims_synthesis(tmp_path: Path) -> None:
+    """Neither itself, nor what starts from it in turn."""
+    real = config_of_recipe("starter", None, None, None, "peds", ["case-a"])
+    first = export_bundle(start(real), real, tmp_path / "first", "first")
+    second = config_of_recipe("starter", None, None, None, "peds", [], first)
+    bundle = export_bundle(start(second, first), second, tmp_path / "second", "second")
+    third = config_of_recipe("starter", None, None, None, "peds", [], bundle)
+    assert (second.base_synthetic, third.base_synthetic) == (False, False)
+    assert (bundle.licence, bundle.manifest["note"]) == (first.licence, "")
+    assert "Apache" not in bundle.licence
+
+
+def test_a_run_does_not_start_from_another_network(tmp_path: Path) -> None:
+    other = export_bundle(start(SMALL), SMALL, tmp_path, "other")
+    with pytest.raises(InputError, match="another network"):
+        config_of_recipe("starter", None, None, None, "peds", [], other)
 
 
 @pytest.mark.parametrize("name", ["garbage", "truncated"])

@@ -1,0 +1,102 @@
+"""What a finished model has to know of its limits: which inputs are ordinary, and how far off its volumes may be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from hope.domain.errors import InputError
+from hope.domain.intervals import IntervalRule
+from hope.domain.progress import Progress
+from hope.formats.atomic import atomic_output
+from hope.models.familiarity import FAMILIARITY
+from hope.models.runtime import MIRROR_AXES, OVERLAP
+from hope.models.sliding_window import sliding_window
+from hope.training.config import TrainingConfig
+from hope.training.familiarity import MOST_CASES, learn_familiarity
+from hope.training.intervals import LEAST_CASES, Counted, count, learn_intervals
+from hope.training.pool import CasePool
+
+INTERVALS = "intervals.json"
+CALIBRATION_SEED = 990_002
+"""Synthetic cases of this series are never trained on."""
+
+
+def forget_limits(folder: Path) -> None:
+    """Remove what an earlier end of this run wrote: it does not hold for weights that are trained on."""
+    for name in (FAMILIARITY, INTERVALS):
+        (folder / name).unlink(missing_ok=True)
+
+
+def write_limits(average: nn.Module, pool: CasePool, config: TrainingConfig, folder: Path, progress: Progress) -> None:
+    """Write ``familiarity.json`` and ``intervals.json`` beside the checkpoint, where they are not there yet.
+
+    Nothing is written where there are too few cases to know.
+
+    Args:
+        average: the finished network, on its device.
+        pool: the cases of the run.
+        config: settings.
+        folder: of the run.
+        progress: told of every case.
+
+    Raises:
+        OutputError: if they cannot be written.
+    """
+    if not (folder / FAMILIARITY).is_file():
+        progress("train: what an ordinary case looks like", 1.0)
+        samples = [*pool.real, *pool.newest(config.steps, max(0, MOST_CASES - len(pool.real)))]
+        if known := learn_familiarity(samples, config.spacing_mm):
+            _write(folder / FAMILIARITY, known.to_json())
+    if config.calibration_cases >= LEAST_CASES and not (folder / INTERVALS).is_file():
+        counted = _counted(average, pool, config, progress)
+        if rule := learn_intervals(counted, "synthetic cases that it was not trained on"):
+            _write(folder / INTERVALS, rule.to_json())
+
+
+def _write(path: Path, values: dict[str, Any]) -> None:
+    with atomic_output(path) as stream:
+        stream.write(json.dumps(values).encode())
+
+
+def read_intervals(folder: Path) -> IntervalRule | None:
+    """Of a run's folder; None if the run wrote none.
+
+    Raises:
+        InputError: if the file is damaged.
+    """
+    path = folder / INTERVALS
+    if not path.is_file():
+        return None
+    try:
+        return IntervalRule.from_json(json.loads(path.read_bytes()))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"the run's {INTERVALS} cannot be read", fix="delete it and add --resume") from error
+
+
+@torch.no_grad()
+def _probability(
+    network: nn.Module, images: npt.NDArray[np.float16], tile: tuple[int, int, int]
+) -> npt.NDArray[np.float32]:
+    """The answer to a case in the same tiles, seen mirrored too, as at inference; (5, i, j, k)."""
+    x = torch.from_numpy(images.astype(np.float32)).to(next(network.parameters()).device)
+    answer = sliding_window(network, x, tile, OVERLAP, lambda _done, _all: None, MIRROR_AXES)
+    return np.asarray(answer.cpu().numpy())
+
+
+def _counted(
+    network: nn.Module, pool: CasePool, config: TrainingConfig, progress: Progress
+) -> Sequence[dict[str, Counted]]:
+    network.eval()
+    found, cases = [], config.calibration_cases
+    for number, (images, labels) in enumerate(pool.others(CALIBRATION_SEED, cases), start=1):
+        found.append(count(_probability(network, images, config.tile), labels))
+        progress(f"train: intervals, case {number} of {cases}", 1.0)
+    return found

@@ -1,0 +1,56 @@
+"""The starter's recipe in short: a small network, a minute of steps on synthesis alone, and it must beat chance."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hope.domain.labels import region_mask
+from hope.domain.progress import silent
+from hope.training.config import RECIPES
+from hope.training.loop import HOLD_OUT_SEED, LOG, start, train
+from hope.training.pool import make_sample
+
+SHORT = replace(
+    RECIPES["starter"],
+    steps=200,
+    patch=(48, 48, 48),
+    widths=(8, 16, 32),
+    blocks=(1, 1, 1),
+    decoder_blocks=(1, 1),
+    first_cases=14,
+    new_cases_per_step=0.0,
+    held_out=4,
+    calibration_cases=0,
+)
+
+
+def chance(region: str) -> float:
+    """Mean Dice on the hold-out of the better of two blind answers: the whole brain, or the right number anywhere."""
+    scores = []
+    rng = np.random.default_rng(0)
+    for index in range(SHORT.held_out):
+        images, labels = make_sample(HOLD_OUT_SEED, index)
+        brain, truth = (images != 0).any(axis=0), region_mask(labels, region)
+        if truth.any():
+            thrown = rng.permutation(truth[brain])
+            scores.append(
+                max(
+                    2 * truth.sum() / (truth.sum() + brain.sum()),
+                    2 * (thrown & truth[brain]).sum() / (2 * truth.sum()),
+                )
+            )
+    return float(np.mean(scores))
+
+
+@pytest.mark.slow
+def test_a_short_training_beats_chance_on_cases_it_never_saw(tmp_path: Path) -> None:
+    train(start(SHORT), SHORT, tmp_path, silent)
+    last = json.loads((tmp_path / LOG).read_text().splitlines()[-1])
+    assert last["step"] == SHORT.steps
+    for region, factor in (("WT", 2.0), ("TC", 1.5)):
+        assert last["hold_out_dice"][region] > factor * chance(region), (region, last, chance(region))
