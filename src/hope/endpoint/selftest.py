@@ -29,9 +29,9 @@ def tiny_case() -> tuple[HarmonizedCase, Any]:
     template = load_template(_SPACING_MM, _SHAPE, _START)
     anatomy = make_anatomy(template, rng, "rim_enhancing")
     fields = FieldMaker(rng, _SHAPE, float(_SPACING_MM))
-    mask, share = brain_mask(anatomy, fields)
+    mask = brain_mask(anatomy, fields)
     ideal = render(anatomy, fields)
-    images = {s: Volume(np.ascontiguousarray(ideal[s] * share, dtype=np.float32), template.grid) for s in SEQUENCES}
+    images = {s: Volume(np.ascontiguousarray(ideal[s] * mask, dtype=np.float32), template.grid) for s in SEQUENCES}
     aligned = AlignedCase(
         case_id="self-test",
         images=images,

@@ -72,14 +72,12 @@ def _mass_effect(
 def _individual(gm: Field, wm: Field, brain: Field, fields: FieldMaker) -> tuple[Field, Field, Field]:
     """Undo some of the template's averaging: crisper tissue borders, wider sulci, a rim of fluid around the brain."""
     around = np.clip(1.6 * blur(brain, 2.0, fields.spacing_mm), 0, 1)
-    csf = np.clip(around - gm - wm, 0, 1) * np.float32(fields.uniform(0.3, 2.2))
+    csf = np.clip(around - gm - wm, 0, 1) * np.float32(fields.uniform(0.9, 3.0))
     crisp = np.float32(fields.uniform(1.0, 2.4))
     sharp = [np.power(tissue, crisp) for tissue in (gm, wm, csf)]
     scale = around / np.maximum(sharp[0] + sharp[1] + sharp[2], 1e-3)
     gm, wm, csf = (np.asarray(tissue * scale, dtype=np.float32) for tissue in sharp)
-    # Toward the skull fluid shares its voxels with dura and bone, which are dark in every sequence.
-    inward = np.clip((blur(brain, 2.5, fields.spacing_mm) - fields.uniform(0.4, 0.6)) / fields.uniform(0.1, 0.6), 0, 1)
-    return gm, wm, csf * inward
+    return gm, wm, csf
 
 
 def _enhancing_non_tumour(fields: FieldMaker, brain: Field, csf: Field, ventricle: Field) -> Field:
@@ -107,7 +105,7 @@ def _white_matter_spots(fields: FieldMaker, wm: Field, ventricle: Field) -> Fiel
     u = fields.uniform
     total: Field = np.zeros(fields.shape, dtype=np.float32)
     if fields.chance(0.5):
-        spots = (fields.fractal(u(5, 9), 2, 0.5) > u(1.9, 3.3)) & (wm > 0.5)
+        spots = (fields.fractal(6, 2, 0.5) > u(2.2, 3.4)) & (wm > 0.6)
         total = np.asarray(spots * np.float32(u(0.3, 1)), dtype=np.float32)
     if fields.chance(0.5):
         halo = blur(ventricle, u(2, 4), fields.spacing_mm)
@@ -156,21 +154,8 @@ def make_anatomy(template: Template, rng: np.random.Generator, kind: str | None 
     return Anatomy(gm, wm, csf, brain, ventricle, labels, vessels, spots, tuple(specs))
 
 
-def brain_mask(anatomy: Anatomy, fields: FieldMaker) -> tuple[Mask, Field]:
-    """What a brain extraction would leave: mostly tight around the tissue, sometimes generous; never cutting tumour.
-
-    Returns:
-        The mask, and by how much of itself each of its voxels lies inside: at the border part of it is cut away.
-    """
-    around = blur(anatomy.brain, 1.5, fields.spacing_mm) > fields.uniform(0.15, 0.6)
-    if fields.chance(0.75):
-        tissue = blur(np.minimum(anatomy.gm + anatomy.wm, 1), 1.5, fields.spacing_mm) > fields.uniform(0.25, 0.65)
-        reach_mm = 2.0 * int(fields.rng.integers(1, 5))
-        closed = ndimage.binary_closing(tissue, iterations=max(1, round(reach_mm / fields.spacing_mm)))
-        around = closed & around
-    labelled = anatomy.labels > 0
-    mask = np.asarray(ndimage.binary_fill_holes(around | labelled), dtype=np.bool_)
-    share = np.clip(
-        blur(mask.astype(np.float32), fields.uniform(0.6, 1.6), fields.spacing_mm) * fields.uniform(0.9, 1.15), 0, 1
-    )
-    return mask, np.asarray(share * mask, dtype=np.float32)
+def brain_mask(anatomy: Anatomy, fields: FieldMaker) -> Mask:
+    """What a brain extraction would leave: sometimes generous, sometimes tight, never cutting the tumour."""
+    smooth = blur(anatomy.brain, 1.5, fields.spacing_mm)
+    mask = smooth > fields.uniform(0.15, 0.6)
+    return np.asarray(ndimage.binary_fill_holes(mask | (anatomy.labels > 0)), dtype=np.bool_)

@@ -43,20 +43,20 @@ def training_sample(seed: int, index: int, kind: str | None = None, faults: Faul
     Args:
         seed: of the whole series.
         index: which case; cases do not depend on one another.
-        kind: see ``tumours.plan_tumours``; None draws one (about 8 % have none).
+        kind: see ``tumours.plan_tumours``; None draws one (about 4 % have none).
         faults: upper limits of a scanner's faults.
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed, index]))
     shape, start = BRAIN_BLOCK_2MM
     template = load_template(2, shape, start)
-    if kind is None and rng.random() < 0.08:
+    if kind is None and rng.random() < 0.04:
         kind = "none"
     anatomy = make_anatomy(template, rng, kind)
     fields = FieldMaker(rng, shape, 2.0)
-    mask, share = brain_mask(anatomy, fields)
+    mask = brain_mask(anatomy, fields)
     limits = faults or Faults()
     axis = int(rng.choice(3, p=[0.15, 0.15, 0.7]))
     ideal = render(anatomy, fields)
-    images = np.stack([degrade(ideal[s], fields, limits, axis) * share for s in SEQUENCES])
+    images = np.stack([degrade(ideal[s], fields, limits, axis) * mask for s in SEQUENCES])
     labels = np.where(mask, anatomy.labels, 0).astype(np.uint8)
     return TrainingSample(images, labels, template.grid, tuple(spec.kind for spec in anatomy.tumours))

@@ -72,10 +72,10 @@ def draw_brightness(rng: np.random.Generator, rim: bool) -> dict[MRSequence, Bri
         t2_gm,
         t2_wm,
         {
-            ET: t2_tumour + (t2_csf - t2_tumour) * u(-0.1, 0.9),
-            NET: t2_tumour + (t2_csf - t2_tumour) * (u(-0.1, 1.15) if rim else u(0.15, 1.0)),
+            ET: t2_tumour * u(1.1, 1.7),
+            NET: t2_tumour + (t2_csf - t2_tumour) * (u(0.35, 1.0) if rim else u(0.15, 0.8)),
             CC: t2_csf * u(0.88, 1.1),
-            ED: t2_tumour + (t2_csf - t2_tumour) * u(0.1, 0.95),
+            ED: t2_tumour + (t2_csf - t2_tumour) * u(0.28, 0.85),
         },
         0.0,
         t2_tumour + (t2_csf - t2_tumour) * u(0.3, 0.8),
@@ -84,14 +84,14 @@ def draw_brightness(rng: np.random.Generator, rim: bool) -> dict[MRSequence, Bri
     fl_wm = fl_gm * (u(0.95, 1.15) if infant else u(0.68, 0.98))
     fl_csf = fl_gm * u(0.05, 0.45)
     top = max(fl_gm, fl_wm)
-    fl_ed = top * u(1.06, 1.75)
+    fl_ed = top * u(1.12, 1.75)
     t2f = Brightness(
         fl_csf,
         fl_gm,
         fl_wm,
         {
-            ET: top * u(0.75, 1.55),
-            NET: top * u(0.45, 1.35) if rim else top * u(0.9, 1.65),
+            ET: top * u(0.9, 1.55),
+            NET: top * u(0.45, 1.3) if rim else top * u(1.0, 1.65),
             CC: fl_csf + (fl_ed - fl_csf) * u(0.0, 0.8),
             ED: fl_ed,
         },
@@ -103,7 +103,7 @@ def draw_brightness(rng: np.random.Generator, rim: bool) -> dict[MRSequence, Bri
 
 def _part_weights(labels: npt.NDArray[np.uint8], fields: FieldMaker) -> dict[int, Field]:
     """How much of each voxel belongs to each tumour part: sharp for the core, soft for oedema; sums to at most 1."""
-    core_edge, oedema_edge = fields.uniform(0.4, 1.2), fields.uniform(0.3, 2.2)
+    core_edge, oedema_edge = fields.uniform(0.5, 1.3), fields.uniform(0.8, 2.6)
     weights = {
         value: blur((labels == value).astype(np.float32), core_edge, fields.spacing_mm) for value in (ET, NET, CC)
     }
@@ -139,9 +139,8 @@ def render(
     brightness = draw_brightness(fields.rng, rim) if given is None else given
     weights = _part_weights(anatomy.labels, fields)
     covered = np.clip(sum(weights.values()), 0, 1)
-    # Oedema is bright here and faint there, in patches from a centimetre to half a lobe.
-    infiltration = np.clip(0.5 + 0.4 * fields.fractal(fields.uniform(8, 40), 3, 0.6), 0, 1)
-    see_through = np.clip(weights[ED], 0, 1) * infiltration * np.float32(fields.uniform(0, 0.75))
+    infiltration = np.clip(0.5 + 0.35 * fields.fractal(10, 3, 0.6), 0, 1)
+    see_through = np.clip(weights[ED], 0, 1) * infiltration * np.float32(fields.uniform(0, 0.5))
     blood, blood_factor = _special_spots(anatomy, fields)
     inner = {value: fields.fractal(fields.uniform(3.5, 9), 2, 0.6) for value in weights}
     images = {}
@@ -150,7 +149,7 @@ def render(
         texture = 1 + np.float32(fields.uniform(0, 0.05)) * fields.fractal(fields.uniform(4, 14), 2, 0.5)
         image = (anatomy.csf * b.csf + anatomy.gm * b.gm + anatomy.wm * b.wm) * texture
         tumour = sum(
-            weight * np.float32(b.parts[value]) * (1 + np.float32(fields.uniform(0.02, 0.22)) * inner[value])
+            weight * np.float32(b.parts[value]) * (1 + np.float32(fields.uniform(0.02, 0.16)) * inner[value])
             for value, weight in weights.items()
         )
         image = image * (1 - covered + see_through) + tumour * (1 - see_through / np.maximum(covered, 1e-3))

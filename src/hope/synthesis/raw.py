@@ -127,8 +127,8 @@ def _whole_head(
 ) -> tuple[dict[MRSequence, Field], Grid]:
     ideal = render(anatomy, fields)
     if not options.skull:
-        _, share = brain_mask(anatomy, fields)
-        return {s: image * share for s, image in ideal.items()}, grid
+        mask = brain_mask(anatomy, fields)
+        return {s: image * mask for s, image in ideal.items()}, grid
     head = surround(anatomy.brain, grid, _MARGIN, fields.rng)
     inside = np.clip(1.6 * ndimage.gaussian_filter(anatomy.brain, 2.0), 0, 1)
     inner = tuple(slice(_MARGIN, _MARGIN + n) for n in grid.shape)

@@ -207,7 +207,7 @@ def styled_cases(
     for number in range(anatomies):
         chosen = "none" if kind is None and rng.random() < 0.1 else kind
         anatomy = make_anatomy(template, rng, chosen)
-        mask, _ = brain_mask(anatomy, FieldMaker(rng, _BLOCK, _SPACING_MM))
+        mask = brain_mask(anatomy, FieldMaker(rng, _BLOCK, _SPACING_MM))
         own = _like(rng, base)
         key = [seed, 502, index, number]
         rendered = [_images(anatomy, own, style, key, faults) for style in drawn]

@@ -21,7 +21,7 @@ class Kind:
     Attributes:
         sites: where it grows, with weights; ``anywhere`` is any place in the brain.
         radius_mm: smallest and largest core radius.
-        oedema: probability that there is oedema, and its largest reach beyond the core in millimetres.
+        oedema: probability that there is oedema, and its largest reach as a share of the radius.
         weight: how often the kind is drawn.
     """
 
@@ -32,17 +32,17 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    "rim_enhancing": Kind({"anywhere": 0.85, "thalamus": 0.15}, (6, 32), (0.97, 45.0), 0.36),
+    "rim_enhancing": Kind({"anywhere": 0.85, "thalamus": 0.15}, (6, 30), (0.94, 2.2), 0.30),
     "solid_enhancing": Kind(
         {"anywhere": 0.45, "fourth_ventricle": 0.2, "suprasellar": 0.15, "pineal": 0.08, "cerebellum": 0.12},
         (5, 26),
-        (0.75, 35.0),
-        0.17,
+        (0.65, 1.5),
+        0.16,
     ),
-    "infiltrating": Kind({"anywhere": 0.6, "thalamus": 0.4}, (9, 36), (0.5, 12.0), 0.14),
-    "pontine": Kind({"pons": 1.0}, (11, 22), (0.35, 8.0), 0.09),
-    "cystic_with_nodule": Kind({"cerebellum": 0.5, "anywhere": 0.4, "suprasellar": 0.1}, (8, 28), (0.5, 14.0), 0.12),
-    "tiny": Kind({"anywhere": 0.9, "ventricle": 0.1}, (2.5, 8), (0.85, 32.0), 0.12),
+    "infiltrating": Kind({"anywhere": 0.75, "thalamus": 0.25}, (9, 34), (0.55, 0.8), 0.20),
+    "pontine": Kind({"pons": 1.0}, (11, 22), (0.35, 0.5), 0.10),
+    "cystic_with_nodule": Kind({"cerebellum": 0.5, "anywhere": 0.4, "suprasellar": 0.1}, (8, 28), (0.5, 0.6), 0.12),
+    "tiny": Kind({"anywhere": 0.9, "ventricle": 0.1}, (2.5, 7), (0.75, 3.0), 0.12),
 }
 
 
@@ -130,7 +130,7 @@ def _parts(spec: TumourSpec, phi: Field, texture: Field, fields: FieldMaker, bal
         enhancing = core & (texture > u(-2.5, 0.2))
         cyst = core & ~enhancing & (texture < u(-2.5, -1.2)) if fields.chance(0.5) else none
     elif spec.kind == "infiltrating":
-        enhancing = core & (texture > u(0.9, 3.0)) if fields.chance(0.4) else none
+        enhancing = core & (texture > u(0.9, 3.0)) if fields.chance(0.6) else none
         cyst = core & ~enhancing & (texture < u(-2.6, -1.3)) if fields.chance(0.35) else none
     elif spec.kind == "pontine":
         enhancing = core & (texture > u(1.3, 3.0)) & (depth > 0.15) if fields.chance(0.6) else none
@@ -172,16 +172,10 @@ def draw(spec: TumourSpec, brain: Field, wm: Field, ventricle: Field, fields: Fi
     labels = np.zeros(phi.shape, dtype=np.uint8)
     chance, reach = KINDS[spec.kind].oedema
     if fields.chance(chance):
-        reach_here = float(np.exp(u(np.log(max(4.0, reach / 6)), np.log(reach)))) / radius
-        fingers = fields.fractal(max(radius * 1.3, 12), 3, 0.55) * np.float32(reach_here * u(0.1, 0.45))
-        along = np.float32(u(0.6, 1.3))
-        follows_wm = np.float32(1.25) - along + along * blur(wm, 2.0, fields.spacing_mm)
-        swollen = (phi + fingers < 1 + reach_here * follows_wm) & inside
-        if fields.chance(0.65):
-            # Oedema spreads through white matter and leaves the cortex alone, but for a seam around the tumour.
-            seam = 1 + np.float32(u(0.0, 3.0) / radius)
-            swollen &= (blur(wm, 1.0, fields.spacing_mm) > u(0.15, 0.45)) | (phi < seam)
-        labels[swollen] = ED
+        reach_here = u(0.12, reach) * (1.0 if radius < 22 else 0.6)
+        fingers = fields.fractal(max(radius * 1.3, 9), 3, 0.55) * np.float32(u(0.1, 0.35))
+        follows_wm = np.float32(0.35) + np.float32(0.95) * blur(wm, 2.0, fields.spacing_mm)
+        labels[(phi + fingers < 1 + reach_here * follows_wm) & inside] = ED
     labels[(phi < 1) & inside] = NET
     labels[cyst & inside] = CC
     labels[enhancing & inside] = ET

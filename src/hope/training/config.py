@@ -41,20 +41,20 @@ class TrainingConfig:
         base_synthetic: whether that bundle says that no real case trained it; true where there is no base.
     """
 
-    steps: int = 3600
+    steps: int = 2400
     batch: int = 2
     patch: tuple[int, int, int] = (64, 80, 64)
     tile: tuple[int, int, int] = (80, 96, 80)
     learning_rate: float = 2e-3
     seed: int = 1
-    window: int = 600
+    window: int = 400
     first_cases: int = 64
-    new_cases_per_step: float = 0.25
+    new_cases_per_step: float = 0.2
     spacing_mm: float = 2.0
     widths: tuple[int, ...] = (16, 32, 64, 128, 192)
     blocks: tuple[int, ...] = (1, 2, 2, 2, 2)
     decoder_blocks: tuple[int, ...] = (1, 1, 2, 2)
-    channel_dropout: float = 0.35
+    channel_dropout: float = 0.3
     real_share: float = 0.5
     held_out: int = 12
     calibration_cases: int = 80

@@ -70,7 +70,7 @@ def test_both_files_are_written_once_and_forgotten_before_more_training(pool: Ca
 def test_a_trial_that_goes_on_calibrates_like_a_whole_run() -> None:
     trial = config_of_recipe("starter", 100, None, None, "peds", [])
     assert trial.calibration_cases < LEAST_CASES
-    assert continued(trial, [], 3600).calibration_cases == RECIPES["starter"].calibration_cases
+    assert continued(trial, [], 2400).calibration_cases == RECIPES["starter"].calibration_cases
 
 
 def test_a_case_that_lacks_sequences_keeps_one_and_gets_none_back() -> None:
