@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from hope.cli import main
 from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.volume import Volume
 from hope.formats.nifti import write_scan
+from hope.models.bundle import MANIFEST
 from hope.testing.head import atlas_scan, head_scan
 from hope.training.config import TrainingConfig
 from hope.training.export import export_bundle
@@ -22,7 +24,7 @@ from hope.training.loop import start
 
 @pytest.fixture(scope="session")
 def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A models directory with ``tiny``: a 4 mm UNet with random weights."""
+    """A models directory with ``tiny``: a 4 mm UNet with random weights that needs t2w and may miss one other."""
     folder = tmp_path_factory.mktemp("models")
     config = TrainingConfig(
         spacing_mm=4.0,
@@ -34,6 +36,9 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         seed=5,
     )
     export_bundle(start(config), config, folder / "tiny", "tiny")
+    manifest = json.loads((folder / "tiny" / MANIFEST).read_text())
+    manifest["input"] |= {"optional": ["t1n", "t1c", "t2f"], "max_missing": 1}
+    (folder / "tiny" / MANIFEST).write_text(json.dumps(manifest))
     return folder
 
 

@@ -18,7 +18,6 @@ from hope.domain.progress import Progress
 from hope.domain.qc import QCFlag, Severity
 from hope.domain.volume import Volume
 from hope.models.bundle import WEIGHTS, Bundle
-from hope.models.execution import Forward, Precision, compile_network
 from hope.models.execution import choose_device as choose_device
 from hope.models.familiarity import Familiarity, measurements
 from hope.models.model_grid import from_model_grid, to_model_grid
@@ -46,7 +45,6 @@ class BundleRunner:
     Raises:
         BundleError: if its files are damaged or do not fit.
         InputError: if a GPU is asked for and there is none.
-        StageError: if its memory does not suffice.
     """
 
     def __init__(self, bundle: Bundle, device: str = "auto") -> None:
@@ -61,15 +59,10 @@ class BundleRunner:
         return str(self._device)
 
     def describe(self) -> Mapping[str, object]:
-        """How the network runs, as plain JSON values; ``remark`` where it is not what one might expect."""
-        return {
-            "device": self.device,
-            "backend": self._network.backend,
-            "precision": str(self._network.precision),
-            "remark": self._network.note,
-        }
+        """Nothing that the bundle does not say."""
+        return {}
 
-    def _load(self) -> Forward:
+    def _load(self) -> torch.nn.Module:
         if self.bundle.normalisation != NORMALISATION:
             raise BundleError(f"model {self.bundle.id} wants the unknown normalisation {self.bundle.normalisation!r}")
         self.bundle.verify()
@@ -77,17 +70,14 @@ class BundleRunner:
         channels = len(self.bundle.sequences)
         try:
             network.load_state_dict(load_file(self.bundle.folder / WEIGHTS))
-            forward = compile_network(network, channels, self.bundle.patch, self._device, Precision.FP32)
-            classes = forward(torch.zeros(1, channels, *self.bundle.patch, device=self._device)).shape[1]
-        except torch.OutOfMemoryError as error:
-            raise StageError("the GPU's memory does not suffice for this model; use --device cpu") from error
+            with torch.inference_mode():
+                classes = network(torch.zeros(1, channels, *self.bundle.patch)).shape[1]
         except (RuntimeError, ValueError, SafetensorError) as error:
             first = str(error).strip().splitlines()[-1].strip()
             raise BundleError(f"the weights of model {self.bundle.id} do not fit its architecture: {first}") from error
         if classes != len(PEDS.labels) + 1:
             raise BundleError(f"model {self.bundle.id} tells {classes} classes apart, expected {len(PEDS.labels) + 1}")
-        forward.rest()
-        return forward
+        return network.to(self._device).eval()
 
     def predict(self, case: HarmonizedCase, progress: Progress) -> Prediction:
         """Label the case on its atlas grid.
@@ -128,8 +118,6 @@ class BundleRunner:
             ).cpu()
         except torch.OutOfMemoryError as error:
             raise StageError("the GPU's memory does not suffice for this model; use --device cpu") from error
-        finally:
-            self._network.rest()
         shape = (inside.shape[0], inside.shape[1], inside.shape[2])
         fine = from_model_grid(probability, shape, spacing, self.bundle.spacing_mm)
         if MRSequence.T1C in missing:
