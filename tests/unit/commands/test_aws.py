@@ -41,7 +41,13 @@ def test_serves_until_told_to_end_and_leaves_no_process(tmp_path: Path) -> None:
     # The container never answers: the command must end tidily while it waits, too.
     call += ["--container", f"http://127.0.0.1:{free_port()}"]
     environment = {**os.environ, MARK: mark, "TMPDIR": str(tmp_path)}
-    with subprocess.Popen(call, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # Tests that run in the background have SIGINT ignored, and so would the command.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(call, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
         assert process.stderr
         deadline = time.monotonic() + SECONDS
         while "ready" not in process.stderr.readline():
