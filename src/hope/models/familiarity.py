@@ -63,16 +63,16 @@ def _correlation(a: Images, b: Images) -> float:
 def _shape(mask: Mask, spacing_mm: float) -> dict[str, float]:
     width, length, height = (int(n) for n in mask.shape)
     whole = float(mask.sum())
-    third = [max(1, n // 4) for n in mask.shape]
+    quarter = [max(1, n // 4) for n in mask.shape]
     return {
         "volume": float(np.log(whole * spacing_mm**3)),
         "length to width": length / width,
         "height to width": height / width,
         "fill": float(mask.mean()),
-        "back": float(mask[:, : third[1]].sum()) / whole,
-        "front": float(mask[:, -third[1] :].sum()) / whole,
-        "bottom": float(mask[:, :, : third[2]].sum()) / whole,
-        "top": float(mask[:, :, -third[2] :].sum()) / whole,
+        "back": float(mask[:, : quarter[1]].sum()) / whole,
+        "front": float(mask[:, -quarter[1] :].sum()) / whole,
+        "bottom": float(mask[:, :, : quarter[2]].sum()) / whole,
+        "top": float(mask[:, :, -quarter[2] :].sum()) / whole,
     }
 
 

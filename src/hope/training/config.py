@@ -21,7 +21,7 @@ class TrainingConfig:
         steps: optimiser steps in all; the learning rate falls to zero at the last.
         batch: patches per step.
         patch: patch size in voxels of the model's grid; multiples of 16.
-        tile: what the finished network is shown at once: its instance norms do better on a whole brain than on a patch.
+        tile: what the finished network is shown at once; through its instance norms the answer depends on it.
         learning_rate: peak, after a short warm-up.
         seed: of cases, patches and augmentation.
         window: how many of the newest synthetic cases patches are drawn from.
@@ -44,7 +44,7 @@ class TrainingConfig:
     steps: int = 2400
     batch: int = 2
     patch: tuple[int, int, int] = (64, 80, 64)
-    tile: tuple[int, int, int] = (80, 96, 80)
+    tile: tuple[int, int, int] = (64, 80, 64)
     learning_rate: float = 2e-3
     seed: int = 1
     window: int = 400
