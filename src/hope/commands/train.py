@@ -133,11 +133,10 @@ def train(
 
 def _export(run: Path, state: TrainingState, config: TrainingConfig, model_id: str) -> None:
     """Make the bundle of a finished run and say where it is."""
-    from hope.models.familiarity import Familiarity
     from hope.training.export import export_bundle
-    from hope.training.limits import read_intervals
+    from hope.training.limits import read_familiarity, read_intervals
 
-    known, intervals = Familiarity.read(run), read_intervals(run)
+    known, intervals = read_familiarity(run), read_intervals(run)
     bundle = export_bundle(state, config, run / "bundle", model_id, familiarity=known, intervals=intervals)
     click.echo(f"bundle {bundle.id} {bundle.version}, sha256 {bundle.sha256}, in {run / 'bundle'}")
 

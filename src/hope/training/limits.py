@@ -12,11 +12,11 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from hope.domain.errors import InputError
+from hope.domain.errors import BundleError, InputError
 from hope.domain.intervals import IntervalRule
 from hope.domain.progress import Progress
 from hope.formats.atomic import atomic_output
-from hope.models.familiarity import FAMILIARITY
+from hope.models.familiarity import FAMILIARITY, Familiarity
 from hope.models.runtime import MIRROR_AXES, OVERLAP
 from hope.models.sliding_window import sliding_window
 from hope.training.config import TrainingConfig
@@ -64,6 +64,18 @@ def write_limits(average: nn.Module, pool: CasePool, config: TrainingConfig, fol
 def _write(path: Path, values: dict[str, Any]) -> None:
     with atomic_output(path) as stream:
         stream.write(json.dumps(values).encode())
+
+
+def read_familiarity(folder: Path) -> Familiarity | None:
+    """Of a run's folder; None if the run wrote none.
+
+    Raises:
+        InputError: if the file is damaged.
+    """
+    try:
+        return Familiarity.read(folder)
+    except BundleError as error:
+        raise InputError(f"the run's {FAMILIARITY} cannot be read", fix="delete it and add --resume") from error
 
 
 def read_intervals(folder: Path) -> IntervalRule | None:

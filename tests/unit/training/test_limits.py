@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 
 import hope.training.limits as limits
 from hope.domain.case import SEQUENCES
+from hope.domain.errors import InputError
 from hope.domain.progress import silent
 from hope.models.familiarity import FAMILIARITY
 from hope.models.networks import build_network
@@ -81,3 +83,14 @@ def test_a_case_that_lacks_sequences_keeps_one_and_gets_none_back() -> None:
         x, _ = draw_patch(np.random.default_rng(seed), (images, labels), config)
         assert x[SEQUENCES.index("t1c")].any()
         assert not x[[0, 2, 3]].any()
+
+
+@pytest.mark.parametrize(
+    ("name", "read"), [(FAMILIARITY, limits.read_familiarity), (limits.INTERVALS, limits.read_intervals)]
+)
+def test_damaged_limits_of_a_run_say_what_to_do(tmp_path: Path, name: str, read: Callable[[Path], object]) -> None:
+    assert read(tmp_path) is None
+    (tmp_path / name).write_text("{")
+    with pytest.raises(InputError, match="cannot be read") as refusal:
+        read(tmp_path)
+    assert refusal.value.fix == "delete it and add --resume"
