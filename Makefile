@@ -13,7 +13,7 @@ export PIP_NO_INPUT := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: demo up page test system lint format types page-test pytest wheel docs campaigns aws-faults clean help
+.PHONY: demo up page test system lint format types page-test pytest wheel docs campaigns aws-faults phantoms clean help
 
 demo: $(INSTALLED) ## the whole pipeline on a synthetic raw case
 	@rm -rf demo
@@ -66,6 +66,9 @@ campaigns: $(INSTALLED) ## the long fault and load campaigns (ten minutes); CI r
 
 aws-faults: $(INSTALLED) ## the AWS route under faults, on this machine (five minutes); CI runs a short form
 	$(BIN)/python benchmarks/aws_faults.py
+
+phantoms: $(INSTALLED) ## 1,000 lesions through the harmonizer (half an hour); CI runs a short form
+	$(BIN)/python benchmarks/harmonize.py phantoms --method hail --count 1000
 
 wheel: $(INSTALLED) ## dist/hope_platform-<version>-py3-none-any.whl
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

@@ -1,15 +1,16 @@
 """What harmonisation does: to synthetic pairs whose truth is known, to real cases of different sources, to lesions.
 
 python benchmarks/harmonize.py pairs [--method histogram] [--count 20]
-python benchmarks/harmonize.py real DIRECTORY [--method histogram]      (case directories with scans and a mask)
+python benchmarks/harmonize.py real DIRECTORY ... [--method histogram]  (case directories; a mask of the tumour if any)
 python benchmarks/harmonize.py phantoms [--method histogram] [--count 1000]
 python benchmarks/harmonize.py time CASE [--method histogram]
 
 `pairs`: one anatomy in two styles, the second learnt from another anatomy; error against the true render. All three
 figures are of relative intensities (1 is the median of the healthy brain), so that mere scaling counts for nothing.
-`real`: every case is brought to the style of every case of another source (names up to the first dash or underscore
-tell sources apart). Distance is 1-Wasserstein between the two cases' intensities within atlas white and grey matter,
-outside the true tumour; "as stored" in the target's unit, "scaled" after each image was divided by its median.
+`real`: every case is preprocessed and brought to the style of every case of another source (names without their
+numbers tell sources apart). Distance is 1-Wasserstein between the two cases' intensities within atlas white and grey
+matter, outside the tumour where a mask says where it is; "as stored" in the target's unit, "scaled" after each image
+was divided by its median.
 `phantoms`: a head with a bright ball at a random place, or none, against one without; a lesion that vanishes or appears
 is counted.
 """
@@ -34,12 +35,14 @@ from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.formats.atlas import atlas_tissue
 from hope.formats.nifti import read_labels, read_scan
+from hope.pipeline import Clock, Options, prepare_case
 from hope.ports import Harmonizer
 from hope.services import Services
 from hope.settings import Settings
 from hope.stages.edges import Edges
 from hope.stages.harmonize import default_style, harmonize
 from hope.stages.intake import find_cases
+from hope.stages.resample import resample
 from hope.stages.suspicion import regions_of
 from hope.synthesis.style_pairs import style_pair
 
@@ -106,14 +109,18 @@ def pairs(method: str, count: int) -> None:
     show(f"{count} pairs, {changed} of {4 * count} images changed", ("PSNR dB", "Wasserstein", "edge SSIM"), rows)
 
 
-def real_cases(folder: Path) -> Iterator[tuple[AlignedCase, Mask]]:
-    """Preprocessed cases with a mask, and where their tumour is."""
-    for source in find_cases([folder], {}):
-        images = [read_scan(source.files[s], str(s))[0].reoriented(ATLAS_GRID.orientation).data for s in SEQUENCES]
-        (mask,) = source.files[MRSequence.T1C].parent.glob("*seg.nii.gz")
-        tumour = read_labels(mask).reoriented(ATLAS_GRID.orientation).data > 0
-        brain = np.any([image != 0 for image in images], axis=0)
-        yield as_case(images, brain, ATLAS_GRID, source.case_id), tumour
+def real_cases(folders: Sequence[Path]) -> Iterator[tuple[AlignedCase, Mask]]:
+    """Cases on the atlas grid, and where their tumour is: nowhere, if no mask says so."""
+    services = Services(Settings.from_environment())
+    predictor = services.predictor(None)
+    for source in find_cases(list(folders), {}):
+        folder = source.files[MRSequence.T1C].parent
+        aligned = prepare_case(source, predictor, services.brain_extractor(), Options(), folder, Clock(silent)).aligned
+        tumour = np.zeros(aligned.grid.shape, bool)
+        for path in folder.glob("*seg.nii.gz"):
+            moved = resample(read_labels(path), aligned.grid, aligned.atlas_to_native[aligned.reference], "nearest")
+            tumour = moved.data > 0
+        yield aligned, tumour
 
 
 def source_of(case_id: str) -> str:
@@ -121,10 +128,10 @@ def source_of(case_id: str) -> str:
     return case_id.rpartition("-")[0].rstrip("0123456789-") if "-" in case_id else case_id.partition("_")[0]
 
 
-def real(method: str, folder: Path) -> None:
+def real(method: str, folders: Sequence[Path]) -> None:
     """Tables of distances between sources, within tissue."""
     harmonizer, tissue = harmonizer_of(method), atlas_tissue()
-    cases = list(real_cases(folder))
+    cases = list(real_cases(folders))
     distances, kept, changed, total = defaultdict(list), defaultdict(list), 0, 0
     for (one, tumour), (other, others) in product(cases, cases):
         if source_of(one.case_id) == source_of(other.case_id):
@@ -145,14 +152,17 @@ def real(method: str, folder: Path) -> None:
                 raw = wasserstein(after[here] / unit, wanted)
                 distances[name, str(s)].append([stored, raw, scaled, mine])
             edges = Edges(one.images[s], one.brain_mask.data)
-            ratio = [float(image[tumour].mean() / image[white].mean()) for image in (before, after)]
+            ratio = [
+                float(image[tumour].mean() / image[white].mean()) if tumour.any() else np.nan
+                for image in (before, after)
+            ]
             change = abs(ratio[1] / ratio[0] - 1)
-            kept[f"{method}", str(s)].append([edges.similarity(after[edges.box]), 100 * change])
+            kept[method, str(s)].append([edges.similarity(after[edges.box]), 100 * change])
             print(f"{one.case_id} -> {other.case_id} {s}: ratio {ratio[0]:.3f} -> {ratio[1]:.3f}", flush=True)
     title = f"{total} images, {changed} changed"
     show(title, ("as stored", "then", "scaled", "then"), distances)
     show("anatomy", ("edge SSIM", "contrast %"), kept)
-    worst = {key: (min(v[0] for v in values), max(v[1] for v in values)) for key, values in kept.items()}
+    worst = {key: (min(v[0] for v in values), np.nanmax([v[1] for v in values])) for key, values in kept.items()}
     print("worst: " + ", ".join(f"{s} {edge:.3f} {change:.1f} %" for (_, s), (edge, change) in worst.items()))
 
 
@@ -242,19 +252,21 @@ def main() -> None:
     """Print what was asked for."""
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=["pairs", "real", "phantoms", "time"])
-    parser.add_argument("where", type=Path, nargs="?")
+    parser.add_argument("where", type=Path, nargs="*")
     parser.add_argument("--method", default="histogram")
     parser.add_argument("--count", type=int, default=20)
     chosen = parser.parse_args()
     print(machine())
-    if chosen.what in ("real", "time") and chosen.where is None:
+    if chosen.what in ("real", "time") and not chosen.where:
         parser.error("name a directory")
     if chosen.what == "pairs":
         pairs(chosen.method, chosen.count)
     elif chosen.what == "phantoms":
         phantoms(chosen.method, chosen.count)
+    elif chosen.what == "real":
+        real(chosen.method, chosen.where)
     else:
-        (real if chosen.what == "real" else timed)(chosen.method, chosen.where)
+        timed(chosen.method, chosen.where[0])
 
 
 if __name__ == "__main__":

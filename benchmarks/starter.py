@@ -67,7 +67,7 @@ def _only(case: HarmonizedCase, present: tuple[MRSequence, ...]) -> HarmonizedCa
     return _case(case.aligned.case_id, {s: case.images[s] for s in present}, case.aligned.brain_mask)
 
 
-def _answer(case: HarmonizedCase, predictor: Predictor) -> Prediction:
+def answer(case: HarmonizedCase, predictor: Predictor) -> Prediction:
     """What the pipeline would deliver on the atlas grid."""
     said = segment(case, predictor, silent)
     labels = drop_unsure(said.labels, said.region_probability["WT"]).labels
@@ -108,7 +108,7 @@ def _scores(cases: Iterator[Judged], predictor: Predictor, told: bool = True) ->
     scores = []
     for name, case, truth, scheme in cases:
         start = time.perf_counter()
-        prediction = _answer(case, predictor)
+        prediction = answer(case, predictor)
         seconds = time.perf_counter() - start
         score = evaluate(prediction.labels.reoriented(truth.grid.orientation), truth, scheme)
         scores.append({**score, "name": name})
@@ -179,7 +179,7 @@ def _raw_dice(
     state = HeadState.BRAIN if stripped else HeadState.FULL
     case = UploadedCase("raw", given, False, state, dict.fromkeys(given, ""))
     aligned = preprocess(case, predictor.head_state, extractor)  # type: ignore[arg-type]
-    prediction = _answer(HarmonizedCase(aligned, aligned.images), predictor)
+    prediction = answer(HarmonizedCase(aligned, aligned.images), predictor)
     native = to_native(prediction.labels, aligned)
     ours = region_mask(native.data, "WT")
     theirs = region_mask(truth.reoriented(native.grid.orientation).data, "WT")
@@ -191,7 +191,7 @@ def alarm(chosen: argparse.Namespace, services: Services, predictor: Predictor) 
     volumes = []
 
     def tell(name: str, case: HarmonizedCase) -> None:
-        marked = float((_answer(case, predictor).labels.data > 0).sum()) * ATLAS_GRID.voxel_volume_ml
+        marked = float((answer(case, predictor).labels.data > 0).sum()) * ATLAS_GRID.voxel_volume_ml
         volumes.append(marked)
         print(f"{name:<24} {marked:.2f} ml", flush=True)
 
@@ -213,7 +213,7 @@ def intervals(chosen: argparse.Namespace, services: Services, predictor: Predict
         inside: dict[str, list[bool]] = {}
         width: dict[str, list[float]] = {}
         for _, case, truth, scheme in cases():
-            prediction = _answer(case, predictor)
+            prediction = answer(case, predictor)
             volumes = measure(prediction.labels, prediction)
             peds = evaluate(prediction.labels.reoriented(truth.grid.orientation), truth, scheme)["regions"]
             for key, region in peds.items():

@@ -16,7 +16,7 @@ from hope.ports import BlobStore, BrainExtractor, CaseStore, Harmonizer, Predict
 from hope.settings import Settings
 
 DEFAULT_HARMONIZER = "hail-starter"
-"""The bundle that the method ``hail`` runs."""
+"""The bundle that the method ``hail`` runs if none is named."""
 
 if TYPE_CHECKING:
     from hope.adapters.models_s3 import BucketModels
@@ -98,23 +98,29 @@ class Services:
         listed = self.settings.sagemaker.model_ids
         return self.settings.predictor == "sagemaker" and (not listed or (model_id or DEFAULT_MODEL) in listed)
 
-    def harmonizer(self, method: str | None = None) -> Harmonizer:
-        """The harmonizer of a method, ``histogram`` if none is named.
+    def harmonizer(self, method: str | None = None, model: str | None = None) -> Harmonizer:
+        """The harmonizer of a method, ``histogram`` if neither a method nor a model is named.
+
+        Args:
+            method: histogram or hail.
+            model: id of the harmonizer's bundle, ours if none is named.
 
         Raises:
-            InputError: if there is no such method, or its bundle is not there.
+            InputError: if there is no such method or bundle, or a method that runs none is to run one.
         """
-        if method in (None, "histogram"):
+        if method == "histogram" and model:
+            raise InputError("the method histogram runs no model", fix="choose hail, or leave the model out")
+        if method in (None, "histogram") and not model:
             from hope.stages.histogram import HistogramHarmonizer
 
             return HistogramHarmonizer()
-        if method != "hail":
+        if method not in (None, "hail"):
             raise InputError("there is no such way to harmonize", expected="histogram or hail", got=str(method))
         from hope.models.hail.choose import harmonizer_of
         from hope.stages.anatomy_check import guard
         from hope.stages.suspicion import healthy_brain
 
-        bundle = self.models.get(DEFAULT_HARMONIZER, HARMONIZER)
+        bundle = self.models.get(model or DEFAULT_HARMONIZER, HARMONIZER)
         return harmonizer_of(bundle, self.settings.device, healthy_brain, guard)
 
     def brain_extractor(self) -> BrainExtractor:

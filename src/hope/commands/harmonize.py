@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hope.domain.progress import Progress
     from hope.domain.style import Style
     from hope.ports import BrainExtractor, Harmonizer
+    from hope.services import Services
     from hope.stages.intake import CaseSource
 
     Aligner = Callable[[CaseSource, Progress], AlignedCase]
@@ -26,7 +27,8 @@ METHODS = ("histogram", "hail", "none")
 @scan_inputs
 @click.option("-o", "--output", type=PATH, required=True, metavar="OUT", help="Results go to OUT/<case>/.")
 @click.option("--target", type=PATH, metavar="CASE|STYLE", help="What to look like.  [default: the bundled style]")
-@click.option("--method", type=click.Choice(METHODS), default="histogram", show_default=True, help="How it is done.")
+@click.option("--method", type=click.Choice(METHODS), help="How it is done.  [default: the style's, else histogram]")
+@click.option("--model", metavar="ID", help="Your own harmonizer, as `hope models list` names it, by method hail.")
 @click.option("--learn-style", type=PATH, metavar="DIR", help="Learn a style from the cases in DIR; OUT is its file.")
 @click.option("--preprocessed", is_flag=True, help="Input is co-registered, 1 mm, in atlas space already.")
 def harmonize(
@@ -37,7 +39,8 @@ def harmonize(
     t2f: Path | None,
     output: Path,
     target: Path | None,
-    method: str,
+    method: str | None,
+    model: str | None,
     learn_style: Path | None,
     preprocessed: bool,
 ) -> None:
@@ -57,7 +60,7 @@ def harmonize(
     \b
     Methods:
       histogram   one rising curve for each sequence, fitted outside whatever looks like a lesion
-      hail        a network looks at both cases and draws such curves for each part of the brain
+      hail        a network looks at both cases; one such curve for each sequence, and shading divided out
       none        nothing: the preprocessed images, to compare with
 
     Research use only. Not a medical device.
@@ -73,7 +76,11 @@ def harmonize(
 
     services = Services(Settings.from_environment())
     named = named_scans(t1n, t1c, t2w, t2f)
-    harmonizer = None if method == "none" else services.harmonizer(method)
+    if method == "none" and model:
+        raise InputError("--method none runs no model", fix="leave --model or --method out")
+    if target and target.suffix == ".json" and not (method or model):
+        model = _learnt_with(target, services)
+    harmonizer = None if method == "none" else services.harmonizer(method, model)
     aligned = _aligner(services.brain_extractor(), preprocessed)
     if learn_style:
         if inputs or named or target or harmonizer is None:
@@ -118,6 +125,16 @@ def _aligner(brain: BrainExtractor, preprocessed: bool) -> Aligner:
             return preprocess(case, HeadState.BRAIN, brain, lambda text, share: progress(text, 0.3 + 0.7 * share))
 
     return aligned
+
+
+def _learnt_with(target: Path, services: Services) -> str | None:
+    """Id of the network that a style file was learnt with, if it is here; None for a style without one."""
+    from hope.domain.style import Style
+    from hope.formats.reading import reading
+
+    with reading("the style"):
+        network = Style.from_json(target.read_bytes()).network_sha256
+    return next((bundle.id for bundle in services.models.list() if network and bundle.sha256 == network), None)
 
 
 def _style(target: Path | None, harmonizer: Harmonizer, aligned: Aligner, progress: Progress) -> Style:
@@ -205,7 +222,8 @@ def _write(done: HarmonizedCase, output: Path) -> None:
 
 def _print(done: HarmonizedCase, folder: Path) -> None:
     """What was done to each sequence, and why not where it was not."""
-    click.echo(f"\n{done.aligned.case_id}")
+    how = f": {done.details['asked']}, to the style {done.details['style']}" if done.details else ""
+    click.echo(f"\n{done.aligned.case_id}{how}")
     for name, facts in done.details.get("sequences", {}).items():
         if not facts["changed"]:
             click.echo(f"  {name}  ! original passed on: {facts['reason']}")

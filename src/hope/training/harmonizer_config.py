@@ -27,8 +27,8 @@ class HarmonizerConfig:
         code, width, widths: see ``HailNetwork``.
     """
 
-    steps: int = 3200
-    glances: int = 1300
+    steps: int = 6000
+    glances: int = 1000
     glances_batch: int = 12
     batch: int = 4
     learning_rate: float = 3e-3

@@ -22,6 +22,10 @@ from hope.testing.head import head_scan
         (["CASE", "--target", "none.json"], "the style cannot be read"),
         (["CASE", "--target", "DIR"], "no scan was found|holds no"),
         (["CASE", "--method", "magic"], "magic"),
+        (["CASE", "--method", "histogram", "--model", "mine"], "histogram runs no model"),
+        (["CASE", "--method", "none", "--model", "mine"], "none runs no model"),
+        (["CASE", "--model", "nobody"], "nobody"),
+        (["CASE", "--model", "starter"], "starter is a segmenter"),
     ],
 )
 def test_what_cannot_be_done_is_said(tmp_path: Path, arguments: list[str], said: str) -> None:

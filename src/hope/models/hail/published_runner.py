@@ -91,7 +91,7 @@ class PublishedHarmonizer:
         if style.network_sha256 != self.bundle.sha256 or entry is None or len(entry.code) != THETA + ETA + 1:
             raise InputError(
                 f"the style {style.name} was not learnt with the harmonizer {self.bundle.id}",
-                fix="learn the style again with --learn-style, or use --method histogram",
+                fix="name a case with --target, or learn a style with --learn-style",
             )
         if self._sequence not in case.images:
             return {}

@@ -198,7 +198,7 @@ class HailHarmonizer:
                 f"the style {style.name} was not learnt with the harmonizer {self.bundle.id}",
                 expected=f"codes of network {self.bundle.sha256[:12]}",
                 got=style.network_sha256[:12] or "no codes",
-                fix="learn the style again with --learn-style, or use --method histogram",
+                fix="name a case with --target, or learn a style with --learn-style",
             )
         size = self._network.encoder.code + len(LADDER)
         target = torch.zeros(1, len(SEQUENCES), size, device=self._device)
