@@ -45,8 +45,8 @@ pytest: $(INSTALLED) ## the tests alone; PYTEST_ARGS="-k name" chooses some
 ifdef PYTEST_ARGS
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 else # two files at a time, but for what must not be disturbed
-	$(BIN)/python -m pytest -m "not alone" -n 2 --dist loadfile --no-loadscope-reorder
-	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -m "not alone" -n 2 --dist loadfile --no-loadscope-reorder --durations=20
+	$(BIN)/python -m pytest -m alone --durations=10
 endif
 
 format: $(INSTALLED) ## mend what ruff can mend

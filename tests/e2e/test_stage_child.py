@@ -1,4 +1,4 @@
-"""A real child process through all four stages on a synthetic raw case: labels as the command line gives them."""
+"""A real child process through all four stages on a small raw case: labels as the command line gives them."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from pathlib import Path
 import pytest
 from tests.unit.jobs.driving import child, job_in
 
-from hope.domain.case import SEQUENCES
+from hope.domain.case import MRSequence
+from hope.domain.volume import Volume
 from hope.formats.nifti import read_labels, write_scan
 from hope.formats.nifti_clean import clean_nifti
-from hope.synthesis.raw import RawOptions, raw_case
 
 CASE = "case-0123abcd"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_the_child_gives_the_same_labels_as_the_command_line(tmp_path: Path, hope: Callable, models_dir: Path) -> None:
+def test_the_child_gives_the_same_labels_as_the_command_line(
+    tmp_path: Path, hope: Callable, models_dir: Path, heads: dict[MRSequence, Volume]
+) -> None:
     scans, stages = tmp_path / "scans", tmp_path / "stages"
     scans.mkdir()
     (stages / "in").mkdir(parents=True)
-    made = raw_case(3, 0, RawOptions(kind="solid_enhancing"))
-    for sequence in SEQUENCES:
-        write_scan(made.scans[sequence], scans / f"{CASE}-{sequence}.nii.gz")
+    for sequence, scan in heads.items():
+        write_scan(scan, scans / f"{CASE}-{sequence}.nii.gz")
         clean_nifti(scans / f"{CASE}-{sequence}.nii.gz", stages / "in" / f"{sequence}.nii", sequence, 2**40)
     outcome = hope("segment", scans, "-o", tmp_path / "out", "--model", "tiny", "--device", "cpu")
     assert outcome.status == 0, outcome.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -99,30 +100,37 @@ def test_the_configuration_survives_json() -> None:
     assert TrainingConfig.from_json(json.loads(json.dumps(SMALL.to_json()))) == SMALL
 
 
-def case_folder(folder: Path, with_labels: bool = True) -> Path:
-    folder.mkdir(parents=True)
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A case of the user's own, as BraTS 2023 lays it out; it is made once, for writing it takes seconds."""
+    folder = tmp_path_factory.mktemp("own") / "BraTS-GLI-00001-000"
+    folder.mkdir()
     for number, sequence in enumerate(SEQUENCES):
         write_scan(atlas_scan(number, enhanced=sequence == "t1c"), folder / f"{folder.name}-{sequence}.nii.gz")
     labels = np.zeros(ATLAS_GRID.shape, np.uint8)
     labels[100:130, 100:130, 70:90] = 3
-    if with_labels:
-        write_labels(Volume(labels, ATLAS_GRID), folder / f"{folder.name}-seg.nii.gz")
+    write_labels(Volume(labels, ATLAS_GRID), folder / f"{folder.name}-seg.nii.gz")
     return folder
 
 
-def test_own_cases_arrive_with_their_labels_in_place(tmp_path: Path) -> None:
-    case_folder(tmp_path / "BraTS-GLI-00001-000")
-    (sample,) = load_samples(find_cases([tmp_path], {}), "brats2023", 2.0, FakeBrainExtractor(), silent)
+@pytest.fixture
+def own(labelled: Path, tmp_path: Path) -> Path:
+    """A copy of it that a test may change."""
+    return shutil.copytree(labelled, tmp_path / labelled.name)
+
+
+def test_own_cases_arrive_with_their_labels_in_place(own: Path) -> None:
+    (sample,) = load_samples(find_cases([own], {}), "brats2023", 2.0, FakeBrainExtractor(), silent)
     images, labels = sample
     assert images.shape[1:] == labels.shape
     assert set(np.unique(labels)) == {0, 1}, "adult ET (3) becomes peds ET (1)"
     assert labels.sum() == pytest.approx(30 * 30 * 20 / 8, rel=0.25)
 
 
-def test_own_cases_without_labels_are_refused(tmp_path: Path) -> None:
-    case_folder(tmp_path / "BraTS-GLI-00001-000", with_labels=False)
+def test_own_cases_without_labels_are_refused(own: Path) -> None:
+    (own / f"{own.name}-seg.nii.gz").unlink()
     with pytest.raises(InputError, match="-seg"):
-        load_samples(find_cases([tmp_path], {}), "brats2023", 2.0, FakeBrainExtractor(), silent)
+        load_samples(find_cases([own], {}), "brats2023", 2.0, FakeBrainExtractor(), silent)
 
 
 @pytest.mark.slow
@@ -210,14 +218,13 @@ def test_a_damaged_checkpoint_is_said(tmp_path: Path, name: str) -> None:
         load_checkpoint(tmp_path)
 
 
-def test_labels_on_another_grid_are_refused_not_mirrored(tmp_path: Path) -> None:
-    folder = case_folder(tmp_path / "BraTS-GLI-00001-000")
-    (path,) = folder.glob("*-seg.nii.gz")
+def test_labels_on_another_grid_are_refused_not_mirrored(own: Path) -> None:
+    (path,) = own.glob("*-seg.nii.gz")
     shifted = np.array(ATLAS_GRID.affine_ras_mm)
     shifted[0, 3] += 30
     write_labels(Volume(np.ones(ATLAS_GRID.shape, np.uint8), Grid(ATLAS_GRID.shape, shifted)), path)
     with pytest.raises(InputError, match="grid"):
-        load_samples(find_cases([tmp_path], {}), "brats2023", 2.0, FakeBrainExtractor(), silent)
+        load_samples(find_cases([own], {}), "brats2023", 2.0, FakeBrainExtractor(), silent)
     write_labels(Volume(np.full(ATLAS_GRID.shape, 4, np.uint8), ATLAS_GRID), path)
     with pytest.raises(InputError, match="scheme"):
-        load_samples(find_cases([tmp_path], {}), "brats2023", 2.0, FakeBrainExtractor(), silent)
+        load_samples(find_cases([own], {}), "brats2023", 2.0, FakeBrainExtractor(), silent)
