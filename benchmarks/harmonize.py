@@ -27,22 +27,20 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from machine import machine
+from starter import on_atlas, truth_of
 
-from hope.domain.case import SEQUENCES, AlignedCase, HarmonizedCase, HeadState, MRSequence
+from hope.domain.case import SEQUENCES, AlignedCase, HarmonizedCase, MRSequence
 from hope.domain.grid import ATLAS_GRID, Grid
 from hope.domain.progress import silent
-from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.formats.atlas import atlas_tissue
-from hope.formats.nifti import read_labels, read_scan
-from hope.pipeline import Clock, Options, prepare_case
+from hope.formats.nifti import read_scan
 from hope.ports import Harmonizer
 from hope.services import Services
 from hope.settings import Settings
 from hope.stages.edges import Edges
 from hope.stages.harmonize import default_style, harmonize
 from hope.stages.intake import find_cases
-from hope.stages.resample import resample
 from hope.stages.suspicion import regions_of
 from hope.synthesis.style_pairs import style_pair
 
@@ -59,8 +57,7 @@ def harmonizer_of(method: str) -> Harmonizer:
 def as_case(images: Sequence[Image], mask: Mask, grid: Grid, name: str) -> AlignedCase:
     """Four images in channel order as an aligned case."""
     volumes = {s: Volume(np.asarray(image, np.float32), grid) for s, image in zip(SEQUENCES, images, strict=True)}
-    unmoved = dict.fromkeys(SEQUENCES, Transform.identity())
-    return AlignedCase(name, volumes, Volume(mask, grid), HeadState.BRAIN, grid, MRSequence.T1C, unmoved)
+    return AlignedCase.in_place(name, volumes, Volume(mask, grid))
 
 
 def relative(image: Image, healthy: Mask) -> Image:
@@ -114,13 +111,9 @@ def real_cases(folders: Sequence[Path]) -> Iterator[tuple[AlignedCase, Mask]]:
     services = Services(Settings.from_environment())
     predictor = services.predictor(None)
     for source in find_cases(list(folders), {}):
-        folder = source.files[MRSequence.T1C].parent
-        aligned = prepare_case(source, predictor, services.brain_extractor(), Options(), folder, Clock(silent)).aligned
-        tumour = np.zeros(aligned.grid.shape, bool)
-        for path in folder.glob("*seg.nii.gz"):
-            moved = resample(read_labels(path), aligned.grid, aligned.atlas_to_native[aligned.reference], "nearest")
-            tumour = moved.data > 0
-        yield aligned, tumour
+        aligned = on_atlas(source, services, predictor)
+        truth = truth_of(source, aligned)
+        yield aligned, np.zeros(aligned.grid.shape, bool) if truth is None else truth.data > 0
 
 
 def source_of(case_id: str) -> str:

@@ -28,11 +28,10 @@ from hope.settings import Settings
 from hope.stages.evaluate import evaluate
 from hope.stages.harmonize import default_style, harmonize
 from hope.synthesis.fields import FieldMaker
+from hope.training.harmonizer_pool import rising_curve
 
 METHODS = ("none", "histogram", "hail")
 REGIONS = ("WT", "TC", "ET")
-_KNOTS = np.array([0, 0.5, 0.8, 1.0, 1.25, 1.7, 2.6, 20])
-"""Where a site's curve bends, in units of the brain's median."""
 
 
 def at_another_site(case: HarmonizedCase, seed: int) -> HarmonizedCase:
@@ -43,12 +42,11 @@ def at_another_site(case: HarmonizedCase, seed: int) -> HarmonizedCase:
     for sequence, volume in case.images.items():
         data = np.asarray(volume.data)
         median = float(np.median(data[brain & (data > 0)]))
-        slopes = np.exp(np.clip(rng.normal(0, 0.35, len(_KNOTS) - 1), -0.7, 0.7))
-        curve = np.concatenate([[0], np.cumsum(slopes * np.diff(_KNOTS))])
+        curve = rising_curve(rng, 0.35)
         i, j, k = (-(-n // 4) for n in data.shape)
         small = FieldMaker(rng, (i, j, k), 4.0).smooth(rng.uniform(60, 110))
         shading = ndimage.zoom(small, 4, order=1)[tuple(slice(n) for n in data.shape)]
-        bent = np.interp(data / median, _KNOTS, curve) * np.exp(shading * rng.uniform(0, 0.3))
+        bent = np.interp(data / median, *curve) * np.exp(shading * rng.uniform(0, 0.3))
         images[sequence] = volume.with_data(np.where(data > 0, bent, 0).astype(np.float32))
     aligned = replace(case.aligned, images=images)
     return HarmonizedCase(aligned, images)

@@ -15,10 +15,9 @@ from pathlib import Path
 import numpy as np
 from machine import machine
 
-from hope.domain.case import SEQUENCES, AlignedCase, HarmonizedCase, HeadState, MRSequence
+from hope.domain.case import SEQUENCES, AlignedCase, HarmonizedCase
 from hope.domain.grid import ATLAS_GRID
 from hope.domain.progress import silent
-from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.services import Services
 from hope.settings import Settings
@@ -41,8 +40,7 @@ def load(path: Path, without: str | None) -> tuple[HarmonizedCase, Volume]:
             images[sequence] = Volume(data, ras)
     truth, brain = np.zeros(ras.shape, np.uint8), np.zeros(ras.shape, bool)
     truth[box], brain[box] = label, (image > 0).any(axis=0)
-    unmoved = dict.fromkeys(images, Transform.identity())
-    aligned = AlignedCase(path.stem, images, Volume(brain, ras), HeadState.BRAIN, ras, MRSequence.T1C, unmoved)
+    aligned = AlignedCase.in_place(path.stem, images, Volume(brain, ras))
     return HarmonizedCase(aligned, images), Volume(truth, ras)
 
 

@@ -33,7 +33,7 @@ from hope.domain.progress import silent
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.formats.nifti import read_labels
-from hope.pipeline import Clock, Options, Prepared, prepare_case
+from hope.pipeline import Clock, Options, prepare_case
 from hope.ports import Predictor
 from hope.services import Services
 from hope.settings import Settings
@@ -55,11 +55,7 @@ Judged = tuple[str, HarmonizedCase, Volume, str]
 
 
 def _case(name: str, images: Mapping[MRSequence, Volume], brain: Volume) -> HarmonizedCase:
-    grid = brain.grid
-    unmoved = dict.fromkeys(images, Transform.identity())
-    reference = MRSequence.T1C if MRSequence.T1C in images else next(iter(images))
-    aligned = AlignedCase(name, images, brain, HeadState.BRAIN, grid, reference, unmoved)
-    return HarmonizedCase(aligned, images)
+    return HarmonizedCase(AlignedCase.in_place(name, images, brain), images)
 
 
 def _only(case: HarmonizedCase, present: tuple[MRSequence, ...]) -> HarmonizedCase:
@@ -74,9 +70,19 @@ def answer(case: HarmonizedCase, predictor: Predictor) -> Prediction:
     return replace(said, labels=labels)
 
 
-def _prepared(folder: Path, services: Services, predictor: Predictor) -> Prepared:
-    source: CaseSource = find_cases([folder], {})[0]
-    return prepare_case(source, predictor, services.brain_extractor(), Options(), folder, Clock(silent))
+def on_atlas(source: CaseSource, services: Services, predictor: Predictor) -> AlignedCase:
+    """The case as the pipeline would hand it to the model."""
+    folder = source.files[next(iter(source.files))].parent
+    return prepare_case(source, predictor, services.brain_extractor(), Options(), folder, Clock(silent)).aligned
+
+
+def truth_of(source: CaseSource, aligned: AlignedCase) -> Volume | None:
+    """The mask that lies beside a case's scans, on the grid of the aligned case; None if there is none."""
+    folder = source.files[next(iter(source.files))].parent
+    masks = [p for p in folder.iterdir() if p.name.endswith(("-seg.nii.gz", "_seg.nii.gz"))]
+    if not masks:
+        return None
+    return resample(read_labels(masks[0]), aligned.grid, aligned.atlas_to_native[aligned.reference], "nearest")
 
 
 def real_cases(data: Path, half: str, services: Services, predictor: Predictor) -> Iterator[Judged]:
@@ -86,13 +92,12 @@ def real_cases(data: Path, half: str, services: Services, predictor: Predictor) 
         yield path.stem, case, truth, "brats2023"
     if half == "steering":
         return
-    for folder in sorted((data / "dev").iterdir()):
-        prepared = _prepared(folder, services, predictor)
-        path = next(p for p in folder.iterdir() if p.name.endswith(("-seg.nii.gz", "_seg.nii.gz")))
-        aligned = prepared.aligned
-        scheme = "brats2021" if folder.name.startswith("BraTS2021") else "brats2023"
-        truth = resample(read_labels(path), aligned.grid, aligned.atlas_to_native[aligned.reference], "nearest")
-        yield folder.name, HarmonizedCase(aligned, aligned.images), truth, scheme
+    for source in find_cases([data / "dev"], {}):
+        aligned = on_atlas(source, services, predictor)
+        truth = truth_of(source, aligned)
+        assert truth is not None, f"{source.case_id} has no mask"
+        scheme = "brats2021" if source.case_id.startswith("BraTS2021") else "brats2023"
+        yield source.case_id, HarmonizedCase(aligned, aligned.images), truth, scheme
 
 
 def synthetic_cases(count: int, kinds: tuple[str, ...]) -> Iterator[Judged]:
@@ -195,9 +200,9 @@ def alarm(chosen: argparse.Namespace, services: Services, predictor: Predictor) 
         volumes.append(marked)
         print(f"{name:<24} {marked:.2f} ml", flush=True)
 
-    for folder in sorted((chosen.data / "tumour-free").glob("open-ms-*")):
-        aligned = _prepared(folder, services, predictor).aligned
-        tell(folder.name, HarmonizedCase(aligned, aligned.images))
+    for source in find_cases(sorted((chosen.data / "tumour-free").glob("open-ms-*")), {}):
+        aligned = on_atlas(source, services, predictor)
+        tell(source.case_id, HarmonizedCase(aligned, aligned.images))
     for name, case, _, _ in synthetic_cases(chosen.count, ("none",)):
         tell(name, case)
     print(f"{sum(v > 1 for v in volumes)} of {len(volumes)} above 1 ml; largest {max(volumes):.2f} ml")

@@ -15,9 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hope.domain.case import AlignedCase, HeadState, MRSequence
+from hope.domain.case import AlignedCase
 from hope.domain.grid import ATLAS_GRID
-from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.services import Services
 from hope.settings import Settings
@@ -33,15 +32,7 @@ def cases() -> Iterator[AlignedCase]:
     for index in range(CASES):
         images, _, _ = preprocessed_case(SEED, index)
         mask = np.any([volume.data > 0 for volume in images.values()], axis=0)
-        yield AlignedCase(
-            f"synth-{index + 1:04d}",
-            images,
-            Volume(mask, ATLAS_GRID),
-            HeadState.BRAIN,
-            ATLAS_GRID,
-            MRSequence.T1C,
-            {s: Transform.identity() for s in images},
-        )
+        yield AlignedCase.in_place(f"synth-{index + 1:04d}", images, Volume(mask, ATLAS_GRID))
 
 
 if __name__ == "__main__":

@@ -11,9 +11,8 @@ import numpy.typing as npt
 import pytest
 from scipy import ndimage
 
-from hope.domain.case import SEQUENCES, AlignedCase, HeadState, MRSequence
+from hope.domain.case import SEQUENCES, AlignedCase
 from hope.domain.grid import Grid
-from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.models.bundle import BUNDLED, read_bundle
 from hope.models.hail.choose import harmonizer_of
@@ -31,8 +30,7 @@ Image = npt.NDArray[np.float32]
 
 def as_case(images: Sequence[Image], mask: npt.NDArray[np.bool_], grid: Grid) -> AlignedCase:
     volumes = {s: Volume(np.asarray(image, np.float32), grid) for s, image in zip(SEQUENCES, images, strict=True)}
-    unmoved = dict.fromkeys(SEQUENCES, Transform.identity())
-    return AlignedCase("pair", volumes, Volume(mask, grid), HeadState.BRAIN, grid, MRSequence.T1C, unmoved)
+    return AlignedCase.in_place("pair", volumes, Volume(mask, grid))
 
 
 def error(image: Image, truth: Image, brain: npt.NDArray[np.bool_]) -> float:

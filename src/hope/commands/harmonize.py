@@ -78,8 +78,9 @@ def harmonize(
     named = named_scans(t1n, t1c, t2w, t2f)
     if method == "none" and model:
         raise InputError("--method none runs no model", fix="leave --model or --method out")
-    if target and target.suffix == ".json" and not (method or model):
-        model = _learnt_with(target, services)
+    style_file = _read_style(target) if target and target.suffix == ".json" else None
+    if style_file and not (method or model):
+        model = _learnt_with(style_file, services)
     harmonizer = None if method == "none" else services.harmonizer(method, model)
     aligned = _aligner(services.brain_extractor(), preprocessed)
     if learn_style:
@@ -91,7 +92,7 @@ def harmonize(
         return
     sources = find_cases(inputs, named)
     with ConsoleProgress() as progress:
-        style = _style(target, harmonizer, aligned, progress) if harmonizer else None
+        style = (style_file or _style(target, harmonizer, aligned, progress)) if harmonizer else None
 
     def work(source: CaseSource, progress: Progress) -> None:
         case = aligned(source, lambda text, share: progress(text, 0.7 * share))
@@ -127,33 +128,32 @@ def _aligner(brain: BrainExtractor, preprocessed: bool) -> Aligner:
     return aligned
 
 
-def _learnt_with(target: Path, services: Services) -> str | None:
-    """Id of the network that a style file was learnt with, if it is here; None for a style without one."""
+def _read_style(path: Path) -> Style:
     from hope.domain.style import Style
     from hope.formats.reading import reading
 
     with reading("the style"):
-        network = Style.from_json(target.read_bytes()).network_sha256
+        return Style.from_json(path.read_bytes())
+
+
+def _learnt_with(style: Style, services: Services) -> str | None:
+    """Id of the network that a style was learnt with, if it is here; None for a style without one."""
+    network = style.network_sha256
     return next((bundle.id for bundle in services.models.list() if network and bundle.sha256 == network), None)
 
 
 def _style(target: Path | None, harmonizer: Harmonizer, aligned: Aligner, progress: Progress) -> Style:
-    """The style that was asked for: the bundled one, a file, or that of a case.
+    """The style that was asked for: the bundled one, or that of a case.
 
     Raises:
-        InputError: if the file is no style, or the path holds no case or several.
+        InputError: if the path holds no case or several.
     """
     from hope.domain.errors import InputError
-    from hope.domain.style import Style
-    from hope.formats.reading import reading
     from hope.stages.harmonize import default_style
     from hope.stages.intake import find_cases
 
     if target is None:
         return default_style(harmonizer.method)
-    if target.suffix == ".json":
-        with reading("the style"):
-            return Style.from_json(target.read_bytes())
     sources = find_cases([target], {})
     if len(sources) != 1:
         raise InputError(

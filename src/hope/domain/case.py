@@ -107,6 +107,19 @@ class AlignedCase:
     atlas_to_native: Mapping[MRSequence, Transform]
     flags: tuple[QCFlag, ...] = ()
 
+    @classmethod
+    def in_place(cls, case_id: str, images: Mapping[MRSequence, Volume], brain_mask: Volume) -> AlignedCase:
+        """A stripped case whose scans lie on the atlas grid as they are, so that nothing has to go back elsewhere.
+
+        Args:
+            case_id: a name that carries no identity.
+            images: float32 volumes; the reference is t1c, or the first where there is none.
+            brain_mask: (i, j, k) bool on the same grid.
+        """
+        reference = MRSequence.T1C if MRSequence.T1C in images else next(iter(images))
+        unmoved = dict.fromkeys(images, Transform.identity())
+        return cls(case_id, images, brain_mask, HeadState.BRAIN, brain_mask.grid, reference, unmoved)
+
     def __post_init__(self) -> None:
         for name, volume in self.images.items():
             distance = volume.grid.largest_corner_distance_mm(self.brain_mask.grid)

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from hope.domain.case import SEQUENCES, AlignedCase, HarmonizedCase, HeadState, MRSequence
+from hope.domain.case import SEQUENCES, AlignedCase, HarmonizedCase
 from hope.domain.errors import StageError
-from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.ports import Predictor
 from hope.synthesis.anatomy import brain_mask, make_anatomy
@@ -32,15 +31,7 @@ def tiny_case() -> tuple[HarmonizedCase, Any]:
     mask = brain_mask(anatomy, fields)
     ideal = render(anatomy, fields)
     images = {s: Volume(np.ascontiguousarray(ideal[s] * mask, dtype=np.float32), template.grid) for s in SEQUENCES}
-    aligned = AlignedCase(
-        case_id="self-test",
-        images=images,
-        brain_mask=Volume(mask, template.grid),
-        head_state=HeadState.BRAIN,
-        native_grid=template.grid,
-        reference=MRSequence.T1C,
-        atlas_to_native={s: Transform.identity() for s in SEQUENCES},
-    )
+    aligned = AlignedCase.in_place("self-test", images, Volume(mask, template.grid))
     return HarmonizedCase(aligned, images), np.where(mask, anatomy.labels, 0).astype(np.uint8)
 
 

@@ -140,14 +140,20 @@ def _write(group: Group, path: Path) -> None:
     temporary.replace(path)
 
 
-def _curves(rng: np.random.Generator, strength: float) -> list[tuple[Array, Array]]:
-    """One rising curve per sequence, in units of the median, as another scanner might add it."""
+def rising_curve(rng: np.random.Generator, strength: float) -> tuple[Array, Array]:
+    """Where a curve bends and its values there, in units of a sequence's median: what another scanner might add.
+
+    Args:
+        rng: all randomness.
+        strength: deviation of the logarithm of its slopes; none is beyond twice that.
+    """
     knots = np.array([0, 0.5, 0.8, 1.0, 1.25, 1.7, 2.6, 20], np.float32)
-    curves = []
-    for _ in range(4):
-        slopes = np.exp(np.clip(rng.normal(0, strength, len(knots) - 1), -2 * strength, 2 * strength))
-        curves.append((knots, np.concatenate([[0], np.cumsum(slopes * np.diff(knots))]).astype(np.float32)))
-    return curves
+    slopes = np.exp(np.clip(rng.normal(0, strength, len(knots) - 1), -2 * strength, 2 * strength))
+    return knots, np.concatenate([[0], np.cumsum(slopes * np.diff(knots))]).astype(np.float32)
+
+
+def _curves(rng: np.random.Generator, strength: float) -> list[tuple[Array, Array]]:
+    return [rising_curve(rng, strength) for _ in range(4)]
 
 
 def _through(images: Array, curves: Sequence[tuple[Array, Array]], scale: npt.NDArray[np.float64]) -> Array:

@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from hope.domain.case import SEQUENCES, AlignedCase, HeadState, MRSequence
+from hope.domain.case import SEQUENCES, AlignedCase, MRSequence
 from hope.domain.grid import Grid
-from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 
 SHAPE, SPACING_MM = (64, 72, 52), 2.5
@@ -63,5 +62,4 @@ def head(
             values = np.where(lesion, (bright or LESION)[s], values)
         values = ndimage.gaussian_filter(values, 0.6) + 0.02 * rng.standard_normal(SHAPE)
         images[s] = Volume((np.clip(values, 0.02, None) ** gamma * scale * brain).astype(np.float32), GRID)
-    unmoved = dict.fromkeys(images, Transform.identity())
-    return AlignedCase("head", images, Volume(brain, GRID), HeadState.BRAIN, GRID, MRSequence.T1C, unmoved)
+    return AlignedCase.in_place("head", images, Volume(brain, GRID))
