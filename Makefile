@@ -44,8 +44,8 @@ types: $(INSTALLED) ## mypy, strict on src/hope
 pytest: $(INSTALLED) ## the tests alone; PYTEST_ARGS="-k name" chooses some
 ifdef PYTEST_ARGS
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
-else # two files at a time, but for what must not be disturbed
-	$(BIN)/python -m pytest -m "not alone" -n 2 --dist loadfile --no-loadscope-reorder --durations=20
+else # two files at a time with one thread each, but for what must not be disturbed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not alone" -n 2 --dist loadfile --no-loadscope-reorder --durations=20
 	$(BIN)/python -m pytest -m alone --durations=10
 endif
 
