@@ -70,16 +70,19 @@ def answer(case: HarmonizedCase, predictor: Predictor) -> Prediction:
     return replace(said, labels=labels)
 
 
+def _folder(source: CaseSource) -> Path:
+    return next(iter(source.files.values())).parent
+
+
 def on_atlas(source: CaseSource, services: Services, predictor: Predictor) -> AlignedCase:
     """The case as the pipeline would hand it to the model."""
-    folder = source.files[next(iter(source.files))].parent
-    return prepare_case(source, predictor, services.brain_extractor(), Options(), folder, Clock(silent)).aligned
+    clock = Clock(silent)
+    return prepare_case(source, predictor, services.brain_extractor(), Options(), _folder(source), clock).aligned
 
 
 def truth_of(source: CaseSource, aligned: AlignedCase) -> Volume | None:
     """The mask that lies beside a case's scans, on the grid of the aligned case; None if there is none."""
-    folder = source.files[next(iter(source.files))].parent
-    masks = [p for p in folder.iterdir() if p.name.endswith(("-seg.nii.gz", "_seg.nii.gz"))]
+    masks = [p for p in _folder(source).iterdir() if p.name.endswith(("-seg.nii.gz", "_seg.nii.gz"))]
     if not masks:
         return None
     return resample(read_labels(masks[0]), aligned.grid, aligned.atlas_to_native[aligned.reference], "nearest")

@@ -42,4 +42,6 @@ def test_workers_share_a_stage_and_sessions_take_turns(
     record_property("fairness", result)
     # The first session's second case is already one turn behind; in order of arrival this would be 7.
     assert result["queued last, begun as number"] <= 2
-    assert len(result["stages per process"]) == 2
+    shares = result["stages per process"]
+    assert len(shares) == 2
+    assert min(shares.values()) >= 0.2 * sum(shares.values())
