@@ -33,6 +33,8 @@ from hope.domain.progress import silent
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.formats.nifti import read_labels
+from hope.models.bundle import DEFAULT_MODEL, read_bundle, write_manifest
+from hope.models.runtime import BundleRunner
 from hope.pipeline import Clock, Options, prepare_case
 from hope.ports import Predictor
 from hope.services import Services
@@ -63,7 +65,7 @@ def _only(case: HarmonizedCase, present: tuple[MRSequence, ...]) -> HarmonizedCa
     return _case(case.aligned.case_id, {s: case.images[s] for s in present}, case.aligned.brain_mask)
 
 
-def answer(case: HarmonizedCase, predictor: Predictor) -> Prediction:
+def answer(case: HarmonizedCase, predictor: Predictor | BundleRunner) -> Prediction:
     """What the pipeline would deliver on the atlas grid."""
     said = segment(case, predictor, silent)
     labels = drop_unsure(said.labels, said.region_probability["WT"]).labels
@@ -112,7 +114,7 @@ def synthetic_cases(count: int, kinds: tuple[str, ...]) -> Iterator[Judged]:
         yield f"{kind}-{index}", _case(f"{kind}-{index}", images, Volume(brain, ATLAS_GRID)), truth, "peds"
 
 
-def _scores(cases: Iterator[Judged], predictor: Predictor, told: bool = True) -> list[dict[str, object]]:
+def _scores(cases: Iterator[Judged], predictor: Predictor | BundleRunner, told: bool = True) -> list[dict[str, object]]:
     scores = []
     for name, case, truth, scheme in cases:
         start = time.perf_counter()
@@ -132,14 +134,34 @@ def real(chosen: argparse.Namespace, services: Services, predictor: Predictor) -
 
 
 def subsets(chosen: argparse.Namespace, services: Services, predictor: Predictor) -> None:
-    """Mean Dice for every subset of sequences that the model takes."""
+    """Mean Dice for every subset of sequences, also those that it refuses; --store adds them to a bundle's manifest."""
     cases = list(real_cases(chosen.data, chosen.half, services, predictor))
-    for size in (4, 3, 2, 1):
-        for present in combinations(SEQUENCES, size):
-            judged = ((name, _only(case, present), truth, scheme) for name, case, truth, scheme in cases)
-            scores = _scores(judged, predictor, told=False)
-            means = {k: np.mean([s["regions"][k]["dice"] for s in scores]) for k in ("WT", "TC", "ET")}  # type: ignore[index]
-            print(f"{'+'.join(present):<18}", {k: round(float(v), 3) for k, v in means.items()}, flush=True)
+    bundle = services.models.get(chosen.model or DEFAULT_MODEL)
+    any_subset = replace(bundle, optional=frozenset(SEQUENCES), max_missing=3, at_least_one_of=frozenset())
+    runner = BundleRunner(any_subset)
+    found: dict[str, dict[str, float]] = {}
+    for present in (p for size in chosen.sizes for p in combinations(SEQUENCES, size)):
+        judged = ((name, _only(case, present), truth, scheme) for name, case, truth, scheme in cases)
+        scores = _scores(judged, runner, told=False)
+        means = {k: np.mean([s["regions"][k]["dice"] for s in scores]) for k in ("WT", "TC", "ET")}  # type: ignore[index]
+        found["+".join(present)] = {k: round(float(v), 3) for k, v in means.items()}
+        print(f"{'+'.join(present):<18}", found["+".join(present)], flush=True)
+    if chosen.store:
+        _store(chosen.store, f"{len(cases)} real adult cases that it never saw", found)
+
+
+def _store(folder: Path, cases: str, found: Mapping[str, Mapping[str, float]]) -> None:
+    """Put figures where the model says what to expect when sequences are missing (`hope.models.missing`)."""
+    manifest = dict(read_bundle(folder).manifest)
+    measured = manifest.get("measured") or {}
+    dice = {**measured.get("dice", {}), **found}
+    ordered = ("+".join(p) for size in (4, 3, 2, 1) for p in combinations(SEQUENCES, size))
+    manifest["measured"] = {
+        **measured,
+        "cases": cases,
+        "dice": {names: dice[names] for names in ordered if names in dice},
+    }
+    write_manifest(folder, manifest)
 
 
 def children(chosen: argparse.Namespace, services: Services, predictor: Predictor) -> None:
@@ -255,9 +277,6 @@ def strange(chosen: argparse.Namespace, services: Services, predictor: Predictor
         mask = case.aligned.brain_mask
         return _case(case.aligned.case_id, images, mask.with_data(np.flip(np.asarray(mask.data), axis).copy()))
 
-    def same(case: HarmonizedCase) -> HarmonizedCase:
-        return _case(case.aligned.case_id, dict.fromkeys(SEQUENCES, case.images[t1c]), case.aligned.brain_mask)
-
     makers: dict[str, Callable[[HarmonizedCase], HarmonizedCase]] = {
         "as it is": lambda case: case,
         "t1n and t2w swapped": lambda case: swapped(case, t1n, t2w),
@@ -291,6 +310,8 @@ def main() -> None:
     parser.add_argument("--half", choices=["steering", "judging"], default="judging")
     parser.add_argument("--model", default=None)
     parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[4, 3, 2, 1], help="of subsets")
+    parser.add_argument("--store", type=Path, help="bundle's folder, for subsets")
     chosen = parser.parse_args()
     print(machine())
     services = Services(Settings.from_environment())

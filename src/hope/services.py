@@ -216,6 +216,7 @@ class Services:
                 "sequences": [str(s) for s in bundle.sequences],
                 "optional": sorted(str(s) for s in bundle.optional),
                 "max_missing": bundle.max_missing,
+                "at_least_one_of": sorted(str(s) for s in bundle.at_least_one_of),
                 "sha256": bundle.sha256,
             }
             for bundle in self.models.list(SEGMENTER)

@@ -66,6 +66,16 @@ describe('what is missing', () => {
       'This model can do without one sequence at most: T1N and T2F are missing.',
     ])
   })
+  it('asks for one of those that it needs', () => {
+    const free: ModelOut = {
+      ...model,
+      optional: ['t1n', 't1c', 't2w', 't2f'],
+      max_missing: 3,
+      at_least_one_of: ['t2f', 't2w'],
+    }
+    expect(whatIsMissing(words, free, series('t1n', 't1c')).blockers).toEqual(['This model needs T2W or T2F.'])
+    expect(whatIsMissing(words, free, series('t2f')).blockers).toEqual([])
+  })
   it('lets the server decide where the model says nothing', () => {
     expect(whatIsMissing(words, undefined, series('t1c'))).toEqual({ blockers: [], absent: ['t1n', 't2w', 't2f'] })
   })

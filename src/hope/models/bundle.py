@@ -49,6 +49,7 @@ class Bundle:
         architecture, arguments: which network, built how.
         sequences: input channels in order.
         optional, max_missing: which sequences, and how many at once, the model can do without.
+        at_least_one_of: of these one has to be there, or its answer says nothing; empty if it does not matter which.
         spacing_mm: isotropic voxel size of the network's input.
         head_state: full, defaced or brain.
         normalisation: name of the intensity normalisation.
@@ -80,6 +81,7 @@ class Bundle:
     groups: tuple[Group, ...] = ()
     kind: str = SEGMENTER
     intervals: IntervalRule | None = None
+    at_least_one_of: frozenset[MRSequence] = frozenset()
 
     def missing(self, present: Collection[MRSequence]) -> tuple[MRSequence, ...]:
         """Sequences that this model would have to do without.
@@ -96,6 +98,14 @@ class Bundle:
                 expected=f"{', '.join(self.sequences)} (it can miss {self.max_missing} of: {can})",
                 got=", ".join(s for s in SEQUENCES if s in present) or "no sequence",
                 fix="add the missing scan with " + " ".join(f"--{s} FILE" for s in fatal or missing),
+            )
+        if self.at_least_one_of and self.at_least_one_of.isdisjoint(present):
+            either = [s for s in SEQUENCES if s in self.at_least_one_of]
+            raise InputError(
+                f"the model {self.id} cannot work without {' or '.join(either)}",
+                expected=f"at least one of {', '.join(either)}",
+                got=", ".join(s for s in SEQUENCES if s in present),
+                fix="add a scan with " + " or ".join(f"--{s} FILE" for s in either),
             )
         return missing
 
@@ -186,6 +196,7 @@ def _from_manifest(folder: Path, manifest: Mapping[str, Any], sha256: str) -> Bu
         manifest=manifest,
         groups=groups,
         kind=kind,
+        at_least_one_of=frozenset(MRSequence(s) for s in inputs.get("at_least_one_of", ())),
         intervals=IntervalRule.from_json(manifest["intervals"]) if "intervals" in manifest else None,
     )
 

@@ -15,11 +15,12 @@ from hope.domain.case import HarmonizedCase, MRSequence, Prediction
 from hope.domain.errors import BundleError, StageError
 from hope.domain.labels import CC, ED, ET, NET, PEDS, REGIONS
 from hope.domain.progress import Progress
-from hope.domain.qc import QCFlag, Severity
+from hope.domain.qc import QCFlag
 from hope.domain.volume import Volume
 from hope.models.bundle import WEIGHTS, Bundle
 from hope.models.execution import choose_device as choose_device
 from hope.models.familiarity import Familiarity, measurements
+from hope.models.missing import MeasuredDice, missing_flags
 from hope.models.model_grid import from_model_grid, to_model_grid
 from hope.models.networks import build_network
 from hope.models.normalise import NORMALISATION, zscore_inside
@@ -52,6 +53,7 @@ class BundleRunner:
         self._device = choose_device(device)
         self._network = self._load()
         self._familiarity = Familiarity.read(bundle.folder)
+        self._measured = MeasuredDice.from_manifest(bundle.manifest)
 
     @property
     def device(self) -> str:
@@ -124,7 +126,7 @@ class BundleRunner:
             fine[NET] += fine[ET]
             fine[ET] = 0
         strange = self._strange(x, small[-1] > 0.5, missing)
-        flags = (*(_missing_flag(s) for s in missing), *([strange] if strange else []))
+        flags = (*missing_flags(missing, self._measured), *([strange] if strange else []))
         return self._prediction(case, fine, inside > 0.5, box, missing, flags)
 
     def _strange(
@@ -175,18 +177,3 @@ def _box_around(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice, slice]:
         low = max(int(used[0]) - _MARGIN_VOXELS, 0)
         box.append(slice(low, min(int(used[-1]) + 1 + _MARGIN_VOXELS, mask.shape[axis])))
     return box[0], box[1], box[2]
-
-
-def _missing_flag(sequence: MRSequence) -> QCFlag:
-    effect = {
-        MRSequence.T1N: "blood and calcium may be taken for enhancement",
-        MRSequence.T1C: "enhancing tumour (ET) cannot be told and is counted as NET",
-        MRSequence.T2W: "cysts are told less reliably",
-        MRSequence.T2F: "oedema is told less reliably",
-    }[sequence]
-    return QCFlag(
-        "missing_sequence",
-        Severity.WARNING,
-        f"{sequence} was not given: {effect}; the result is less reliable",
-        sequence,
-    )

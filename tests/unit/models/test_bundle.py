@@ -100,6 +100,16 @@ def test_a_model_trained_here_takes_any_sequence_alone_but_not_none(bundle: Path
         read.missing([])
 
 
+def test_a_model_can_ask_for_one_of_several_sequences(bundle: Path) -> None:
+    manifest = json.loads((bundle / MANIFEST).read_text())
+    manifest["input"]["at_least_one_of"] = ["t2f", "t2w"]
+    (bundle / MANIFEST).write_text(json.dumps(manifest))
+    read = read_bundle(bundle)
+    assert read.missing([MRSequence.T2F]) == (MRSequence.T1N, MRSequence.T1C, MRSequence.T2W)
+    with pytest.raises(InputError, match=r"without t2w or t2f.*--t2w FILE or --t2f FILE"):
+        read.missing([MRSequence.T1N, MRSequence.T1C])
+
+
 def test_registry_adds_from_folder_and_zip_and_removes(bundle: Path, tmp_path: Path) -> None:
     registry = ModelRegistry(tmp_path / "models")
     before = read_bundle(bundle).sha256

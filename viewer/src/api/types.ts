@@ -204,6 +204,8 @@ export interface ModelOut {
   sequences?: SequenceKey[]
   optional?: SequenceKey[]
   max_missing?: number
+  /** One of these has to be there; empty or absent if it does not matter which. */
+  at_least_one_of?: SequenceKey[]
 }
 
 export interface WhoAmI {

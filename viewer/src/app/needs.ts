@@ -35,5 +35,8 @@ export function whatIsMissing(words: Words, model: ModelOut | undefined, series:
         ? `This model needs all its sequences: ${list(without.map(title))} missing.`
         : `This model can do without ${most === 1 ? 'one sequence' : `${most} sequences`} at most: ${list(without.map(title))} ${without.length > 1 ? 'are' : 'is'} missing.`,
     )
+  const either = SEQUENCES.filter((key) => model?.at_least_one_of?.includes(key))
+  if (!blockers.length && either.length && !either.some((key) => there.has(key)))
+    blockers.push(`This model needs ${either.map(title).join(' or ')}.`)
   return { blockers, absent }
 }
