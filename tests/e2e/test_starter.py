@@ -13,10 +13,11 @@ from scipy import ndimage
 from hope.cli import main
 from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.transform import Transform
+from hope.domain.volume import Volume
 from hope.formats.nifti import read_labels, write_scan
 from hope.stages.evaluate import evaluate
 from hope.stages.resample import resample
-from hope.synthesis.raw import RawCase, RawOptions, raw_case
+from hope.synthesis.raw import RawCase, RawOptions, preprocessed_case, raw_case
 
 pytestmark = pytest.mark.slow
 
@@ -73,6 +74,66 @@ def test_the_way_back_to_the_scan_costs_little(moved: RawCase, result: Path) -> 
     native = dice(on_scan.data > 0, moved.labels.data > 0)
     assert atlas > 0.5, "a model that finds nothing would prove nothing"
     assert native >= 0.9 * atlas
+
+
+def segment_stripped(folder: Path, images: dict[MRSequence, Volume]) -> tuple[int, str]:
+    """Exit status and messages for a case that lies on the atlas already."""
+    case = folder / "synth-0001"
+    case.mkdir()
+    for sequence, scan in images.items():
+        write_scan(scan, case / f"synth-0001-{sequence}.nii.gz")
+    status, _, err = run("segment", case, "-o", folder / "out", "--preprocessed")
+    return status, err
+
+
+def stripped_case(folder: Path, images: dict[MRSequence, Volume]) -> dict:
+    """What the command line says of such a case."""
+    status, err = segment_stripped(folder, images)
+    assert status == 0, err
+    facts: dict = json.loads((folder / "out" / "synth-0001" / "result.json").read_text())
+    return facts
+
+
+@pytest.fixture(scope="module")
+def healthy() -> dict[MRSequence, Volume]:
+    return preprocessed_case(880_002, 0, "none")[0]
+
+
+def test_where_there_is_no_tumour_none_is_found(healthy: dict[MRSequence, Volume], tmp_path: Path) -> None:
+    facts = stripped_case(tmp_path, healthy)
+    assert not facts["tumour_found"]
+    assert facts["volumes_ml"]["WT"]["ml"] == 0
+    assert not read_labels(tmp_path / "out" / "synth-0001" / "synth-0001-seg.nii.gz").data.any()
+    assert "unlike_training" not in [flag["code"] for flag in facts["qc"]]
+
+
+def test_images_that_it_was_not_made_for_are_told_with_a_reason(
+    healthy: dict[MRSequence, Volume], tmp_path: Path
+) -> None:
+    def inverted(scan: Volume) -> Volume:
+        data = np.asarray(scan.data)
+        return scan.with_data(np.where(data > 0, data.max() - data + 1, 0).astype(np.float32))
+
+    facts = stripped_case(tmp_path, {sequence: inverted(scan) for sequence, scan in healthy.items()})
+    (flag,) = [flag for flag in facts["qc"] if flag["code"] == "unlike_training"]
+    assert "unusual" in flag["reason"]
+
+
+def test_one_sequence_is_enough_and_what_to_expect_of_it_is_said(
+    healthy: dict[MRSequence, Volume], tmp_path: Path
+) -> None:
+    facts = stripped_case(tmp_path, {MRSequence.T2F: healthy[MRSequence.T2F]})
+    assert facts["input"]["missing"] == ["t1n", "t1c", "t2w"]
+    (flag,) = [flag for flag in facts["qc"] if flag["code"] == "expected_accuracy"]
+    assert "from t2f alone" in flag["reason"]
+    assert "real" in flag["reason"]
+
+
+def test_what_would_find_next_to_nothing_is_refused(healthy: dict[MRSequence, Volume], tmp_path: Path) -> None:
+    status, err = segment_stripped(tmp_path, {s: healthy[s] for s in (MRSequence.T1N, MRSequence.T1C)})
+    assert status == 2
+    assert "cannot work without t2w or t2f" in err
+    assert not (tmp_path / "out").exists()
 
 
 def dev_cases(shared_data: Path) -> list[tuple[Path, str]]:

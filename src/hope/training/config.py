@@ -44,7 +44,7 @@ class TrainingConfig:
     steps: int = 2400
     batch: int = 2
     patch: tuple[int, int, int] = (64, 80, 64)
-    tile: tuple[int, int, int] = (64, 80, 64)
+    tile: tuple[int, int, int] = (80, 96, 64)
     learning_rate: float = 2e-3
     seed: int = 1
     window: int = 400
