@@ -2,6 +2,7 @@
 
     python benchmarks/starter.py real DATA          Dice and lesion-wise scores on DATA/pool (one half) and DATA/dev
     python benchmarks/starter.py subsets DATA       the same for all 15 subsets of the four sequences
+    python benchmarks/starter.py missed DATA        what it misses, what it marks too much, how bright the missed is
     python benchmarks/starter.py children           cysts, pontine tumours and all other kinds on synthetic cases
     python benchmarks/starter.py skull              the same synthetic heads with the skull and without
     python benchmarks/starter.py alarm DATA         what is marked in volumes without a tumour
@@ -131,6 +132,22 @@ def _scores(cases: Iterator[Judged], predictor: Predictor | BundleRunner, told: 
 def real(chosen: argparse.Namespace, services: Services, predictor: Predictor) -> None:
     """Per case Dice, then the means of all scores."""
     print(json.dumps(mean_scores(_scores(real_cases(chosen.data, chosen.half, services, predictor), predictor))))
+
+
+def missed(chosen: argparse.Namespace, services: Services, predictor: Predictor) -> None:
+    """Millilitres missed and marked too much, and the brightness of what is missed against brain outside the tumour."""
+    for name, case, truth, _ in real_cases(chosen.data, chosen.half, services, predictor):
+        order = truth.grid.orientation
+        marked = answer(case, predictor).labels.reoriented(order).data > 0
+        tumour, brain = truth.data > 0, case.aligned.brain_mask.reoriented(order).data > 0
+        lost, ml = tumour & ~marked, truth.grid.voxel_volume_ml
+        images = {s: np.asarray(v.reoriented(order).data, dtype=float) for s, v in case.images.items()}
+        bright = {str(s): round(float(v[lost].mean() / v[brain & ~tumour].mean()), 2) for s, v in images.items()}
+        print(
+            f"{name:<24} tumour {tumour.sum() * ml:.0f} ml, missed {lost.sum() * ml:.0f} ml, "
+            f"too much {(marked & ~tumour).sum() * ml:.0f} ml; missed against brain {bright}",
+            flush=True,
+        )
 
 
 def subsets(chosen: argparse.Namespace, services: Services, predictor: Predictor) -> None:
@@ -299,7 +316,7 @@ def strange(chosen: argparse.Namespace, services: Services, predictor: Predictor
         print(f"{title:<22} {sum(map(bool, reasons))} of {len(reasons)} flagged. {first}", flush=True)
 
 
-TASKS = {task.__name__: task for task in (real, subsets, children, skull, alarm, intervals, strange)}
+TASKS = {task.__name__: task for task in (real, missed, subsets, children, skull, alarm, intervals, strange)}
 
 
 def main() -> None:
