@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from hope.domain.case import MRSequence
 from hope.synthesis.fields import Field, FieldMaker, Mask, blur, sample
+from hope.synthesis.shapes import LesionShape
 from hope.synthesis.template import Template
 from hope.synthesis.tumours import TumourSpec, draw, plan_tumours
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """Something painted over the finished tissue of every sequence.
+
+    Attributes:
+        weight: (i, j, k) float32, 0 leaves what is there, 1 replaces it.
+        level: signal per sequence; 1 is about the brightest normal brain tissue.
+    """
+
+    weight: Field
+    level: Mapping[MRSequence, float]
 
 
 @dataclass(frozen=True)
@@ -25,6 +40,7 @@ class Anatomy:
         vessels: what enhances without being tumour (vessels, sinuses, choroid plexus, dura), 0 to 1.
         spots: small bright white-matter lesions that are not tumour, 0 to 1.
         tumours: what was planned, in the block's millimetres.
+        overlays: painted over everything else, in order.
     """
 
     gm: Field
@@ -36,6 +52,7 @@ class Anatomy:
     vessels: Field
     spots: Field
     tumours: tuple[TumourSpec, ...]
+    overlays: tuple[Overlay, ...] = ()
 
 
 def _affine(
@@ -114,13 +131,16 @@ def _white_matter_spots(fields: FieldMaker, wm: Field, ventricle: Field) -> Fiel
     return blur(total, 0.7, fields.spacing_mm)
 
 
-def make_anatomy(template: Template, rng: np.random.Generator, kind: str | None = None) -> Anatomy:
+def make_anatomy(
+    template: Template, rng: np.random.Generator, kind: str | None = None, shape: LesionShape | None = None
+) -> Anatomy:
     """Draw one synthetic anatomy with its tumours, on the template's block.
 
     Args:
         template: tissue maps and sites.
         rng: all randomness.
         kind: kind of tumour, see ``plan_tumours``.
+        shape: the parts of a real tumour, drawn in place of the first lesion's; None draws all of them.
     """
     spacing = template.grid.spacing_mm[0]
     fields = FieldMaker(rng, template.grid.shape, spacing)
@@ -144,8 +164,11 @@ def make_anatomy(template: Template, rng: np.random.Generator, kind: str | None 
     gm, wm, brain, ventricle = sample(maps, moved / np.float32(spacing))
     gm, wm, csf = _individual(gm, wm, brain, fields)
     labels = np.zeros(brain.shape, dtype=np.uint8)
-    for spec in specs:
-        drawn = draw(spec, brain, wm, ventricle, fields)
+    for number, spec in enumerate(specs):
+        if shape is not None and number == 0:
+            drawn = shape.placed(spec.centre_mm, brain, fields)
+        else:
+            drawn = draw(spec, brain, wm, ventricle, fields)
         # A later lesion's oedema never covers an earlier lesion's core.
         takes = (drawn > 0) & ((labels == 0) | (drawn < 4) | (labels == 4))
         labels[takes] = drawn[takes]

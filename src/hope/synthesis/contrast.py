@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -101,6 +101,15 @@ def draw_brightness(rng: np.random.Generator, rim: bool) -> dict[MRSequence, Bri
     return {MRSequence.T1N: t1n, MRSequence.T1C: t1c, MRSequence.T2W: t2w, MRSequence.T2F: t2f}
 
 
+def brighten_core(given: Mapping[MRSequence, Brightness], factor: float) -> dict[MRSequence, Brightness]:
+    """The same contrasts with the NET core on T1 (and T1 with contrast) at ``factor`` times white matter."""
+    changed = dict(given)
+    for sequence in (MRSequence.T1N, MRSequence.T1C):
+        b = given[sequence]
+        changed[sequence] = replace(b, parts={**b.parts, NET: b.wm * factor})
+    return changed
+
+
 def _part_weights(labels: npt.NDArray[np.uint8], fields: FieldMaker) -> dict[int, Field]:
     """How much of each voxel belongs to each tumour part: sharp for the core, soft for oedema; sums to at most 1."""
     core_edge, oedema_edge = fields.uniform(0.5, 1.3), fields.uniform(0.8, 2.6)
@@ -125,6 +134,11 @@ def _special_spots(anatomy: Anatomy, fields: FieldMaker) -> tuple[Field, float]:
     return blur(spots.astype(np.float32), 0.7, fields.spacing_mm), fields.uniform(0.15, 1.9)
 
 
+def has_rim(anatomy: Anatomy) -> bool:
+    """Whether one of the tumours is of a kind whose core may be necrotic."""
+    return any(spec.kind in ("rim_enhancing", "tiny") for spec in anatomy.tumours)
+
+
 def render(
     anatomy: Anatomy, fields: FieldMaker, given: Mapping[MRSequence, Brightness] | None = None
 ) -> dict[MRSequence, Field]:
@@ -135,7 +149,7 @@ def render(
         fields: randomness and shape.
         given: how bright everything is; None draws it.
     """
-    rim = any(spec.kind in ("rim_enhancing", "tiny") for spec in anatomy.tumours) and fields.chance(0.75)
+    rim = has_rim(anatomy) and fields.chance(0.75)
     brightness = draw_brightness(fields.rng, rim) if given is None else given
     weights = _part_weights(anatomy.labels, fields)
     covered = np.clip(sum(weights.values()), 0, 1)
@@ -156,6 +170,8 @@ def render(
         image += anatomy.spots * (1 - covered) * (np.float32(b.spots) - image)
         if b.vessels:
             image += anatomy.vessels * (1 - covered) * np.maximum(np.float32(b.vessels) - image, 0)
+        for overlay in anatomy.overlays:
+            image += overlay.weight * (np.float32(overlay.level[sequence]) - image)
         image *= 1 + blood * np.float32(
             (blood_factor if sequence is not MRSequence.T2W else min(blood_factor, 0.8)) - 1
         )

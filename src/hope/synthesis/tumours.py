@@ -106,7 +106,7 @@ def plan_tumours(
     return specs
 
 
-def _ellipsoid(spec: TumourSpec, position_mm: npt.NDArray[np.float32]) -> Field:
+def ellipsoid(spec: TumourSpec, position_mm: npt.NDArray[np.float32]) -> Field:
     """Distance from the centre in units of the half axes: 1 on the surface."""
     total = np.zeros(position_mm.shape[1:], dtype=np.float32)
     offset = position_mm - spec.centre_mm.astype(np.float32)[:, None, None, None]
@@ -160,7 +160,7 @@ def draw(spec: TumourSpec, brain: Field, wm: Field, ventricle: Field, fields: Fi
     """
     u, radius = fields.uniform, spec.radius_mm
     position = fields.positions_mm()
-    phi = _ellipsoid(spec, position)
+    phi = ellipsoid(spec, position)
     phi += fields.fractal(max(radius * 1.1, 5), 3, 0.55) * np.float32(u(0.04, 0.2))
     inside = (brain > 0.5) & ((ventricle < 0.5) | fields.chance(0.15))
     texture = fields.fractal(max(radius * u(0.5, 1.1), 3.5), 3, 0.6)
@@ -168,7 +168,7 @@ def draw(spec: TumourSpec, brain: Field, wm: Field, ventricle: Field, fields: Fi
     nodule = TumourSpec(
         spec.kind, nodule_at, spec.half_axes_mm * fields.rng.uniform(0.25, 0.6, 3), spec.rotation, spec.site
     )
-    enhancing, cyst = _parts(spec, phi, texture, fields, _ellipsoid(nodule, position))
+    enhancing, cyst = _parts(spec, phi, texture, fields, ellipsoid(nodule, position))
     labels = np.zeros(phi.shape, dtype=np.uint8)
     chance, reach = KINDS[spec.kind].oedema
     if fields.chance(chance):
