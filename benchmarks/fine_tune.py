@@ -19,7 +19,6 @@ from machine import machine
 from pool import load
 
 from hope.domain.case import HarmonizedCase
-from hope.domain.labels import SCHEMAS
 from hope.domain.progress import silent
 from hope.domain.volume import Volume
 from hope.models.bundle import Bundle
@@ -32,8 +31,8 @@ from hope.stages.segment import segment
 from hope.training.config import config_of_recipe
 from hope.training.export import export_bundle
 from hope.training.loop import start, train
-from hope.training.pool import Sample
-from hope.training.real_cases import sample_of
+from hope.training.real_cases import labelled_case
+from hope.training.stored import Sample, core_kind, write_sample
 
 SCHEME = "brats2023"
 REGIONS = ("WT", "TC", "ET")
@@ -50,15 +49,15 @@ def _dice(bundle: Bundle, cases: list[tuple[HarmonizedCase, Volume]]) -> list[li
     return rows
 
 
-def _sample(case: HarmonizedCase, truth: Volume, spacing_mm: float) -> Sample:
-    peds = truth.with_data(SCHEMAS[SCHEME].convert_to_peds(truth.data))
-    return sample_of(case.aligned, peds, spacing_mm)
-
-
 def _tuned(base: Bundle, samples: list[Sample], ids: list[str], chosen: argparse.Namespace, folder: Path) -> Bundle:
     config = config_of_recipe("starter", chosen.steps, 1, chosen.real_share, SCHEME, ids, base)
     config = replace(config, held_out=1, calibration_cases=0)
-    state = train(start(config, base), config, folder, silent, samples)
+    real: dict[str, list[Path]] = {}
+    for number, sample in enumerate(samples):
+        path = folder / f"{number}.npz"
+        write_sample(path, sample)
+        real.setdefault(core_kind(sample[1]), []).append(path)
+    state = train(start(config, base), config, folder, silent, real)
     return export_bundle(state, config, folder / "bundle", "tuned")
 
 
@@ -76,7 +75,7 @@ def main() -> None:
     base = Services(Settings.from_environment()).models.get(chosen.model)
     paths = sorted(chosen.pool.glob("*.npz"))[0 if chosen.half == "steering" else 1 :: 2]
     cases = [load(path, None) for path in paths]
-    samples = [_sample(case, truth, base.spacing_mm) for case, truth in cases]
+    samples = [labelled_case(case.aligned, truth, SCHEME).at(base.spacing_mm) for case, truth in cases]
     before, after = [], []
     for fold in range(chosen.folds):
         ours = [n for n in range(len(cases)) if n % chosen.folds == fold]

@@ -10,6 +10,8 @@ import click
 from hope.commands.inputs import HELP, PATH, SCHEMES
 from hope.commands.train_harmonizer import harmonizer
 from hope.commands.train_postprocess import postprocess
+from hope.commands.train_progress import progress
+from hope.commands.train_schedule import schedule
 
 if TYPE_CHECKING:
     from hope.training.config import TrainingConfig
@@ -26,7 +28,11 @@ if TYPE_CHECKING:
     "-o", "--output", "run", type=PATH, metavar="RUN", help="Folder of the run: checkpoint, log, bundle.  [required]"
 )
 @click.option(
-    "--recipe", type=click.Choice(["starter"]), default="starter", show_default=True, help="Settings to start from."
+    "--recipe",
+    type=click.Choice(["starter", "synthetic"]),
+    default="starter",
+    show_default=True,
+    help="Settings to start from: starter made the bundle that ships; synthetic is longer and more varied.",
 )
 @click.option(
     "--cases",
@@ -100,7 +106,7 @@ def train(
     from hope.training.config import config_of_recipe, continued
     from hope.training.loop import load_checkpoint, start, use_threads
     from hope.training.loop import train as run_training
-    from hope.training.real_cases import load_samples
+    from hope.training.real_cases import by_kind, store_cases
 
     check_id(model_id)
     if threads:
@@ -122,12 +128,12 @@ def train(
         config = config_of_recipe(recipe, steps, seed, real_share, scheme, ids, base)
         state = start(config, base)
     with ConsoleProgress() as progress:
-        real = load_samples(sources, config.scheme, config.spacing_mm, services.brain_extractor(), progress)
         try:
             run.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise output_error("the run's folder", error) from error
-        state = run_training(state, config, run, progress, real)
+        stored = store_cases(sources, config, run / "cases", services.brain_extractor(), progress)
+        state = run_training(state, config, run, progress, by_kind(stored))
     _export(run, state, config, model_id)
 
 
@@ -157,3 +163,5 @@ def _refuse_own_options(context: click.Context) -> None:
 
 train.add_command(harmonizer)
 train.add_command(postprocess)
+train.add_command(schedule)
+train.add_command(progress)

@@ -84,6 +84,13 @@ class Checkpoint:
         except (RuntimeError, LookupError, TypeError, ValueError) as error:
             raise self.refusal() from error
 
+    def average(self) -> dict[str, Tensor]:
+        """The averaged weights."""
+        try:
+            return {str(name): value for name, value in self._content["average"].items()}
+        except (LookupError, TypeError, AttributeError) as error:
+            raise self.refusal() from error
+
     def refusal(self) -> InputError:
         """Why this checkpoint cannot be gone on with."""
         return InputError(

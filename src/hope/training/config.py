@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from hope.domain.case import SEQUENCES
 from hope.domain.errors import InputError
 from hope.models.bundle import Bundle
 from hope.models.normalise import NORMALISATION
+from hope.synthesis.variety import Variety
+from hope.training.augment import Augmentation
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,17 @@ class TrainingConfig:
         new_cases_per_step: fresh synthetic cases per step after that.
         spacing_mm: the model's isotropic voxel size.
         widths, blocks, decoder_blocks: see ``hope.models.networks.UNet``.
-        channel_dropout: probability that a patch loses one, two or three sequences.
-        real_share: share of patches drawn from the given case directories, where there are any.
+        augmentation: how patches are changed.
+        variety: what synthetic cases show beside the first synthesis; None is that synthesis alone.
+        shape_share: share of the synthetic cases that get the shape of a real tumour, where there are real cases.
+        most_cases: synthetic cases in all; after that the run draws from those that are there.
+        real_share: share of patches drawn from real cases with a tumour, where there are any.
+        transplant_share: share of patches drawn from transplants of real tumours into other brains.
+        tumour_free_share: share of patches drawn from real cases without a tumour, where there are any.
+        real_copies: turned, scaled and mirrored copies that are made of each real case beside itself.
+        keep: how much of the averaged weights a step keeps.
+        blend: share of the weights that the run started from in the weights that it gives.
+        look_every: steps between two looks at cases that are kept aside.
         held_out: synthetic cases that are only looked at, to follow the training.
         calibration_cases: synthetic cases on which the intervals beside the volumes are set at the end; 0 for none.
         recipe: name of what this configuration started from.
@@ -54,8 +65,17 @@ class TrainingConfig:
     widths: tuple[int, ...] = (16, 32, 64, 128, 192)
     blocks: tuple[int, ...] = (1, 2, 2, 2, 2)
     decoder_blocks: tuple[int, ...] = (1, 1, 2, 2)
-    channel_dropout: float = 0.3
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    variety: Variety | None = None
+    shape_share: float = 0.0
+    most_cases: int = 1_000_000
     real_share: float = 0.5
+    transplant_share: float = 0.0
+    tumour_free_share: float = 0.0
+    real_copies: int = 0
+    keep: float = 0.995
+    blend: float = 0.0
+    look_every: int = 250
     held_out: int = 12
     calibration_cases: int = 80
     recipe: str = "starter"
@@ -73,8 +93,20 @@ class TrainingConfig:
     def from_json(cls, values: dict[str, Any]) -> TrainingConfig:
         """Back from ``to_json``."""
         names = ("patch", "tile", "widths", "blocks", "decoder_blocks")
-        tuples = {key: tuple(values[key]) for key in names if key in values}
-        return cls(**{**values, **tuples})
+        changed: dict[str, Any] = {key: tuple(values[key]) for key in names if key in values}
+        kept = dict(values)
+        if (dropout := kept.pop("channel_dropout", None)) is not None:  # a checkpoint of version 0.1.0
+            changed["augmentation"] = Augmentation(fewer_sequences=float(dropout))
+        if "augmentation" in kept:
+            changed["augmentation"] = Augmentation(**kept["augmentation"])
+        if kept.get("variety") is not None:
+            changed["variety"] = Variety(**kept["variety"])
+        return cls(**{**kept, **changed})
+
+    @property
+    def synthetic_share(self) -> float:
+        """Share of patches drawn from synthetic cases, where there are real ones."""
+        return max(0.0, 1 - self.real_share - self.transplant_share - self.tumour_free_share)
 
     def network_arguments(self) -> dict[str, Any]:
         """Arguments of the network this run trains: four sequences in, background and four labels out."""
@@ -87,7 +119,26 @@ class TrainingConfig:
         }
 
 
-RECIPES = {"starter": TrainingConfig()}
+STRONG = Augmentation(warp=0.35, smooth_fields=0.25, curves=0.25, thick_slices=0.15, fewer_sequences=0.35)
+
+RECIPES: Mapping[str, TrainingConfig] = {
+    "starter": TrainingConfig(),
+    "synthetic": TrainingConfig(
+        recipe="synthetic",
+        steps=12_000,
+        patch=(48, 64, 48),
+        learning_rate=1.5e-3,
+        variety=Variety(),
+        augmentation=STRONG,
+        window=1_000_000,
+        first_cases=96,
+        new_cases_per_step=0.25,
+        most_cases=2_000,
+        keep=0.998,
+        look_every=500,
+    ),
+}
+"""``starter`` made the bundle that ships. ``synthetic`` is the first phase of ``hope.training.schedule``."""
 
 FINE_STEPS, FINE_RATE = 400, 5e-4
 """Of a run that starts from a trained model: fewer and smaller steps, so that it keeps what it knows."""
@@ -166,4 +217,4 @@ def continued(config: TrainingConfig, case_ids: Sequence[str], steps: int | None
 
 def _calibration_cases(steps: int) -> int:
     """As many as the recipe has, fewer for a trial, which need not wait for them."""
-    return min(RECIPES["starter"].calibration_cases, steps // 10)
+    return min(TrainingConfig().calibration_cases, steps // 10)

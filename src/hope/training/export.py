@@ -75,7 +75,7 @@ def export_bundle(
             "real_cases": config.real_cases,
             "only_synthetic": synthetic,
             "started_from": config.base,
-            "synthetic_cases": config.first_cases + int(state.step * config.new_cases_per_step),
+            "synthetic_cases": min(config.most_cases, config.first_cases + int(state.step * config.new_cases_per_step)),
             "config": config.to_json(),
         },
         "measured": measured or {},

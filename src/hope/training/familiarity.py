@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hope.models.familiarity import Familiarity, measurements, table
-from hope.training.pool import Sample
+from hope.training.stored import Sample
 
 LEAST_CASES = 90
 """With fewer the spread of some fifty measurements is not known well enough to warn anyone."""

@@ -14,6 +14,7 @@ from torch import nn
 
 from hope.domain.errors import BundleError, InputError
 from hope.domain.intervals import IntervalRule
+from hope.domain.labels import first_of_sets
 from hope.domain.progress import Progress
 from hope.formats.atomic import atomic_output
 from hope.models.familiarity import FAMILIARITY, Familiarity
@@ -52,7 +53,8 @@ def write_limits(average: nn.Module, pool: CasePool, config: TrainingConfig, fol
     """
     if not (folder / FAMILIARITY).is_file():
         progress("train: what an ordinary case looks like", 1.0)
-        samples = [*pool.real, *pool.newest(config.steps, max(0, MOST_CASES - len(pool.real)))]
+        real = pool.real_cases()
+        samples = [*real, *pool.newest(config.steps, max(0, MOST_CASES - len(real)))]
         if known := learn_familiarity(samples, config.spacing_mm):
             _write(folder / FAMILIARITY, known.to_json())
     if config.calibration_cases >= LEAST_CASES and not (folder / INTERVALS).is_file():
@@ -108,7 +110,7 @@ def _counted(
 ) -> Sequence[dict[str, Counted]]:
     network.eval()
     found, cases = [], config.calibration_cases
-    for number, (images, labels) in enumerate(pool.others(CALIBRATION_SEED, cases), start=1):
-        found.append(count(_probability(network, images, config.tile), labels))
+    for number, (images, sets) in enumerate(pool.others(CALIBRATION_SEED, cases), start=1):
+        found.append(count(_probability(network, images, config.tile), first_of_sets(sets)))
         progress(f"train: intervals, case {number} of {cases}", 1.0)
     return found

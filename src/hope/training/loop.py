@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from hope.domain.labels import region_mask
 from hope.domain.progress import Progress
 from hope.models.bundle import WEIGHTS, Bundle
 from hope.models.networks import build_network
 from hope.training.augment import draw_patch
 from hope.training.checkpoints import Checkpoint, learning_rate_at, write_checkpoint
 from hope.training.config import TrainingConfig
+from hope.training.hold_out import HoldOut
 from hope.training.limits import forget_limits, write_limits
 from hope.training.losses import segmentation_loss
 from hope.training.pictures import EXAMPLES, PROGRESS, draw_examples, draw_progress
-from hope.training.pool import CasePool, Sample, make_sample
+from hope.training.pool import CasePool, make_sample
+from hope.training.precision import half_precision
+from hope.training.stored import Sample
 
-LOG = "log.jsonl"
+LOG, LOSSES, POOL = "log.jsonl", "losses.txt", "pool"
+CHECKPOINT_SECONDS = 600.0
+"""A run that is killed loses at most so much work, or 100 steps."""
 HOLD_OUT_SEED = 990_001
 """Synthetic cases of this series are only ever looked at, never trained on."""
 
@@ -81,48 +85,23 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
 def _batch(pool: CasePool, config: TrainingConfig, step: int) -> tuple[Tensor, Tensor]:
     """The patches of one step; they depend on seed and step alone."""
     rng = np.random.default_rng(np.random.SeedSequence([config.seed, 7, step]))
-    xs, ys = [], []
-    for _ in range(config.batch):
-        use_real = bool(pool.real) and rng.random() < config.real_share
-        choice = int(rng.integers(2**31))
-        sample = pool.real[choice % len(pool.real)] if use_real else pool.get(step, choice)
-        x, y = draw_patch(rng, sample, config)
-        xs.append(torch.from_numpy(x))
-        ys.append(torch.from_numpy(y))
-    return torch.stack(xs), torch.stack(ys)
+    drawn = [draw_patch(rng, pool.draw(step, rng), config.patch, config.augmentation) for _ in range(config.batch)]
+    return torch.stack([torch.from_numpy(x) for x, _ in drawn]), torch.stack([torch.from_numpy(y) for _, y in drawn])
 
 
 @torch.no_grad()
-def _follow(average: nn.Module, network: nn.Module, step: int) -> None:
+def _follow(average: nn.Module, network: nn.Module, step: int, most: float) -> None:
     """Move the averaged weights a little toward the trained ones."""
-    keep = min(0.995, (1 + step) / (10 + step))
+    keep = min(most, (1 + step) / (10 + step))
     for kept, new in zip(average.parameters(), network.parameters(), strict=True):
         kept.lerp_(new, 1 - keep)
 
 
 @torch.no_grad()
-def hold_out_answers(network: nn.Module, samples: Sequence[Sample], device: str) -> list[npt.NDArray[np.uint8]]:
-    """What the network says of whole samples: peds labels (i, j, k)."""
-    network.eval()
-    answers = []
-    for images, _ in samples:
-        x = torch.from_numpy(images.astype(np.float32))[None].to(device)
-        with torch.autocast(device, dtype=torch.bfloat16):
-            logits = network(x)
-        answers.append(logits[0].float().argmax(0).to("cpu", torch.uint8).numpy())
-    network.train()
-    return answers
-
-
-def hold_out_dice(samples: Sequence[Sample], answers: Sequence[npt.NDArray[np.uint8]]) -> dict[str, float]:
-    """Mean Dice of WT, TC and ET over whole samples whose truth is not empty."""
-    scores: dict[str, list[float]] = {"WT": [], "TC": [], "ET": []}
-    for (_, labels), answer in zip(samples, answers, strict=True):
-        for region, values in scores.items():
-            truth, found = region_mask(labels, region), region_mask(answer, region)
-            if truth.any():
-                values.append(float(2 * (truth & found).sum() / (truth.sum() + found.sum())))
-    return {region: round(float(np.mean(values)), 4) for region, values in scores.items() if values}
+def _blend(average: nn.Module, base: Mapping[str, Tensor], share: float) -> None:
+    """Move the averaged weights toward those that the run started from."""
+    for name, kept in average.state_dict().items():
+        kept.lerp_(base[name].to(kept.device, kept.dtype), share)
 
 
 def _log(folder: Path, entry: dict[str, Any]) -> None:
@@ -130,26 +109,82 @@ def _log(folder: Path, entry: dict[str, Any]) -> None:
         stream.write(json.dumps(entry) + "\n")
 
 
+class _Losses:
+    """The loss of every step, in a file that a resumed run cuts back to its checkpoint."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self._path = folder / LOSSES
+        lines = self._path.read_text(encoding="ascii").splitlines()[:step] if self._path.is_file() else []
+        self.values = [float(line) for line in lines]
+        self._path.write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
+        self._stream = self._path.open("a", encoding="ascii", buffering=1)
+
+    def add(self, loss: float) -> None:
+        self.values.append(loss)
+        self._stream.write(f"{loss!r}\n")
+
+    def mean(self, last: int) -> float:
+        return float(np.mean(self.values[-last:]))
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def _one_step(state: TrainingState, config: TrainingConfig, pool: CasePool, device: str) -> float:
+    """Take one optimiser step and return its loss."""
+    x, sets = _batch(pool, config, state.step)
+    for group in state.optimiser.param_groups:
+        group["lr"] = learning_rate(config, state.step)
+    with half_precision(device):
+        logits = state.network(x.to(device))
+    loss = segmentation_loss(logits.float(), sets.to(device))
+    state.optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(state.network.parameters(), 5.0)
+    state.optimiser.step()
+    state.step += 1
+    _follow(state.average, state.network, state.step, config.keep)
+    return float(loss.detach())
+
+
+def _look(
+    state: TrainingState, held_out: HoldOut, loss: float, folder: Path, device: str, progress: Progress, share: float
+) -> None:
+    """Score the cases that are kept aside, and keep figures and pictures in the run's folder."""
+    scores, answers = held_out.look(state.average, device)
+    _log(folder, {"step": state.step, "loss": round(loss, 4), **scores, "seconds": round(state.seconds)})
+    draw_progress(folder / LOG, folder / PROGRESS)
+    draw_examples(held_out.synthetic, answers, folder / EXAMPLES)
+    progress(f"train: held-out Dice {scores['hold_out_dice']}", share)
+
+
 def train(
     state: TrainingState,
     config: TrainingConfig,
     folder: Path,
     progress: Progress,
-    real: Sequence[Sample] = (),
+    real: Mapping[str, Sequence[Path]] | None = None,
     stop_at: int | None = None,
+    *,
+    unseen: Sequence[Sample] = (),
+    pool_folder: Path | None = None,
+    base: Mapping[str, Tensor] | None = None,
 ) -> TrainingState:
-    """Train until ``config.steps``; checkpoints every 100 steps, looks at held-out synthesis every 250.
+    """Train until ``config.steps``; a checkpoint every 100 steps or ten minutes, a look at held-out cases now and then.
 
-    ``log.jsonl``, ``progress.png`` and ``examples.png`` in the folder say how it went; at the end come the files of
-    ``hope.training.limits``.
+    ``log.jsonl``, ``progress.png`` and ``examples.png`` in the folder say how it went, ``losses.txt`` holds the loss of
+    every step; at the end come the files of ``hope.training.limits``.
 
     Args:
         state: fresh (``start``) or resumed (``load_checkpoint``).
         config: settings.
         folder: where checkpoint and log go.
         progress: told every ten steps.
-        real: the user's own labelled cases, on the model's grid.
+        real: files of real cases per kind, as ``CasePool`` takes them.
         stop_at: leave with a checkpoint after this step, to be resumed; None goes to the end.
+        unseen: real cases that are not trained on, to follow the run.
+        pool_folder: where synthetic cases are kept; None keeps them in the run's folder.
+        base: weights that ``config.blend`` mixes into the averaged ones at the end.
     """
     last = min(config.steps, stop_at or config.steps)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -157,39 +192,26 @@ def train(
     state.average.to(device)
     # A resumed optimiser was read before the network moved; loading its own state again takes it to the device.
     state.optimiser.load_state_dict(state.optimiser.state_dict())
-    held_out = [make_sample(HOLD_OUT_SEED, index) for index in range(config.held_out)]
-    started, before = time.monotonic(), state.seconds
-    losses: list[float] = []
+    synthetic = [make_sample(HOLD_OUT_SEED, index) for index in range(config.held_out)]
+    held_out = HoldOut(synthetic, unseen, config.spacing_mm)
+    started, before, kept_at = time.monotonic(), state.seconds, time.monotonic()
     if state.step < last:
         forget_limits(folder)
-    with CasePool(config, real) as pool:
+    losses = _Losses(folder, state.step)
+    with closing(losses), CasePool(config, pool_folder or folder / POOL, real) as pool:
         while state.step < last:
-            x, y = _batch(pool, config, state.step)
-            for group in state.optimiser.param_groups:
-                group["lr"] = learning_rate(config, state.step)
-            with torch.autocast(device, dtype=torch.bfloat16):
-                logits = state.network(x.to(device))
-            loss = segmentation_loss(logits.float(), y.to(device))
-            state.optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(state.network.parameters(), 5.0)
-            state.optimiser.step()
-            state.step += 1
-            _follow(state.average, state.network, state.step)
-            losses.append(float(loss.detach()))
+            losses.add(_one_step(state, config, pool, device))
             state.seconds = before + time.monotonic() - started
             if state.step % 10 == 0:
-                progress(f"train: loss {np.mean(losses[-50:]):.3f}", state.step / config.steps)
-            if state.step % 250 == 0 or state.step == config.steps:
-                answers = hold_out_answers(state.average, held_out, device)
-                dice = hold_out_dice(held_out, answers)
-                entry = {"step": state.step, "loss": round(float(np.mean(losses[-250:])), 4), "hold_out_dice": dice}
-                _log(folder, {**entry, "seconds": round(state.seconds)})
-                draw_progress(folder / LOG, folder / PROGRESS)
-                draw_examples(held_out, answers, folder / EXAMPLES)
-                progress(f"train: held-out Dice {dice}", state.step / config.steps)
-            if state.step % 100 == 0 or state.step == last:
+                progress(f"train: loss {losses.mean(50):.3f}", state.step / config.steps)
+            if state.step == config.steps and base and config.blend:
+                _blend(state.average, base, config.blend)
+            if state.step % config.look_every == 0 or state.step == config.steps:
+                _look(state, held_out, losses.mean(250), folder, device, progress, state.step / config.steps)
+            due = time.monotonic() - kept_at > CHECKPOINT_SECONDS
+            if state.step % 100 == 0 or state.step == last or due:
                 save_checkpoint(state, config, folder)
+                kept_at = time.monotonic()
         if state.step >= config.steps:
             write_limits(state.average, pool, config, folder, progress)
     return state

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from hope.domain.labels import PEDS
+from hope.domain.labels import PEDS, first_of_sets
 from hope.formats.atomic import atomic_output
 
 PROGRESS, EXAMPLES = "progress.png", "examples.png"
@@ -25,6 +25,8 @@ _LIGHT, _WIDTH, _ZOOM = (-2.0, 3.0), 3, 2
 
 def draw_progress(log: Path, to: Path) -> None:
     """Draw the lines of a run's ``log.jsonl``: held-out Dice from 0 to 1 against steps, and the loss beside it.
+
+    Thick lines are synthetic cases, thin ones real cases that the run does not train on.
 
     Args:
         log: the run's log; a log without entries draws nothing.
@@ -50,24 +52,25 @@ def draw_progress(log: Path, to: Path) -> None:
     for place, (name, colour) in enumerate(_LINES.items()):
         text = f"loss / {most:.2g}" if name == "loss" else f"Dice {name}"
         draw.text((_EDGE + 120 * place, 8), text, fill=colour, font=font)
-        points = [
-            (_EDGE + _PLOT[0] * entry["step"] / last, _TOP + _PLOT[1] * (1 - value))
-            for entry in entries
-            if (value := _value(entry, name, most)) is not None
-        ]
-        if len(points) > 1:
-            draw.line(points, fill=colour, width=_WIDTH, joint="curve")
-        for x, y in points:
-            draw.ellipse((x - _WIDTH, y - _WIDTH, x + _WIDTH, y + _WIDTH), fill=colour)
+        for kind, width in (("hold_out_dice", _WIDTH), ("unseen_dice", 1)):
+            points = [
+                (_EDGE + _PLOT[0] * entry["step"] / last, _TOP + _PLOT[1] * (1 - value))
+                for entry in entries
+                if (value := _value(entry, kind, name, most)) is not None
+            ]
+            if len(points) > 1:
+                draw.line(points, fill=colour, width=width, joint="curve")
+            for x, y in points:
+                draw.ellipse((x - width, y - width, x + width, y + width), fill=colour)
     with atomic_output(to) as stream:
         picture.save(stream, "PNG")
 
 
-def _value(entry: dict[str, Any], name: str, most: float) -> float | None:
+def _value(entry: dict[str, Any], kind: str, name: str, most: float) -> float | None:
     """Where a line passes, 0 to 1; None where the log says nothing."""
     if name == "loss":
-        return float(entry["loss"]) / most
-    dice: float | None = entry["hold_out_dice"].get(name)
+        return float(entry["loss"]) / most if kind == "hold_out_dice" else None
+    dice: float | None = entry.get(kind, {}).get(name)
     return dice
 
 
@@ -81,18 +84,21 @@ def draw_examples(
     Radiological convention: the patient's left is on the viewer's right.
 
     Args:
-        samples: z-scored images (4, i, j, k) and peds labels (i, j, k), RAS.
+        samples: z-scored images (4, i, j, k) and bit sets of peds labels (i, j, k), RAS; none draws nothing.
         answers: peds labels (i, j, k) of a network.
         to: the PNG.
 
     Raises:
         OutputError: if it cannot be written.
     """
+    if not samples:
+        return
     colours = np.zeros((5, 3), dtype=np.float32)
     for label in PEDS.labels:
         colours[label.value] = [int(label.colour[i : i + 2], 16) for i in (1, 3, 5)]
     rows = []
-    for (images, truth), answer in zip(samples, answers, strict=True):
+    for (images, sets), answer in zip(samples, answers, strict=True):
+        truth = first_of_sets(sets)
         either = (truth > 0) | (answer > 0)
         level = int(either.sum(axis=(0, 1)).argmax()) if either.any() else truth.shape[2] // 2
         low, high = _LIGHT

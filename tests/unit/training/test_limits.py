@@ -12,15 +12,14 @@ import pytest
 import torch
 
 import hope.training.limits as limits
-from hope.domain.case import SEQUENCES
 from hope.domain.errors import InputError
 from hope.domain.progress import silent
 from hope.models.familiarity import FAMILIARITY
 from hope.models.networks import build_network
-from hope.training.augment import draw_patch
 from hope.training.config import RECIPES, TrainingConfig, config_of_recipe, continued
 from hope.training.intervals import LEAST_CASES
-from hope.training.pool import CasePool, Sample
+from hope.training.pool import CasePool
+from hope.training.stored import RING, Sample, write_sample
 
 CONFIG = TrainingConfig(
     steps=1,
@@ -39,14 +38,18 @@ def a_sample(number: int) -> Sample:
     rng = np.random.default_rng(number)
     images = rng.standard_normal((4, 18, 20, 16)).astype(np.float16)
     images[:, :2] = images[:, -2:] = 0
-    return images, rng.integers(0, 5, images.shape[1:]).astype(np.uint8)
+    return images, (1 << rng.integers(0, 5, images.shape[1:])).astype(np.uint8)
 
 
 @pytest.fixture
-def pool(monkeypatch: pytest.MonkeyPatch) -> CasePool:
+def pool(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> CasePool:
     """Of ready cases; the other series' are made without another process."""
     monkeypatch.setattr(CasePool, "others", lambda _, seed, cases: iter([a_sample(seed + n) for n in range(cases)]))
-    return CasePool(CONFIG, [a_sample(n) for n in range(95)])
+    folder = tmp_path_factory.mktemp("cases")
+    paths = [folder / f"{number}-00-{RING}.npz" for number in range(95)]
+    for number, path in enumerate(paths):
+        write_sample(path, a_sample(number))
+    return CasePool(CONFIG, folder / "pool", {RING: paths})
 
 
 def test_both_files_are_written_once_and_forgotten_before_more_training(pool: CasePool, tmp_path: Path) -> None:
@@ -73,16 +76,6 @@ def test_a_trial_that_goes_on_calibrates_like_a_whole_run() -> None:
     trial = config_of_recipe("starter", 100, None, None, "peds", [])
     assert trial.calibration_cases < LEAST_CASES
     assert continued(trial, [], 2400).calibration_cases == RECIPES["starter"].calibration_cases
-
-
-def test_a_case_that_lacks_sequences_keeps_one_and_gets_none_back() -> None:
-    images, labels = a_sample(1)
-    images[[0, 2, 3]] = 0
-    config = replace(CONFIG, channel_dropout=1.0)
-    for seed in range(40):
-        x, _ = draw_patch(np.random.default_rng(seed), (images, labels), config)
-        assert x[SEQUENCES.index("t1c")].any()
-        assert not x[[0, 2, 3]].any()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hope.domain.labels import PEDS
+from hope.domain.labels import PEDS, label_set
 from hope.training.pictures import draw_examples, draw_progress
 
 
@@ -38,8 +38,8 @@ def test_an_empty_log_draws_nothing(tmp_path: Path) -> None:
 
 def test_the_patients_left_is_on_the_right_and_the_front_on_top(tmp_path: Path) -> None:
     images = np.zeros((4, 8, 10, 6), dtype=np.float16)
-    truth = np.zeros((8, 10, 6), dtype=np.uint8)
-    truth[0, 9, 3] = 1  # RAS: leftmost and foremost
+    truth = np.full((8, 10, 6), label_set(0), dtype=np.uint8)
+    truth[0, 9, 3] = label_set(1)  # RAS: leftmost and foremost
     nothing = np.zeros_like(truth)
     draw_examples([(images, truth)], [nothing], tmp_path / "e.png")
     picture = np.asarray(Image.open(tmp_path / "e.png"))[::2, ::2].astype(int)

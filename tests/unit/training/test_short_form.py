@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hope.domain.labels import region_mask
+from hope.domain.labels import REGIONS, surely_in
 from hope.domain.progress import silent
 from hope.training.config import RECIPES
 from hope.training.loop import HOLD_OUT_SEED, LOG, start, train
@@ -34,8 +34,8 @@ def chance(region: str) -> float:
     scores = []
     rng = np.random.default_rng(0)
     for index in range(SHORT.held_out):
-        images, labels = make_sample(HOLD_OUT_SEED, index)
-        brain, truth = (images != 0).any(axis=0), region_mask(labels, region)
+        images, sets = make_sample(HOLD_OUT_SEED, index)
+        brain, truth = (images != 0).any(axis=0), surely_in(sets, REGIONS[region])
         if truth.any():
             thrown = rng.permutation(truth[brain])
             scores.append(

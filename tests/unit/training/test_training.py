@@ -18,6 +18,7 @@ from hope.cli import main
 from hope.domain.case import SEQUENCES
 from hope.domain.errors import InputError
 from hope.domain.grid import ATLAS_GRID, Grid
+from hope.domain.labels import label_set
 from hope.domain.progress import silent
 from hope.domain.volume import Volume
 from hope.formats.nifti import write_labels, write_scan
@@ -25,13 +26,12 @@ from hope.models.bundle import BUNDLED, read_bundle
 from hope.stages.intake import find_cases
 from hope.testing.fakes import FakeBrainExtractor
 from hope.testing.head import atlas_scan
-from hope.training.augment import draw_patch
 from hope.training.config import TrainingConfig, config_of_recipe, continued
 from hope.training.export import export_bundle
-from hope.training.loop import learning_rate, load_checkpoint, save_checkpoint, start, train
-from hope.training.losses import segmentation_loss
+from hope.training.loop import LOSSES, learning_rate, load_checkpoint, save_checkpoint, start, train
 from hope.training.pool import make_sample
-from hope.training.real_cases import load_samples
+from hope.training.real_cases import by_kind, load_samples, store_cases
+from hope.training.stored import RING, Sample, read_sample, write_sample
 
 SMALL = TrainingConfig(
     steps=4,
@@ -49,43 +49,33 @@ SMALL = TrainingConfig(
 
 
 @pytest.fixture(scope="module")
-def samples() -> list:
+def samples() -> list[Sample]:
     return [make_sample(5, index) for index in range(2)]
 
 
-def test_a_resumed_run_ends_with_the_same_weights(samples: list, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def files(samples: list[Sample], tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
+    """The same on disk, as a run keeps real cases."""
+    folder = tmp_path_factory.mktemp("cases")
+    paths = [folder / f"{number}-00-{RING}.npz" for number in range(len(samples))]
+    for path, sample in zip(paths, samples, strict=True):
+        write_sample(path, sample)
+    return {RING: paths}
+
+
+def test_a_resumed_run_ends_with_the_same_weights(files: dict[str, list[Path]], tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir()
     parts.mkdir()
-    expected = train(start(SMALL), SMALL, whole, silent, samples)
-    train(start(SMALL), SMALL, parts, silent, samples, stop_at=2)
+    expected = train(start(SMALL), SMALL, whole, silent, files)
+    train(start(SMALL), SMALL, parts, silent, files, stop_at=2)
     resumed, config = load_checkpoint(parts)
     assert resumed.step == 2
-    finished = train(resumed, config, parts, silent, samples)
+    finished = train(resumed, config, parts, silent, files)
     for name, value in expected.network.state_dict().items():
         assert torch.allclose(value, finished.network.state_dict()[name], atol=1e-6), name
-
-
-def test_loss_prefers_the_truth() -> None:
-    labels = torch.randint(0, 5, (1, 6, 6, 6))
-    right = torch.nn.functional.one_hot(labels, 5).movedim(-1, 1).float() * 12
-    assert float(segmentation_loss(right, labels)) < 0.05
-    assert float(segmentation_loss(-right, labels)) > 2
-    assert torch.isfinite(segmentation_loss(right, torch.zeros_like(labels)))
-
-
-def test_patches_keep_labels_on_their_image(samples: list) -> None:
-    """Whatever is flipped or cut, a voxel's label travels with it: the image is made to carry the label."""
-    labels = samples[0][1]
-    carrier = (np.repeat(labels[None], 4, axis=0) + 1).astype(np.float16)
-    config = dataclasses.replace(SMALL, channel_dropout=0.0)
-    for seed in range(8):
-        x, y = draw_patch(np.random.default_rng(seed), (carrier, labels), config)
-        assert x.shape == (4, 32, 32, 32)
-        for value in np.unique(y):
-            others = x[0][y != value]
-            if others.size and value > 0:
-                assert np.median(x[0][y == value]) > np.median(x[0][y == 0])
+    assert (whole / LOSSES).read_text() == (parts / LOSSES).read_text()
+    assert len((whole / LOSSES).read_text().splitlines()) == SMALL.steps
 
 
 def test_learning_rate_warms_up_and_falls_to_zero() -> None:
@@ -121,10 +111,36 @@ def own(labelled: Path, tmp_path: Path) -> Path:
 
 def test_own_cases_arrive_with_their_labels_in_place(own: Path) -> None:
     (sample,) = load_samples(find_cases([own], {}), "brats2023", 2.0, FakeBrainExtractor(), silent)
-    images, labels = sample
-    assert images.shape[1:] == labels.shape
-    assert set(np.unique(labels)) == {0, 1}, "adult ET (3) becomes peds ET (1)"
-    assert labels.sum() == pytest.approx(30 * 30 * 20 / 8, rel=0.25)
+    images, sets = sample
+    assert images.shape[1:] == sets.shape
+    assert set(np.unique(sets)) == {label_set(0), label_set(1)}, "adult ET (3) becomes peds ET (1)"
+    assert (sets == label_set(1)).sum() == pytest.approx(30 * 30 * 20 / 8, rel=0.25)
+
+
+def test_an_adult_core_may_be_either_part(own: Path) -> None:
+    (path,) = own.glob("*-seg.nii.gz")
+    labels = np.zeros(ATLAS_GRID.shape, np.uint8)
+    labels[100:130, 100:130, 70:90] = 1
+    write_labels(Volume(labels, ATLAS_GRID), path)
+    ((_, sets),) = load_samples(find_cases([own], {}), "brats2023", 2.0, FakeBrainExtractor(), silent)
+    assert set(np.unique(sets)) == {label_set(0), label_set(2, 3)}
+
+
+def test_stored_cases_have_copies_and_are_made_once(own: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(SMALL, scheme="brats2023", real_copies=2)
+    sources = find_cases([own], {})
+    stored = store_cases(sources, config, tmp_path / "cases", FakeBrainExtractor(), silent)
+    kind, paths = stored[own.name]
+    assert kind == RING
+    assert len(paths) == 3
+    volumes = [int((read_sample(path)[1] == label_set(1)).sum()) for path in paths]
+    assert all(0.6 * volumes[0] < other < 1.7 * volumes[0] for other in volumes[1:]), "scaled by 0.85 to 1.15"
+    assert len(set(volumes)) == 3
+    before = [path.stat().st_mtime_ns for path in paths]
+    again = store_cases(sources, config, tmp_path / "cases", FakeBrainExtractor(), silent)
+    assert again == stored
+    assert [path.stat().st_mtime_ns for path in paths] == before
+    assert by_kind(stored) == {RING: paths}
 
 
 def test_own_cases_without_labels_are_refused(own: Path) -> None:

@@ -1,0 +1,242 @@
+"""The schedule of the model that ships: synthesis first, then folds of real cases, then all of them.
+
+Phase 1 sees no real case. Phase 2 trains once per fold, from the weights of phase 1, on the cases outside the fold and
+is judged on those inside. Phase 3 trains on all cases, from the weights of phase 1 too. Each phase is an ordinary run
+in a folder of its own, so a schedule that was killed goes on where its phase left off.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from hope.domain.errors import InputError
+from hope.domain.progress import Progress
+from hope.formats.atomic import atomic_output
+from hope.models.bundle import Bundle
+from hope.training.checkpoints import CHECKPOINT, Checkpoint
+from hope.training.config import RECIPES, TrainingConfig, hash_of_ids
+from hope.training.export import export_bundle
+from hope.training.limits import read_familiarity, read_intervals
+from hope.training.loop import POOL, TrainingState, load_checkpoint, start, train
+from hope.training.real_cases import by_kind
+from hope.training.stored import read_sample
+
+SCHEDULE, CASES = "schedule.json", "cases"
+SYNTHESIS, LAST = "phase-1", "phase-3"
+
+FOLD_STEPS, LAST_STEPS = 4_000, 8_000
+MIXED = replace(
+    RECIPES["synthetic"],
+    recipe="mixed",
+    patch=(64, 80, 64),
+    learning_rate=1e-3,
+    real_share=0.33,
+    transplant_share=0.15,
+    tumour_free_share=0.08,
+    shape_share=0.3,
+    real_copies=8,
+    first_cases=96,
+    new_cases_per_step=0.1,
+    most_cases=600,
+    blend=0.3,
+    seed=2,
+)
+"""Settings of the phases with real cases: a third of the draws are real, and cores without enhancement come as often as
+rings; a bit less than half are synthetic, some of them with the shapes of real tumours; the rest are transplants and
+tumour-free brains."""
+
+StoredCases = Mapping[str, tuple[str, list[Path]]]
+"""Case id -> its kind, and its file followed by those of its copies."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One run of a schedule.
+
+    Attributes:
+        name: of its folder.
+        config: its settings.
+        fold: the fold that it does not see, counted from 0; None sees all cases.
+        real: whether it sees real cases at all.
+    """
+
+    name: str
+    config: TrainingConfig
+    fold: int | None = None
+    real: bool = True
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Which cases are judged together: fixed once, so that no later run leaks.
+
+    Attributes:
+        folds: case ids, one tuple a fold.
+    """
+
+    folds: tuple[tuple[str, ...], ...] = ()
+
+    @classmethod
+    def read(cls, path: Path) -> Folds:
+        """Read ``{"folds": [[id, ...], ...]}``.
+
+        Raises:
+            InputError: if the file is no such list, or a case stands in two folds.
+        """
+        try:
+            folds = tuple(tuple(str(case) for case in fold) for fold in json.loads(path.read_bytes())["folds"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{path.name} is no list of folds", expected='{"folds": [["case-1", ...], ["case-2", ...]]}'
+            ) from error
+        every = [case for fold in folds for case in fold]
+        if twice := sorted({case for case in every if every.count(case) > 1}):
+            raise InputError("a case stands in two folds", got=", ".join(twice), fix="a case is judged in one fold")
+        return cls(folds)
+
+    @property
+    def cases(self) -> tuple[str, ...]:
+        """Every case, sorted."""
+        return tuple(sorted(case for fold in self.folds for case in fold))
+
+
+def phases(folds: Folds, base: Bundle | None, steps: Sequence[int] = ()) -> list[Phase]:
+    """The runs of a schedule in their order.
+
+    Args:
+        folds: none leaves phase 1 alone.
+        base: the bundle that phase 1 starts from; None starts from random weights.
+        steps: of phase 1, of each fold and of phase 3, for a trial; the recipe's where there are none.
+    """
+    first, per_fold, last = steps or (RECIPES["synthetic"].steps, FOLD_STEPS, LAST_STEPS)
+    synthetic = replace(
+        RECIPES["synthetic"],
+        steps=first,
+        base=f"{base.id} {base.sha256}" if base else "",
+        base_synthetic=base is None or base.manifest.get("training", {}).get("only_synthetic") is True,
+    )
+    found = [Phase(SYNTHESIS, _trimmed(synthetic), real=False)]
+    mixed = replace(MIXED, base=f"{SYNTHESIS} of this schedule", base_synthetic=synthetic.base_synthetic)
+    for number in range(len(folds.folds)):
+        config = replace(mixed, steps=per_fold, calibration_cases=0)
+        found.append(Phase(f"phase-2-fold-{number}", _trimmed(config), fold=number))
+    if folds.folds:
+        found.append(Phase(LAST, _trimmed(replace(mixed, steps=last))))
+    return found
+
+
+def _trimmed(config: TrainingConfig) -> TrainingConfig:
+    """A trial of a few steps waits for no more cases than it can look at."""
+    return replace(
+        config,
+        first_cases=min(config.first_cases, config.steps * config.batch),
+        held_out=min(config.held_out, config.steps),
+        calibration_cases=min(config.calibration_cases, config.steps // 10),
+        look_every=min(config.look_every, max(1, config.steps // 2)),
+    )
+
+
+def check_schedule(folder: Path, folds: Folds, scheme: str, base: Bundle | None) -> None:
+    """Keep what a schedule is made of in its folder, or compare with what is kept.
+
+    Raises:
+        InputError: if the folder belongs to a schedule of other cases, folds, scheme or base.
+    """
+    facts: dict[str, Any] = {
+        "folds": [list(fold) for fold in folds.folds],
+        "scheme": scheme,
+        "base": f"{base.id} {base.sha256}" if base else "",
+    }
+    path = folder / SCHEDULE
+    if path.is_file():
+        kept = json.loads(path.read_bytes())
+        only_synthesis = not kept["folds"] and kept["base"] == facts["base"]  # which is the same for all cases
+        if kept != facts and not only_synthesis:
+            raise InputError(
+                "the folder holds a schedule of other cases, folds, labels or starting weights",
+                fix="go on with those, or choose another -o",
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_output(path) as stream:
+        stream.write((json.dumps(facts, indent=1) + "\n").encode())
+
+
+def run_schedule(
+    folder: Path,
+    plan: Sequence[Phase],
+    stored: Callable[[], StoredCases],
+    folds: Folds,
+    base: Bundle | None,
+    progress: Progress,
+) -> Bundle:
+    """Run the phases that are not done yet, in order, and export a bundle after each.
+
+    Args:
+        folder: of the schedule, see ``check_schedule``.
+        plan: of ``phases``.
+        stored: brings the real cases to disk; called when the first phase, which sees none, is done.
+        folds: which cases a phase must not see.
+        base: the bundle that phase 1 starts from.
+        progress: told of every phase.
+
+    Returns:
+        The bundle of the last phase.
+    """
+    first, *others = plan
+    bundle = _run_phase(folder, first, {}, folds, base, progress)
+    cases = stored() if others else {}
+    for phase in others:
+        bundle = _run_phase(folder, phase, cases, folds, base, progress)
+    return bundle
+
+
+def _run_phase(
+    folder: Path, phase: Phase, stored: StoredCases, folds: Folds, base: Bundle | None, progress: Progress
+) -> Bundle:
+    here = folder / phase.name
+    here.mkdir(parents=True, exist_ok=True)
+    left_out = set(folds.folds[phase.fold]) if phase.fold is not None else set()
+    seen = {case: files for case, files in stored.items() if case not in left_out} if phase.real else {}
+    config = replace(phase.config, real_cases=len(seen), real_sha256=hash_of_ids(list(seen)))
+    earlier = _average_of(folder / SYNTHESIS) if phase.real else None
+    state, config = _state_of(here, config, base, earlier)
+    if state.step < config.steps or not (here / "bundle").is_dir():
+        unseen = [read_sample(stored[case][1][0]) for case in sorted(left_out) if case in stored]
+        state = train(
+            state,
+            config,
+            here,
+            lambda message, share: progress(f"{phase.name}: {message}", share),
+            by_kind(seen),
+            unseen=unseen,
+            pool_folder=folder / POOL,
+            base=earlier,
+        )
+    known, intervals = read_familiarity(here), read_intervals(here)
+    return export_bundle(state, config, here / "bundle", phase.name, familiarity=known, intervals=intervals)
+
+
+def _state_of(
+    here: Path, config: TrainingConfig, base: Bundle | None, earlier: Mapping[str, Tensor] | None
+) -> tuple[TrainingState, TrainingConfig]:
+    """The state that the phase goes on from."""
+    if (here / CHECKPOINT).is_file():
+        state, kept = load_checkpoint(here)
+        if kept.real_sha256 != config.real_sha256:
+            raise InputError("a resumed phase needs the cases that it was started with", got=f"others in {here.name}")
+        return state, replace(kept, steps=config.steps)
+    state = start(config, None if earlier else base)
+    if earlier:
+        for network in (state.network, state.average):
+            network.load_state_dict(dict(earlier))
+    return state, config
+
+
+def _average_of(folder: Path) -> Mapping[str, Tensor]:
+    return Checkpoint(folder, "segmenter").average()
