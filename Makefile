@@ -13,7 +13,7 @@ export PIP_NO_INPUT := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: demo up page test system lint format types page-test pytest wheel docs campaigns aws-faults phantoms clean help
+.PHONY: demo up page test training-paused training-status system lint format types page-test pytest wheel docs campaigns aws-faults phantoms clean help
 
 demo: $(INSTALLED) ## the whole pipeline on a synthetic raw case
 	@rm -rf demo
@@ -26,7 +26,7 @@ up: $(INSTALLED) page ## the platform on this machine: http://127.0.0.1:8080
 page: $(INSTALLED) ## build the web page (Node.js 20.19 or later), if its sources changed
 	@$(BIN)/python tools/build_page.py
 
-test: system lint types page page-test pytest ## everything that has to hold: ruff, mypy, biome, vitest, pytest
+test: training-paused system lint types page page-test pytest ## everything that has to hold: ruff, mypy, biome, vitest, pytest
 
 system: ## install what the tests need of the system: a browser, Postgres
 	@tools/system-packages.sh
@@ -41,7 +41,10 @@ lint: $(INSTALLED) ## ruff: rules and format, changing nothing
 types: $(INSTALLED) ## mypy, strict on src/hope
 	$(BIN)/mypy
 
-pytest: $(INSTALLED) ## the tests alone; PYTEST_ARGS="-k name" chooses some
+training-paused: # a background training run, if there is one, until this make ends
+	@tools/background_training.sh pause $$PPID
+
+pytest: training-paused $(INSTALLED) ## the tests alone; PYTEST_ARGS="-k name" chooses some
 ifdef PYTEST_ARGS
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 else # two files at a time with one thread each, but for what must not be disturbed
@@ -66,6 +69,10 @@ campaigns: $(INSTALLED) ## the long fault and load campaigns (ten minutes); CI r
 
 aws-faults: $(INSTALLED) ## the AWS route under faults, on this machine (five minutes); CI runs a short form
 	$(BIN)/python benchmarks/aws_faults.py
+
+training-status: $(INSTALLED) ## what the background training run does, and its figures
+	@tools/background_training.sh status
+	@run=$$(tools/background_training.sh folder)/run; [ ! -d "$$run" ] || $(BIN)/hope train progress "$$run"
 
 phantoms: $(INSTALLED) ## 1,000 lesions through the harmonizer (half an hour); CI runs a short form
 	$(BIN)/python benchmarks/harmonize.py phantoms --method hail --count 1000

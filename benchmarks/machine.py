@@ -1,9 +1,10 @@
-"""What machine a figure was measured on."""
+"""What machine a figure was measured on. Importing this pauses a background training run until the process ends."""
 
 from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from pathlib import Path
 
 
@@ -18,3 +19,12 @@ def machine() -> str:
         cpu = names[0] if names else cpu
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     return f"{cpu}, {os.cpu_count()} cores, {pages:.0f} GiB, {platform.system()}, Python {platform.python_version()}"
+
+
+def _pause_background_training() -> None:
+    """Every figure is measured without a training run beside it; see tools/background_training.sh."""
+    script = Path(__file__).resolve().parents[1] / "tools" / "background_training.sh"
+    subprocess.run([str(script), "pause", str(os.getpid())], check=True)
+
+
+_pause_background_training()

@@ -7,12 +7,13 @@
 #   tools/background_training.sh resume         let them go on, unless somebody else has paused them too
 #   tools/background_training.sh stop           end it; `start` goes on from its last checkpoint
 #   tools/background_training.sh tree           take the tree of today for the next start
+#   tools/background_training.sh folder         where everything lies
 #
 # Everything lies in HOPE_TRAINING_DIR. If that folder is gone, `start` begins anew from the weights that the tree holds.
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
-folder=${HOPE_TRAINING_DIR:-${XDG_DATA_HOME:-$HOME/.local/share}/hope-training}
+folder=${HOPE_TRAINING_DIR:-${XDG_DATA_HOME:-${HOME:-/tmp}/.local/share}/hope-training}
 python=${HOPE_TRAINING_PYTHON:-$root/.venv/bin/python}
 process_file=$folder/process pauses=$folder/pauses
 
@@ -135,5 +136,6 @@ stop() {
 case "${1:-}" in
 start | pause | resume | status | stop) "$@" ;;
 tree) mkdir -p "$folder" && copy_tree ;;
+folder) echo "$folder" ;;
 *) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0" >&2 && exit 2 ;;
 esac

@@ -127,6 +127,12 @@ def train(
         base = services.models.get(base_id, SEGMENTER) if base_id else None
         config = config_of_recipe(recipe, steps, seed, real_share, scheme, ids, base)
         state = start(config, base)
+    if len(sources) == 1:
+        click.echo(
+            "note: one case alone teaches this one case, and none is left to judge the model; give more cases, or keep "
+            "--real-share small",
+            err=True,
+        )
     with ConsoleProgress() as progress:
         try:
             run.mkdir(parents=True, exist_ok=True)
