@@ -1,10 +1,9 @@
-"""What a training step costs: synthesis made on the way, as before, against a pool on disk; memory, and the pool's size.
+"""What a training step costs: synthesis made on the way, as before, against a pool on disk; memory, and its size.
 
     python benchmarks/training_speed.py [--steps 6]
 
-Both forms take the same patches (two of 64x80x64) through the same network in one process, one thread. "On the way" makes
-0.2 synthetic cases a step, as the starter's recipe does, and keeps them in memory; "from disk" reads them back. Processor
-seconds are counted with those of the workers.
+Both forms take the same patches (two of 64x80x64) through the same network in one process with one thread. "On the way"
+adds what 0.2 synthetic cases a step cost, as the starter's recipe makes them; "from disk" reads them back.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def demyelination(anatomy: Anatomy, fields: FieldMaker) -> Anatomy:
         )
         phi = ellipsoid(spec, position)
         ball = np.clip((1.2 - phi) / 0.4, 0, 1) * np.float32(u(0.5, 1.0))
-        spots = np.maximum(spots, ball)
+        np.maximum(spots, ball, out=spots)
         if radius > 3 and fields.chance(0.12):
             rims = np.maximum(rims, np.exp(-(((phi - 1) / 0.35) ** 2)) * np.float32(u(0.4, 0.9)))
     inside = anatomy.wm + anatomy.gm
