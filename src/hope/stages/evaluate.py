@@ -8,11 +8,12 @@ from typing import TypedDict
 import numpy as np
 import numpy.typing as npt
 
+from hope.domain.box import bounding_box
 from hope.domain.errors import InputError
 from hope.domain.labels import SCHEMAS, region_mask
 from hope.domain.volume import Volume
 from hope.stages.lesionwise import HEADLINE_RULES, PENALTY_MM, RULES, RULES_FOR_SCHEME, LesionScores, score_lesions
-from hope.stages.surface import bounding_box, dice, hd95_mm
+from hope.stages.surface import dice, hd95_mm
 
 SPACING_TOLERANCE_MM = 0.001
 """Masks whose voxel spacings agree within this can be compared voxel by voxel."""

@@ -30,8 +30,9 @@ import numpy.typing as npt
 from scipy.ndimage import find_objects
 from scipy.optimize import linear_sum_assignment
 
+from hope.domain.box import Box, bounding_box
 from hope.stages.postprocess import CONNECTIVITY
-from hope.stages.surface import BoolArray, Box, bounding_box, dice, hd95_mm
+from hope.stages.surface import BoolArray, dice, hd95_mm
 
 PENALTY_MM = 374.0
 """HD95 of a missed or false lesion: the space diagonal of 240 x 240 x 155 mm, rounded up as the challenges do."""

@@ -13,10 +13,10 @@ import numpy.typing as npt
 from scipy import ndimage
 from skimage import measure
 
+from hope.domain.box import bounding_box
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.formats.atomic import atomic_output
-from hope.stages.surface import bounding_box
 
 _marching_cubes: Any = measure.marching_cubes  # scikit-image is not typed throughout
 

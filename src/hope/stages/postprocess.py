@@ -14,10 +14,10 @@ import cc3d
 import numpy as np
 import numpy.typing as npt
 
+from hope.domain.box import bounding_box
 from hope.domain.labels import PEDS, REGIONS
 from hope.domain.volume import Volume
 from hope.stages.postprocess_rules import PostprocessRules
-from hope.stages.surface import bounding_box
 
 LabelArray = npt.NDArray[np.uint8]
 

@@ -9,8 +9,9 @@ import numpy.typing as npt
 from scipy.ndimage import binary_erosion, generate_binary_structure
 from scipy.spatial import KDTree
 
+from hope.domain.box import bounding_box
+
 BoolArray = npt.NDArray[np.bool_]
-Box = tuple[slice, slice, slice]
 
 PERCENTILE = 95.0
 _FACES = generate_binary_structure(3, 1)
@@ -57,14 +58,3 @@ def surface_points_mm(mask: BoolArray, spacing_mm: Sequence[float]) -> npt.NDArr
     start = np.array([span.start for span in box])
     points: npt.NDArray[np.float64] = (np.argwhere(surface) + start) * np.asarray(spacing_mm, dtype=np.float64)
     return points
-
-
-def bounding_box(mask: BoolArray) -> Box | None:
-    """Smallest box that holds all true voxels; None if there are none."""
-    spans = []
-    for axis in range(3):
-        filled = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-        if not filled.size:
-            return None
-        spans.append(slice(int(filled[0]), int(filled[-1]) + 1))
-    return spans[0], spans[1], spans[2]

@@ -9,10 +9,10 @@ import cc3d
 import numpy as np
 import numpy.typing as npt
 
+from hope.domain.box import Box, bounding_box
 from hope.domain.errors import StageError
 from hope.domain.labels import region_mask
 from hope.domain.volume import Volume
-from hope.stages.surface import Box, bounding_box
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
