@@ -10,6 +10,7 @@ import click
 from hope.commands.inputs import HELP, PATH, SCHEMES
 from hope.commands.train_harmonizer import harmonizer
 from hope.commands.train_postprocess import postprocess
+from hope.domain.extras import require_extras
 
 if TYPE_CHECKING:
     from hope.training.config import TrainingConfig
@@ -88,6 +89,7 @@ def train(
     if run is None:
         # Not required=True, which would ask for it before a command too.
         raise click.MissingParameter(ctx=context, param=next(p for p in context.command.params if p.name == "run"))
+    require_extras("hope train", "train")
     from hope.commands.console import ConsoleProgress
     from hope.domain.errors import InputError
     from hope.formats.atomic import output_error

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from hope.domain.extras import require_extras
 from hope.domain.job import STAGES, Stage
 
 
@@ -43,6 +44,7 @@ def worker(stages: tuple[str, ...], slots: int | None, check: bool) -> None:
 
 
 def _work(stages: Sequence[Stage], slots: int) -> None:
+    require_extras("hope worker", "server")
     import os
     import signal
     import threading

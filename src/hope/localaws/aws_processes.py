@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import importlib.util
 import os
 import signal
 import socket
@@ -15,7 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from hope.domain.errors import InputError, OutputError
+from hope.domain.errors import OutputError
+from hope.domain.extras import require_extras
 
 STOP_SECONDS = 30.0
 """Between SIGTERM and SIGKILL, as SageMaker gives a container."""
@@ -147,13 +147,9 @@ def moto_server(port: int, folder: Path) -> ServerProcess:
     """Moto's server, not yet started: S3, SNS and SQS of a made-up account, in memory.
 
     Raises:
-        InputError: if moto is not installed.
+        InputError: if moto's server is not installed.
     """
-    if importlib.util.find_spec("moto") is None or importlib.util.find_spec("flask") is None:
-        raise InputError(
-            "the local AWS needs moto's server, which is not installed",
-            fix="pip install 'hope-platform[aws-local]' (in a clone: pip install -e '.[aws-local]')",
-        )
+    require_extras("the local AWS", "aws-local")
     url = f"http://127.0.0.1:{port}/moto-api/"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}

@@ -18,6 +18,7 @@ from typing import Any
 
 from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.errors import InputError, StageError
+from hope.domain.extras import require_extras
 from hope.domain.progress import Progress, silent
 from hope.domain.volume import Volume
 from hope.stages.postprocess.clusters import ClusterModel, Placement
@@ -120,6 +121,7 @@ class AdaptivePostprocess:
 
     def _place(self, labels: Volume, images: Mapping[MRSequence, Volume], progress: Progress) -> Placement:
         # Imported late: only rules of several clusters need the features and the libraries behind them.
+        require_extras(f"the choice of a cluster for the rules {self.rules.name}", "ensemble")
         from hope.stages.postprocess.radiomics import tumour_features
 
         if self.clusters is None:
