@@ -319,7 +319,7 @@ def put_harmonized_case(aws: LocalAws, folder: Path, prefix: str) -> None:
 
     from hope.endpoint.selftest import tiny_case
     from hope.formats import handover
-    from hope.models.bundle import sha256_of
+    from hope.formats.hashing import sha256_of
 
     folder.mkdir()
     case, _ = tiny_case()

@@ -21,7 +21,7 @@ from tests.unit.endpoint.harness import Endpoint, endpoint, put
 
 from hope.adapters.proxy_bucket import Objects
 from hope.formats import handover
-from hope.models.bundle import sha256_of
+from hope.formats.hashing import sha256_of
 from hope.pipeline import Clock, Options, harmonize_case, prepare_case
 from hope.services import Services
 from hope.settings import Settings
