@@ -28,11 +28,11 @@ import nibabel as nib
 import numpy as np
 from machine import machine
 
-from hope.testing.aws_local import LocalAws, LocalOptions
-from hope.testing.aws_processes import moto_server
-from hope.testing.aws_proxy import Fault, FaultProxy
+from hope.localaws.aws_local import LocalAws, LocalOptions
+from hope.localaws.aws_processes import free_port, moto_server
+from hope.localaws.aws_proxy import Fault, FaultProxy
 from hope.testing.aws_stages import label_of
-from hope.testing.fleet import Fleet, SessionClient, free_port, small_scan
+from hope.testing.fleet import Fleet, SessionClient, small_scan
 
 LIMIT_SECONDS = 120.0
 
@@ -319,7 +319,7 @@ def put_harmonized_case(aws: LocalAws, folder: Path, prefix: str) -> None:
 
     from hope.endpoint.selftest import tiny_case
     from hope.formats import handover
-    from hope.models.bundle import sha256_of
+    from hope.formats.hashing import sha256_of
 
     folder.mkdir()
     case, _ = tiny_case()

@@ -16,6 +16,7 @@ from hope import __version__
 from hope.commands.inputs import HELP
 from hope.commands.status import INPUT_WRONG, OUR_FAULT
 from hope.domain.errors import BundleError, HopeError, InputError, OutputError
+from hope.domain.extras import extra_of, missing_extras, missing_packages
 
 COMMANDS = (
     "segment",
@@ -63,6 +64,13 @@ class LazyGroup(click.Group):
         except HopeError as error:
             click.echo(f"hope: {error}", err=True)
             ctx.exit(OUR_FAULT)
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            extra = extra_of(package)
+            if extra is None or package not in missing_packages(extra):
+                raise
+            click.echo(f"hope: {missing_extras(f'this use of {package}', [extra])}", err=True)
+            ctx.exit(INPUT_WRONG)
         except MemoryError:
             click.echo("hope: not enough memory for this case; close other programs, or use a larger machine", err=True)
             ctx.exit(OUR_FAULT)

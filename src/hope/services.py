@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from hope.adapters.predict_local import LocalPredictor
 from hope.domain.errors import InputError
+from hope.domain.extras import require_extras
 from hope.models.bundle import DEFAULT_MODEL, HARMONIZER, SEGMENTER
 from hope.models.registry import ModelRegistry
 from hope.ports import BlobStore, BrainExtractor, CaseStore, Harmonizer, Predictor
@@ -68,10 +69,13 @@ class Services:
             copy: where the case is kept on its way to a model that runs elsewhere.
 
         Raises:
-            InputError: if there is no such bundle, or one of these does not go with the place where it runs.
+            InputError: if there is no such bundle, or one of these does not go with the place where it runs, or what it
+                needs is not installed.
         """
         bundle = self.models.get(model_id or DEFAULT_MODEL, SEGMENTER)
         if not self.runs_elsewhere(bundle.id, where):
+            if bundle.groups:
+                require_extras(f"the model {bundle.id}", "ensemble")
             return LocalPredictor(
                 bundle,
                 device or self.settings.device,
@@ -83,6 +87,7 @@ class Services:
                 f"the model {bundle.id} runs at an endpoint, which has its own device, precision and mirroring",
                 fix="leave these out, or let it run here with `--predictor local`",
             )
+        require_extras("a model at SageMaker", "aws")
         from hope.adapters.predict_sagemaker import Endpoint, SageMakerPredictor
 
         chosen, place = self.settings.sagemaker, copy or CopyPlace()
@@ -111,14 +116,14 @@ class Services:
         if method == "histogram" and model:
             raise InputError("the method histogram runs no model", fix="choose hail, or leave the model out")
         if method in (None, "histogram") and not model:
-            from hope.stages.histogram import HistogramHarmonizer
+            from hope.stages.harmonize.histogram import HistogramHarmonizer
 
             return HistogramHarmonizer()
         if method not in (None, "hail"):
             raise InputError("there is no such way to harmonize", expected="histogram or hail", got=str(method))
         from hope.models.hail.choose import harmonizer_of
-        from hope.stages.anatomy_check import guard
-        from hope.stages.suspicion import healthy_brain
+        from hope.stages.harmonize.anatomy_check import guard
+        from hope.stages.harmonize.suspicion import healthy_brain
 
         bundle = self.models.get(model or DEFAULT_HARMONIZER, HARMONIZER)
         return harmonizer_of(bundle, self.settings.device, healthy_brain, guard)
@@ -134,8 +139,9 @@ class Services:
         """The platform's metadata, its schema brought up to date.
 
         Raises:
-            InputError: if the database's URL is of a kind that is not supported.
+            InputError: if the database's URL is of a kind that is not supported, or the extra [server] is missing.
         """
+        require_extras("the platform's database", "server")
         from hope.adapters.cases_sql import SqlCaseStore
 
         return SqlCaseStore(self._database_url())
@@ -154,6 +160,7 @@ class Services:
 
             return LocalBlobs(Path(unquote(parts.path)))
         if parts.scheme == "s3":
+            require_extras("HOPE_BLOBS_URL with S3", "aws")
             from hope.adapters.blobs_s3 import S3Blobs
 
             return S3Blobs(url, self.settings.platform.s3_endpoint_url)
@@ -168,6 +175,7 @@ class Services:
         """
         if not self.settings.sagemaker.bucket:
             return None
+        require_extras("HOPE_SAGEMAKER_BUCKET", "aws")
         from hope.adapters.blobs_s3 import S3Blobs
 
         return S3Blobs(self.settings.sagemaker.bucket, self.settings.platform.s3_endpoint_url, "HOPE_SAGEMAKER_BUCKET")
@@ -178,12 +186,14 @@ class Services:
 
     def bucket_models(self) -> BucketModels:
         """Releases of models in buckets."""
+        require_extras("a bucket of models", "aws")
         from hope.adapters.models_s3 import BucketModels
 
         return BucketModels(self.objects())
 
     @cached_property
     def _objects(self) -> Objects:
+        require_extras("what lies in S3", "aws")
         from hope.adapters.proxy_bucket import Objects
 
         return Objects(self.settings.platform.s3_endpoint_url, self.settings.sagemaker.kms_key)

@@ -21,11 +21,11 @@ from tests.unit.endpoint.harness import Endpoint, endpoint, put
 
 from hope.adapters.proxy_bucket import Objects
 from hope.formats import handover
-from hope.models.bundle import sha256_of
+from hope.formats.hashing import sha256_of
 from hope.pipeline import Clock, Options, harmonize_case, prepare_case
 from hope.services import Services
 from hope.settings import Settings
-from hope.stages.intake import find_cases
+from hope.stages.intake.intake import find_cases
 
 pytestmark = pytest.mark.slow
 

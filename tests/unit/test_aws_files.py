@@ -19,7 +19,7 @@ from typing import Any, cast
 import hcl2
 import pytest
 import yaml
-from tests.deployment import DOCKERFILE, REPOSITORY, in_build_context, instructions, last
+from tests.deployment import DOCKERFILE, REPOSITORY, in_build_context, inherited, instructions, last
 from tests.unit.test_containers import IGNORE, problems
 from tests.unit.test_docs import check
 
@@ -274,7 +274,7 @@ def test_the_outputs_are_settings_that_exist_and_are_understood() -> None:
 
 
 def test_the_page_says_which_settings_differ_from_the_local_harness() -> None:
-    from hope.testing.aws_local import LocalAws, LocalOptions
+    from hope.localaws.aws_local import LocalAws, LocalOptions
 
     served = SimpleNamespace(aws_url="", queue_url="", runtime=SimpleNamespace(url=""), options=LocalOptions())
     harness = set(LocalAws.environment(cast("LocalAws", served)))
@@ -326,14 +326,26 @@ def test_the_endpoints_dockerfile_is_sound_but_for_the_user_that_sagemaker_wants
     assert "the user is not a number" in problem
 
 
-def test_it_is_installed_as_the_other_images_are() -> None:
-    def steps(all_: list[Any]) -> list[str]:
-        return [i.value for i in all_ if i.stage == "install" and i.name == "RUN"]
+def test_it_is_installed_as_a_workers_image_is() -> None:
+    def commands(all_: list[Any], stage: str) -> set[str]:
+        runs = [i.value for i in inherited(stage, all_) if i.name == "RUN"]
+        return {command.strip() for run in runs for command in run.split("&&")}
 
-    assert steps(STAGES) == steps(instructions(DOCKERFILE.read_text(encoding="utf-8")))
+    worker = instructions(DOCKERFILE.read_text(encoding="utf-8"))
+    assert commands(STAGES, "install") == commands(worker, "wheel") | commands(worker, "install-worker")
     environment = " ".join(i.value for i in STAGES if i.stage == "install" and i.name == "ENV")
     assert "HOPE_SKIP_PAGE=1" in environment, "there is no page in it"
     assert "PIP_CONSTRAINT=/build/constraints.txt" in environment
+
+
+def test_it_names_its_extras_and_those_who_build_it_name_the_same() -> None:
+    (extras,) = (i.value.partition("=")[2] for i in STAGES if i.name == "ARG" and i.value.startswith("HOPE_EXTRAS"))
+    # hope endpoint needs the first and the last; imported bundles, which both callers may bring, the other.
+    assert extras.split(",") == ["aws", "ensemble", "server"]
+    cube = yaml.safe_load((MEDPERF / "mlcube.yaml").read_text(encoding="utf-8"))
+    assert shlex.split(cube["docker"]["build_args"]) == ["--build-arg", f"HOPE_EXTRAS={extras}"]
+    config = (MEDPERF / "container_config.yaml").read_text(encoding="utf-8")
+    assert f"extras {extras.replace(',', ', ')}" in config.partition("container_type")[0]
 
 
 def test_what_it_copies_is_there_and_let_in() -> None:

@@ -17,6 +17,7 @@ from tests.deployment import (
     REPOSITORY,
     Instruction,
     base_of,
+    compose,
     in_build_context,
     inherited,
     instructions,
@@ -25,6 +26,7 @@ from tests.deployment import (
 from tests.unit.test_docs import check
 
 from hope import __version__
+from hope.domain.extras import EXTRAS
 
 TARGETS = ("gateway", "worker")
 TEXT = DOCKERFILE.read_text(encoding="utf-8")
@@ -196,24 +198,47 @@ def test_the_build_context_leaves_out(path: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["src/hope/cli.py", "src/hope/resources/models/starter/weights.safetensors", "viewer/src/main.ts", "viewer/.npmrc"],
+    [
+        "src/hope/cli.py",
+        "containers/gateway.txt",
+        "src/hope/resources/models/starter/weights.safetensors",
+        "viewer/src/main.ts",
+        "viewer/.npmrc",
+    ],
 )
 def test_the_build_context_takes_in(path: str) -> None:
     assert in_build_context(path, IGNORE)
 
 
 def test_torch_comes_first_and_everything_is_held_by_the_constraints() -> None:
-    steps = [i for i in instructions(TEXT) if i.stage == "install"]
+    steps = list(inherited("install-worker", instructions(TEXT)))
     pip = [(n, i) for n, i in enumerate(steps) if i.name == "RUN" and "pip install" in i.value]
     assert "^torch==" in pip[0][1].value
     assert "wheel" not in pip[0][1].value
-    held = next(
-        n for n, i in enumerate(steps) if i.name == "ENV" and "PIP_CONSTRAINT=/build/constraints.txt" in i.value
-    )
-    assert held < pip[0][0]
+    for stage in ("wheel", "install-worker", "install-gateway"):
+        held = [i.value for i in inherited(stage, instructions(TEXT)) if i.name == "ENV"]
+        assert "PIP_CONSTRAINT=/build/constraints.txt" in held[0], stage
     # The pin is read from the file by the same command as in the Makefile.
     pins = re.findall(r"^torch==.*$", (REPOSITORY / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
     assert len(pins) == 1
+
+
+def test_each_image_names_what_it_installs() -> None:
+    """A worker's extras are an argument with a default, which compose.yaml names too; the gateway has a list."""
+    every = instructions(TEXT)
+    (extras,) = (i.value.partition("=")[2] for i in every if i.name == "ARG" and i.value.startswith("HOPE_EXTRAS"))
+    assert set(extras.split(",")) == {"aws", "ensemble", "server"} <= set(EXTRAS)
+    installs = {i.stage: i.value for i in every if i.name == "RUN" and "dist/hope_platform-*.whl" in i.value}
+    assert '"$(echo dist/hope_platform-*.whl)[${HOPE_EXTRAS}]"' in installs["install-worker"]
+    assert "pip install --no-deps nilearn dist/hope_platform-*.whl" in installs["install-gateway"]
+    runs = [i.value for i in every if i.stage == "install-gateway"]
+    assert any("pip install --requirement gateway.txt" in value for value in runs)
+    builds = [service["build"] for service in compose()["services"].values() if "build" in service]
+    given = {build["target"]: build.get("args", {}).get("HOPE_EXTRAS") for build in builds}
+    assert given == {"gateway": None, "worker": extras}
+    for target in TARGETS:
+        (copied,) = (i.value for i in every if i.stage == target and i.name == "COPY")
+        assert copied == f"--from=install-{target} /opt/hope /opt/hope"
 
 
 def test_only_the_data_folder_is_the_users() -> None:
@@ -239,9 +264,15 @@ def test_versions_in_the_usage_lines_are_this_version() -> None:
     assert set(re.findall(r"-t hope-\w+:(\S+)", TEXT)) == {__version__}
 
 
-def lay_context(stage: str, into: Path) -> None:
-    """Copy what the stage copies from the build context, to where it stands in the image."""
-    where = into
+def lay_context(stage: str, into: Path, where: Path | None = None) -> None:
+    """Copy what the stage copies from the build context, to where it stands in the image.
+
+    Args:
+        stage: of the Dockerfile.
+        into: the image's root.
+        where: the folder that the stage begins in, which an earlier stage may have chosen; the root if not given.
+    """
+    where = where or into
     for one in (i for i in instructions(TEXT) if i.stage == stage):
         if one.name == "WORKDIR":
             where = into / one.value.removeprefix("/")
@@ -285,19 +316,20 @@ def test_the_page_is_built_from_what_is_copied_alone(tmp_path: Path) -> None:
         where = tmp_path / "build" / "viewer"
         done = subprocess.run(words, cwd=where, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
-    copied = next(i.value.split()[1] for i in instructions(TEXT) if i.stage == "install" and "--from=page" in i.value)
+    copied = next(i.value.split()[1] for i in instructions(TEXT) if i.stage == "wheel" and "--from=page" in i.value)
     assert (tmp_path / copied.removeprefix("/") / "index.html").is_file()
 
 
 @pytest.mark.slow
 def test_the_wheel_can_be_built_from_what_is_copied_alone(tmp_path: Path) -> None:
     """The very command of the Dockerfile, on the very files of the build context, with a page made elsewhere."""
-    lay_context("install", tmp_path)
+    lay_context("pip", tmp_path)
     context = tmp_path / "build"
+    lay_context("wheel", tmp_path, context)
     static = context / "src" / "hope" / "web" / "static"
     static.mkdir()
     (static / "index.html").write_text("<!doctype html><title>a page made elsewhere</title>", encoding="utf-8")
-    build = next(words for words in commands_of("install") if words[2:4] == ["pip", "wheel"])
+    build = next(words for words in commands_of("wheel") if words[2:4] == ["pip", "wheel"])
     # Without Node on the PATH, as in that stage.
     environment = {**os.environ, "PATH": str(Path(sys.executable).parent), "PIP_CONSTRAINT": "constraints.txt"}
     environment["PIP_BUILD_CONSTRAINT"] = "constraints.txt"

@@ -19,7 +19,8 @@ from hope.domain.errors import BundleError, InputError, OutputError
 from hope.domain.job import DamagedError
 from hope.domain.progress import Progress, silent
 from hope.formats.atomic import output_error
-from hope.models.bundle import MANIFEST, Bundle, read_bundle, sha256_of
+from hope.formats.hashing import sha256_of
+from hope.models.bundle import MANIFEST, Bundle, read_bundle
 from hope.models.registry import ModelRegistry, check_id
 
 FORMAT = "hope-release/1"

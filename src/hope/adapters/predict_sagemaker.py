@@ -25,7 +25,8 @@ from hope.domain.errors import BundleError, HopeError, InputError, OutputError, 
 from hope.domain.ids import new_id
 from hope.domain.progress import Progress
 from hope.formats import handover
-from hope.models.bundle import Bundle, sha256_of
+from hope.formats.hashing import sha256_of
+from hope.models.bundle import Bundle
 
 INPUT_FORMAT = "hope-input/1"
 INPUT_LIST = "hope-input.json"

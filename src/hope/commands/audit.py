@@ -13,6 +13,7 @@ import click
 
 from hope.commands.status import OUR_FAULT
 from hope.domain.errors import InputError
+from hope.domain.extras import require_extras
 
 if TYPE_CHECKING:
     from hope.domain.audit import Head, Verification
@@ -39,6 +40,7 @@ class _HeadType(click.ParamType[Any]):
 
 
 def _log() -> AuditLog:
+    require_extras("hope audit", "server")
     from hope.jobs.audit_log import AuditLog
     from hope.services import Services
     from hope.settings import Settings

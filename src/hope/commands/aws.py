@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from hope.commands.inputs import HELP
+from hope.domain.extras import require_extras
 
 DEFAULT_PORT = 9200
 
@@ -45,14 +46,15 @@ def local(port: int, container: str, bucket: str, env_file: Path | None) -> None
       hope aws local --env-file aws.env
       (in another terminal)  . ./aws.env && hope segment CASE -o results
 
-    Needs moto: pip install 'hope-platform[aws-local]'.
+    Needs the extras: pip install 'hope-platform[aws-local,server]'.
 
     Research use only. Not a medical device.
     """  # noqa: D301 - click reads the backspace
+    require_extras("hope aws local", *(["aws-local"] if container else ["aws-local", "server"]))
     import tempfile
     import threading
 
-    from hope.testing.aws_local import LocalAws, LocalOptions
+    from hope.localaws.aws_local import LocalAws, LocalOptions
 
     # The log of the endpoint may be needed after an error, and holds nothing of a case.
     with tempfile.TemporaryDirectory(prefix="hope-aws-") as folder:

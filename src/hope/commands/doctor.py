@@ -9,16 +9,12 @@ from importlib.metadata import PackageNotFoundError, version
 import click
 
 from hope.commands.status import INPUT_WRONG
+from hope.domain.extras import EXTRAS, missing_packages
 
 _PACKAGES = (
     "torch",
-    "openvino",
-    "dynamic-network-architectures",
-    "monai",
     "numpy",
     "scipy",
-    "scikit-image",
-    "scikit-learn",
     "nibabel",
     "nilearn",
     "SimpleITK",
@@ -31,7 +27,10 @@ _PACKAGES = (
 
 @click.command(short_help="Check the installation and print the settings.")
 def doctor() -> None:
-    """Check that all parts are there and whole, and that networks can run as the settings say. Exit status 2 if not."""
+    """Check that all parts are there and whole, and that networks can run as the settings say. Exit status 2 if not.
+
+    Extras that are absent are listed; they are no fault.
+    """
     from hope.domain.errors import HopeError
     from hope.formats.atlas import atlas_t1
     from hope.models.bundle import DEFAULT_MODEL
@@ -52,6 +51,9 @@ def doctor() -> None:
         except PackageNotFoundError:
             healthy = False
             click.echo(f"MISSING    {package}: reinstall hope-platform")
+    for extra in EXTRAS:
+        absent = missing_packages(extra)
+        click.echo(f"absent     extra [{extra}]: {', '.join(absent)}" if absent else f"ok         extra [{extra}]")
     try:
         device = choose_device(settings.device)
         precision = choose_precision(Precision(settings.precision), device)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from hope.domain.extras import require_extras
+
 
 @click.command(short_help="Answer SageMaker's /ping and /invocations: cases from a bucket, results to it.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; `serve` listens on all.")
@@ -26,11 +28,12 @@ def endpoint(host: str, port: int | None) -> None:
 
     Research use only. Not a medical device.
     """  # noqa: D301 - click reads the backspace
+    require_extras("hope endpoint", "aws", "server")
     import logging
     import os
 
     from hope.endpoint.server import port_of, serve_endpoint
-    from hope.web.logs import configure_logging
+    from hope.web.middleware.logs import configure_logging
 
     os.umask(0o077)  # what this process and its children write is its user's alone
     configure_logging("info")

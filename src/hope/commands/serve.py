@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from hope.domain.extras import require_extras
 from hope.domain.job import Stage
 
 
@@ -25,8 +26,10 @@ def serve(host: str | None, port: int | None, stages: Collection[Stage]) -> None
     """Serve HTTP and drive runs; do ``stages`` in this process too.
 
     Raises:
-        InputError: if the address is public and no authentication is configured, or is in use.
+        InputError: if the address is public and no authentication is configured, or is in use, or the extra [server] is
+            missing.
     """
+    require_extras("hope up" if stages else "hope gateway", "server")
     import contextlib
     import os
 
@@ -39,9 +42,9 @@ def serve(host: str | None, port: int | None, stages: Collection[Stage]) -> None
     from hope.services import Services
     from hope.settings import Settings
     from hope.web.app import create_app
-    from hope.web.auth import check_may_serve
+    from hope.web.auth.auth import check_may_serve
     from hope.web.context import WebContext
-    from hope.web.logs import configure_logging
+    from hope.web.middleware.logs import configure_logging
 
     settings = Settings.from_environment()
     platform = replace(settings.platform, host=host or settings.platform.host, port=port or settings.platform.port)

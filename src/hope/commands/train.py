@@ -12,6 +12,7 @@ from hope.commands.train_harmonizer import harmonizer
 from hope.commands.train_postprocess import postprocess
 from hope.commands.train_progress import progress
 from hope.commands.train_schedule import schedule
+from hope.domain.extras import require_extras
 
 if TYPE_CHECKING:
     from hope.training.config import TrainingConfig
@@ -94,6 +95,7 @@ def train(
     if run is None:
         # Not required=True, which would ask for it before a command too.
         raise click.MissingParameter(ctx=context, param=next(p for p in context.command.params if p.name == "run"))
+    require_extras("hope train", "train")
     from hope.commands.console import ConsoleProgress
     from hope.domain.errors import InputError
     from hope.formats.atomic import output_error
@@ -101,7 +103,7 @@ def train(
     from hope.models.registry import check_id
     from hope.services import Services
     from hope.settings import Settings
-    from hope.stages.intake import find_cases
+    from hope.stages.intake.intake import find_cases
     from hope.training.checkpoints import CHECKPOINT
     from hope.training.config import config_of_recipe, continued
     from hope.training.loop import load_checkpoint, start, use_threads

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from hope.commands.inputs import HELP, PATH
+from hope.domain.extras import require_extras
 
 
 @click.command(short_help="Train a harmonizer on synthetic styles.", context_settings=HELP)
@@ -32,6 +33,7 @@ def harmonizer(
     and kept in RUN/pool (about 5 MB a group). A checkpoint is written every 100 steps; a run that was stopped goes on
     with --resume, and sees what it would have seen. RUN/log.jsonl holds losses and held-out errors.
     """
+    require_extras("hope train harmonizer", "train")
     from dataclasses import replace
 
     from hope.commands.console import ConsoleProgress

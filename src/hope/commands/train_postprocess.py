@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hope.commands.inputs import HELP, PATH, SCHEMES
+from hope.domain.extras import require_extras
 
 if TYPE_CHECKING:
     from hope.training.postprocess_fit import PostprocessFit
@@ -101,6 +102,7 @@ def postprocess(
       hope train postprocess brats --predictions results -o rules.json --clusters 3
       hope postprocess case-seg-atlas.nii.gz out.nii.gz --rules rules.json --case results/case
     """  # noqa: D301 - click reads the backspace
+    require_extras("hope train postprocess", "train")
     import json
 
     from hope.commands.console import ConsoleProgress

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from hope.commands.inputs import HELP, PATH, SCHEMES
+from hope.domain.extras import require_extras
 
 
 @click.command(short_help="Train in phases: synthesis, folds of real cases, all of them.", context_settings=HELP)
@@ -39,6 +40,7 @@ def schedule(
     Bundles are in RUN/phase-1/bundle, RUN/phase-2-fold-0/bundle and so on. `hope train progress RUN` says how far it
     is. The hours that it takes on a processor are stated in docs/benchmarks.md.
     """
+    require_extras("hope train schedule", "train")
     from dataclasses import replace
 
     from hope.commands.console import ConsoleProgress
@@ -47,7 +49,7 @@ def schedule(
     from hope.models.bundle import SEGMENTER
     from hope.services import Services
     from hope.settings import Settings
-    from hope.stages.intake import find_cases
+    from hope.stages.intake.intake import find_cases
     from hope.training.loop import use_threads
     from hope.training.real_cases import segmentation_of, store_cases
     from hope.training.schedule import CASES, MIXED, Folds, StoredCases, check_schedule, phases, run_schedule

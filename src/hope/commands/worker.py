@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from hope.domain.extras import require_extras
 from hope.domain.job import STAGES, Stage
 
 
@@ -43,6 +44,7 @@ def worker(stages: tuple[str, ...], slots: int | None, check: bool) -> None:
 
 
 def _work(stages: Sequence[Stage], slots: int) -> None:
+    require_extras("hope worker", "server")
     import os
     import signal
     import threading
@@ -50,7 +52,7 @@ def _work(stages: Sequence[Stage], slots: int) -> None:
     from hope.jobs.node import Node
     from hope.services import Services
     from hope.settings import Settings
-    from hope.web.logs import configure_logging
+    from hope.web.middleware.logs import configure_logging
 
     configure_logging()
     os.umask(0o077)  # what this process and its children write is its user's alone

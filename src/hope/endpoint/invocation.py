@@ -30,9 +30,9 @@ from hope.endpoint.inputs import (
 from hope.endpoint.payload import Payload, folder_of, parse, read_json
 from hope.endpoint.results import commit, new_run_id, prior_result, tell_failure
 from hope.endpoint.store import Store, in_thread
+from hope.formats.hashing import hash_file
 from hope.jobs.processes import StageProcesses
 from hope.jobs.scratch import Scratch
-from hope.jobs.worker import hash_file
 
 DOWNLOADS = 4
 """Files of one case that are downloaded at once."""

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hope.domain.box import used_slices
 from hope.domain.case import AlignedCase, HarmonizedCase, HeadState, MRSequence, Prediction, UploadedCase
 from hope.domain.errors import StageError
 from hope.domain.grid import CORNER_TOLERANCE_MM, Grid
@@ -269,11 +270,5 @@ def _load_array(entry: Mapping[str, Any], folder: Path) -> npt.NDArray[Any]:
 
 def _used_box(data: npt.NDArray[Any]) -> list[tuple[int, int]]:
     """First and last index of each axis outside which every bit is 0 (so that -0.0 counts as used)."""
-    bits: npt.NDArray[Any] = data.view(_UINT[data.dtype.itemsize])
-    box: list[tuple[int, int]] = []
-    for axis in range(data.ndim):
-        # The box of the axes before is used already, which spares most of the array.
-        inside = bits[tuple(slice(low, high) for low, high in box)]
-        used = np.flatnonzero(inside.any(axis=tuple(a for a in range(data.ndim) if a != axis)))
-        box.append((int(used[0]), int(used[-1]) + 1) if used.size else (0, 0))
-    return box
+    found = used_slices(data.view(_UINT[data.dtype.itemsize]))
+    return [(span.start, span.stop) for span in found] if found else [(0, 0)] * data.ndim

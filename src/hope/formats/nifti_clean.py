@@ -133,16 +133,6 @@ def clean_nifti(source: Path, target: Path, what: str, max_bytes: int) -> CleanS
     return CleanScan(layout, written, digest, tuple(_warnings(layout.grid, what)))
 
 
-def sha256_of(path: Path) -> tuple[str, int]:
-    """Hash and size of a file, read in chunks."""
-    digest, size = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        while block := file.read(CHUNK):
-            digest.update(block)
-            size += len(block)
-    return digest.hexdigest(), size
-
-
 class _Inflated:
     """A bounded reader of gzip members. zlib parses their headers, so a gigabyte of "file name" costs no loop here."""
 

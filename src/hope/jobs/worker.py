@@ -25,6 +25,7 @@ from hope.domain.job import (
     StageJob,
     StageState,
 )
+from hope.formats.hashing import hash_file
 from hope.jobs.processes import StageProcesses
 from hope.jobs.scratch import Scratch
 from hope.ports import BlobStore, CaseStore
@@ -291,16 +292,6 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, HopeError | OutputError):
         return str(error)
     return type(error).__name__
-
-
-def hash_file(path: Path) -> tuple[str, int]:
-    """SHA-256 (hex) and size of a file."""
-    digest, size = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-            size += len(block)
-    return digest.hexdigest(), size
 
 
 async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:

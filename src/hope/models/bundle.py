@@ -13,6 +13,7 @@ from hope.domain.case import SEQUENCES, HeadState, MRSequence
 from hope.domain.errors import BundleError, InputError
 from hope.domain.intervals import IntervalRule
 from hope.domain.labels import PEDS
+from hope.formats.hashing import sha256_of
 from hope.models.ensemble.spec import Group, group_from_json
 
 FORMAT = "hope-bundle/1"
@@ -28,15 +29,6 @@ SEGMENTER = "segmenter"
 HARMONIZER = "harmonizer"
 KINDS = (SEGMENTER, HARMONIZER)
 """What a bundle is for; ``kind`` in the manifest, a segmenter if it says nothing."""
-
-
-def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file's bytes, read in chunks."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        for chunk in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

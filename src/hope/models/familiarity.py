@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from hope.domain.box import box_of
 from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.errors import BundleError
 from hope.domain.qc import QCFlag, Severity
@@ -48,11 +49,6 @@ _IMAGE_WORDS = {
     "grain": "its fine detail",
     "symmetry": "its likeness of left and right",
 }
-
-
-def _box(mask: Mask) -> tuple[slice, slice, slice]:
-    found = ndimage.find_objects(mask.astype(np.uint8))[0]
-    return found[0], found[1], found[2]
 
 
 def _correlation(a: Images, b: Images) -> float:
@@ -111,7 +107,7 @@ def measurements(
     Returns:
         Name to value: of the brain's shape (``volume``), of one image (``t1c rim``), of two (``t1n~t2w``).
     """
-    box = _box(mask)
+    box = box_of(mask)
     inside = mask[box]
     used = {s: images[order.index(s)][box].astype(np.float32) for s in SEQUENCES if s in order and s in present}
     rim = inside & ~ndimage.binary_erosion(inside, iterations=2)

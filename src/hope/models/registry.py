@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hope.domain.errors import BundleError, InputError
+from hope.domain.extras import require_extras
 from hope.domain.progress import Progress, silent
 from hope.formats.archive import extract_zip, is_zip
 from hope.formats.atomic import output_error
@@ -171,6 +172,7 @@ class ModelRegistry:
             BundleError: if a source is damaged or not supported.
             OutputError: if the user's folder cannot be written.
         """
+        require_extras("importing checkpoints made elsewhere", "ensemble")
         from hope.models.importers.assemble import import_bundle  # torch, which the gateway must not load
 
         check_id(model_id)

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from hope.domain.box import box_of
 from hope.domain.case import HarmonizedCase, MRSequence, Prediction
 from hope.domain.errors import BundleError, StageError
 from hope.domain.labels import CC, ED, ET, NET, PEDS, REGIONS
@@ -96,7 +97,7 @@ class BundleRunner:
         mask = case.aligned.brain_mask.reoriented("RAS")
         if not mask.data.any():
             raise StageError("the brain mask is empty, so there is nothing to segment")
-        box = _box_around(np.asarray(mask.data, dtype=bool))
+        box = box_of(np.asarray(mask.data, dtype=bool), _MARGIN_VOXELS)
         images = [
             case.images[s].reoriented("RAS").data[box]
             if s in case.images
@@ -167,13 +168,3 @@ class BundleRunner:
             flags=flags,
             intervals=self.bundle.intervals,
         )
-
-
-def _box_around(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice, slice]:
-    """Bounding box with a margin."""
-    box = []
-    for axis in range(3):
-        used = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        low = max(int(used[0]) - _MARGIN_VOXELS, 0)
-        box.append(slice(low, min(int(used[-1]) + 1 + _MARGIN_VOXELS, mask.shape[axis])))
-    return box[0], box[1], box[2]

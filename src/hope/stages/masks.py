@@ -8,22 +8,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from hope.domain.box import Box, bounding_box, box_of
 from hope.domain.errors import StageError
 from hope.domain.volume import Volume
-
-Box = tuple[slice, slice, slice]
 
 
 def box_around(mask: Volume, margin_mm: float = 0.0) -> Box:
     """Smallest index box that holds the mask's voxels and ``margin_mm`` around them; all of an empty mask."""
-    slices = []
-    for axis, (length, step_mm) in enumerate(zip(mask.grid.shape, mask.grid.spacing_mm, strict=True)):
-        others = tuple(a for a in range(3) if a != axis)
-        where = np.flatnonzero(mask.data.any(axis=others))
-        margin = int(np.ceil(margin_mm / step_mm))
-        first, last = (int(where[0]), int(where[-1])) if len(where) else (0, length - 1)
-        slices.append(slice(max(first - margin, 0), min(last + 1 + margin, length)))
-    return slices[0], slices[1], slices[2]
+    i, j, k = (int(np.ceil(margin_mm / step_mm)) for step_mm in mask.grid.spacing_mm)
+    return bounding_box(mask.data, (i, j, k)) or box_of(np.ones(mask.grid.shape, dtype=bool))
 
 
 def cropped(volume: Volume, box: Box) -> Volume:

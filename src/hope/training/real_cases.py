@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from hope.domain.box import bounding_box
 from hope.domain.case import SEQUENCES, AlignedCase, HeadState
 from hope.domain.errors import InputError
 from hope.domain.labels import SCHEMAS, label_set
@@ -21,8 +22,8 @@ from hope.formats.nifti import read_labels
 from hope.models.model_grid import to_model_grid
 from hope.models.normalise import zscore_inside
 from hope.ports import BrainExtractor
-from hope.stages.intake import CaseSource, load_case
-from hope.stages.preprocess import preprocess
+from hope.stages.intake.intake import CaseSource, load_case
+from hope.stages.preprocess.preprocess import preprocess
 from hope.stages.resample import resample
 from hope.training.config import TrainingConfig
 from hope.training.stored import Sample, core_kind, write_sample
@@ -132,8 +133,7 @@ def labelled_case(aligned: AlignedCase, on_atlas: Volume, scheme: str) -> Labell
         for s in SEQUENCES
     ]
     inside = aligned.brain_mask.reoriented().data
-    used = [np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
-    box = tuple(slice(max(int(u[0]) - _MARGIN_MM, 0), int(u[-1]) + 1 + _MARGIN_MM) for u in used)
+    box = bounding_box(inside, _MARGIN_MM) or (slice(None),) * 3
     return LabelledCase(
         np.stack([image[box] for image in images]).astype(np.float32), inside[box].astype(bool), sets[box]
     )

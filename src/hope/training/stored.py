@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from hope.domain.box import bounding_box
 from hope.domain.errors import InputError
 from hope.domain.labels import CC, ET, NET, label_set, surely_in
 
@@ -29,7 +30,7 @@ def write_sample(path: Path, sample: Sample) -> None:
     """Write a case, all or nothing; an existing file is replaced. Takes about 5 bytes a voxel of the brain's box."""
     images, sets = sample
     inside = (images != 0).any(axis=0) | (sets != label_set(0))
-    box = _box(inside)
+    box = bounding_box(inside) or (slice(None),) * 3
     z = images[(slice(None), *box)].astype(np.float32)
     codes = np.clip(np.rint((z - _LOWEST) / _STEP) + 1, 1, 255) * (z != 0)
     temporary = path.with_suffix(".tmp")
@@ -58,13 +59,6 @@ def read_sample(path: Path) -> Sample:
 _DECODED = np.concatenate([[0.0], _LOWEST + _STEP * np.arange(255)]).astype(np.float16)
 # The code of a z-score of exactly 0 would read as outside the brain.
 _DECODED[1 + round(-_LOWEST / _STEP)] = np.float16(1e-3)
-
-
-def _box(inside: npt.NDArray[np.bool_]) -> tuple[slice, ...]:
-    if not inside.any():
-        return (slice(None),) * 3
-    used = [np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
-    return tuple(slice(int(u[0]), int(u[-1]) + 1) for u in used)
 
 
 def core_kind(sets: npt.NDArray[np.uint8]) -> str:

@@ -17,7 +17,8 @@ from hope.domain.errors import InputError
 from hope.domain.ids import new_id
 from hope.domain.job import Artifact, CaseRecord, CaseState, ConflictError, SeriesRecord
 from hope.formats.archive import is_zip
-from hope.formats.nifti_clean import WrongTypeError, sha256_of
+from hope.formats.hashing import hash_file
+from hope.formats.nifti_clean import WrongTypeError
 from hope.web.answers import case_name
 from hope.web.context import WebContext
 from hope.web.uploads import MIB, Spool, Uploads
@@ -142,7 +143,7 @@ class SeriesIntake:
         version = 1 + max((file.version for file in files), default=0)
         folder = f"cases/{case.id}/corrected/{new_id()}/"
         name = f"{case_name(case.id)}-seg-v{version}.nii.gz"
-        digest, size = await to_thread.run_sync(sha256_of, mask)
+        digest, size = await to_thread.run_sync(hash_file, mask)
         kind = "corrected segmentation"
         artifact = Artifact(name, kind, f"{folder}seg.nii.gz", size, digest, None, version, public=True)
         kept = await to_thread.run_sync(

@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from hope.cli import main
-from hope.testing import aws_processes
-from hope.testing.fleet import MARK, free_port
+from hope.localaws.aws_processes import free_port
+from hope.testing.fleet import MARK
 
 SECONDS = 60
 
@@ -65,10 +65,10 @@ def test_serves_until_told_to_end_and_leaves_no_process(tmp_path: Path) -> None:
 
 
 def test_without_moto_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aws_processes.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("hope.domain.extras.find_spec", lambda name: None)
     result = CliRunner().invoke(main, ["aws", "local"])
     assert result.exit_code == 2
-    assert "hope-platform[aws-local]" in result.stderr
+    assert "hope-platform[aws-local,server]" in result.stderr
     assert "Traceback" not in result.output
 
 

@@ -4,7 +4,7 @@ import type { Api } from '../api/client'
 import type { CaseOut, Words } from '../api/types'
 import { rgb } from '../app/words'
 import { Editing, sentence } from './editing'
-import { firstSequence, maskVersions, meshFiles, modelMask, previewName, sequenceChoices } from './files'
+import { firstShown, maskVersions, modelMask, previewName, sequenceChoices } from './files'
 import { type ArrowKey, stepOf, type Vec3, voxelMl } from './geometry'
 import type { SceneLabel, SceneTold, Viewer } from './niivue'
 import { Source } from './source'
@@ -21,6 +21,7 @@ import {
   toggledAll,
   type View,
 } from './state'
+import { loadSurfaces, surfacesAreTrue } from './surfaces'
 import type { Window } from './window'
 
 export interface SceneParts {
@@ -109,12 +110,9 @@ export class SceneController {
   private async start(viewer: Viewer, canvas: HTMLCanvasElement, signal: AbortSignal): Promise<void> {
     const { state, source } = this
     this.viewer = viewer
-    const choice =
-      state.sequences.value.find(({ key, file }) => key === state.sequence.value && file) ??
-      firstSequence(state.sequences.value, this.parts.result.reference)
-    const shown = state.versions.value.find(({ version }) => version === state.version.value) ?? state.versions.value[0]
-    const picture = choice && pictureOf(choice, state.matched.value)
-    if (!picture || !shown) throw new Error('This case has no pictures to show yet.')
+    const first = firstShown(state, this.parts.result.reference)
+    if (!first) throw new Error('This case has no pictures to show yet.')
+    const { choice, picture, shown } = first
     const [image, mask] = await Promise.all([
       source.bytes(picture.file, (share) => {
         state.message.value = `Loading ${choice.title}, ${Math.floor(share * 100)} %`
@@ -156,27 +154,20 @@ export class SceneController {
   }
 
   private async loadSurfaces(viewer: Viewer, signal: AbortSignal): Promise<void> {
-    const names = meshFiles(this.source.files)
     try {
-      for (const { key, value } of this.parts.words.labels) {
-        const [name, label] = [names.get(key), this.labels.find((entry) => entry.value === value)]
-        if (!name || !label) continue
-        const file = await this.source.bytes(name)
-        if (signal.aborted) return
+      await loadSurfaces(this.source, this.parts.words, this.labels, signal, async (label, file) => {
         await viewer.addSurface(label, file)
         this.showSurfaces()
-      }
+      })
     } catch (error) {
       if (!signal.aborted)
         this.say('info', `3D shows voxels, because a label's surface could not be loaded. ${sentence(error)}`)
     }
   }
 
-  /** Surfaces are the model's answer after post-processing: true for version 0 without strokes, and for nothing else. */
   private showSurfaces(): void {
-    const { version, before, edits, eyes } = this.state
-    const pristine = version.value === 0 && !before.value && edits.value.made === 0 && edits.value.saved === 0
-    this.viewer?.showSurfaces(pristine, (label) => seen(eyes.value, label))
+    const { state } = this
+    this.viewer?.showSurfaces(surfacesAreTrue(state), (label) => seen(state.eyes.value, label))
   }
 
   private recount(): void {

@@ -1,6 +1,6 @@
 /** Which of a case's files is what, by the names and kinds of the gateway's contract. Pure. */
 import type { CaseOut, FileOut, SegmentationVersion, Words } from '../api/types'
-import type { SequenceChoice } from './state'
+import { type Picture, pictureOf, type SceneState, type SequenceChoice } from './state'
 
 const VIEW = /-(t1n|t1c|t2w|t2f)-view\.nii(\.gz)?$/
 const HARMONIZED = /-(t1n|t1c|t2w|t2f)-harmonized-view\.nii(\.gz)?$/
@@ -27,6 +27,18 @@ export const firstSequence = (
   ['t1c', reference, 't2f', 't2w', 't1n']
     .map((key) => choices.find((choice) => choice.key === key && choice.file !== null))
     .find((choice) => choice !== undefined)
+
+/** What is shown first: the sequence and the version that were on screen before, where they are still there. */
+export function firstShown(
+  { sequences, sequence, matched, versions, version }: SceneState,
+  reference?: string | null,
+): { choice: SequenceChoice; picture: Picture; shown: SegmentationVersion } | null {
+  const choice =
+    sequences.value.find(({ key, file }) => key === sequence.value && file) ?? firstSequence(sequences.value, reference)
+  const shown = versions.value.find((known) => known.version === version.value) ?? versions.value[0]
+  const picture = choice && pictureOf(choice, matched.value)
+  return choice && picture && shown ? { choice, picture, shown } : null
+}
 
 /** Names of the label surfaces by label key. */
 export function meshFiles(files: readonly FileOut[]): Map<string, string> {

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from scipy import ndimage
 from torch import Tensor
 
+from hope.domain.box import Box, box_of
 from hope.domain.case import HarmonizedCase, MRSequence
 from hope.domain.errors import StageError
 from hope.domain.grid import Grid, Shape
@@ -26,7 +27,6 @@ from hope.models.ensemble.spec import Group, Method, Preprocessing, Resampling
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
-Box = tuple[slice, slice, slice]
 
 FILE_ORDER = "LPS"
 """The order in which BraTS files store their voxels, and so the one that the published networks were trained in."""
@@ -115,7 +115,7 @@ def lay_out(images: CaseImages, group: Group) -> Layout:
     order = (i, j, k)
     spacing = tuple(images.grid.spacing_mm[axis] for axis in order)
     mask = images.nonzero(group.channels).transpose(order)
-    box = _box(mask if prep.method is Method.NNUNET else np.ones_like(mask))
+    box = box_of(mask if prep.method is Method.NNUNET else np.ones_like(mask))
     a, b, c = (part.stop - part.start for part in box)
     wanted = prep.spacing_mm or spacing
     return Layout(order, box, (a, b, c), shape_at((a, b, c), spacing, wanted), spacing, wanted)
@@ -139,15 +139,6 @@ def prepare(images: CaseImages, group: Group, layout: Layout) -> Image:
         else:
             out[number] = _normalised(layout.to_network(image, prep.images), resampled, prep, number)
     return out
-
-
-def _box(mask: Mask) -> Box:
-    """Smallest box around all of the mask."""
-    box = []
-    for axis in range(3):
-        used = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        box.append(slice(int(used[0]), int(used[-1]) + 1))
-    return box[0], box[1], box[2]
 
 
 def _inside(images: CaseImages, group: Group, layout: Layout) -> Mask:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from hope.domain.box import box_of
+
 Array = npt.NDArray[np.float32]
 
 SPACING_MM = 4.0
@@ -39,10 +41,9 @@ def medians(images: Array, fraction: Array) -> npt.NDArray[np.float64]:
 def places(fraction: Array) -> Array:
     """Where each voxel lies in the brain's bounding box: left-right without side (0 to 1), the others -1 to 1."""
     axes = []
-    brain = inside(fraction)
-    for axis in range(3):
-        used = np.flatnonzero(brain.any(axis=tuple(a for a in range(3) if a != axis)))
-        middle, half = (used[0] + used[-1]) / 2, max((used[-1] - used[0]) / 2, 1.0)
+    for axis, span in enumerate(box_of(inside(fraction))):
+        first, last = span.start, span.stop - 1
+        middle, half = (first + last) / 2, max((last - first) / 2, 1.0)
         axes.append(((np.arange(fraction.shape[axis]) - middle) / half).astype(np.float32))
     x, y, z = np.meshgrid(np.abs(axes[0]), axes[1], axes[2], indexing="ij")
     return np.stack([x, y, z])

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from hope.domain.box import bounding_box
 from hope.domain.case import AlignedCase, MRSequence
 from hope.domain.errors import BundleError, InputError
 from hope.domain.progress import Progress, silent
@@ -117,7 +117,9 @@ class PublishedHarmonizer:
             raise InputError("this harmonizer needs the native T1", expected="t1n", got="a case without it")
         image = np.asarray(case.images[self._sequence].reoriented("RAS").data, np.float32)
         brain = np.asarray(case.brain_mask.reoriented("RAS").data, dtype=bool)
-        box = _box(brain)
+        box = bounding_box(brain)
+        if box is None:
+            raise InputError("the brain mask is empty, so there is nothing to harmonize")
         data = np.where(brain[box], image[box], 0)
         top = float(np.percentile(data[brain[box]], 99))
         if top <= 0:
@@ -130,11 +132,3 @@ class PublishedHarmonizer:
             padding.append((before, size - n - before))
             inner.append(slice(before, before + n))
         return F.pad(slices, [*padding[1], *padding[0]]), top, (box, tuple(inner))
-
-
-def _box(brain: npt.NDArray[np.bool_]) -> tuple[slice, slice, slice]:
-    if not brain.any():
-        raise InputError("the brain mask is empty, so there is nothing to harmonize")
-    used = [np.flatnonzero(brain.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
-    x, y, z = (slice(int(u[0]), int(u[-1]) + 1) for u in used)
-    return x, y, z

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from hope.domain.box import box_of
 from hope.domain.case import SEQUENCES, AlignedCase, MRSequence
 from hope.domain.errors import BundleError, InputError
 from hope.domain.grid import Grid
@@ -169,7 +170,7 @@ class HailHarmonizer:
         brain = np.asarray(mask.data, dtype=bool)
         if not brain.any():
             raise InputError("the brain mask is empty, so there is nothing to harmonize")
-        box = _box(brain)
+        box = box_of(brain)
         share = brain[box].astype(np.float32)
         images = [
             np.maximum(np.asarray(case.images[s].reoriented("RAS").data, np.float32)[box], 0) * share
@@ -234,12 +235,3 @@ def _weaker(curve: Tensor, strength: float) -> Tensor:
     weaker = one * (slopes / one) ** strength
     steps = weaker * knots.diff()
     return F.pad(steps.cumsum(-1), (1, 0))
-
-
-def _box(brain: Mask) -> tuple[slice, slice, slice]:
-    """Bounding box of the brain."""
-    box = []
-    for axis in range(3):
-        used = np.flatnonzero(brain.any(axis=tuple(a for a in range(3) if a != axis)))
-        box.append(slice(int(used[0]), int(used[-1]) + 1))
-    return box[0], box[1], box[2]

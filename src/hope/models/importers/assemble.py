@@ -16,8 +16,9 @@ from hope.domain.errors import BundleError, InputError
 from hope.domain.labels import PEDS
 from hope.domain.progress import Progress
 from hope.formats.atomic import output_error
+from hope.formats.hashing import sha256_of
 from hope.formats.reading import reading
-from hope.models.bundle import ENSEMBLE_FORMAT, POSTPROCESS, Bundle, sha256_of, write_manifest
+from hope.models.bundle import ENSEMBLE_FORMAT, POSTPROCESS, Bundle, write_manifest
 from hope.models.ensemble.spec import Average, Group
 from hope.models.importers import hail, thresholds
 from hope.models.importers.choices import ImportChoices

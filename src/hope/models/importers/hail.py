@@ -13,8 +13,9 @@ from hope.domain.case import HeadState, MRSequence
 from hope.domain.errors import BundleError, InputError
 from hope.domain.progress import Progress
 from hope.formats.atomic import output_error
+from hope.formats.hashing import sha256_of
 from hope.formats.reading import reading
-from hope.models.bundle import FORMAT, HARMONIZER, WEIGHTS, Bundle, sha256_of, write_manifest
+from hope.models.bundle import FORMAT, HARMONIZER, WEIGHTS, Bundle, write_manifest
 from hope.models.hail.published_runner import ARCHITECTURE, NORMALISATION
 from hope.models.hail.released import SLICE, PublishedHail
 from hope.models.importers.choices import ImportChoices

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from typing import Any, cast
 
-from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
 from torch import nn
 
 from hope.domain.errors import BundleError
@@ -15,10 +14,8 @@ TRAINING_ONLY = re.compile(r"decoder\.seg_layers\.\d+\.(weight|bias)")
 """Heads of deep supervision; the last one, at full resolution, is the only one that an answer needs."""
 
 # A plans file names classes by dotted path. Only these are ever looked up: a path from a file must not pick the code.
-_CLASSES: Mapping[str, type[nn.Module]] = {
-    f"dynamic_network_architectures.architectures.unet.{kind.__name__}": kind
-    for kind in (PlainConvUNet, ResidualEncoderUNet)
-}
+_LIBRARY = "dynamic_network_architectures.architectures.unet"
+_CLASSES: Mapping[str, str] = {f"{_LIBRARY}.{name}": name for name in ("PlainConvUNet", "ResidualEncoderUNet")}
 _LAYERS: Mapping[str, type[nn.Module]] = {
     f"{module}.{kind.__name__}": kind
     for kind in (
@@ -53,10 +50,12 @@ def build_nnunet(class_name: str, kwargs: Mapping[str, Any], channels: int, clas
     """
     if class_name not in _CLASSES:
         raise BundleError(f"nnU-Net network class {class_name!r} is not known (expected one of {sorted(_CLASSES)})")
+    # A plain install has no such library: only the extra [ensemble] brings it.
+    from dynamic_network_architectures.architectures import unet
+
     layers = {name: _resolved(name, value) for name, value in kwargs.items()}
-    network = _CLASSES[class_name](
-        input_channels=channels, num_classes=classes, **{**layers, "deep_supervision": False}
-    )
+    kind: type[nn.Module] = getattr(unet, _CLASSES[class_name])
+    network = kind(input_channels=channels, num_classes=classes, **{**layers, "deep_supervision": False})
     heads = cast(nn.ModuleList, network.get_submodule("decoder.seg_layers"))
     for index in range(len(heads) - 1):
         heads[index] = nn.Identity()
