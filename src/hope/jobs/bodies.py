@@ -7,14 +7,15 @@ next.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hope.contract.stages import STAGES, Stage
 from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.errors import InputError
-from hope.domain.job import Stage
 from hope.domain.progress import Progress
 
 if TYPE_CHECKING:
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from hope.services import Services
 
 Done = dict[str, Any]
+
+Body = Callable[[Mapping[str, Any], Progress], Done]
+
+TASKS = ("dicom", "sample", "segmentation")
+"""What the gateway lets a child do besides the stages; see `hope.jobs.tasks`."""
 
 _TO_FINISH = 0.75
 """Share of the last stage that goes to what the command line writes too."""
@@ -36,12 +42,24 @@ def run(job: Mapping[str, Any], told: Progress) -> Done:
         StageError, BundleError, OutputError: if it is not.
     """
     name = str(job["do"])
-    if name not in _BODIES:
-        raise InputError("there is no such stage or task", expected=", ".join(_BODIES), got=name)
-    return _BODIES[name](job, told)
+    if name in list(STAGES):
+        return _body(Stage(name).spec.run)(job, told)
+    if name not in TASKS:
+        raise InputError("there is no such stage or task", expected=", ".join((*STAGES, *TASKS)), got=name)
+    from hope.jobs import tasks
+
+    return tasks.TASKS[name](job, told)
 
 
-def _preprocess(job: Mapping[str, Any], told: Progress) -> Done:
+def _body(run: str) -> Body:
+    """The function that a `StageSpec` names."""
+    module, _, function = run.partition(":")
+    body: Body = getattr(importlib.import_module(module), function)
+    return body
+
+
+def preprocess(job: Mapping[str, Any], told: Progress) -> Done:
+    """The first stage: read and check the scans, bring them to the atlas."""
     from hope.formats import handover
     from hope.pipeline import Clock, prepare_case
     from hope.stages.intake import CaseSource
@@ -60,7 +78,8 @@ def _preprocess(job: Mapping[str, Any], told: Progress) -> Done:
     return _left(names + handover.save_facts(facts, out, "preprocess"))
 
 
-def _harmonize(job: Mapping[str, Any], told: Progress) -> Done:
+def harmonize(job: Mapping[str, Any], told: Progress) -> Done:
+    """The second stage: bring the images to one style if that was asked for."""
     from hope.formats import handover
     from hope.pipeline import Clock, harmonize_case
 
@@ -72,7 +91,8 @@ def _harmonize(job: Mapping[str, Any], told: Progress) -> Done:
     return _left(names + handover.save_facts({"seconds": clock.seconds}, out, "harmonize"))
 
 
-def _segment(job: Mapping[str, Any], told: Progress) -> Done:
+def segment(job: Mapping[str, Any], told: Progress) -> Done:
+    """The third stage: let the model label the case."""
     from hope.formats import handover
     from hope.pipeline import Clock, segment_case
 
@@ -87,7 +107,8 @@ def _segment(job: Mapping[str, Any], told: Progress) -> Done:
     return _left(names + handover.save_facts({"seconds": clock.seconds, "model": dict(model)}, out, "segment"))
 
 
-def _postprocess(job: Mapping[str, Any], told: Progress) -> Done:
+def postprocess(job: Mapping[str, Any], told: Progress) -> Done:
+    """The last stage: clean up, measure, and write all that a person or the page gets."""
     from hope.formats import handover
     from hope.formats.nifti import read_scan
     from hope.jobs.viewer_files import write_viewer_files
@@ -130,15 +151,6 @@ def _options(job: Mapping[str, Any]) -> Options:
         postprocess=choice.get("postprocess") is not False,
         harmonizer=_services().harmonizer() if choice.get("harmonize") else None,
     )
-
-
-def _task(name: str) -> Callable[[Mapping[str, Any], Progress], Done]:
-    def run_task(job: Mapping[str, Any], told: Progress) -> Done:
-        from hope.jobs.tasks import TASKS
-
-        return TASKS[name](job, told)
-
-    return run_task
 
 
 @cache
@@ -186,12 +198,3 @@ def _for_the_page(error: InputError) -> InputError:
     if "--" in fix:
         fix = "run it again as raw scans" if "--preprocessed" in fix else ""
     return InputError(error.what, expected=error.expected, got=error.got, fix=fix)
-
-
-_BODIES: Mapping[str, Callable[[Mapping[str, Any], Progress], Done]] = {
-    Stage.PREPROCESS: _preprocess,
-    Stage.HARMONIZE: _harmonize,
-    Stage.SEGMENT: _segment,
-    Stage.POSTPROCESS: _postprocess,
-    **{name: _task(name) for name in ("dicom", "sample", "segmentation")},
-}
