@@ -28,10 +28,11 @@ from hope.adapters.cases_sql import SqlCaseStore
 from hope.adapters.cases_sql import sessions as sessions_module
 from hope.adapters.cases_sql.database import Database
 from hope.adapters.cases_sql.tables import SCHEMA_VERSION, metadata
+from hope.contract.job import CaseState, EventKind
+from hope.contract.stages import STAGES
 from hope.domain.audit import verify
 from hope.domain.errors import InputError, OutputError
 from hope.domain.ids import new_token, reference_of, token_hash
-from hope.domain.job import STAGES, CaseState, EventKind
 from hope.testing.contracts.making import EXECUTOR, a_case, a_file, a_run, a_scan, a_session, an_attempt, done, job_of
 
 Open = Callable[[], SqlCaseStore]
@@ -101,7 +102,9 @@ def test_processes_make_the_schema_at_once(url: str) -> None:
 PROLOGUE = """
 import json, os, sys, time
 from hope.adapters.cases_sql import SqlCaseStore
-from hope.domain.job import *
+from hope.contract.job import *
+from hope.contract.options import *
+from hope.contract.stages import *
 url, number = sys.argv[1], int(sys.argv[2])
 store = SqlCaseStore(url)
 """

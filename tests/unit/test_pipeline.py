@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hope.contract.options import RunOptions
 from hope.domain.case import SEQUENCES, MRSequence, Prediction
 from hope.domain.errors import StageError
 from hope.domain.grid import Grid
 from hope.domain.labels import ED, ET, NET
 from hope.domain.progress import silent
 from hope.domain.volume import Volume
-from hope.pipeline import Options, _cleaned
+from hope.pipeline import _cleaned
 from hope.stages.postprocess import radiomics
 
 GRID = Grid((24, 24, 24), np.diag([-1.0, -1.0, 1.0, 1.0]))
@@ -64,7 +65,7 @@ def images(without: MRSequence | None = None) -> dict[MRSequence, Volume]:
 
 
 def test_a_models_own_rules_take_the_place_of_the_default() -> None:
-    outcome = _cleaned(a_prediction(rules(1)), images(), Options(), silent)
+    outcome = _cleaned(a_prediction(rules(1)), images(), RunOptions(), silent)
     assert "mine" in outcome.method
     assert not (outcome.labels.data == ET).any()
     assert (outcome.labels.data == NET).sum() == 8, "the default would have dropped the speck"
@@ -72,7 +73,7 @@ def test_a_models_own_rules_take_the_place_of_the_default() -> None:
 
 
 def test_the_cluster_comes_from_the_tumour() -> None:
-    outcome = _cleaned(a_prediction(rules(2)), images(), Options(), silent)
+    outcome = _cleaned(a_prediction(rules(2)), images(), RunOptions(), silent)
     assert outcome.details["cluster"] == 0
     assert not (outcome.labels.data == ET).any()
 
@@ -86,7 +87,7 @@ def test_rules_that_cannot_be_used_are_replaced_aloud(why: str, monkeypatch: pyt
 
         monkeypatch.setattr(radiomics, "tumour_features", fail)
     given = images(without=MRSequence.T2F if why == "a sequence is missing" else None)
-    outcome = _cleaned(a_prediction(rules(2, centres=why != "no cluster model")), given, Options(), silent)
+    outcome = _cleaned(a_prediction(rules(2, centres=why != "no cluster model")), given, RunOptions(), silent)
     assert (outcome.labels.data == ET).sum() == 27, "no other cluster's rules"
     assert not (outcome.labels.data == NET).any(), "the default clean-up, which drops the speck"
     assert "not applied" in outcome.warning
@@ -97,10 +98,10 @@ def test_rules_that_cannot_be_used_are_replaced_aloud(why: str, monkeypatch: pyt
 
 
 def test_a_model_without_rules_gets_the_default_and_nobody_may_want_none() -> None:
-    plain = _cleaned(a_prediction(None), images(), Options(), silent)
+    plain = _cleaned(a_prediction(None), images(), RunOptions(), silent)
     assert not (plain.labels.data == NET).any()
     votes = {"WT": np.ones(GRID.shape, np.float16)}
-    ensemble = _cleaned(replace(a_prediction(None), agreement=votes), images(), Options(), silent)
+    ensemble = _cleaned(replace(a_prediction(None), agreement=votes), images(), RunOptions(), silent)
     assert "whole-tumour components below" in ensemble.method
-    left = _cleaned(a_prediction(rules(1)), images(), Options(postprocess=False), silent)
+    left = _cleaned(a_prediction(rules(1)), images(), RunOptions(postprocess=False), silent)
     assert (left.method, left.changed) == ("none", False)

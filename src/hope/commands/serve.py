@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from hope.domain.job import Stage
+from hope.contract.stages import Stage
 
 
 def options(command: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from hope.domain.job import STAGES, Stage
+from hope.contract.stages import STAGES, Stage
 
 
 @click.command(short_help="Do stages for gateways elsewhere.")

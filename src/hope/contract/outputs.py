@@ -217,6 +217,10 @@ class OutputFile:
         """
         return self._place.title.format(sequence_title=sequence_titles.get(self.sequence, self.sequence))
 
+    def entry(self, name: str) -> dict[str, Any]:
+        """What a stage's process says of a file that it left under this name; plain JSON values."""
+        return {"name": name, "kind": self.kind, "public": self.listed, **self.to_json()}
+
     def to_json(self) -> dict[str, str]:
         """Plain JSON values, without what is empty; `from_json` reads them."""
         values = {

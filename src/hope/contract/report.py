@@ -7,7 +7,7 @@ positions are RAS+ millimetres, all volumes millilitres, all times seconds, all 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -219,6 +219,17 @@ class CaseReport(Part):
             ValueError: if it is not such a report.
         """
         return cls.model_validate(values)
+
+    def with_parts(
+        self, *, stages: Sequence[StageSeconds] | None = None, files: Sequence[FileFacts] | None = None
+    ) -> Self:
+        """The same report with what is known last; what is not given stays."""
+        given = {"stages": stages, "files": files}
+        return self.model_copy(update={name: list(value) for name, value in given.items() if value is not None})
+
+    def millilitres(self) -> dict[str, dict[str, float]]:
+        """The volumes as plain numbers, without what is not set."""
+        return {key: volume.model_dump(exclude_unset=True) for key, volume in self.volumes_ml.items()}
 
     def to_json(self) -> Json:
         """Plain JSON values of the fields that are set, in order."""

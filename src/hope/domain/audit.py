@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hope.domain.job import AuditEntry
+from hope.contract.job import AuditEntry
 
 FIRST_PREVIOUS = "0" * 64
 """What the first entry names as the hash before it."""

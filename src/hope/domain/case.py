@@ -33,12 +33,24 @@ class MRSequence(StrEnum):
         """What a person reads."""
         return _TITLES[self]
 
+    @property
+    def hint(self) -> str:
+        """How a person knows it."""
+        return _HINTS[self]
+
 
 _TITLES = {
     MRSequence.T1N: "T1 native",
     MRSequence.T1C: "T1 with contrast",
     MRSequence.T2W: "T2",
     MRSequence.T2F: "T2 FLAIR",
+}
+
+_HINTS = {
+    MRSequence.T1N: "T1-weighted, before contrast agent",
+    MRSequence.T1C: "T1-weighted, after contrast agent (gadolinium)",
+    MRSequence.T2W: "T2-weighted; fluid is bright",
+    MRSequence.T2F: "T2 FLAIR; fluid is dark, oedema is bright",
 }
 
 SEQUENCES: tuple[MRSequence, ...] = tuple(MRSequence)
@@ -180,22 +192,3 @@ class Prediction:
     agreement: Mapping[str, npt.NDArray[np.float16]] = field(default_factory=dict)
     postprocess: Mapping[str, Any] | None = None
     intervals: IntervalRule | None = None
-
-
-@dataclass(frozen=True)
-class CaseResult:
-    """Everything the user gets.
-
-    Attributes:
-        case_id: a name that carries no identity.
-        native_labels: uint8 peds labels on the reference scan's own grid.
-        atlas_labels: the same on the atlas grid.
-        volumes_ml: per label key and region ``{"ml": ..., "low_ml": ..., "high_ml": ...}``.
-        report: all facts of result.json as plain JSON values.
-    """
-
-    case_id: str
-    native_labels: Volume
-    atlas_labels: Volume
-    volumes_ml: Mapping[str, Mapping[str, float]]
-    report: Mapping[str, Any]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from tests.unit.jobs.driving import job_in
 
+from hope.contract.options import RunOptions
 from hope.domain.case import SEQUENCES, AlignedCase, HarmonizedCase, HeadState, MRSequence, Prediction
 from hope.domain.errors import InputError, StageError
 from hope.domain.grid import ATLAS_GRID, Grid
@@ -22,7 +23,7 @@ from hope.domain.volume import Volume
 from hope.formats import handover
 from hope.formats.nifti import read_labels, read_scan, write_scan
 from hope.jobs import bodies
-from hope.pipeline import Options, run_case
+from hope.pipeline import run_case
 from hope.stages.intake.intake import CaseSource
 from hope.testing.fakes import FakeBrainExtractor
 from hope.testing.head import head_scan
@@ -119,7 +120,7 @@ def test_it_gives_what_the_command_line_gives(
 ) -> None:
     folder, _ = finished
     source = CaseSource(CASE, {s: scans / f"{s}.nii" for s in GIVEN})
-    run_case(source, doubles, FakeBrainExtractor(), tmp_path, Options())
+    run_case(source, doubles, FakeBrainExtractor(), tmp_path, RunOptions())
     for path in (tmp_path / CASE).iterdir():
         ours = folder / "out-postprocess" / path.name
         if path.suffix in (".gz", ".png"):

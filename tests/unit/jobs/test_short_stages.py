@@ -66,7 +66,7 @@ def test_equal_cases_give_equal_bytes_and_others_do_not(tmp_path: Path) -> None:
 
 def test_a_stage_that_misses_its_input_fails(tmp_path: Path) -> None:
     all_stages(tmp_path)
-    (tmp_path / "in" / "harmonize.json").unlink()
+    (tmp_path / "in" / "harmonize-harmonized.json").unlink()
     with pytest.raises(StageError, match="harmonize"):
         short_stages.run(job_in(tmp_path, "segment"), silent)
     with pytest.raises(StageError):

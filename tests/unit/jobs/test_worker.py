@@ -13,9 +13,11 @@ import pytest
 
 from hope.adapters.blobs_local import LocalBlobs
 from hope.adapters.cases_sql import SqlCaseStore
+from hope.contract.job import CaseRecord, CaseState, SeriesRecord, StageJob, StageState
+from hope.contract.options import RunOptions
+from hope.contract.stages import Stage
 from hope.domain.case import MRSequence
 from hope.domain.ids import new_id, new_token, token_hash
-from hope.domain.job import CaseRecord, CaseState, RunChoice, SeriesRecord, Stage, StageJob, StageState
 from hope.jobs.processes import StageProcesses
 from hope.jobs.scratch import Scratch
 from hope.jobs.worker import DONE, FAILED, STOPPED, StageWorker
@@ -42,7 +44,7 @@ class Platform:
         self.blobs.put_file(key, scan, digest)
         self.store.put_series(case.id, SeriesRecord(MRSequence.T1C, "t1c", key, size, digest))
         self.case_id, self.session_id = case.id, session.id
-        self.store.queue_case(case.id, RunChoice(), 10)
+        self.store.queue_case(case.id, RunOptions(), 10)
 
     @property
     def case(self) -> CaseRecord:
@@ -285,7 +287,7 @@ def test_slots_limit_how_many_stages_run_at_once(platform: Platform, monkeypatch
         case = platform.store.create_case(platform.session_id)
         series = platform.case.series[0]
         platform.store.put_series(case.id, series)
-        platform.store.queue_case(case.id, RunChoice(), 10)
+        platform.store.queue_case(case.id, RunOptions(), 10)
         jobs.append(asyncio.ensure_future(worker.run(StageJob(case.id, platform.session_id, 1, Stage.PREPROCESS))))
         most = 0
         while not all(task.done() for task in jobs):
