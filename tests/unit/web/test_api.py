@@ -16,6 +16,7 @@ from tests.unit.web.conftest import MakeGateway
 from tests.unit.web.fakes import Gateway, nifti, packed
 
 from hope.contract.job import CaseState, DamagedError
+from hope.contract.options import RunOptions
 from hope.domain.ids import reference_of, token_hash
 
 pytestmark = pytest.mark.anyio
