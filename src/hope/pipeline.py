@@ -13,7 +13,7 @@ from hope.contract.options import RunOptions
 from hope.contract.report import StageSeconds
 from hope.contract.result import CaseResult
 from hope.contract.stages import STAGES, Step, steps_of
-from hope.domain.case import AlignedCase, HarmonizedCase, MRSequence, Prediction, UploadedCase
+from hope.domain.case import AlignedCase, CleanUp, HarmonizedCase, MRSequence, Prediction, UploadedCase
 from hope.domain.progress import Progress, silent
 from hope.domain.volume import Volume
 from hope.ports import BrainExtractor, Harmonizer, Predictor
@@ -221,12 +221,15 @@ def _cleaned(
         adaptive = AdaptivePostprocess.from_json(prediction.postprocess).apply(prediction.labels, images, progress)
         if not adaptive.warning:
             return adaptive
-    # How sure is sure was chosen for the starter model, and single networks are made as it was; the published ensemble
-    # is not, and gets the plain clean-up.
-    imported = bool(prediction.agreement)
     wt = prediction.region_probability["WT"]
-    cleaned = default_cleanup(prediction.labels) if imported else drop_unsure(prediction.labels, wt)
+    specks = _stated(prediction) is CleanUp.SPECKS
+    cleaned = default_cleanup(prediction.labels) if specks else drop_unsure(prediction.labels, wt)
     return replace(cleaned, details=adaptive.details, warning=adaptive.warning) if adaptive else cleaned
+
+
+def _stated(prediction: Prediction) -> CleanUp:
+    """The clean-up that the bundle states; earlier versions told it from the members' votes, which ensembles have."""
+    return prediction.cleanup or (CleanUp.SPECKS if prediction.agreement else CleanUp.UNSURE)
 
 
 def _rounded(volumes: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:

@@ -64,6 +64,15 @@ class HeadState(StrEnum):
     BRAIN = "brain"
 
 
+class CleanUp(StrEnum):
+    """What becomes of a prediction whose model brings no post-processing rules of its own."""
+
+    SPECKS = "drop-specks"
+    """Small components of the whole tumour go."""
+    UNSURE = "drop-unsure"
+    """They go, and so do larger ones where the model is nowhere sure."""
+
+
 @dataclass(frozen=True)
 class UploadedCase:
     """Scans as they came, freed of identity and checked one by one.
@@ -181,6 +190,7 @@ class Prediction:
             each voxel, float16 (i, j, k) on the same grid; empty for a single network.
         postprocess: the model's own post-processing as its bundle gives it (``hope-postprocess/1``), or None.
         intervals: the model's own thresholds for the interval beside a volume, or None.
+        cleanup: the clean-up that its bundle states; None where an earlier version made the prediction.
     """
 
     labels: Volume
@@ -192,3 +202,4 @@ class Prediction:
     agreement: Mapping[str, npt.NDArray[np.float16]] = field(default_factory=dict)
     postprocess: Mapping[str, Any] | None = None
     intervals: IntervalRule | None = None
+    cleanup: CleanUp | None = None

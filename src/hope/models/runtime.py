@@ -166,6 +166,7 @@ class BundleRunner:
             missing=missing,
             flags=flags,
             intervals=self.bundle.intervals,
+            cleanup=self.bundle.cleanup,
         )
 
 

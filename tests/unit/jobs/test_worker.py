@@ -94,6 +94,62 @@ def test_all_stages_make_the_case_done_with_its_files(platform: Platform) -> Non
     assert platform.scratch_is_empty()
 
 
+class Fetches:
+    """A blob store that remembers what it was asked for."""
+
+    def __init__(self, blobs: LocalBlobs) -> None:
+        self._blobs, self.names = blobs, set[str]()
+
+    def fetch(self, key: str, to: Path, sha256: str) -> None:
+        self.names.add(to.name)
+        self._blobs.fetch(key, to, sha256)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._blobs, name)
+
+
+def fetched(platform: Platform) -> dict[str, set[str]]:
+    """What each stage fetches, in order."""
+    names: dict[str, set[str]] = {}
+    for stage in Stage:
+        platform.blobs = fetches = Fetches(platform.blobs)  # type: ignore[assignment]
+        assert platform.stage(stage) == DONE
+        names[str(stage)] = fetches.names
+    return names
+
+
+def test_a_worker_fetches_only_what_its_stage_reads(platform: Platform) -> None:
+    """The short stages leave one file of each role, named after stage and role."""
+    aligned, harmonized = "preprocess-aligned.json", "harmonize-harmonized.json"
+    notes = {f"{stage}-notes.json" for stage in ("preprocess", "harmonize", "segment")}
+    assert fetched(platform) == {
+        "preprocess": {"t1c.nii"},
+        "harmonize": {aligned},
+        "segment": {aligned, harmonized},
+        "postprocess": {
+            "t1c.nii",
+            "preprocess-uploaded.json",
+            aligned,
+            harmonized,
+            "segment-prediction.json",
+            *notes,
+        },
+    }
+
+
+def test_files_of_an_earlier_versions_worker_are_fetched_by_every_stage(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their rows name no role: a run that is on its way during an upgrade ends well."""
+    monkeypatch.setattr("hope.jobs.worker.OutputFile.from_json", lambda entry: None)
+    assert platform.stage(Stage.PREPROCESS) == DONE
+    monkeypatch.undo()
+    monkeypatch.setenv("HOPE_SHORT_SECONDS", "noop")
+    platform.blobs = fetches = Fetches(platform.blobs)  # type: ignore[assignment]
+    assert platform.stage(Stage.HARMONIZE) == DONE
+    assert fetches.names == {f"preprocess-{role}.json" for role in ("uploaded", "aligned", "notes")}
+
+
 def test_a_stage_that_is_done_is_not_done_again(platform: Platform) -> None:
     assert platform.stage() == DONE
     before = platform.keys()
