@@ -125,11 +125,12 @@ def postprocess(job: Mapping[str, Any], told: Progress) -> Done:
     folder, out = Path(job["in"]), Path(job["out"])
     told("postprocess: read the scans", 0.0)
     scans = {s: read_scan(folder / f"{s}.nii", s)[0] for s in SEQUENCES if (folder / f"{s}.nii").is_file()}
-    facts = {stage: handover.load_facts(folder, stage) for stage in ("preprocess", "harmonize", "segment")}
+    earlier = STAGES[: STAGES.index(Stage.POSTPROCESS)]
+    facts = {stage: handover.load_facts(folder, stage) for stage in earlier if Role.NOTES in stage.spec.writes}
     aligned = handover.load_aligned(folder)
-    prepared = Prepared(handover.load_uploaded(folder, scans), aligned, facts["preprocess"]["brain_mask"])
+    prepared = Prepared(handover.load_uploaded(folder, scans), aligned, facts[Stage.PREPROCESS]["brain_mask"])
     harmonized = handover.load_harmonized(folder, aligned)
-    case = Segmented(prepared, harmonized, handover.load_prediction(folder), facts["segment"]["model"])
+    case = Segmented(prepared, harmonized, handover.load_prediction(folder), facts[Stage.SEGMENT]["model"])
     clock = _clock(Stage.POSTPROCESS, told)
     clock.preprocessed = prepared.uploaded.preprocessed
     clock.seconds += [StageSeconds(**entry) for stage in facts.values() for entry in stage["seconds"]]

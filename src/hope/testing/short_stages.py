@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from hope.contract.outputs import Audience, OutputFile, Role
+from hope.contract.report import FORMAT, CaseReport, FileFacts
 from hope.contract.stages import STAGES, Stage
 from hope.domain.errors import InputError, StageError
 from hope.domain.progress import Progress
@@ -131,16 +132,20 @@ def _stage(job: Mapping[str, Any]) -> dict[str, Any]:
     artifacts = [_leave(job, OutputFile(role), json.dumps(facts).encode(), f"{stage}-{role}.json") for role in between]
     result = None
     if stage is STAGES[-1]:
-        result = _result(job)
-        artifacts += _deliver(job, result)
+        report = _report(job)
+        delivered = _deliver(job, report)
+        artifacts += delivered
+        result = report.for_page()
     return {"artifacts": artifacts, "result": result}
 
 
-def _deliver(job: Mapping[str, Any], result: Mapping[str, Any]) -> Artifacts:
-    """One file of each role that is listed, sequence and label."""
-    contents = _contents(str(job["case"]), result)
+def _deliver(job: Mapping[str, Any], report: CaseReport) -> Artifacts:
+    """One file of each role that is listed, sequence and label; the report of them all comes last."""
+    contents = _contents(str(job["case"]))
     done = []
     for role in STAGES[-1].spec.writes:
+        if role is Role.FACTS:
+            continue
         if role is Role.HARMONIZED_VIEW or (role is Role.UNCERTAINTY and not _options(job).get("uncertainty_map")):
             continue
         for space, place in role.spec.places.items():
@@ -149,10 +154,11 @@ def _deliver(job: Mapping[str, Any], result: Mapping[str, Any]) -> Artifacts:
             for sequence in sequences:
                 for label in labels:
                     done.append(_leave(job, OutputFile(role, sequence, label, space), contents(role, sequence)))
-    return done
+    listed = report.with_parts(files=[FileFacts.model_validate(entry) for entry in done])
+    return [*done, _leave(job, OutputFile.of(Role.FACTS), listed.text().encode())]
 
 
-def _contents(case: str, result: Mapping[str, Any]) -> Callable[[Role, str], bytes]:
+def _contents(case: str) -> Callable[[Role, str], bytes]:
     """What a file of a role holds; images are small, and differ by case and sequence."""
     mask = _nifti(bytes(byte % 5 for byte in _seed(case, "mask") * 2), _UINT8)
     table = "part,ml,low_ml,high_ml\n" + "".join(f"{key},1.0,0.5,1.5\n" for key in (*LABELS, "TC", "WT"))
@@ -160,7 +166,6 @@ def _contents(case: str, result: Mapping[str, Any]) -> Callable[[Role, str], byt
         Role.SEGMENTATION: mask,
         Role.MODEL_SEGMENTATION: mask,
         Role.MESH: _mesh(),
-        Role.FACTS: json.dumps(result, indent=2).encode(),
         Role.PICTURE: _png(),
         Role.REPORT: b"<!doctype html><title>report</title><p>A test's report.</p>",
         Role.VOLUMES: table.encode(),
@@ -172,11 +177,11 @@ def _options(job: Mapping[str, Any]) -> Mapping[str, Any]:
     return dict(job.get("choice") or {})
 
 
-def _result(job: Mapping[str, Any]) -> dict[str, Any]:
+def _report(job: Mapping[str, Any]) -> CaseReport:
     volume = {"ml": 1.0, "low_ml": 0.5, "high_ml": 1.5}
     cleaned = bool(_options(job).get("postprocess", True))
-    return {
-        "format": "hope-result/1",
+    values = {
+        "format": FORMAT,
         "case_id": job["case"],
         "disclaimer": "Made by a test's stand-in; no result.",
         "input": {"missing": [], "reference": "t1c", "treated_as": "raw", "head_state": "full"},
@@ -189,6 +194,7 @@ def _result(job: Mapping[str, Any]) -> dict[str, Any]:
         "model": {"id": "short", "version": "1"},
         "stages": [{"name": str(stage), "seconds": 0.0} for stage in STAGES],
     }
+    return CaseReport.stored(values)
 
 
 def _series(job: Mapping[str, Any]) -> dict[str, Any]:

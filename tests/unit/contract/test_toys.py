@@ -1,0 +1,51 @@
+"""A new stage and a new file are one entry each: progress, report, OpenAPI and files show them by themselves."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def shown(repository: Path) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tests.unit.contract.toy_platform"]
+    run = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    answer: dict[str, Any] = json.loads(run.stdout)
+    return answer
+
+
+def test_the_toy_stage_is_in_progress(shown: dict[str, Any]) -> None:
+    names = ["preprocess", "harmonize", "segment", "toy", "postprocess"]
+    for when, state in (("queued", "waiting"), ("done", "done")):
+        assert [stage["stage"] for stage in shown[when]] == names
+        assert {stage["state"] for stage in shown[when]} == {state}
+        assert sum(stage["weight"] for stage in shown[when]) == pytest.approx(1, abs=0.01)
+    toy = shown["queued"][3]
+    assert (toy["title"], toy["weight"] > 0.3) == ("Playing", True)
+    assert shown["steps"].index("toy") == shown["steps"].index("segment") + 1
+    assert '"stage":"toy"' in shown["events"].replace(" ", "")
+    assert {"key": "toy", "title": "Playing"} in shown["words"]["stages"]
+
+
+def test_the_toy_file_is_in_the_files_route(shown: dict[str, Any]) -> None:
+    (toy,) = (file for file in shown["files"] if file.get("role") == "toy")
+    assert toy["name"].endswith("-toy.nii.gz")
+    assert (toy["title"], toy["kind"], toy["space"]) == ("A toy", "a toy on the atlas grid", "atlas")
+    assert shown["toy"] == [200, toy["bytes"]]
+    assert shown["words"]["kinds"]["a toy on the atlas grid"] == "A toy"
+
+
+def test_both_are_in_the_report(shown: dict[str, Any]) -> None:
+    assert "toy" in [stage["name"] for stage in shown["report"]["stages"]]
+    assert "toy" in [file["role"] for file in shown["report"]["files"]]
+
+
+def test_both_are_in_the_openapi_document(shown: dict[str, Any]) -> None:
+    assert "toy" in shown["openapi"]["Stage"]["enum"]
+    assert "toy" in shown["openapi"]["Role"]["enum"]
