@@ -1,4 +1,4 @@
-"""A new stage and a new file are one entry each: progress, report, OpenAPI and files show them by themselves."""
+"""A new stage, file, option or sequence is one entry: everything that shows them does so by itself."""
 
 from __future__ import annotations
 
@@ -49,3 +49,20 @@ def test_both_are_in_the_report(shown: dict[str, Any]) -> None:
 def test_both_are_in_the_openapi_document(shown: dict[str, Any]) -> None:
     assert "toy" in shown["openapi"]["Stage"]["enum"]
     assert "toy" in shown["openapi"]["Role"]["enum"]
+
+
+def test_the_toy_option_reaches_command_line_page_queue_and_endpoint(shown: dict[str, Any]) -> None:
+    assert "--toy " in shown["help"]
+    assert shown["choice"]["toy"] is True
+    assert shown["payload"]["toy"] is True
+    assert "toy" in shown["openapi"]["RunOptions"]["properties"]
+    (option,) = (option for option in shown["words"]["options"] if option["key"] == "toy")
+    assert (option["title"], option["form"], option["default"]) == ("Play first", "tick", False)
+
+
+def test_a_fifth_sequence_can_be_named_uploaded_and_shown(shown: dict[str, Any]) -> None:
+    assert "--toyseq F" in shown["help"]
+    assert shown["scan"]["sequence"] == "toyseq"
+    assert shown["openapi"]["MRSequence"]["enum"][-1] == "toyseq"
+    assert shown["words"]["sequences"][-1] == {"key": "toyseq", "title": "Toy", "optional": False, "hint": "a toy"}
+    assert shown["words"]["kinds"]["toyseq on the atlas grid"] == "Toy in atlas space"
