@@ -81,7 +81,7 @@ class Stage(StrEnum):
     PREPROCESS = StageSpec(
         name="preprocess",
         title="Preparing the scans",
-        weight=(Step("intake", raw=0.7, preprocessed=1.2), Step("preprocess", raw=62.0, preprocessed=0.6)),
+        weight=(Step("intake", raw=0.5, preprocessed=1.2), Step("preprocess", raw=41.4, preprocessed=0.7)),
         reads=(SCANS,),
         writes=(Role.UPLOADED, Role.ALIGNED, Role.NOTES),
         run="hope.jobs.bodies:preprocess",
@@ -89,7 +89,7 @@ class Stage(StrEnum):
     HARMONIZE = StageSpec(
         name="harmonize",
         title="Matching brightness",
-        weight=(Step("harmonize", raw=0.5, preprocessed=0.5),),
+        weight=(Step("harmonize", raw=0.3, preprocessed=0.3),),
         reads=(Role.ALIGNED,),
         writes=(Role.HARMONIZED, Role.NOTES),
         run="hope.jobs.bodies:harmonize",
@@ -97,7 +97,7 @@ class Stage(StrEnum):
     SEGMENT = StageSpec(
         name="segment",
         title="Finding tumour parts",
-        weight=(Step("segment", raw=5.6, preprocessed=5.5),),
+        weight=(Step("segment", raw=3.7, preprocessed=3.1),),
         reads=(Role.ALIGNED, Role.HARMONIZED),
         writes=(Role.PREDICTION, Role.NOTES),
         run="hope.jobs.bodies:segment",
@@ -109,8 +109,8 @@ class Stage(StrEnum):
         weight=(
             Step("postprocess", raw=0.4, preprocessed=0.8),
             Step("measure", raw=0.3, preprocessed=0.4),
-            Step("report", raw=5.0, preprocessed=5.0),
-            Step("view", raw=5.0, preprocessed=5.0, page_only=True),
+            Step("report", raw=3.4, preprocessed=2.8),
+            Step("view", raw=4.2, preprocessed=2.2, page_only=True),
         ),
         reads=(SCANS, Role.UPLOADED, Role.ALIGNED, Role.HARMONIZED, Role.PREDICTION, Role.NOTES),
         writes=tuple(role for role in Role if role.spec.made_by_pipeline),

@@ -111,8 +111,9 @@ class Fetches:
 def fetched(platform: Platform) -> dict[str, set[str]]:
     """What each stage fetches, in order."""
     names: dict[str, set[str]] = {}
+    blobs = platform.blobs
     for stage in Stage:
-        platform.blobs = fetches = Fetches(platform.blobs)  # type: ignore[assignment]
+        platform.blobs = fetches = Fetches(blobs)  # type: ignore[assignment]
         assert platform.stage(stage) == DONE
         names[str(stage)] = fetches.names
     return names
