@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from hope.contract.job import AuditEntry
-from hope.domain.audit import Head, Verification, verify
+from hope.domain.audit import AuditEntry, Head, Verification, verify
 from hope.domain.ids import reference_of
 
 LONGEST = 120

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from hope.contract.job import Artifact, Attempt, AuditEntry, CaseEvent, CaseRecord, SeriesRecord, Session, StageJob
+from hope.contract.job import Artifact, Attempt, CaseEvent, CaseRecord, SeriesRecord, Session, StageJob
 from hope.contract.options import RunOptions
+from hope.domain.audit import AuditEntry
 from hope.domain.case import MRSequence
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 
-from hope.contract.job import AuditEntry
-from hope.domain.audit import FIRST_PREVIOUS, Head, entry_hash
+from hope.domain.audit import FIRST_PREVIOUS, AuditEntry, Head, entry_hash
 from hope.domain.ids import new_id, reference_of
 from hope.jobs.audit_log import LONGEST, AuditLog
 

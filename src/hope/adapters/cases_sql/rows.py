@@ -10,7 +10,6 @@ from sqlalchemy import RowMapping
 from hope.contract.job import (
     Artifact,
     Attempt,
-    AuditEntry,
     CaseEvent,
     CaseRecord,
     CaseState,
@@ -24,6 +23,7 @@ from hope.contract.job import (
 from hope.contract.options import RunOptions
 from hope.contract.outputs import OutputFile
 from hope.contract.stages import Stage
+from hope.domain.audit import AuditEntry
 from hope.domain.case import SEQUENCES, MRSequence
 
 
