@@ -14,6 +14,8 @@ import pytest
 from tests.unit.jobs.driving import job_in
 
 from hope.contract.options import RunOptions
+from hope.contract.outputs import Audience
+from hope.contract.stages import SCANS, Stage
 from hope.domain.case import SEQUENCES, AlignedCase, HarmonizedCase, HeadState, MRSequence, Prediction
 from hope.domain.errors import InputError, StageError
 from hope.domain.grid import ATLAS_GRID, Grid
@@ -89,17 +91,24 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_stages(folder: Path, scans: Path) -> dict[str, Any]:
-    """Run all stages as the worker does; answers the last one's done value."""
-    (folder / "in").mkdir(parents=True, exist_ok=True)
-    for scan in scans.glob("*.nii"):
-        shutil.copy(scan, folder / "in")
-    for stage in STAGES:
+    """Run all stages as the worker does, each on what it reads and no more; answers the last one's done value."""
+    left: dict[Path, str] = {}
+    for stage in Stage:
+        shutil.rmtree(folder / "in", ignore_errors=True)
+        (folder / "in").mkdir(parents=True)
+        for scan in scans.glob("*.nii") if SCANS in stage.spec.reads else ():
+            shutil.copy(scan, folder / "in")
+        for path, role in left.items():
+            if role in stage.spec.reads:
+                shutil.copy(path, folder / "in")
         job = job_in(folder, stage, CASE)
         done = bodies.run(job, silent)
         listed = sorted(entry["name"] for entry in done["artifacts"])
         assert listed == sorted(path.name for path in Path(job["out"]).iterdir()), "what is left must be listed"
-        for name in listed:
-            shutil.copy(Path(job["out"]) / name, folder / "in")
+        left |= {Path(job["out"]) / entry["name"]: entry["role"] for entry in done["artifacts"]}
+        roles = {entry["role"] for entry in done["artifacts"]}
+        between = {role for role in stage.spec.writes if role.audience is Audience.STAGES}
+        assert between <= roles <= set(stage.spec.writes), "the contract says what a stage writes"
         json.dumps(done, allow_nan=False)
     return done
 
