@@ -56,9 +56,10 @@ format: $(INSTALLED) ## mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(INSTALLED) ## write docs/reference/{cli,settings}.md anew from the code
+docs: $(INSTALLED) ## write docs/reference/{cli,settings}.md and the schemas anew from the code
 	$(BIN)/python tools/make_cli_docs.py
 	$(BIN)/python tools/make_settings_docs.py
+	$(BIN)/python tools/make_contract.py
 
 campaigns: $(INSTALLED) ## the long fault and load campaigns (ten minutes); CI runs short forms
 	$(BIN)/python benchmarks/platform_faults.py --pipelines 100 --kills 40

@@ -60,7 +60,7 @@ def main() -> None:
             on_atlas = read_labels(Path(folder) / "out" / "synth-0001" / "synth-0001-seg-atlas.nii.gz")
         found = {
             MRSequence(s): Transform(np.array(t["atlas_to_native_ras_mm"]))
-            for s, t in result.report["transforms"].items()
+            for s, t in result.report.to_json()["transforms"].items()
         }
         truth = resample(case.labels, on_atlas.grid, found[MRSequence.T1C], "nearest")
         errors = {str(s): round(edge_error_mm(case, found, s), 2) for s in SEQUENCES if s is not MRSequence.T1C}

@@ -27,6 +27,7 @@ import numpy as np
 from machine import machine
 from pool import load
 
+from hope.contract.options import RunOptions
 from hope.domain.case import SEQUENCES, AlignedCase, HarmonizedCase, HeadState, MRSequence, Prediction
 from hope.domain.grid import ATLAS_GRID
 from hope.domain.labels import region_mask
@@ -37,7 +38,7 @@ from hope.evaluation.evaluate import evaluate, mean_scores
 from hope.formats.nifti import read_labels
 from hope.models.bundle import DEFAULT_MODEL, read_bundle, write_manifest
 from hope.models.runtime import BundleRunner
-from hope.pipeline import Clock, Options, prepare_case
+from hope.pipeline import Clock, prepare_case
 from hope.ports import Predictor
 from hope.services import Services
 from hope.settings import Settings
@@ -80,7 +81,7 @@ def _folder(source: CaseSource) -> Path:
 def on_atlas(source: CaseSource, services: Services, predictor: Predictor) -> AlignedCase:
     """The case as the pipeline would hand it to the model."""
     clock = Clock(silent)
-    return prepare_case(source, predictor, services.brain_extractor(), Options(), _folder(source), clock).aligned
+    return prepare_case(source, predictor, services.brain_extractor(), RunOptions(), _folder(source), clock).aligned
 
 
 def truth_of(source: CaseSource, aligned: AlignedCase) -> Volume | None:

@@ -26,9 +26,13 @@ from tests.browser import missing
 from tests.servers import free_port
 
 from hope import DISCLAIMER
+from hope.contract.job import Artifact
+from hope.contract.outputs import OutputFile
 from hope.domain.labels import PEDS, REGIONS
+from hope.web.answers import file_out
 from hope.web.middleware.security import CONTENT_SECURITY_POLICY
 from hope.web.page import BUILT, page_router
+from hope.web.schemas import FilesOut
 from hope.web.words import words
 
 Affine = npt.NDArray[np.float64]
@@ -192,12 +196,11 @@ def _case_routes(app: FastAPI, cases: dict[str, ViewedCase]) -> None:
     @app.get("/api/cases/{case_id}/files")
     def files(case_id: str) -> Any:
         listed = found(case_id).files.items()
-        return {
-            "files": [
-                {"name": name, "kind": kind, "bytes": len(data), "sha256": sha256(data).hexdigest(), "version": version}
-                for name, (data, kind, version) in listed
-            ]
-        }
+        stored = [
+            Artifact(name, kind, "", len(data), sha256(data).hexdigest(), None, version, True, OutputFile.of_name(name))
+            for name, (data, kind, version) in listed
+        ]
+        return FilesOut(files=[file_out(entry) for entry in stored]).model_dump(mode="json", exclude_unset=True)
 
     @app.get("/api/cases/{case_id}/files/{name}")
     def file(case_id: str, name: str) -> Response:

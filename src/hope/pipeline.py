@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from hope.domain.case import AlignedCase, CaseResult, HarmonizedCase, MRSequence, Prediction, UploadedCase
+from hope.contract.options import RunOptions
+from hope.contract.report import StageSeconds
+from hope.contract.result import CaseResult
+from hope.contract.stages import STAGES, Step, steps_of
+from hope.domain.case import AlignedCase, CleanUp, HarmonizedCase, MRSequence, Prediction, UploadedCase
 from hope.domain.progress import Progress, silent
 from hope.domain.volume import Volume
 from hope.ports import BrainExtractor, Harmonizer, Predictor
@@ -23,52 +26,44 @@ from hope.stages.postprocess.measure import measure
 from hope.stages.postprocess.postprocess import PostprocessOutcome, count_voxels, default_cleanup, drop_unsure
 from hope.stages.preprocess.preprocess import preprocess, to_native
 from hope.stages.report.deliver import deliver, result_folder
-from hope.stages.report.facts import brain_method, describe
+from hope.stages.report.facts import MadeWith, brain_method, describe
 from hope.stages.segment.segment import segment
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user chose.
-
-    Attributes:
-        preprocessed: True if the input is in atlas space already; None lets the input decide.
-        harmonize: True, False, or None for the default, which is not to.
-        postprocess: False leaves the model's answer as it is.
-        doubt_map: also write the map of doubt.
-        harmonizer: the method, if the case is harmonized; histogram if not given.
-    """
-
-    preprocessed: bool | None = None
-    harmonize: bool | None = None
-    postprocess: bool = True
-    doubt_map: bool = False
-    harmonizer: Harmonizer | None = None
 
 
 @dataclass
 class Clock:
-    """Seconds per stage, and progress of the whole from the share of each stage.
+    """Seconds per step, and progress of the whole from the measured seconds of each step.
 
     Attributes:
         progress: told how far the whole is.
-        whole: what the weights of the stages add up to.
-        seconds: ``{"name", "seconds"}`` of the finished stages.
-        done: the weights of the finished stages, added up.
+        steps: what the whole consists of, in order; each is left when it is done.
+        preprocessed: whether the case came preprocessed, once that is known: the shares of what is left depend on it.
+        seconds: the finished steps.
+        done: share of the whole that is done, 0 to 1.
     """
 
     progress: Progress
-    whole: float = 1.0
-    seconds: list[dict[str, Any]] = field(default_factory=list)
+    steps: Sequence[Step] = steps_of(STAGES, page=False)
+    preprocessed: bool = False
+    seconds: list[StageSeconds] = field(default_factory=list)
     done: float = 0.0
 
     @contextmanager
-    def stage(self, name: str, weight: float) -> Iterator[Progress]:
-        """Time a block and scale the progress in it."""
+    def stage(self, name: str) -> Iterator[Progress]:
+        """Time a step and scale the progress in it.
+
+        Raises:
+            ValueError: if the whole holds no such step any more.
+        """
         start = time.perf_counter()
-        yield lambda message, share: self.progress(message, (self.done + weight * share) / self.whole)
-        self.done += weight
-        self.seconds.append({"name": name, "seconds": round(time.perf_counter() - start, 3)})
+        place = next((number for number, step in enumerate(self.steps) if step.name == name), None)
+        if place is None:
+            raise ValueError(f"{name} is not one of the steps that are left")
+        left = [step.seconds(self.preprocessed) for step in self.steps[place:]]
+        weight, done = (1 - self.done) * left[0] / sum(left), self.done
+        yield lambda message, share: self.progress(message, done + weight * share)
+        self.done, self.steps = done + weight, self.steps[place + 1 :]
+        self.seconds.append(StageSeconds(name=name, seconds=round(time.perf_counter() - start, 3)))
 
 
 @dataclass(frozen=True)
@@ -108,7 +103,7 @@ def run_case(
     predictor: Predictor,
     brain: BrainExtractor,
     out: Path,
-    options: Options | None = None,
+    options: RunOptions | None = None,
     progress: Progress = silent,
 ) -> CaseResult:
     """From scans to delivered results of one case.
@@ -126,7 +121,7 @@ def run_case(
         OutputError: if the results cannot be written.
         StageError: if a stage fails on input that looked right.
     """
-    chosen = options or Options()
+    chosen = options or RunOptions()
     clock = Clock(progress)
     with tempfile.TemporaryDirectory(prefix="hope-") as scratch, result_folder(out, source.case_id) as folder:
         prepared = prepare_case(source, predictor, brain, chosen, Path(scratch), clock)
@@ -138,7 +133,7 @@ def run_case(
 
 
 def prepare_case(
-    source: CaseSource, predictor: Predictor, brain: BrainExtractor, options: Options, scratch: Path, clock: Clock
+    source: CaseSource, predictor: Predictor, brain: BrainExtractor, options: RunOptions, scratch: Path, clock: Clock
 ) -> Prepared:
     """First service: read and check the scans, bring them to the atlas.
 
@@ -146,25 +141,34 @@ def prepare_case(
         InputError: if the scans cannot be used, or the model cannot do without one that is missing.
         StageError: if they cannot be brought together.
     """
-    with clock.stage("intake", 0.05) as told:
+    with clock.stage("intake") as told:
         uploaded = load_case(source, preprocessed=options.preprocessed, scratch=scratch, progress=told)
         predictor.missing_sequences(uploaded.scans.keys())
-    with clock.stage("preprocess", 0.5) as told:
+    clock.preprocessed = uploaded.preprocessed
+    with clock.stage("preprocess") as told:
         aligned = preprocess(uploaded, predictor.head_state, brain, told)
     return Prepared(uploaded, aligned, brain_method(aligned, uploaded, brain))
 
 
-def harmonize_case(aligned: AlignedCase, options: Options, clock: Clock) -> HarmonizedCase:
+def harmonize_case(
+    aligned: AlignedCase, options: RunOptions, clock: Clock, harmonizer: Harmonizer | None = None
+) -> HarmonizedCase:
     """Second service: bring the images to the default style if that was asked for, else pass them on.
+
+    Args:
+        aligned: the case on the atlas grid.
+        options: what the user chose.
+        clock: times the step.
+        harmonizer: the method; histogram if not given.
 
     Raises:
         StageError: if the method does not give back images of the case.
     """
-    with clock.stage("harmonize", 0.05) as told:
+    with clock.stage("harmonize") as told:
         if not options.harmonize:
             return not_harmonized(aligned)
-        harmonizer = options.harmonizer or HistogramHarmonizer()
-        return harmonize(aligned, harmonizer, default_style(harmonizer.method), told)
+        method = harmonizer or HistogramHarmonizer()
+        return harmonize(aligned, method, default_style(method.method), told)
 
 
 def segment_case(
@@ -175,39 +179,38 @@ def segment_case(
     Raises:
         StageError: if the model cannot answer.
     """
-    with clock.stage("segment", 0.2) as told:
+    with clock.stage("segment") as told:
         prediction = segment(harmonized, predictor, told)
     return prediction, dict(predictor.describe())
 
 
-def finish_case(folder: Path, case: Segmented, options: Options, clock: Clock) -> CaseResult:
+def finish_case(folder: Path, case: Segmented, options: RunOptions, clock: Clock) -> CaseResult:
     """Last service: clean up, bring the labels home, measure, and write all files into an empty folder.
 
     Raises:
         OutputError: if a file cannot be written.
     """
     uploaded, prediction = case.prepared.uploaded, case.prediction
-    with clock.stage("postprocess", 0.05) as told:
+    with clock.stage("postprocess") as told:
         told("postprocess: clean up, labels back on the scan", 0.0)
         cleaned = _cleaned(prediction, case.harmonized.aligned.images, options, told)
         native = to_native(cleaned.labels, case.harmonized.aligned)
-    with clock.stage("measure", 0.05) as told:
+    with clock.stage("measure") as told:
         told("measure: volumes", 0.0)
         volumes = _rounded(measure(native, replace(prediction, labels=cleaned.labels)))
-    facts = describe(uploaded, case.harmonized, prediction, cleaned, volumes)
-    facts["model"] = dict(case.model)
-    facts["brain_mask"] = {"method": case.prepared.brain_mask}
-    result = CaseResult(uploaded.case_id, native, cleaned.labels, volumes, facts)
-    with clock.stage("report", 0.1) as told:
+    made_with = MadeWith(volumes, case.model, case.prepared.brain_mask)
+    report = describe(uploaded, case.harmonized, prediction, cleaned, made_with)
+    result = CaseResult(native, cleaned.labels, report)
+    with clock.stage("report") as told:
         told("report: write files", 0.0)
         reference = uploaded.scans[uploaded.reference]
-        doubt = doubt_map(prediction) if options.doubt_map else None
-        written = deliver(folder, result, case.harmonized, reference, list(clock.seconds), doubt)
-    return CaseResult(uploaded.case_id, native, cleaned.labels, volumes, written)
+        doubt = doubt_map(prediction) if options.uncertainty_map else None
+        written = deliver(folder, result, case.harmonized, reference, clock.seconds, doubt)
+    return replace(result, report=written)
 
 
 def _cleaned(
-    prediction: Prediction, images: Mapping[MRSequence, Volume], options: Options, progress: Progress
+    prediction: Prediction, images: Mapping[MRSequence, Volume], options: RunOptions, progress: Progress
 ) -> PostprocessOutcome:
     """What the model's own rules make of its answer, or the default clean-up where there are none to use."""
     if not options.postprocess:
@@ -218,12 +221,15 @@ def _cleaned(
         adaptive = AdaptivePostprocess.from_json(prediction.postprocess).apply(prediction.labels, images, progress)
         if not adaptive.warning:
             return adaptive
-    # How sure is sure was chosen for the starter model, and single networks are made as it was; the published ensemble
-    # is not, and gets the plain clean-up.
-    imported = bool(prediction.agreement)
     wt = prediction.region_probability["WT"]
-    cleaned = default_cleanup(prediction.labels) if imported else drop_unsure(prediction.labels, wt)
+    specks = _stated(prediction) is CleanUp.SPECKS
+    cleaned = default_cleanup(prediction.labels) if specks else drop_unsure(prediction.labels, wt)
     return replace(cleaned, details=adaptive.details, warning=adaptive.warning) if adaptive else cleaned
+
+
+def _stated(prediction: Prediction) -> CleanUp:
+    """The clean-up that the bundle states; earlier versions told it from the members' votes, which ensembles have."""
+    return prediction.cleanup or (CleanUp.SPECKS if prediction.agreement else CleanUp.UNSURE)
 
 
 def _rounded(volumes: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:

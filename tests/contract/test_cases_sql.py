@@ -28,10 +28,13 @@ from hope.adapters.cases_sql import SqlCaseStore
 from hope.adapters.cases_sql import sessions as sessions_module
 from hope.adapters.cases_sql.database import Database
 from hope.adapters.cases_sql.tables import SCHEMA_VERSION, metadata
+from hope.contract.job import CaseState, EventKind
+from hope.contract.options import RunOptions
+from hope.contract.outputs import OutputFile, Role
+from hope.contract.stages import STAGES
 from hope.domain.audit import verify
 from hope.domain.errors import InputError, OutputError
 from hope.domain.ids import new_token, reference_of, token_hash
-from hope.domain.job import STAGES, CaseState, EventKind
 from hope.testing.contracts.making import EXECUTOR, a_case, a_file, a_run, a_scan, a_session, an_attempt, done, job_of
 
 Open = Callable[[], SqlCaseStore]
@@ -89,6 +92,33 @@ def test_a_newer_schema_is_refused(store: SqlCaseStore, url: str, opened: Callab
         opened(url).check()
 
 
+def test_rows_of_an_earlier_version_are_read(url: str, opened: Callable[[str], SqlCaseStore]) -> None:
+    """A database of schema 0001 with a finished case is brought up to date; options and files mean what they meant."""
+    with closing(SqlCaseStore(url)) as store:
+        case = done(store, a_run(store))
+    engine = create_engine(url)
+    old = {"model": "m", "harmonize": True, "preprocessed": None, "postprocess": False, "priority": 7}
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE artifacts DROP COLUMN output"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+        connection.execute(text("UPDATE cases SET choice = :choice"), {"choice": json.dumps(old)})
+        for name, public in (("x-t1c-view.nii.gz", True), ("aligned-t1c.npy", False)):
+            connection.execute(
+                text(
+                    "INSERT INTO artifacts"
+                    " (case_id, stage, name, version, kind, blob_key, bytes, sha256, public, measured)"
+                    " VALUES (:case_id, 'postprocess', :name, 0, 'view', :key, 1, :sha, :public, '{}')"
+                ),
+                {"case_id": case.id, "name": name, "key": f"k/{name}", "sha": "a" * 64, "public": public},
+            )
+    engine.dispose()
+    store = opened(url)
+    assert store.case(case.id).choice == RunOptions(model="m", harmonize=True, postprocess=False)
+    outputs = {file.name: file.output for file in store.artifacts(case.id)}
+    assert outputs["x-t1c-view.nii.gz"] == OutputFile.of(Role.VIEW, sequence="t1c")
+    assert outputs["aligned-t1c.npy"] is None
+
+
 def test_processes_make_the_schema_at_once(url: str) -> None:
     lines = in_processes(url, "store.append_audit('local', 'start', str(number), 'ok')", count=4)
     assert len(lines) == 4
@@ -101,7 +131,9 @@ def test_processes_make_the_schema_at_once(url: str) -> None:
 PROLOGUE = """
 import json, os, sys, time
 from hope.adapters.cases_sql import SqlCaseStore
-from hope.domain.job import *
+from hope.contract.job import *
+from hope.contract.options import *
+from hope.contract.stages import *
 url, number = sys.argv[1], int(sys.argv[2])
 store = SqlCaseStore(url)
 """

@@ -20,10 +20,10 @@ from hope.adapters import sagemaker_answer
 from hope.adapters.predict_sagemaker import Endpoint, SageMakerPredictor
 from hope.adapters.proxy_bucket import Objects
 from hope.adapters.sagemaker_answer import Answer, AnswerWatch, Notices
+from hope.contract.job import DamagedError
 from hope.domain.case import AlignedCase, HarmonizedCase, HeadState, MRSequence
 from hope.domain.errors import BundleError, HopeError, InputError, StageError
 from hope.domain.grid import Grid
-from hope.domain.job import DamagedError
 from hope.domain.progress import silent
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume

@@ -13,8 +13,8 @@ from tests.servers import S3Place, free_port
 from hope.adapters import s3_bucket
 from hope.adapters.aws import make_client, parse_location
 from hope.adapters.proxy_bucket import ObjectInfo, Objects
+from hope.contract.job import DamagedError
 from hope.domain.errors import InputError, OutputError
-from hope.domain.job import DamagedError
 from hope.testing.contracts.blob_store import sha256_of
 
 

@@ -20,9 +20,10 @@ from tests.servers import S3Place
 from tests.unit.endpoint.harness import Endpoint, endpoint, put
 
 from hope.adapters.proxy_bucket import Objects
+from hope.contract.options import RunOptions
 from hope.formats import handover
 from hope.formats.hashing import sha256_of
-from hope.pipeline import Clock, Options, harmonize_case, prepare_case
+from hope.pipeline import Clock, harmonize_case, prepare_case
 from hope.services import Services
 from hope.settings import Settings
 from hope.stages.intake.intake import find_cases
@@ -121,7 +122,7 @@ def same_as_the_predictor(running: Endpoint, objects: Objects, s3_url: S3Place, 
     sent.mkdir()
     back.mkdir()
     services = Services(Settings.from_environment())
-    predictor, options = services.predictor("tiny"), Options(preprocessed=True)
+    predictor, options = services.predictor("tiny"), RunOptions(preprocessed=True)
     (source,) = find_cases([case], {})
     clock = Clock(lambda message, share: None)
     prepared = prepare_case(source, predictor, services.brain_extractor(), options, scratch, clock)

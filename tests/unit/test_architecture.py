@@ -25,6 +25,7 @@ HEAVY = ("torch", "scipy", "nibabel", "SimpleITK", "deepbet", "nilearn", "pydico
 MAY_IMPORT: dict[str, set[str]] = {
     "": set(),
     "domain": {"domain"},
+    "contract": {"domain", "contract"},
     "ports": {"domain", "ports"},
     "resources": set(),
     "formats": {"domain", "formats", "resources"},
@@ -54,6 +55,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "services": {"domain", "formats", "ports", "stages", "models", "adapters", "pipeline", "settings", "resources"},
 }
+for _room in MAY_IMPORT.keys() - {"", "domain", "resources"}:
+    MAY_IMPORT[_room].add("contract")
 EVERYTHING_BUT_ADAPTERS = {room for room in MAY_IMPORT if room != "adapters"} | {"commands", "cli"}
 MAY_IMPORT["commands"] = EVERYTHING_BUT_ADAPTERS
 MAY_IMPORT["cli"] = EVERYTHING_BUT_ADAPTERS
@@ -78,7 +81,7 @@ ONLY_IN: dict[str, set[str]] = {
     "dynamic_network_architectures": {"models"},
     "openvino": {"models"},
 }
-DOMAIN_LIBRARIES = {"numpy"}
+ALLOWED_LIBRARIES = {"domain": {"numpy"}, "contract": {"pydantic"}}
 
 
 def room_of(path: Path) -> str:
@@ -108,8 +111,8 @@ def forbidden(room: str, imported: str) -> bool:
     if top == "hope":
         allowed = MAY_IMPORT[room]
         return bool(rest) and not any(f"{rest}.".startswith(f"{name}.") for name in allowed if name)
-    if room == "domain":
-        return top not in sys.stdlib_module_names | DOMAIN_LIBRARIES
+    if room in ALLOWED_LIBRARIES:
+        return top not in sys.stdlib_module_names | ALLOWED_LIBRARIES[room]
     return top in ONLY_IN and room not in ONLY_IN[top]
 
 
@@ -170,6 +173,11 @@ def is_prefix_of_allowed(room: str, imported: str) -> bool:
         ("domain", "numpy", False),
         ("domain", "scipy.ndimage", True),
         ("domain", "hope.formats.nifti", True),
+        ("domain", "hope.contract.stages", True),
+        ("contract", "pydantic", False),
+        ("contract", "numpy", True),
+        ("contract", "hope.ports.platform", True),
+        ("jobs", "hope.contract.stages", False),
         ("stages", "hope.domain.grid", False),
         ("stages", "torch", True),
         ("stages", "hope.adapters.brain", True),

@@ -24,7 +24,7 @@ from tests.deployment import (
 from tests.unit.test_docs import check
 
 from hope import __version__
-from hope.domain.job import STAGES
+from hope.contract.stages import STAGES
 from hope.settings import Settings
 
 SET = {

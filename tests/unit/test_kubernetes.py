@@ -15,7 +15,7 @@ from tests.deployment import DOCKERFILE, KUBERNETES, containers, documents, inhe
 from tests.unit.test_docs import check
 
 from hope import __version__
-from hope.domain.job import STAGES
+from hope.contract.stages import STAGES
 from hope.settings import Settings
 
 BASE = manifests()

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hope.domain.case import SEQUENCES, MRSequence, Prediction
+from hope.contract.options import RunOptions
+from hope.contract.stages import STAGES, steps_of
+from hope.domain.case import SEQUENCES, CleanUp, MRSequence, Prediction
 from hope.domain.errors import StageError
 from hope.domain.grid import Grid
 from hope.domain.labels import ED, ET, NET
 from hope.domain.progress import silent
 from hope.domain.volume import Volume
-from hope.pipeline import Options, _cleaned
+from hope.pipeline import Clock, _cleaned
 from hope.stages.postprocess import radiomics
 
 GRID = Grid((24, 24, 24), np.diag([-1.0, -1.0, 1.0, 1.0]))
@@ -64,7 +66,7 @@ def images(without: MRSequence | None = None) -> dict[MRSequence, Volume]:
 
 
 def test_a_models_own_rules_take_the_place_of_the_default() -> None:
-    outcome = _cleaned(a_prediction(rules(1)), images(), Options(), silent)
+    outcome = _cleaned(a_prediction(rules(1)), images(), RunOptions(), silent)
     assert "mine" in outcome.method
     assert not (outcome.labels.data == ET).any()
     assert (outcome.labels.data == NET).sum() == 8, "the default would have dropped the speck"
@@ -72,7 +74,7 @@ def test_a_models_own_rules_take_the_place_of_the_default() -> None:
 
 
 def test_the_cluster_comes_from_the_tumour() -> None:
-    outcome = _cleaned(a_prediction(rules(2)), images(), Options(), silent)
+    outcome = _cleaned(a_prediction(rules(2)), images(), RunOptions(), silent)
     assert outcome.details["cluster"] == 0
     assert not (outcome.labels.data == ET).any()
 
@@ -86,7 +88,7 @@ def test_rules_that_cannot_be_used_are_replaced_aloud(why: str, monkeypatch: pyt
 
         monkeypatch.setattr(radiomics, "tumour_features", fail)
     given = images(without=MRSequence.T2F if why == "a sequence is missing" else None)
-    outcome = _cleaned(a_prediction(rules(2, centres=why != "no cluster model")), given, Options(), silent)
+    outcome = _cleaned(a_prediction(rules(2, centres=why != "no cluster model")), given, RunOptions(), silent)
     assert (outcome.labels.data == ET).sum() == 27, "no other cluster's rules"
     assert not (outcome.labels.data == NET).any(), "the default clean-up, which drops the speck"
     assert "not applied" in outcome.warning
@@ -97,10 +99,46 @@ def test_rules_that_cannot_be_used_are_replaced_aloud(why: str, monkeypatch: pyt
 
 
 def test_a_model_without_rules_gets_the_default_and_nobody_may_want_none() -> None:
-    plain = _cleaned(a_prediction(None), images(), Options(), silent)
+    plain = _cleaned(a_prediction(None), images(), RunOptions(), silent)
     assert not (plain.labels.data == NET).any()
-    votes = {"WT": np.ones(GRID.shape, np.float16)}
-    ensemble = _cleaned(replace(a_prediction(None), agreement=votes), images(), Options(), silent)
-    assert "whole-tumour components below" in ensemble.method
-    left = _cleaned(a_prediction(rules(1)), images(), Options(postprocess=False), silent)
+    left = _cleaned(a_prediction(rules(1)), images(), RunOptions(postprocess=False), silent)
     assert (left.method, left.changed) == ("none", False)
+
+
+@pytest.mark.parametrize("voted", [True, False])
+@pytest.mark.parametrize("stated", [CleanUp.SPECKS, CleanUp.UNSURE, None])
+def test_the_bundle_states_the_clean_up_and_votes_tell_it_only_where_it_does_not(
+    voted: bool, stated: CleanUp | None
+) -> None:
+    votes = {"WT": np.ones(GRID.shape, np.float16)} if voted else {}
+    prediction = replace(a_prediction(None), agreement=votes, cleanup=stated)
+    method = _cleaned(prediction, images(), RunOptions(), silent).method
+    specks = stated is CleanUp.SPECKS if stated else voted
+    assert ("whole-tumour components below" in method) is specks
+    assert ("nowhere surer" in method) is not specks
+
+
+def test_progress_is_one_way_and_follows_the_measured_seconds() -> None:
+    told: list[tuple[str, float]] = []
+    clock = Clock(lambda message, share: told.append((message, share)))
+    for step in steps_of(STAGES, page=False):
+        with clock.stage(step.name) as progress:
+            progress(f"{step.name}: begin", 0.0)
+            progress(f"{step.name}: end", 1.0)
+        clock.preprocessed = True  # known once the first step, intake, is done
+    shares = [share for _, share in told]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0.0, pytest.approx(1.0))
+    assert dict(told)["preprocess: end"] < 0.3, "of a preprocessed case little is done by then"
+    assert [entry.name for entry in clock.seconds] == [step.name for step in steps_of(STAGES, page=False)]
+    with pytest.raises(ValueError, match="not one of the steps that are left"), clock.stage("intake"):
+        pass
+
+
+def test_a_raw_case_is_mostly_done_after_preprocessing() -> None:
+    told: list[float] = []
+    clock = Clock(lambda _, share: told.append(share))
+    for name in ("intake", "preprocess"):
+        with clock.stage(name) as progress:
+            progress("end", 1.0)
+    assert 0.6 < told[-1] < 0.95

@@ -2,11 +2,12 @@ import { describe, expect, it } from 'vitest'
 import type { StageOut } from '../src/api/types'
 import { secondsLeft, toldStep, wholeShare } from '../src/app/progress'
 
-const stage = (name: StageOut['stage'], state: StageOut['state'], share = 0): StageOut => ({
+const stage = (name: StageOut['stage'], state: StageOut['state'], share = 0, weight = 0.25): StageOut => ({
   stage: name,
   title: name,
   state,
   share,
+  weight,
   message: '',
   attempts: 1,
 })
@@ -17,6 +18,21 @@ describe('progress for people', () => {
     expect(wholeShare(names.map((name) => stage(name, 'waiting')))).toBe(0)
     expect(wholeShare(names.map((name) => stage(name, 'done')))).toBeCloseTo(1)
     expect(wholeShare([])).toBe(0)
+  })
+
+  it('weighs each stage by what the server says of it', () => {
+    const raw = [
+      stage('preprocess', 'done', 1, 0.77),
+      stage('segment', 'running', 0.5, 0.2),
+      stage('postprocess', 'waiting', 0, 0.03),
+    ]
+    expect(wholeShare(raw)).toBeCloseTo(0.87)
+    const given = [
+      stage('preprocess', 'done', 1, 0.2),
+      stage('segment', 'running', 0.5, 0.5),
+      stage('postprocess', 'waiting', 0, 0.3),
+    ]
+    expect(wholeShare(given)).toBeCloseTo(0.45)
   })
 
   it('trusts no share outside 0 to 1', () => {

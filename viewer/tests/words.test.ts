@@ -22,6 +22,7 @@ const words: Words = {
     hint: '',
   })),
   stages: [],
+  options: [],
   states: {},
   terms: [],
   disclaimer: '',
@@ -41,7 +42,7 @@ describe('volumes', () => {
   })
   it('counts what is absent as 0 ml', () => {
     expect(volumeOf({}, 'ET')).toEqual({ ml: 0 })
-    expect(volumeOf({ ET: 2 }, 'ET')).toEqual({ ml: 2 })
+    expect(volumeOf(null, 'ET')).toEqual({ ml: 0 })
     expect(volumeOf({ ET: { ml: 2, low_ml: 1, high_ml: 3 } }, 'ET').high_ml).toBe(3)
   })
   it('reads colours', () => expect(rgb('#D55E00')).toEqual([213, 94, 0]))

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 
-from hope.domain.job import DamagedError
+from hope.contract.job import DamagedError
 
 CHUNK = 2**20
 """Bytes that are read at a time."""

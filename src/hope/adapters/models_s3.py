@@ -15,8 +15,8 @@ from typing import Any
 
 from hope.adapters.aws import parse_location
 from hope.adapters.proxy_bucket import Objects
+from hope.contract.job import DamagedError
 from hope.domain.errors import BundleError, InputError, OutputError
-from hope.domain.job import DamagedError
 from hope.domain.progress import Progress, silent
 from hope.formats.atomic import output_error
 from hope.formats.hashing import sha256_of

@@ -16,8 +16,8 @@ from typing import Any
 
 from hope.adapters.aws import make_client, parse_location
 from hope.adapters.s3_bucket import Bucket, patiently, save_chunks
+from hope.contract.job import DamagedError
 from hope.domain.errors import InputError
-from hope.domain.job import DamagedError
 
 MOST_JSON_BYTES = 16 * 2**20
 """A manifest is far smaller."""

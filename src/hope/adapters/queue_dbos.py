@@ -18,7 +18,8 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, WorkflowHandleAsy
 from dbos._error import DBOSAwaitedWorkflowCancelledError
 from sqlalchemy import event
 
-from hope.domain.job import PIPELINE_QUEUE, STAGES, Stage, StageJob
+from hope.contract.job import PIPELINE_QUEUE, StageJob
+from hope.contract.stages import STAGES, Stage
 
 PROTOCOL_VERSION: Final = "1"
 """Processes of different protocols do not take each other's work. Raised on breaking changes only."""

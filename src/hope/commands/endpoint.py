@@ -5,29 +5,37 @@ from __future__ import annotations
 import click
 
 from hope.domain.extras import require_extras
+from hope.endpoint.payload import CASE_OPTIONS
+
+_HELP = """\
+Run cases that lie in S3 and put the results there, as a SageMaker endpoint's container does.
+
+\b
+GET /ping            200 once a self-test inference has passed, else 503
+POST /invocations    {{"input_location": "s3://b/case/", "output_location": "s3://b/case/results",
+                      "job_id"?, "model_id"?, "outputs"?, and options of a run:
+                      {options}}}
+
+Models come from /opt/ml/model if it holds bundles, else from HOPE_MODELS_DIR or the package. There is no sign-in:
+whoever reaches the address can read and write what this machine's credentials can. SageMaker alone reaches its
+containers; elsewhere stay on the loopback address.
+
+\b
+Example:
+  hope endpoint --port 8080
+
+Research use only. Not a medical device.
+"""
 
 
-@click.command(short_help="Answer SageMaker's /ping and /invocations: cases from a bucket, results to it.")
+@click.command(
+    help=_HELP.format(options=", ".join(f'"{name}"?' for name in CASE_OPTIONS)),
+    short_help="Answer SageMaker's /ping and /invocations: cases from a bucket, results to it.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; `serve` listens on all.")
 @click.option("--port", type=click.IntRange(1, 65535), help="TCP port.  [default: SAGEMAKER_BIND_TO_PORT or 8080]")
 def endpoint(host: str, port: int | None) -> None:
-    """Run cases that lie in S3 and put the results there, as a SageMaker endpoint's container does.
-
-    \b
-    GET /ping            200 once a self-test inference has passed, else 503
-    POST /invocations    {"input_location": "s3://b/case/", "output_location": "s3://b/case/results",
-                          "job_id"?, "model_id"?, "harmonize"?, "preprocessed"?, "outputs"?}
-
-    Models come from /opt/ml/model if it holds bundles, else from HOPE_MODELS_DIR or the package. There is no sign-in:
-    whoever reaches the address can read and write what this machine's credentials can. SageMaker alone reaches its
-    containers; elsewhere stay on the loopback address.
-
-    \b
-    Example:
-      hope endpoint --port 8080
-
-    Research use only. Not a medical device.
-    """  # noqa: D301 - click reads the backspace
+    """Serve the endpoint until told to stop."""
     require_extras("hope endpoint", "aws", "server")
     import logging
     import os

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from hope.commands.inputs import PATH, named_scans, scan_inputs
+from hope.commands.inputs import PATH, scan_inputs
 
 if TYPE_CHECKING:
-    from hope.domain.case import AlignedCase, HarmonizedCase
+    from hope.domain.case import AlignedCase, HarmonizedCase, MRSequence
     from hope.domain.progress import Progress
     from hope.domain.style import Style
     from hope.ports import BrainExtractor, Harmonizer
@@ -33,10 +33,7 @@ METHODS = ("histogram", "hail", "none")
 @click.option("--preprocessed", is_flag=True, help="Input is co-registered, 1 mm, in atlas space already.")
 def harmonize(
     inputs: tuple[Path, ...],
-    t1n: Path | None,
-    t1c: Path | None,
-    t2w: Path | None,
-    t2f: Path | None,
+    named: Mapping[MRSequence, Path],
     output: Path,
     target: Path | None,
     method: str | None,
@@ -75,7 +72,6 @@ def harmonize(
     from hope.stages.intake.intake import find_cases
 
     services = Services(Settings.from_environment())
-    named = named_scans(t1n, t1c, t2w, t2f)
     if method == "none" and model:
         raise InputError("--method none runs no model", fix="leave --model or --method out")
     style_file = _read_style(target) if target and target.suffix == ".json" else None

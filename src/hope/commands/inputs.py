@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from hope.domain.case import SEQUENCES, MRSequence
-
-Function = TypeVar("Function", bound=Callable[..., Any])
+from hope.domain.case import SEQUENCES
 
 PATH = click.Path(path_type=Path)
 
@@ -21,15 +20,29 @@ HELP = {"help_option_names": ["-h", "--help"]}
 """click keeps a command's help option from its first use, which may be without the root group around it."""
 
 
-def scan_inputs(function: Function) -> Function:
-    """INPUT... and --t1n, --t1c, --t2w, --t2f."""
-    for sequence in reversed(SEQUENCES):
-        text = f"The {sequence.title} scan: a NIfTI file or one DICOM series."
-        function = click.option(f"--{sequence}", type=PATH, metavar="F", help=text)(function)
-    return click.argument("inputs", nargs=-1, type=PATH, metavar="[INPUT]...")(function)
+def scan_inputs(function: Callable[..., Any]) -> Callable[..., Any]:
+    """INPUT... and a flag for each sequence; the command gets the scans that were named as ``named``."""
+    decorated = named_scans("The {} scan: a NIfTI file or one DICOM series.")(function)
+    return click.argument("inputs", nargs=-1, type=PATH, metavar="[INPUT]...")(decorated)
 
 
-def named_scans(t1n: Path | None, t1c: Path | None, t2w: Path | None, t2f: Path | None) -> Mapping[MRSequence, Path]:
-    """The scans that were named by a flag."""
-    given = zip(SEQUENCES, (t1n, t1c, t2w, t2f), strict=True)
-    return {sequence: path for sequence, path in given if path is not None}
+def named_scans(help_text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A flag for each sequence (``--t1n F`` ...); the command gets those that were given as one mapping, ``named``.
+
+    Args:
+        help_text: of each flag; ``{}`` stands for the sequence's title.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def with_scans(*args: Any, **values: Any) -> Any:
+            given = {sequence: values.pop(str(sequence)) for sequence in SEQUENCES}
+            return function(*args, named={s: path for s, path in given.items() if path is not None}, **values)
+
+        decorated: Callable[..., Any] = with_scans
+        for sequence in reversed(SEQUENCES):
+            text = help_text.format(sequence.title)
+            decorated = click.option(f"--{sequence}", str(sequence), type=PATH, metavar="F", help=text)(decorated)
+        return decorated
+
+    return decorate

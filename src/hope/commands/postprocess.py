@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from hope.commands.inputs import HELP, PATH, named_scans
-from hope.domain.case import SEQUENCES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,10 +36,7 @@ _IMAGE = "The preprocessed {} image, on the grid of the mask."
 @click.option(
     "--case", type=PATH, metavar="DIR", help="Directory of the preprocessed images, to tell the cluster from."
 )
-@click.option("--t1n", type=PATH, metavar="F", help=_IMAGE.format(SEQUENCES[0].title))
-@click.option("--t1c", type=PATH, metavar="F", help=_IMAGE.format(SEQUENCES[1].title))
-@click.option("--t2w", type=PATH, metavar="F", help=_IMAGE.format(SEQUENCES[2].title))
-@click.option("--t2f", type=PATH, metavar="F", help=_IMAGE.format(SEQUENCES[3].title))
+@named_scans(_IMAGE)
 @click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write what was done as JSON.")
 def postprocess(
     source: Path,
@@ -49,10 +45,7 @@ def postprocess(
     cluster: int | None,
     model_id: str | None,
     case: Path | None,
-    t1n: Path | None,
-    t1c: Path | None,
-    t2w: Path | None,
-    t2f: Path | None,
+    named: Mapping[MRSequence, Path],
     json_file: Path | None,
 ) -> None:
     """Apply adaptive post-processing rules to a mask in peds labels.
@@ -72,7 +65,6 @@ def postprocess(
     from hope.formats.nifti import write_labels
 
     adaptive = _rules(rules_name, model_id)
-    named = named_scans(t1n, t1c, t2w, t2f)
     _check_choice(adaptive, cluster, case, named)
     images = _images(case, named)
     _check_outputs(target, json_file, [source, *images.values()])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
-from hope.commands.inputs import PATH, named_scans, scan_inputs
+from hope.commands.inputs import PATH, scan_inputs
+from hope.domain.case import MRSequence
 
 
 @click.command(short_help="Scans in; aligned images in atlas space out.")
@@ -22,10 +24,7 @@ from hope.commands.inputs import PATH, named_scans, scan_inputs
 @click.option("--preprocessed", is_flag=True, help="Input is co-registered, 1 mm, in atlas space already.")
 def preprocess(
     inputs: tuple[Path, ...],
-    t1n: Path | None,
-    t1c: Path | None,
-    t2w: Path | None,
-    t2f: Path | None,
+    named: Mapping[MRSequence, Path],
     output: Path,
     head: str,
     preprocessed: bool,
@@ -49,7 +48,7 @@ def preprocess(
     from hope.stages.preprocess.preprocess import preprocess as run_stage
     from hope.stages.report.deliver import result_folder
 
-    sources = find_cases(inputs, named_scans(t1n, t1c, t2w, t2f))
+    sources = find_cases(inputs, named)
     brain = Services(Settings.from_environment()).brain_extractor()
 
     def work(source: CaseSource, progress: Progress) -> None:

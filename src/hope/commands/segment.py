@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 
-from hope.commands.inputs import PATH, named_scans, scan_inputs
+from hope.commands.inputs import PATH, scan_inputs
+from hope.commands.run_options import run_options
+from hope.contract.options import RunOptions
+from hope.contract.outputs import OutputFile, Role, Space
+from hope.contract.report import CaseReport
+from hope.domain.case import MRSequence
 
 LEAST_TOLD_ML = 0.05
 """Smaller changes by post-processing show as 0.0 in the table."""
 
 
+_PRINTED = {
+    "picture": OutputFile.of(Role.PICTURE),
+    "report": OutputFile.of(Role.REPORT),
+    "mask": OutputFile(Role.SEGMENTATION, space=Space.NATIVE),
+    "facts": OutputFile.of(Role.FACTS),
+}
+
+
 @click.command(short_help="Scans in; labels, volumes, picture and report out.")
 @scan_inputs
 @click.option("-o", "--output", type=PATH, required=True, metavar="OUT", help="Results go to OUT/<case>/.")
-@click.option("--model", metavar="ID", help="Model bundle; see `hope models list`.  [default: starter]")
-@click.option(
-    "--harmonize/--no-harmonize",
-    default=None,
-    help="Bring the intensities to the bundled style first, if the anatomy stays what it is.  [default: no-harmonize]",
-)
-@click.option("--preprocessed", is_flag=True, help="Input is co-registered, 1 mm, in atlas space already.")
+@run_options
 @click.option(
     "--predictor",
     "where",
@@ -37,24 +43,15 @@ LEAST_TOLD_ML = 0.05
     help="Arithmetic of an ensemble's networks.  [default: auto]",
 )
 @click.option("--mirror/--no-mirror", default=None, help="Test-time mirroring of an ensemble.  [default: mirror]")
-@click.option("--postprocess/--no-postprocess", default=True, help="Clean the model's answer up, or leave it as it is.")
-@click.option("--doubt-map", is_flag=True, help="Also write <case>-doubt-atlas.nii.gz: where the mask is doubtful.")
 def segment(
     inputs: tuple[Path, ...],
-    t1n: Path | None,
-    t1c: Path | None,
-    t2w: Path | None,
-    t2f: Path | None,
+    named: Mapping[MRSequence, Path],
     output: Path,
-    model: str | None,
-    harmonize: bool | None,
-    preprocessed: bool,
+    options: RunOptions,
     where: str | None,
     device: str | None,
     precision: str | None,
     mirror: bool | None,
-    postprocess: bool,
-    doubt_map: bool,
 ) -> None:
     """Segment one case or many.
 
@@ -83,17 +80,16 @@ def segment(
     """  # noqa: D301 - click reads the backspace
     from hope.commands.batch import for_each_case
     from hope.domain.progress import Progress
-    from hope.pipeline import Options, run_case
+    from hope.pipeline import run_case
     from hope.services import Services
     from hope.settings import Settings
     from hope.stages.intake.intake import CaseSource, find_cases
 
-    sources = find_cases(inputs, named_scans(t1n, t1c, t2w, t2f))
+    sources = find_cases(inputs, named)
     services = Services(Settings.from_environment())
-    predictor, brain = services.predictor(model, device, precision, mirror, where=where), services.brain_extractor()
+    predictor = services.predictor(options.model, device, precision, mirror, where=where)
+    brain = services.brain_extractor()
     predictor.prepare()
-    harmonizer = services.harmonizer() if harmonize else None
-    options = Options(True if preprocessed else None, harmonize, postprocess, doubt_map, harmonizer)
 
     def work(source: CaseSource, progress: Progress) -> None:
         result = run_case(source, predictor, brain, output, options, progress)
@@ -102,26 +98,24 @@ def segment(
     for_each_case(sources, work)
 
 
-def _print_result(report: Mapping[str, Any], folder: Path) -> None:
+def _print_result(report: CaseReport, folder: Path) -> None:
     """Volumes, doubts, and where things are."""
-    click.echo(f"\n{report['case_id']}")
-    if not report["tumour_found"]:
+    click.echo(f"\n{report.case_id}")
+    if not report.tumour_found:
         click.echo("  no tumour found")
-    for key, volume in report["volumes_ml"].items():
-        click.echo(f"  {key:<4}{volume['ml']:9.1f} ml   ({volume['low_ml']:.1f} to {volume['high_ml']:.1f})")
-    cleaned = report["postprocess"]
-    if cleaned["changed"]:
+    for key, volume in report.volumes_ml.items():
+        click.echo(f"  {key:<4}{volume.ml:9.1f} ml   ({volume.low_ml:.1f} to {volume.high_ml:.1f})")
+    cleaned = report.postprocess
+    if cleaned.changed:
         gone = ", ".join(
-            f"{key} {was:.1f} -> {cleaned['after_ml'][key]:.1f}"
-            for key, was in cleaned["before_ml"].items()
-            if abs(was - cleaned["after_ml"][key]) >= LEAST_TOLD_ML
+            f"{key} {was:.1f} -> {cleaned.after_ml[key]:.1f}"
+            for key, was in cleaned.before_ml.items()
+            if abs(was - cleaned.after_ml[key]) >= LEAST_TOLD_ML
         )
-        click.echo(f"  post-processing: {cleaned['rules']}" + (f" (ml: {gone})" if gone else ""))
-    for flag in report["qc"]:
-        if flag["severity"] == "warning":
-            click.echo(f"  ! {flag['reason']}")
-    click.echo(f"  picture  {folder / 'preview.png'}")
-    click.echo(f"  report   {folder / 'report.html'}")
-    click.echo(f"  mask     {folder / (report['case_id'] + '-seg.nii.gz')}")
-    click.echo(f"  facts    {folder / 'result.json'}")
-    click.echo(f"  {report['disclaimer']}")
+        click.echo(f"  post-processing: {cleaned.rules}" + (f" (ml: {gone})" if gone else ""))
+    for flag in report.qc:
+        if flag.severity == "warning":
+            click.echo(f"  ! {flag.reason}")
+    for word, output in _PRINTED.items():
+        click.echo(f"  {word:<8} {folder / output.name(report.case_id)}")
+    click.echo(f"  {report.disclaimer}")

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from hope.contract.stages import Stage
 from hope.domain.extras import require_extras
-from hope.domain.job import Stage
 
 
 def options(command: Any) -> Any:

@@ -23,6 +23,6 @@ def up(host: str | None, port: int | None) -> None:
     Research use only. Not a medical device.
     """  # noqa: D301 - click reads the backspace
     from hope.commands.serve import serve
-    from hope.domain.job import STAGES
+    from hope.contract.stages import STAGES
 
     serve(host, port, STAGES)

@@ -6,27 +6,30 @@ from collections.abc import Sequence
 
 import click
 
+from hope.contract.stages import STAGES, Stage
 from hope.domain.extras import require_extras
-from hope.domain.job import STAGES, Stage
+
+_HELP = """\
+Take work from the queue until told to stop.
+
+STAGE is one of {stages}; without one, all of them. Run one segment worker for each
+GPU, with --slots 1. A worker may be killed at any time: another one takes up its work within seconds.
+
+\b
+Examples:
+  hope worker
+  hope worker segment --slots 1
+
+Research use only. Not a medical device.
+"""
 
 
-@click.command(short_help="Do stages for gateways elsewhere.")
+@click.command(help=_HELP.format(stages=", ".join(STAGES)), short_help="Do stages for gateways elsewhere.")
 @click.argument("stages", nargs=-1, metavar="[STAGE]...")
 @click.option("--slots", type=click.IntRange(1, 64), help="Stages at once.  [default: HOPE_WORKERS, 2]")
 @click.option("--check", is_flag=True, help="Exit 0 if a worker on this machine is alive, 1 if not; do nothing else.")
 def worker(stages: tuple[str, ...], slots: int | None, check: bool) -> None:
-    """Take work from the queue until told to stop.
-
-    STAGE is preprocess, harmonize, segment or postprocess; without one, all of them. Run one segment worker for each
-    GPU, with --slots 1. A worker may be killed at any time: another one takes up its work within seconds.
-
-    \b
-    Examples:
-      hope worker
-      hope worker segment --slots 1
-
-    Research use only. Not a medical device.
-    """  # noqa: D301 - click reads the backspace
+    """Work until told to stop."""
     from hope.domain.errors import InputError
     from hope.settings import Settings
 

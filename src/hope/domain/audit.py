@@ -12,10 +12,33 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hope.domain.job import AuditEntry
-
 FIRST_PREVIOUS = "0" * 64
 """What the first entry names as the hash before it."""
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """Who did what, when, with what outcome. No patient data, no file name, no id that opens anything.
+
+    Attributes:
+        number: 1, 2, ... without a gap.
+        at: seconds since 1970.
+        actor: the session's owner, or ``system``.
+        action: such as ``session.create``, ``case.run``, ``file.download``, ``session.kill``.
+        target: `reference_of` the session or case.
+        outcome: ``ok``, or a short reason.
+        previous: hash of the entry before, 64 zeros for the first.
+        hash: SHA-256 over all of the above.
+    """
+
+    number: int
+    at: float
+    actor: str
+    action: str
+    target: str
+    outcome: str
+    previous: str
+    hash: str
 
 
 def entry_hash(number: int, at: float, actor: str, action: str, target: str, outcome: str, previous: str) -> str:

@@ -33,12 +33,24 @@ class MRSequence(StrEnum):
         """What a person reads."""
         return _TITLES[self]
 
+    @property
+    def hint(self) -> str:
+        """How a person knows it."""
+        return _HINTS[self]
+
 
 _TITLES = {
     MRSequence.T1N: "T1 native",
     MRSequence.T1C: "T1 with contrast",
     MRSequence.T2W: "T2",
     MRSequence.T2F: "T2 FLAIR",
+}
+
+_HINTS = {
+    MRSequence.T1N: "T1-weighted, before contrast agent",
+    MRSequence.T1C: "T1-weighted, after contrast agent (gadolinium)",
+    MRSequence.T2W: "T2-weighted; fluid is bright",
+    MRSequence.T2F: "T2 FLAIR; fluid is dark, oedema is bright",
 }
 
 SEQUENCES: tuple[MRSequence, ...] = tuple(MRSequence)
@@ -50,6 +62,15 @@ class HeadState(StrEnum):
     FULL = "full"
     DEFACED = "defaced"
     BRAIN = "brain"
+
+
+class CleanUp(StrEnum):
+    """What becomes of a prediction whose model brings no post-processing rules of its own."""
+
+    SPECKS = "drop-specks"
+    """Small components of the whole tumour go."""
+    UNSURE = "drop-unsure"
+    """They go, and so do larger ones where the model is nowhere sure."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +190,7 @@ class Prediction:
             each voxel, float16 (i, j, k) on the same grid; empty for a single network.
         postprocess: the model's own post-processing as its bundle gives it (``hope-postprocess/1``), or None.
         intervals: the model's own thresholds for the interval beside a volume, or None.
+        cleanup: the clean-up that its bundle states; None where an earlier version made the prediction.
     """
 
     labels: Volume
@@ -180,22 +202,4 @@ class Prediction:
     agreement: Mapping[str, npt.NDArray[np.float16]] = field(default_factory=dict)
     postprocess: Mapping[str, Any] | None = None
     intervals: IntervalRule | None = None
-
-
-@dataclass(frozen=True)
-class CaseResult:
-    """Everything the user gets.
-
-    Attributes:
-        case_id: a name that carries no identity.
-        native_labels: uint8 peds labels on the reference scan's own grid.
-        atlas_labels: the same on the atlas grid.
-        volumes_ml: per label key and region ``{"ml": ..., "low_ml": ..., "high_ml": ...}``.
-        report: all facts of result.json as plain JSON values.
-    """
-
-    case_id: str
-    native_labels: Volume
-    atlas_labels: Volume
-    volumes_ml: Mapping[str, Mapping[str, float]]
-    report: Mapping[str, Any]
+    cleanup: CleanUp | None = None

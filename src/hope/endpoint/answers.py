@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from hope.contract.job import ConflictError
 from hope.domain.errors import BundleError, HopeError, InputError, OutputError
-from hope.domain.job import ConflictError
 from hope.endpoint.payload import PayloadError
 
 _AWAY = "the object store does not answer; nothing is wrong with the call"

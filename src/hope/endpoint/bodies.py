@@ -14,6 +14,8 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hope.contract.options import RunOptions
+from hope.contract.outputs import OutputFile, Role, Space
 from hope.domain.errors import InputError, StageError
 from hope.domain.progress import Progress
 
@@ -36,8 +38,8 @@ _FAR_TOO_MUCH = (RecursionError, OverflowError)
 _MODELS = 2
 """How many models stay loaded: the endpoint's own, and the last other one that was asked for."""
 
-_SEGMENTATION = ("-seg.nii.gz", "result.json")
-"""Ends of the names that are wanted if only the segmentation is."""
+_SEGMENTATION = (OutputFile(Role.SEGMENTATION, space=Space.NATIVE), OutputFile.of(Role.FACTS))
+"""What is wanted if only the segmentation is."""
 
 
 def run(job: Mapping[str, Any], told: Progress) -> Done:
@@ -57,11 +59,11 @@ def run(job: Mapping[str, Any], told: Progress) -> Done:
 def _case(job: Mapping[str, Any], told: Progress) -> Done:
     """Scans in, everything that `hope segment` writes out."""
     from hope.endpoint.inputs import for_a_payload
-    from hope.pipeline import Options, run_case
+    from hope.pipeline import run_case
     from hope.stages.intake.intake import find_cases
 
     out = Path(job["out"])
-    options = Options(preprocessed=job["preprocessed"], harmonize=job["harmonize"])
+    options = RunOptions.stored(job["options"])
     try:
         sources = find_cases([Path(job["in"])], {})
         if len(sources) != 1:
@@ -74,8 +76,10 @@ def _case(job: Mapping[str, Any], told: Progress) -> Done:
     for name in names:
         (folder / name).rename(out / name)
     folder.rmdir()
-    wanted = names if job["outputs"] == "all" else [name for name in names if name.endswith(_SEGMENTATION)]
-    return {"files": wanted, "facts": {"volumes_ml": result.report["volumes_ml"], "qc": result.report["qc"]}}
+    few = {output.name(result.case_id) for output in _SEGMENTATION}
+    wanted = names if job["outputs"] == "all" else [name for name in names if name in few]
+    report = result.report.to_json()
+    return {"files": wanted, "facts": {"volumes_ml": report["volumes_ml"], "qc": report["qc"]}}
 
 
 def _prediction(job: Mapping[str, Any], told: Progress) -> Done:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from hope.contract.job import DamagedError
 from hope.domain.case import MRSequence
 from hope.domain.errors import InputError
-from hope.domain.job import DamagedError
 from hope.endpoint.answers import blamed_on
 from hope.endpoint.payload import Payload
 from hope.endpoint.store import Store

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hope.contract.job import ConflictError, DamagedError
 from hope.domain.errors import BundleError, HopeError, InputError, StageError
 from hope.domain.ids import reference_of
-from hope.domain.job import ConflictError, DamagedError
 from hope.endpoint.answers import BusyError, Problem, UnknownModelError, blamed_on, problem_of
 from hope.endpoint.inputs import (
     LIST,
@@ -255,8 +255,7 @@ class Invocations:
             "do": plan.kind,
             **{name: str(path) for name, path in paths.items()},
             "model": model_id,
-            "harmonize": payload.harmonize,
-            "preprocessed": payload.preprocessed,
+            "options": payload.options.to_json(),
             "outputs": payload.outputs or "all",
         }
         try:
@@ -295,7 +294,7 @@ class Invocations:
 
 
 def _refuse_case_options(payload: Payload) -> None:
-    given = [name for name in ("harmonize", "preprocessed", "outputs") if getattr(payload, name) is not None]
+    given = [*payload.options.chosen(), *(["outputs"] if payload.outputs is not None else [])]
     if given:
         raise InputError(f"{', '.join(given)} cannot be chosen for a case with {LIST}", fix="leave it out")
 

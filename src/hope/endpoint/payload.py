@@ -6,16 +6,20 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from hope.contract.options import RunOptions
 from hope.domain.errors import InputError
 
 MOST_BYTES = 2**20
 """A body is a few hundred bytes."""
 
 REQUIRED = ("input_location", "output_location")
-OPTIONAL = ("job_id", "model_id", "harmonize", "preprocessed", "outputs")
+CASE_OPTIONS = tuple(name for name in RunOptions.model_fields if name != "model")
+"""What can be chosen for a whole case; the model is named by ``model_id``."""
+
+OPTIONAL = ("job_id", "model_id", *CASE_OPTIONS, "outputs")
 OUTPUTS = ("segmentation", "all")
 
 _JOB_ID = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,128}")
@@ -41,8 +45,7 @@ class Payload:
         job_id: the folder below it.
         named: whether the caller chose the job's id; else it is made from the payload.
         model_id: a bundle; None for the endpoint's own.
-        harmonize: as `hope.pipeline.Options` has it.
-        preprocessed: likewise.
+        options: what is chosen for a whole case; the model is not named there.
         outputs: ``all`` or ``segmentation``; None if not said.
     """
 
@@ -51,8 +54,7 @@ class Payload:
     job_id: str
     named: bool
     model_id: str | None = None
-    harmonize: bool | None = None
-    preprocessed: bool | None = None
+    options: RunOptions = field(default_factory=RunOptions)
     outputs: str | None = None
 
     @property
@@ -62,14 +64,15 @@ class Payload:
 
     @property
     def sha256(self) -> str:
-        """Of all that decides what the answer is."""
+        """Of all that decides the answer; an option that is left out adds nothing, so that a new one changes none."""
         return _digest(
             {
+                "harmonize": None,
+                "preprocessed": None,
+                **self.options.chosen(),
                 "input": self.input_location,
                 "output": self.output_location,
                 "model": self.model_id,
-                "harmonize": self.harmonize,
-                "preprocessed": self.preprocessed,
                 "outputs": self.outputs or "all",
             }
         )
@@ -109,9 +112,6 @@ def parse(content: Mapping[str, Any], inference_id: str) -> Payload:
     source, target = (checked_location(given[name], name) for name in REQUIRED)
     if source == target:
         raise PayloadError("input_location and output_location are the same", fix="let results go to a prefix below it")
-    for name in ("harmonize", "preprocessed"):
-        if name in given and not isinstance(given[name], bool):
-            raise PayloadError(f"{name} is not usable", expected="true, false or nothing")
     if "model_id" in given and not (isinstance(given["model_id"], str) and given["model_id"]):
         raise PayloadError("model_id is not usable", expected="the id of a model bundle")
     payload = Payload(
@@ -120,8 +120,7 @@ def parse(content: Mapping[str, Any], inference_id: str) -> Payload:
         job_id=_job_id(given, inference_id) or "",
         named=True,
         model_id=given.get("model_id"),
-        harmonize=given.get("harmonize"),
-        preprocessed=given.get("preprocessed"),
+        options=_options(given),
         outputs=_outputs(given.get("outputs")),
     )
     if payload.job_id:
@@ -169,6 +168,13 @@ def _job_id(given: Mapping[str, Any], inference_id: str) -> str | None:
         expected = "1 to 128 letters, digits, dots, dashes and underscores, not dots alone"
         raise PayloadError("job_id is not usable", expected=expected)
     return job_id
+
+
+def _options(given: Mapping[str, Any]) -> RunOptions:
+    try:
+        return RunOptions.checked({name: given[name] for name in CASE_OPTIONS if name in given})
+    except InputError as error:
+        raise PayloadError(error.what, expected=error.expected) from None
 
 
 def _outputs(value: object) -> str | None:

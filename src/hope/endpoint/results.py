@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from hope import __version__
+from hope.contract.job import ConflictError, DamagedError
 from hope.domain.errors import HopeError, OutputError
-from hope.domain.job import ConflictError, DamagedError
 from hope.endpoint.answers import Problem, blamed_on
 from hope.endpoint.payload import Payload
 from hope.endpoint.store import Store

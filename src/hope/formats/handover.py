@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hope.domain.box import used_slices
-from hope.domain.case import AlignedCase, HarmonizedCase, HeadState, MRSequence, Prediction, UploadedCase
+from hope.domain.case import AlignedCase, CleanUp, HarmonizedCase, HeadState, MRSequence, Prediction, UploadedCase
 from hope.domain.errors import StageError
 from hope.domain.grid import CORNER_TOLERANCE_MM, Grid
 from hope.domain.intervals import IntervalRule
@@ -177,6 +177,7 @@ def save_prediction(prediction: Prediction, folder: Path) -> list[str]:
             for region, values in prediction.agreement.items()
         },
         "postprocess": prediction.postprocess,
+        "cleanup": prediction.cleanup and str(prediction.cleanup),
         "intervals": None if prediction.intervals is None else prediction.intervals.to_json(),
         "model_id": prediction.model_id,
         "model_sha256": prediction.model_sha256,
@@ -198,9 +199,17 @@ def load_prediction(folder: Path) -> Prediction:
         flags=_flags(facts["flags"]),
         agreement={r: _load_array(entry, folder) for r, entry in facts["agreement"].items()},
         postprocess=facts["postprocess"],
-        # An older worker wrote none.
+        # An older worker wrote neither.
         intervals=_intervals(facts.get("intervals")),
+        cleanup=_cleanup(facts.get("cleanup")),
     )
+
+
+def _cleanup(value: str | None) -> CleanUp | None:
+    try:
+        return None if value is None else CleanUp(value)
+    except ValueError as error:
+        raise StageError(f"the clean-up that a stage left is not known to this version: {value!r}") from error
 
 
 def _intervals(values: dict[str, Any] | None) -> IntervalRule | None:

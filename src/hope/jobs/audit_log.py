@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from hope.domain.audit import Head, Verification, verify
+from hope.domain.audit import AuditEntry, Head, Verification, verify
 from hope.domain.ids import reference_of
-from hope.domain.job import AuditEntry
 
 LONGEST = 120
 _PAGE = 1000

@@ -7,25 +7,31 @@ next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import importlib
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hope.contract.options import RunOptions
+from hope.contract.outputs import OutputFile, Role
+from hope.contract.report import StageSeconds
+from hope.contract.stages import STAGES, Stage, steps_of
 from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.errors import InputError
-from hope.domain.job import Stage
 from hope.domain.progress import Progress
 
 if TYPE_CHECKING:
-    from hope.pipeline import Options
+    from hope.pipeline import Clock
     from hope.ports import BrainExtractor, Predictor
     from hope.services import Services
 
 Done = dict[str, Any]
 
-_TO_FINISH = 0.75
-"""Share of the last stage that goes to what the command line writes too."""
+Body = Callable[[Mapping[str, Any], Progress], Done]
+
+TASKS = ("dicom", "sample", "segmentation")
+"""What the gateway lets a child do besides the stages; see `hope.jobs.tasks`."""
 
 
 def run(job: Mapping[str, Any], told: Progress) -> Done:
@@ -36,109 +42,126 @@ def run(job: Mapping[str, Any], told: Progress) -> Done:
         StageError, BundleError, OutputError: if it is not.
     """
     name = str(job["do"])
-    if name not in _BODIES:
-        raise InputError("there is no such stage or task", expected=", ".join(_BODIES), got=name)
-    return _BODIES[name](job, told)
+    if name in list(STAGES):
+        return _body(Stage(name).spec.run)(job, told)
+    if name not in TASKS:
+        raise InputError("there is no such stage or task", expected=", ".join((*STAGES, *TASKS)), got=name)
+    from hope.jobs import tasks
+
+    return tasks.TASKS[name](job, told)
 
 
-def _preprocess(job: Mapping[str, Any], told: Progress) -> Done:
+def _body(run: str) -> Body:
+    """The function that a `StageSpec` names."""
+    module, _, function = run.partition(":")
+    body: Body = getattr(importlib.import_module(module), function)
+    return body
+
+
+def preprocess(job: Mapping[str, Any], told: Progress) -> Done:
+    """The first stage: read and check the scans, bring them to the atlas."""
     from hope.formats import handover
-    from hope.pipeline import Clock, prepare_case
+    from hope.pipeline import prepare_case
     from hope.stages.intake.intake import CaseSource
 
     folder, out = Path(job["in"]), Path(job["out"])
     files = {s: folder / f"{s}.nii" for s in SEQUENCES if (folder / f"{s}.nii").is_file()}
     sources = {s: dict(facts) for s, facts in dict(job.get("sources") or {}).items() if s in files}
     source = CaseSource(str(job["case"]), files, sources={MRSequence(s): facts for s, facts in sources.items()})
-    clock = Clock(told, whole=0.55)
+    clock = _clock(Stage.PREPROCESS, told)
     try:
         prepared = prepare_case(source, _predictor(job), _brain(), _options(job), Path(job["scratch"]), clock)
     except InputError as error:
         raise _for_the_page(error) from error
-    names = handover.save_uploaded(prepared.uploaded, out) + handover.save_aligned(prepared.aligned, out)
-    facts = {"seconds": clock.seconds, "brain_mask": prepared.brain_mask}
-    return _left(names + handover.save_facts(facts, out, "preprocess"))
+    facts = {"seconds": _seconds(clock), "brain_mask": prepared.brain_mask}
+    return _left(
+        {
+            Role.UPLOADED: handover.save_uploaded(prepared.uploaded, out),
+            Role.ALIGNED: handover.save_aligned(prepared.aligned, out),
+            Role.NOTES: handover.save_facts(facts, out, "preprocess"),
+        }
+    )
 
 
-def _harmonize(job: Mapping[str, Any], told: Progress) -> Done:
+def harmonize(job: Mapping[str, Any], told: Progress) -> Done:
+    """The second stage: bring the images to one style if that was asked for."""
     from hope.formats import handover
-    from hope.pipeline import Clock, harmonize_case
+    from hope.pipeline import harmonize_case
 
     out = Path(job["out"])
-    clock = Clock(told, whole=0.05)
-    harmonized = harmonize_case(handover.load_aligned(Path(job["in"])), _options(job), clock)
+    clock = _clock(Stage.HARMONIZE, told)
+    options = _options(job)
+    harmonizer = _services().harmonizer() if options.harmonize else None
+    harmonized = harmonize_case(handover.load_aligned(Path(job["in"])), options, clock, harmonizer)
     told(f"harmonize: {'passed on unchanged' if harmonized.method == 'none' else 'done'}", 1.0)
-    names = handover.save_harmonized(harmonized, out)
-    return _left(names + handover.save_facts({"seconds": clock.seconds}, out, "harmonize"))
+    notes = handover.save_facts({"seconds": _seconds(clock)}, out, "harmonize")
+    return _left({Role.HARMONIZED: handover.save_harmonized(harmonized, out), Role.NOTES: notes})
 
 
-def _segment(job: Mapping[str, Any], told: Progress) -> Done:
+def segment(job: Mapping[str, Any], told: Progress) -> Done:
+    """The third stage: let the model label the case."""
     from hope.formats import handover
-    from hope.pipeline import Clock, segment_case
+    from hope.pipeline import segment_case
 
     folder, out = Path(job["in"]), Path(job["out"])
     predictor = _predictor(job)
     told("segment: load the model", 0.0)
     predictor.prepare()
-    clock = Clock(told, whole=0.2)
+    clock = _clock(Stage.SEGMENT, told)
     harmonized = handover.load_harmonized(folder, handover.load_aligned(folder))
     prediction, model = segment_case(harmonized, predictor, clock)
-    names = handover.save_prediction(prediction, out)
-    return _left(names + handover.save_facts({"seconds": clock.seconds, "model": dict(model)}, out, "segment"))
+    notes = handover.save_facts({"seconds": _seconds(clock), "model": dict(model)}, out, "segment")
+    return _left({Role.PREDICTION: handover.save_prediction(prediction, out), Role.NOTES: notes})
 
 
-def _postprocess(job: Mapping[str, Any], told: Progress) -> Done:
+def postprocess(job: Mapping[str, Any], told: Progress) -> Done:
+    """The last stage: clean up, measure, and write all that a person or the page gets."""
     from hope.formats import handover
     from hope.formats.nifti import read_scan
     from hope.jobs.viewer_files import write_viewer_files
-    from hope.pipeline import Clock, Prepared, Segmented, finish_case
-    from hope.stages.report.facts import for_page
+    from hope.pipeline import Prepared, Segmented, finish_case
+    from hope.stages.report.deliver import RESULT
 
     folder, out = Path(job["in"]), Path(job["out"])
     told("postprocess: read the scans", 0.0)
     scans = {s: read_scan(folder / f"{s}.nii", s)[0] for s in SEQUENCES if (folder / f"{s}.nii").is_file()}
-    facts = {stage: handover.load_facts(folder, stage) for stage in ("preprocess", "harmonize", "segment")}
+    earlier = STAGES[: STAGES.index(Stage.POSTPROCESS)]
+    facts = {stage: handover.load_facts(folder, stage) for stage in earlier if Role.NOTES in stage.spec.writes}
     aligned = handover.load_aligned(folder)
-    prepared = Prepared(handover.load_uploaded(folder, scans), aligned, facts["preprocess"]["brain_mask"])
+    prepared = Prepared(handover.load_uploaded(folder, scans), aligned, facts[Stage.PREPROCESS]["brain_mask"])
     harmonized = handover.load_harmonized(folder, aligned)
-    case = Segmented(prepared, harmonized, handover.load_prediction(folder), facts["segment"]["model"])
-    clock = Clock(told, whole=0.2 / _TO_FINISH)
-    clock.seconds += [entry for stage in facts.values() for entry in stage["seconds"]]
+    case = Segmented(prepared, harmonized, handover.load_prediction(folder), facts[Stage.SEGMENT]["model"])
+    clock = _clock(Stage.POSTPROCESS, told)
+    clock.preprocessed = prepared.uploaded.preprocessed
+    clock.seconds += [StageSeconds(**entry) for stage in facts.values() for entry in stage["seconds"]]
     result = finish_case(out, case, _options(job), clock)
-    public = {entry["name"]: entry["kind"] for entry in result.report["files"]}
-    public["result.json"] = "all facts"
+    written = [entry.model_dump(exclude_unset=True) | {"public": True} for entry in result.report.files]
+    written.append(OutputFile.of(Role.FACTS).entry(RESULT))
     scale = _scale_of(folder / f"{aligned.reference}.nii")
-    public |= write_viewer_files(
-        out, case, result, scale, lambda text, share: told(text, _TO_FINISH + (1 - _TO_FINISH) * share)
-    )
+    with clock.stage("view") as view_told:
+        views = write_viewer_files(out, case, result, scale, view_told)
+    written += [output.entry(output.name(result.case_id)) for output in views]
     told("postprocess: done", 1.0)
-    artifacts = [{"name": name, "kind": kind, "public": True} for name, kind in public.items()]
-    return {"artifacts": artifacts, "result": for_page(result.report)}
+    return {"artifacts": written, "result": result.report.for_page()}
 
 
-def _left(names: list[str]) -> Done:
-    return {"artifacts": [{"name": name, "kind": "", "public": False} for name in names], "result": None}
+def _left(files: Mapping[Role, Sequence[str]]) -> Done:
+    artifacts = [OutputFile(role).entry(name) for role, names in files.items() for name in names]
+    return {"artifacts": artifacts, "result": None}
 
 
-def _options(job: Mapping[str, Any]) -> Options:
-    from hope.pipeline import Options
+def _clock(stage: Stage, told: Progress) -> Clock:
+    from hope.pipeline import Clock
 
-    choice = dict(job.get("choice") or {})
-    return Options(
-        preprocessed=choice.get("preprocessed"),
-        harmonize=choice.get("harmonize"),
-        postprocess=choice.get("postprocess") is not False,
-        harmonizer=_services().harmonizer() if choice.get("harmonize") else None,
-    )
+    return Clock(told, steps_of([stage], page=True))
 
 
-def _task(name: str) -> Callable[[Mapping[str, Any], Progress], Done]:
-    def run_task(job: Mapping[str, Any], told: Progress) -> Done:
-        from hope.jobs.tasks import TASKS
+def _seconds(clock: Clock) -> list[dict[str, Any]]:
+    return [entry.model_dump() for entry in clock.seconds]
 
-        return TASKS[name](job, told)
 
-    return run_task
+def _options(job: Mapping[str, Any]) -> RunOptions:
+    return RunOptions.stored(job.get("choice") or {})
 
 
 @cache
@@ -156,7 +179,7 @@ def _predictor_of(model: str | None) -> Predictor:
 
 def _predictor(job: Mapping[str, Any]) -> Predictor:
     """The predictor of the chosen model, with whatever it has loaded already."""
-    model = dict(job.get("choice") or {}).get("model")
+    model = _options(job).model
     if not _services().runs_elsewhere(model):
         return _predictor_of(model)
     from hope.services import CopyPlace
@@ -186,12 +209,3 @@ def _for_the_page(error: InputError) -> InputError:
     if "--" in fix:
         fix = "run it again as raw scans" if "--preprocessed" in fix else ""
     return InputError(error.what, expected=error.expected, got=error.got, fix=fix)
-
-
-_BODIES: Mapping[str, Callable[[Mapping[str, Any], Progress], Done]] = {
-    Stage.PREPROCESS: _preprocess,
-    Stage.HARMONIZE: _harmonize,
-    Stage.SEGMENT: _segment,
-    Stage.POSTPROCESS: _postprocess,
-    **{name: _task(name) for name in ("dicom", "sample", "segmentation")},
-}

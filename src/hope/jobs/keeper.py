@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 
-from hope.domain.job import GoneError, Session
+from hope.contract.job import GoneError, Session
 from hope.jobs.scratch import Scratch
 from hope.jobs.sessions import Sessions
 from hope.ports import BlobStore, CaseStore, JobQueue

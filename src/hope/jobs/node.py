@@ -14,9 +14,10 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import IO
 
+from hope.contract.job import PIPELINE_QUEUE
+from hope.contract.stages import STAGES, Stage
 from hope.domain.errors import HopeError, InputError
 from hope.domain.ids import new_id
-from hope.domain.job import PIPELINE_QUEUE, STAGES, Stage
 from hope.jobs.keeper import Keeper, Lease
 from hope.jobs.processes import StageProcesses
 from hope.jobs.scratch import Scratch

@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from hope.contract.job import USUAL_PRIORITY, CaseRecord, DeletionReceipt, GoneError
+from hope.contract.options import RunOptions
 from hope.domain.errors import OutputError
 from hope.domain.ids import reference_of
-from hope.domain.job import CaseRecord, DeletionReceipt, GoneError, RunChoice
 from hope.ports import BlobStore, CaseStore, JobQueue
 
 DEATH_SECONDS = 15.0
@@ -68,7 +69,7 @@ class Sessions:
         self._mended: dict[tuple[str, int], int] = {}
         self._killing: dict[str, asyncio.Task[DeletionReceipt]] = {}
 
-    def run_case(self, case: CaseRecord, choice: RunChoice) -> CaseRecord:
+    def run_case(self, case: CaseRecord, choice: RunOptions) -> CaseRecord:
         """Start a run. Blocks.
 
         A session's second, third, ... case in work gets a lower priority each, so that sessions take turns.
@@ -81,7 +82,7 @@ class Sessions:
         queued = self._store.queue_case(case.id, choice, self._max_in_work)
         if case.run:
             self._drop_earlier_runs(queued)
-        self._enqueue(queued, choice.priority + others)
+        self._enqueue(queued, USUAL_PRIORITY + others)
         return queued
 
     def _enqueue(self, case: CaseRecord, priority: int) -> None:
@@ -211,7 +212,7 @@ class Sessions:
         if ended:
             self._queue.forget(case.id, case.run)
         with contextlib.suppress(GoneError):
-            self._enqueue(case, case.choice.priority)
+            self._enqueue(case, USUAL_PRIORITY)
 
     def forget_strays(self) -> None:
         """Let the engine forget cases that no longer exist, which an interrupted deletion left in it. Blocks."""

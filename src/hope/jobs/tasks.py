@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
+from hope.contract.outputs import OutputFile, Role
 from hope.domain.errors import InputError, StageError
 from hope.domain.grid import Grid
 from hope.domain.labels import PEDS
@@ -105,7 +106,7 @@ def segmentation(job: Mapping[str, Any], told: Progress) -> Done:
     write_labels(Volume(np.asarray(mask.data), reference), out / "mask.nii.gz")
     warnings = [] if highest else ["The mask is empty: it marks no tumour."]
     return {
-        "artifacts": [{"name": "mask.nii.gz", "kind": "corrected segmentation", "public": True}],
+        "artifacts": [OutputFile.of(Role.CORRECTED_SEGMENTATION).entry("mask.nii.gz")],
         "result": {"volumes_ml": _volumes(mask, reference), "warnings": warnings},
     }
 

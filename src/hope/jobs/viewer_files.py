@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hope.domain.case import SEQUENCES, CaseResult, MRSequence
+from hope.contract.outputs import OutputFile, Role, Space
+from hope.contract.result import CaseResult
+from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.labels import PEDS, REGION_NAMES
 from hope.domain.progress import Progress
 from hope.domain.transform import Transform
@@ -24,16 +26,13 @@ from hope.stages.preprocess.preprocess import to_native
 from hope.stages.report.meshes import label_mesh, write_mz3
 from hope.stages.report.native_views import between_scans, brain_view, native_view, write_view
 
-VIEW, HARMONIZED_VIEW, MESH = "view", "view after harmonisation", "mesh"
-MODEL_MASK, TABLE = "segmentation before post-processing", "volumes as a table"
-
 _THREADS = 4
 """Views and meshes are made side by side: interpolation and compression leave the interpreter free."""
 
 
 def write_viewer_files(
     folder: Path, case: Segmented, result: CaseResult, scale: tuple[float, float], progress: Progress
-) -> dict[str, str]:
+) -> list[OutputFile]:
     """Write all of them beside the delivered result.
 
     Args:
@@ -44,19 +43,19 @@ def write_viewer_files(
         progress: told of each file.
 
     Returns:
-        file name -> kind.
+        What was written.
 
     Raises:
         OutputError: if a file cannot be written.
     """
     writer = _Writer(folder, case, result, scale)
     work = writer.jobs()
-    kinds: dict[str, str] = {}
+    written: list[OutputFile] = []
     with ThreadPoolExecutor(_THREADS) as pool:
         for number, found in enumerate(pool.map(lambda job: job(), work)):
             progress("report: files for the viewer", (number + 1) / len(work))
-            kinds |= found
-    return dict(sorted(kinds.items()))
+            written += found
+    return sorted(written, key=lambda output: output.name(result.case_id))
 
 
 class _Writer:
@@ -64,25 +63,25 @@ class _Writer:
         self._folder, self._case, self._result, self._scale = folder, case, result, scale
         self._aligned = case.harmonized.aligned
 
-    def jobs(self) -> list[Callable[[], dict[str, str]]]:
+    def jobs(self) -> list[Callable[[], list[OutputFile]]]:
         """What can be done in any order, the longest first."""
         views = [lambda s=s: self._view(s) for s in SEQUENCES if s in self._case.prepared.uploaded.scans]
         meshes = [lambda label=label: self._mesh(label.value, label.key) for label in PEDS.labels]
         return [*views, *self._harmonized_views(), self._model_mask, *meshes, self._table]
 
-    def _path(self, suffix: str) -> Path:
-        return self._folder / f"{self._result.case_id}-{suffix}"
+    def _path(self, output: OutputFile) -> Path:
+        return self._folder / output.name(self._result.case_id)
 
-    def _view(self, sequence: MRSequence) -> dict[str, str]:
+    def _view(self, sequence: MRSequence) -> list[OutputFile]:
         aligned = self._aligned
         is_reference = sequence is aligned.reference
-        path = self._path(f"{sequence}-view.nii.gz")
+        output = OutputFile.of(Role.VIEW, sequence=str(sequence))
         to_scan = between_scans(dict(aligned.atlas_to_native), aligned.reference, sequence)
         view = native_view(self._case.prepared.uploaded.scans[sequence], aligned.native_grid, to_scan)
-        write_view(view, path, scale=self._scale if is_reference else (1.0, 0.0), exact=is_reference)
-        return {path.name: VIEW}
+        write_view(view, self._path(output), scale=self._scale if is_reference else (1.0, 0.0), exact=is_reference)
+        return [output]
 
-    def _harmonized_views(self) -> list[Callable[[], dict[str, str]]]:
+    def _harmonized_views(self) -> list[Callable[[], list[OutputFile]]]:
         """One for each image that harmonisation changed: what was passed on is the aligned case's own object."""
         images, aligned = self._case.harmonized.images, self._aligned
         changed = {s: image for s, image in images.items() if image is not aligned.images[s]}
@@ -91,41 +90,42 @@ class _Writer:
         brain = to_native(aligned.brain_mask, aligned)
         return [partial(self._harmonized_view, s, image, brain) for s, image in changed.items()]
 
-    def _harmonized_view(self, sequence: MRSequence, image: Volume, brain: Volume) -> dict[str, str]:
-        path = self._path(f"{sequence}-harmonized-view.nii.gz")
+    def _harmonized_view(self, sequence: MRSequence, image: Volume, brain: Volume) -> list[OutputFile]:
+        output = OutputFile.of(Role.HARMONIZED_VIEW, sequence=str(sequence))
         to_atlas = self._aligned.atlas_to_native[self._aligned.reference].inverse()
-        write_view(brain_view(image, brain, to_atlas), path, exact=False)
-        return {path.name: HARMONIZED_VIEW}
+        write_view(brain_view(image, brain, to_atlas), self._path(output), exact=False)
+        return [output]
 
-    def _model_mask(self) -> dict[str, str]:
+    def _model_mask(self) -> list[OutputFile]:
         """The mask before cleaning, which most often is the mask after it."""
-        path = self._path("seg-model.nii.gz")
+        output = OutputFile.of(Role.MODEL_SEGMENTATION)
         labels = self._case.prediction.labels
         if np.array_equal(labels.data, self._result.atlas_labels.data):
-            shutil.copyfile(self._path("seg.nii.gz"), path)
+            shutil.copyfile(self._path(OutputFile(Role.SEGMENTATION, space=Space.NATIVE)), self._path(output))
         else:
-            write_labels(to_native(labels, self._aligned), path)
-        return {path.name: MODEL_MASK}
+            write_labels(to_native(labels, self._aligned), self._path(output))
+        return [output]
 
-    def _mesh(self, value: int, key: str) -> dict[str, str]:
+    def _mesh(self, value: int, key: str) -> list[OutputFile]:
         """Drawn from the atlas mask, whose voxels are cubes, and placed on the scan."""
         if not (self._result.native_labels.data == value).any():
-            return {}
+            return []
         to_native_world: Transform = self._aligned.atlas_to_native[self._aligned.reference]
         mesh = label_mesh(self._result.atlas_labels, value, to_native_world)
         if mesh is None:
-            return {}
-        path = self._path(f"mesh-{key}.mz3")
-        write_mz3(mesh, path)
-        return {path.name: MESH}
+            return []
+        output = OutputFile.of(Role.MESH, label=key)
+        write_mz3(mesh, self._path(output))
+        return [output]
 
-    def _table(self) -> dict[str, str]:
+    def _table(self) -> list[OutputFile]:
         names = {label.key: label.name for label in PEDS.labels} | dict(REGION_NAMES)
         text = io.StringIO()
         table = csv.writer(text)
         table.writerow(["part", "name", "ml", "low_ml", "high_ml"])
         for key, volume in self._result.volumes_ml.items():
-            table.writerow([key, names[key], volume["ml"], volume["low_ml"], volume["high_ml"]])
-        with atomic_output(self._folder / "volumes.csv") as stream:
+            table.writerow([key, names[key], volume.ml, volume.low_ml, volume.high_ml])
+        output = OutputFile.of(Role.VOLUMES)
+        with atomic_output(self._path(output)) as stream:
             stream.write(text.getvalue().encode())
-        return {"volumes.csv": TABLE}
+        return [output]

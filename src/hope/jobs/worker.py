@@ -8,23 +8,15 @@ import hashlib
 import logging
 import re
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hope.contract.job import Artifact, Attempt, CaseState, DamagedError, FencedError, GoneError, StageJob, StageState
+from hope.contract.outputs import OutputFile
+from hope.contract.stages import SCANS
 from hope.domain.errors import HopeError, InputError, OutputError, StageError
-from hope.domain.job import (
-    Artifact,
-    Attempt,
-    CaseState,
-    DamagedError,
-    FencedError,
-    GoneError,
-    Stage,
-    StageJob,
-    StageState,
-)
 from hope.formats.hashing import hash_file
 from hope.jobs.processes import StageProcesses
 from hope.jobs.scratch import Scratch
@@ -205,7 +197,7 @@ class StageWorker:
 
     def _drop_copies(self, job: StageJob, prefix: str) -> None:
         """Delete what a stage that was killed left on its way to a model elsewhere; the keeper looks once more."""
-        if self._copies is None or job.stage is not Stage.SEGMENT:
+        if self._copies is None or not job.stage.spec.elsewhere:
             return
         try:
             self._copies.delete_prefix(prefix)
@@ -221,15 +213,17 @@ class StageWorker:
         """Bring what the stage reads; returns how each sequence was identified, where that is known."""
         sources = {}
         case = self._store.case(attempt.job.case_id)
+        reads = attempt.job.stage.spec.reads
         for series in case.series:
             if series.sequence is not None:
                 known = {name: series.facts[name] for name in ("confidence", "reason") if name in series.facts}
                 if known:
                     sources[str(series.sequence)] = known
-                self._blobs.fetch(series.blob_key, into / f"{series.sequence}.nii", series.sha256)
-        if attempt.job.stage is not Stage.PREPROCESS:
+                if SCANS in reads:
+                    self._blobs.fetch(series.blob_key, into / f"{series.sequence}.nii", series.sha256)
+        if any(what != SCANS for what in reads):
             for artifact in self._store.artifacts(attempt.job.case_id):
-                if artifact.stage is not None and artifact.version == 0:
+                if artifact.stage is not None and artifact.version == 0 and _reads(reads, artifact):
                     self._blobs.fetch(artifact.blob_key, into / artifact.name, artifact.sha256)
         return sources
 
@@ -256,10 +250,16 @@ class StageWorker:
                 sha256=digest,
                 stage=attempt.job.stage,
                 public=bool(entry.get("public", False)),
+                output=OutputFile.from_json(entry),
             )
             self._blobs.put_file(artifact.blob_key, path, digest)
             stored.append(artifact)
         return stored
+
+
+def _reads(roles: Collection[str], artifact: Artifact) -> bool:
+    """Whether a stage that reads these roles needs the file; one of an earlier version's worker names no role."""
+    return artifact.output is None or artifact.output.role in roles
 
 
 def _prefix(attempt: Attempt) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hope.domain.case import SEQUENCES, HeadState, MRSequence
+from hope.domain.case import SEQUENCES, CleanUp, HeadState, MRSequence
 from hope.domain.errors import BundleError, InputError
 from hope.domain.intervals import IntervalRule
 from hope.domain.labels import PEDS
@@ -52,6 +52,7 @@ class Bundle:
         groups: of an ensemble its architectures, each with its folds; empty for a bundle of one network.
         kind: what it is for, one of ``KINDS``.
         intervals: its thresholds for the interval beside a volume; None if it has none of its own.
+        cleanup: what becomes of its answer where it brings no rules of its own.
     """
 
     folder: Path
@@ -74,6 +75,7 @@ class Bundle:
     kind: str = SEGMENTER
     intervals: IntervalRule | None = None
     at_least_one_of: frozenset[MRSequence] = frozenset()
+    cleanup: CleanUp = CleanUp.UNSURE
 
     def missing(self, present: Collection[MRSequence]) -> tuple[MRSequence, ...]:
         """Sequences that this model would have to do without.
@@ -190,6 +192,8 @@ def _from_manifest(folder: Path, manifest: Mapping[str, Any], sha256: str) -> Bu
         kind=kind,
         at_least_one_of=frozenset(MRSequence(s) for s in inputs.get("at_least_one_of", ())),
         intervals=IntervalRule.from_json(manifest["intervals"]) if "intervals" in manifest else None,
+        # Bundles of earlier versions do not state it: ensembles were imported, single networks made as the starter was.
+        cleanup=CleanUp(manifest.get("cleanup") or (CleanUp.SPECKS if groups else CleanUp.UNSURE)),
     )
 
 

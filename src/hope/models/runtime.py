@@ -167,4 +167,5 @@ class BundleRunner:
             missing=missing,
             flags=flags,
             intervals=self.bundle.intervals,
+            cleanup=self.bundle.cleanup,
         )

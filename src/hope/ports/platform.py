@@ -7,18 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from hope.contract.job import Artifact, Attempt, CaseEvent, CaseRecord, SeriesRecord, Session, StageJob
+from hope.contract.options import RunOptions
+from hope.domain.audit import AuditEntry
 from hope.domain.case import MRSequence
-from hope.domain.job import (
-    Artifact,
-    Attempt,
-    AuditEntry,
-    CaseEvent,
-    CaseRecord,
-    RunChoice,
-    SeriesRecord,
-    Session,
-    StageJob,
-)
 
 
 @dataclass(frozen=True)
@@ -148,7 +140,7 @@ class CaseStore(SessionStore, Protocol):
         """Say which sequence a stored series is; another series that had it loses it. Raises as `put_series`."""
         ...
 
-    def queue_case(self, case_id: str, choice: RunChoice, max_in_work: int) -> CaseRecord:
+    def queue_case(self, case_id: str, choice: RunOptions, max_in_work: int) -> CaseRecord:
         """Start a new run: run + 1, state queued, four waiting stages, result and problem cleared, an event.
 
         Raises:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hope.contract.outputs import OutputFile, Role, Space
+from hope.contract.report import FORMAT, CaseReport
 from hope.domain.case import SEQUENCES, AlignedCase, HarmonizedCase, HeadState, MRSequence, Prediction
 from hope.domain.errors import InputError
 from hope.domain.progress import Progress
@@ -69,27 +71,27 @@ def _preprocess(case: str, folder: Path, out: Path) -> dict[str, Any]:
         reference=reference,
         atlas_to_native={s: Transform(np.eye(4)) for s in scans},
     )
-    return _left(handover.save_aligned(aligned, out))
+    return _left(Role.ALIGNED, handover.save_aligned(aligned, out))
 
 
 def _harmonize(case: str, folder: Path, out: Path) -> dict[str, Any]:
     aligned = handover.load_aligned(folder)
-    return _left(handover.save_harmonized(HarmonizedCase(aligned, aligned.images), out))
+    return _left(Role.HARMONIZED, handover.save_harmonized(HarmonizedCase(aligned, aligned.images), out))
 
 
 def _postprocess(case: str, folder: Path, out: Path) -> dict[str, Any]:
     prediction = handover.load_prediction(folder)
-    name = f"{case}-seg.nii.gz"
-    write_labels(prediction.labels, out / name)
+    mask = OutputFile(Role.SEGMENTATION, space=Space.NATIVE)
+    write_labels(prediction.labels, out / mask.name(case))
     counts = np.bincount(prediction.labels.data.ravel(), minlength=5)
     voxel_ml = prediction.labels.grid.voxel_volume_ml
     volumes = {key: {"ml": float(counts[value] * voxel_ml)} for value, key in enumerate(LABELS, 1)}
-    result = {"format": "hope-result/1", "case_id": case, "volumes_ml": volumes, "model": {"id": prediction.model_id}}
-    return {"artifacts": [{"name": name, "kind": "segmentation", "public": True}], "result": result}
+    facts = {"format": FORMAT, "case_id": case, "volumes_ml": volumes, "model": {"id": prediction.model_id}}
+    return {"artifacts": [mask.entry(mask.name(case))], "result": CaseReport.stored(facts).for_page()}
 
 
-def _left(names: list[str]) -> dict[str, Any]:
-    return {"artifacts": [{"name": name, "kind": "", "public": False} for name in names], "result": None}
+def _left(role: Role, names: list[str]) -> dict[str, Any]:
+    return {"artifacts": [OutputFile(role).entry(name) for name in names], "result": None}
 
 
 _BODIES = {"preprocess": _preprocess, "harmonize": _harmonize, "postprocess": _postprocess}

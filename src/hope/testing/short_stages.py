@@ -24,10 +24,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hope.contract.outputs import Audience, OutputFile, Role
+from hope.contract.report import FORMAT, CaseReport, FileFacts
+from hope.contract.stages import STAGES, Stage
 from hope.domain.errors import InputError, StageError
 from hope.domain.progress import Progress
 
-STAGES = ("preprocess", "harmonize", "segment", "postprocess")
 SEQUENCES = ("t1n", "t1c", "t2w", "t2f")
 LABELS = ("ET", "NET", "CC", "ED")
 
@@ -117,49 +119,69 @@ def _due(variable: str, name: str, case: str) -> str | None:
 
 
 def _stage(job: Mapping[str, Any]) -> dict[str, Any]:
-    name = str(job["do"])
-    earlier = STAGES[: STAGES.index(name)]
-    for stage in earlier:
-        path = Path(job["in"]) / f"{stage}.json"
-        if not path.is_file() or json.loads(path.read_bytes())["case"] != job["case"]:
-            raise StageError(f"{name} misses what {stage} left behind")
-    facts = {"case": job["case"], "stage": name, "seed": _seed(job["case"], name).hex()}
-    artifacts = [_write(job, f"{name}.json", "", json.dumps(facts).encode())]
+    """Check that what the stage reads is there, and leave a file of each role that later stages read."""
+    stage = Stage(str(job["do"]))
+    earlier = STAGES[: STAGES.index(stage)]
+    for before in earlier:
+        for role in set(before.spec.writes) & set(stage.spec.reads):
+            path = Path(job["in"]) / f"{before}-{role}.json"
+            if not path.is_file() or json.loads(path.read_bytes())["case"] != job["case"]:
+                raise StageError(f"{stage} misses what {before} left behind")
+    facts = {"case": job["case"], "stage": str(stage), "seed": _seed(job["case"], str(stage)).hex()}
+    between = [role for role in stage.spec.writes if role.audience is Audience.STAGES]
+    artifacts = [_leave(job, OutputFile(role), json.dumps(facts).encode(), f"{stage}-{role}.json") for role in between]
     result = None
-    if name == STAGES[-1]:
-        result = _result(job)
-        artifacts += _deliver(job, result)
+    if stage is STAGES[-1]:
+        report = _report(job)
+        delivered = _deliver(job, report)
+        artifacts += delivered
+        result = report.for_page()
     return {"artifacts": artifacts, "result": result}
 
 
-def _deliver(job: Mapping[str, Any], result: Mapping[str, Any]) -> Artifacts:
-    case = str(job["case"])
-    mask = bytes(byte % 5 for byte in _seed(case, "mask") * 2)
+def _deliver(job: Mapping[str, Any], report: CaseReport) -> Artifacts:
+    """One file of each role that is listed, sequence and label; the report of them all comes last."""
+    contents = _contents(str(job["case"]))
+    done = []
+    for role in STAGES[-1].spec.writes:
+        if role is Role.FACTS:
+            continue
+        if role is Role.HARMONIZED_VIEW or (role is Role.UNCERTAINTY and not _options(job).get("uncertainty_map")):
+            continue
+        for space, place in role.spec.places.items():
+            sequences = SEQUENCES if "{sequence}" in place.file else ("",)
+            labels = LABELS if "{label}" in place.file else ("",)
+            for sequence in sequences:
+                for label in labels:
+                    done.append(_leave(job, OutputFile(role, sequence, label, space), contents(role, sequence)))
+    listed = report.with_parts(files=[FileFacts.model_validate(entry) for entry in done])
+    return [*done, _leave(job, OutputFile.of(Role.FACTS), listed.text().encode())]
+
+
+def _contents(case: str) -> Callable[[Role, str], bytes]:
+    """What a file of a role holds; images are small, and differ by case and sequence."""
+    mask = _nifti(bytes(byte % 5 for byte in _seed(case, "mask") * 2), _UINT8)
     table = "part,ml,low_ml,high_ml\n" + "".join(f"{key},1.0,0.5,1.5\n" for key in (*LABELS, "TC", "WT"))
-    done = [
-        _write(job, f"{case}-seg.nii.gz", "segmentation on the scan's own grid", _nifti(mask, _UINT8)),
-        _write(job, f"{case}-seg-atlas.nii.gz", "segmentation on the atlas grid", _nifti(mask, _UINT8)),
-        _write(job, f"{case}-seg-model.nii.gz", "segmentation before post-processing", _nifti(mask, _UINT8)),
-    ]
-    for sequence in SEQUENCES:
-        voxels = _seed(case, sequence) * 4
-        done.append(_write(job, f"{case}-{sequence}-atlas.nii.gz", f"{sequence} on the atlas grid", _nifti(voxels)))
-        done.append(_write(job, f"{case}-{sequence}-view.nii.gz", "view", _nifti(voxels)))
-    done += [_write(job, f"{case}-mesh-{label}.mz3", "mesh", _mesh()) for label in LABELS]
-    done += [
-        _write(job, "result.json", "all facts", json.dumps(result, indent=2).encode()),
-        _write(job, "preview.png", "picture", _png()),
-        _write(job, "report.html", "report", b"<!doctype html><title>report</title><p>A test's report.</p>"),
-        _write(job, "volumes.csv", "volumes as a table", table.encode()),
-    ]
-    return done
+    known = {
+        Role.SEGMENTATION: mask,
+        Role.MODEL_SEGMENTATION: mask,
+        Role.MESH: _mesh(),
+        Role.PICTURE: _png(),
+        Role.REPORT: b"<!doctype html><title>report</title><p>A test's report.</p>",
+        Role.VOLUMES: table.encode(),
+    }
+    return lambda role, sequence: known[role] if role in known else _nifti(_seed(case, sequence) * 4)
 
 
-def _result(job: Mapping[str, Any]) -> dict[str, Any]:
+def _options(job: Mapping[str, Any]) -> Mapping[str, Any]:
+    return dict(job.get("choice") or {})
+
+
+def _report(job: Mapping[str, Any]) -> CaseReport:
     volume = {"ml": 1.0, "low_ml": 0.5, "high_ml": 1.5}
-    cleaned = bool(dict(job.get("choice") or {}).get("postprocess", True))
-    return {
-        "format": "hope-result/1",
+    cleaned = bool(_options(job).get("postprocess", True))
+    values = {
+        "format": FORMAT,
         "case_id": job["case"],
         "disclaimer": "Made by a test's stand-in; no result.",
         "input": {"missing": [], "reference": "t1c", "treated_as": "raw", "head_state": "full"},
@@ -170,14 +192,17 @@ def _result(job: Mapping[str, Any]) -> dict[str, Any]:
         "interval_method": "none: the stages are short",
         "postprocess": {"rules": "a test's rules" if cleaned else "none", "changed": False},
         "model": {"id": "short", "version": "1"},
-        "stages": [{"name": stage, "seconds": 0.0} for stage in STAGES],
+        "stages": [{"name": str(stage), "seconds": 0.0} for stage in STAGES],
     }
+    return CaseReport.stored(values)
 
 
 def _series(job: Mapping[str, Any]) -> dict[str, Any]:
     series, artifacts = [], []
     for key in SEQUENCES:
-        artifacts.append(_write(job, f"{key}.nii", "", gzip.decompress(_nifti(_seed("sample", key) * 4))))
+        voxels = gzip.decompress(_nifti(_seed("sample", key) * 4))
+        (Path(job["out"]) / f"{key}.nii").write_bytes(voxels)
+        artifacts.append({"name": f"{key}.nii", "kind": "", "public": False})
         series.append(
             {
                 "key": key,
@@ -202,7 +227,7 @@ def _segmentation(job: Mapping[str, Any]) -> dict[str, Any]:
     mask = raw if raw[:2] == b"\x1f\x8b" else gzip.compress(raw, 1, mtime=0)
     volumes = {key: {"ml": 1.0} for key in (*LABELS, "TC", "WT")}
     return {
-        "artifacts": [_write(job, "mask.nii.gz", "corrected segmentation", mask)],
+        "artifacts": [_leave(job, OutputFile.of(Role.CORRECTED_SEGMENTATION), mask, "mask.nii.gz")],
         "result": {"volumes_ml": volumes, "warnings": []},
     }
 
@@ -211,9 +236,10 @@ def _seed(case: str, what: str) -> bytes:
     return hashlib.sha256(f"{case}/{what}".encode()).digest()
 
 
-def _write(job: Mapping[str, Any], name: str, kind: str, content: bytes) -> dict[str, Any]:
+def _leave(job: Mapping[str, Any], output: OutputFile, content: bytes, name: str = "") -> dict[str, Any]:
+    name = name or output.name(str(job["case"]))
     (Path(job["out"]) / name).write_bytes(content)
-    return {"name": name, "kind": kind, "public": bool(kind)}
+    return output.entry(name)
 
 
 def _nifti(voxels: bytes, datatype: int = _INT16) -> bytes:
@@ -250,7 +276,7 @@ def _png() -> bytes:
 
 
 _BODIES: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
-    **dict.fromkeys(STAGES, _stage),
+    **dict.fromkeys(map(str, STAGES), _stage),
     "dicom": _series,
     "sample": _series,
     "segmentation": _segmentation,

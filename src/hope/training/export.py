@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from hope.domain.case import SEQUENCES
+from hope.domain.case import SEQUENCES, CleanUp
 from hope.domain.intervals import IntervalRule
 from hope.domain.labels import PEDS
 from hope.models.bundle import FORMAT, Bundle, write_manifest
@@ -68,6 +68,7 @@ def export_bundle(
         },
         "patch": list(config.tile),
         "label_schema": PEDS.name,
+        "cleanup": str(CleanUp.UNSURE),
         "training": {
             "recipe": config.recipe,
             "steps": state.step,

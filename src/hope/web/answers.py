@@ -7,10 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from hope import DISCLAIMER
-from hope.domain.job import CaseRecord, SeriesRecord, Session, StageStatus
+from hope.contract.job import Artifact, CaseRecord, SeriesRecord, Session, StageStatus
+from hope.contract.options import RunOptions
+from hope.contract.report import CaseReport
+from hope.contract.stages import shares
+from hope.domain.grid import ATLAS_GRID
 from hope.settings import Settings
 from hope.web import schemas
-from hope.web.words import STAGE_TITLES
+from hope.web.words import sequence_titles
 
 MIB = 2**20
 
@@ -40,18 +44,12 @@ def session_out(session: Session, cases: Sequence[CaseRecord], settings: Setting
 
 def case_out(case: CaseRecord) -> schemas.CaseOut:
     """A case; what only a result has is left unset before there is one."""
-    result = case.result
-    source = result.get("input") or {}
+    result = CaseReport.stored(case.result) if case.result else None
+    weights = shares(_is_preprocessed(case, result))
     there: dict[str, Any] = {
         "problem": case.problem or None,
         "problem_is_ours": case.problem_is_ours if case.problem else None,
-        "tumour_found": result.get("tumour_found"),
-        "interval_method": result.get("interval_method"),
-        "postprocess": result.get("postprocess"),
-        "harmonization": result.get("harmonization") or None,
-        "model": result.get("model"),
-        "missing": source.get("missing"),
-        "reference": source.get("reference"),
+        **(_result_facts(result) if result else {}),
     }
     return schemas.CaseOut(
         id=case.id,
@@ -59,18 +57,57 @@ def case_out(case: CaseRecord) -> schemas.CaseOut:
         state=case.state,
         created_at=case.created_at,
         run=case.run,
-        choice=schemas.ChoiceOut(
-            model=case.choice.model,
-            harmonize=case.choice.harmonize,
-            preprocessed=case.choice.preprocessed,
-            postprocess=case.choice.postprocess,
-        ),
-        stages=[_stage_out(status) for status in case.stages],
+        # Made anew, so that every field counts as set and is answered.
+        choice=RunOptions.stored(case.choice.to_json()),
+        stages=[_stage_out(status, weights[status.stage]) for status in case.stages],
         series=[series_out(record) for record in case.series],
-        volumes_ml=dict(result.get("volumes_ml") or {}),
-        qc=list(result.get("qc") or []),
-        disclaimer=str(result.get("disclaimer") or DISCLAIMER),
+        volumes_ml=result.volumes_ml if result else {},
+        qc=result.qc if result else [],
+        disclaimer=(result and result.disclaimer) or DISCLAIMER,
         **{name: value for name, value in there.items() if value is not None},
+    )
+
+
+def _result_facts(result: CaseReport) -> dict[str, Any]:
+    there = result.model_fields_set
+    return {
+        "tumour_found": result.tumour_found,
+        "interval_method": result.interval_method,
+        "postprocess": result.postprocess if "postprocess" in there else None,
+        "harmonization": result.harmonization if result.harmonization.asked else None,
+        "model": result.model if "model" in there else None,
+        "missing": result.input.missing if "input" in there else None,
+        "reference": result.input.reference,
+    }
+
+
+def _is_preprocessed(case: CaseRecord, result: CaseReport | None) -> bool:
+    """Whether a run treats, or probably will treat, the scans as preprocessed: its stages then take other shares."""
+    if result and result.input.treated_as:
+        return result.input.treated_as == "preprocessed"
+    if case.choice.preprocessed is not None:
+        return case.choice.preprocessed
+    scans = [record.facts for record in case.series if record.sequence is not None]
+    atlas = sorted(ATLAS_GRID.shape)
+    return bool(scans) and all(sorted(facts.get("shape") or []) == atlas for facts in scans)
+
+
+def file_out(artifact: Artifact) -> schemas.FileOut:
+    """A file to download."""
+    output = artifact.output
+    there = {name: value for name, value in (output.to_json() if output else {}).items() if name != "detail"}
+    if output:
+        there |= {"audience": str(output.role.audience), "title": output.title(sequence_titles())}
+    return schemas.FileOut.model_validate(
+        {
+            "title": artifact.name,
+            **there,
+            "name": artifact.name,
+            "kind": artifact.kind,
+            "bytes": artifact.bytes,
+            "sha256": artifact.sha256,
+            "version": artifact.version,
+        }
     )
 
 
@@ -90,7 +127,7 @@ def series_out(record: SeriesRecord) -> schemas.SeriesOut:
     )
 
 
-def _stage_out(status: StageStatus) -> schemas.StageOut:
+def _stage_out(status: StageStatus, weight: float) -> schemas.StageOut:
     there: dict[str, float] = {}
     if status.started_at is not None:
         there["seconds"] = round(max(0.0, (status.ended_at or time.time()) - status.started_at), 3)
@@ -98,9 +135,10 @@ def _stage_out(status: StageStatus) -> schemas.StageOut:
         there["seen_at"] = status.seen_at
     return schemas.StageOut(
         stage=status.stage,
-        title=STAGE_TITLES[status.stage],
+        title=status.stage.spec.title,
         state=status.state,
         share=min(1.0, max(0.0, status.share)),
+        weight=round(weight, 4),
         message=status.message,
         attempts=status.attempts,
         **there,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from hope.domain.job import CaseRecord, DeletionReceipt, RunChoice
+from hope.contract.job import CaseRecord, DeletionReceipt
+from hope.contract.options import RunOptions
 from hope.domain.progress import silent
 from hope.ports import BlobStore, CaseStore, JobQueue
 from hope.settings import Settings
@@ -28,7 +29,7 @@ class Sessions(Protocol):
         """Stop a case's work; its scans stay."""
         ...
 
-    def run_case(self, case: CaseRecord, choice: RunChoice) -> CaseRecord:
+    def run_case(self, case: CaseRecord, choice: RunOptions) -> CaseRecord:
         """Start a run. Blocks; raises ConflictError if the case or its session may not have one now."""
         ...
 

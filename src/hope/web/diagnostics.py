@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import Field
 
 from hope import __version__
+from hope.contract.job import CaseEvent, CaseRecord
 from hope.domain.ids import reference_of
-from hope.domain.job import CaseEvent, CaseRecord
 from hope.ports import CaseStore
 from hope.web.answers import case_out
 from hope.web.schemas import Answer, CaseOut

@@ -14,8 +14,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from hope.contract.job import ConflictError, DamagedError, FencedError, GoneError
 from hope.domain.errors import BundleError, HopeError, InputError, OutputError, StageError
-from hope.domain.job import ConflictError, DamagedError, FencedError, GoneError
 from hope.formats.nifti_clean import TooLargeError, WrongTypeError
 from hope.web.middleware.logs import error_facts
 

@@ -17,7 +17,7 @@ from typing import Any
 from anyio import to_thread
 from starlette.responses import StreamingResponse
 
-from hope.domain.job import CaseEvent, EventKind, GoneError
+from hope.contract.job import CaseEvent, EventKind, GoneError
 from hope.ports import CaseStore
 from hope.web.errors import log_failure
 

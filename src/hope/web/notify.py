@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-from hope.domain.job import CaseEvent, CaseRecord, CaseState, EventKind, Session
+from hope.contract.job import CaseEvent, CaseRecord, CaseState, EventKind, Session
 from hope.settings import PlatformSettings, Settings
 from hope.web.middleware.logs import error_facts
 from hope.web.middleware.security import is_public

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
+from hope.contract.job import CaseState, StageState
+from hope.contract.options import RunOptions
+from hope.contract.outputs import Audience, Role, Space
+from hope.contract.report import Flag, Harmonization, ModelFacts, Postprocess, Volumes
+from hope.contract.stages import Stage
 from hope.domain.case import MRSequence
-from hope.domain.job import CaseState, Stage, StageState
 
 Seconds = Annotated[float, Field(description="seconds since 1970, UTC", examples=[1795363200.0])]
 Sentence = Annotated[str, Field(examples=["t2f has slices of 8.0 mm: small parts may be missed."])]
-Volumes = dict[str, dict[str, float]]
 
 _ID = "abcdefghjk0123456789mnpqrs"
 
@@ -85,6 +88,7 @@ class StageOut(Answer):
     title: str = Field(description="the stage in words", examples=["Preparing the scans"])
     state: StageState
     share: float = Field(ge=0, le=1, description="how much of it is done")
+    weight: float = Field(ge=0, le=1, description="its usual share of a whole run of such a case")
     message: str = Field(description="what is being done", examples=["preprocess: register t2w"])
     seconds: float | None = Field(
         default=None, description="how long it took, or has taken so far; absent while it waits"
@@ -107,15 +111,6 @@ class SeriesOut(Answer):
     reason: str | None = Field(default=None, description="why it was taken for that sequence (DICOM)")
 
 
-class ChoiceOut(Answer):
-    """What was chosen for the current run; null leaves it to the default."""
-
-    model: str | None
-    harmonize: bool | None
-    preprocessed: bool | None
-    postprocess: bool
-
-
 class CaseOut(Answer):
     """A case: how far it is, its scans, and what came out of it."""
 
@@ -124,7 +119,7 @@ class CaseOut(Answer):
     state: CaseState
     created_at: Seconds
     run: int = Field(description="how often it was started")
-    choice: ChoiceOut
+    choice: RunOptions = Field(description="what was chosen for the current run; null leaves it to the default")
     problem: str | None = Field(default=None, description="why it failed, one sentence")
     problem_is_ours: bool | None = Field(
         default=None, description="whether the fault is the platform's, not the input's"
@@ -132,16 +127,16 @@ class CaseOut(Answer):
     stages: list[StageOut]
     series: list[SeriesOut]
     volumes_ml: Volumes = Field(description="per label and region ml, low_ml, high_ml; empty until it is done")
-    qc: list[dict[str, Any]] = Field(description="doubts about input and result")
+    qc: list[Flag] = Field(description="doubts about input and result")
     tumour_found: bool | None = Field(default=None, description="no tumour found is a result, too")
     interval_method: str | None = Field(default=None, description="what low_ml and high_ml mean")
-    postprocess: dict[str, Any] | None = Field(
+    postprocess: Postprocess | None = Field(
         default=None, description="the rules of cleaning, their cluster, what they changed, volumes before and after"
     )
-    harmonization: dict[str, Any] | None = Field(
+    harmonization: Harmonization | None = Field(
         default=None, description="if brightness was to be matched: method, style, and what became of each sequence"
     )
-    model: dict[str, Any] | None = Field(default=None, description="which model answered")
+    model: ModelFacts | None = Field(default=None, description="which model answered")
     missing: list[str] | None = Field(default=None, description="sequences that were not given")
     reference: str | None = Field(default=None, description="sequence whose own grid the result lies on")
     disclaimer: str
@@ -178,24 +173,10 @@ class SeriesFound(Answer):
     problem: str | None = Field(default=None, description="why some are not assigned, one sentence")
 
 
-class AssignmentsIn(Question):
+class AssignmentsIn(RootModel[dict[MRSequence, Annotated[str, Field(max_length=64)] | None]]):
     """Which stored series is which sequence. A sequence that is left out stays as it is; null takes it away."""
 
-    t1n: str | None = Field(default=None, max_length=64, examples=["series-1"])
-    t1c: str | None = Field(default=None, max_length=64, examples=["series-2"])
-    t2w: str | None = Field(default=None, max_length=64)
-    t2f: str | None = Field(default=None, max_length=64)
-
-
-class RunIn(Question):
-    """What is chosen for a run. All may be left out."""
-
-    model: str | None = Field(default=None, max_length=64, description="id of GET /api/models", examples=["starter"])
-    harmonize: bool | None = Field(default=None, description="bring intensities to one style")
-    preprocessed: bool | None = Field(
-        default=None, description="true: the scans are in atlas space already; absent: they decide"
-    )
-    postprocess: bool = Field(default=True, description="false leaves the model's answer as it is")
+    model_config = ConfigDict(json_schema_extra={"examples": [{"t1n": "series-1", "t1c": "series-2"}]})
 
 
 class ReceiptOut(Answer):
@@ -214,7 +195,13 @@ class FileOut(Answer):
     """One file to download."""
 
     name: str = Field(examples=["case-abcdefgh-seg.nii.gz"])
-    kind: str = Field(description="what it is", examples=["segmentation on the scan's own grid"])
+    kind: str = Field(description="what it is, in words", examples=["segmentation on the scan's own grid"])
+    title: str = Field(description="what a person reads", examples=["Tumour parts on your scan"])
+    role: Role | None = Field(default=None, description="what it is for; absent if only a newer version knows")
+    sequence: str | None = Field(default=None, description="of an image of one sequence", examples=["t1c"])
+    label: str | None = Field(default=None, description="of the file of one label", examples=["ET"])
+    space: Space | None = Field(default=None, description="the grid that it lies on")
+    audience: Audience = Field(default=Audience.USER, description="whether people want it, or the page draws with it")
     bytes: int
     sha256: str
     version: int = Field(description="0: made by the pipeline; 1, 2, ...: corrected by the user")
@@ -240,7 +227,7 @@ class SegmentationVersion(Answer):
 
     version: int = Field(description="0 is the model's")
     name: str
-    made_by: str = Field(description="model or user", examples=["model"])
+    made_by: Literal["model", "user"]
     volumes_ml: Volumes
 
 
@@ -250,20 +237,35 @@ class SegmentationsOut(Answer):
     versions: list[SegmentationVersion]
 
 
-class ModelOut(BaseModel):
-    """A model bundle. More fields than these may follow."""
-
-    model_config = ConfigDict(extra="allow")
+class ModelOut(Answer):
+    """A model bundle that a run can choose."""
 
     id: str
+    version: str = ""
     title: str = ""
     licence: str = ""
+    default: bool = Field(default=False, description="whether it answers if none is chosen")
+    note: str = Field(default="", description="a word to the reader")
+    sequences: list[MRSequence] = Field(default=[], description="what it reads, in order")
+    optional: list[MRSequence] = Field(default=[], description="those that it can do without")
+    max_missing: int = Field(default=0, description="how many of them at once")
+    at_least_one_of: list[MRSequence] = Field(default=[], description="one of these has to be there")
+    sha256: str = Field(default="", description="of the bundle")
 
 
 class ModelsOut(Answer):
     """The model bundles that are installed."""
 
     models: list[ModelOut]
+
+
+class WhoAmIOut(Answer):
+    """Whether the caller may open a session, and how one signs in."""
+
+    authenticated: bool
+    method: Literal["loopback", "token", "oidc", "none"] = Field(description="how the caller is known")
+    ways: list[Literal["token", "oidc"]] = Field(description="how one can sign in")
+    sign_in_url: str | None = Field(default=None, description="where a browser signs in", examples=["/auth/login"])
 
 
 class HealthOut(Answer):

@@ -12,10 +12,12 @@ from typing import Any
 
 from anyio import CapacityLimiter, to_thread
 
+from hope.contract.job import Artifact, CaseRecord, CaseState, ConflictError, SeriesRecord
+from hope.contract.outputs import OutputFile, Role
+from hope.contract.report import CaseReport
 from hope.domain.case import MRSequence
 from hope.domain.errors import InputError
 from hope.domain.ids import new_id
-from hope.domain.job import Artifact, CaseRecord, CaseState, ConflictError, SeriesRecord
 from hope.formats.archive import is_zip
 from hope.formats.hashing import hash_file
 from hope.formats.nifti_clean import WrongTypeError
@@ -142,10 +144,11 @@ class SeriesIntake:
         mask = spool.folder / "out" / "mask.nii.gz"
         version = 1 + max((file.version for file in files), default=0)
         folder = f"cases/{case.id}/corrected/{new_id()}/"
-        name = f"{case_name(case.id)}-seg-v{version}.nii.gz"
+        output = OutputFile.of(Role.CORRECTED_SEGMENTATION)
+        name = output.name(case_name(case.id), version)
         digest, size = await to_thread.run_sync(hash_file, mask)
-        kind = "corrected segmentation"
-        artifact = Artifact(name, kind, f"{folder}seg.nii.gz", size, digest, None, version, public=True)
+        key = f"{folder}seg.nii.gz"
+        artifact = Artifact(name, output.kind, key, size, digest, None, version, public=True, output=output)
         kept = await to_thread.run_sync(
             lambda: self._uploads.store_segmentation(case, mask, artifact, folder, measured)
         )
@@ -158,9 +161,9 @@ def reference_view(case: CaseRecord, files: list[Artifact]) -> Artifact:
     Raises:
         ConflictError: unless the case is done.
     """
-    reference = (case.result.get("input") or {}).get("reference")
-    name = f"{case_name(case.id)}-{reference}-view.nii.gz"
-    view = next((file for file in files if file.name == name), None)
+    reference = CaseReport.stored(case.result).input.reference if case.result else None
+    wanted = OutputFile.of(Role.VIEW, sequence=reference or "")
+    view = next((file for file in files if file.output == wanted), None)
     if case.state is not CaseState.DONE or view is None:
         raise ConflictError("the case is not done; a mask can be corrected once there is one")
     return view

@@ -16,9 +16,9 @@ import anyio
 from anyio import CapacityLimiter, to_thread
 from starlette.requests import ClientDisconnect, Request
 
+from hope.contract.job import Artifact, CaseRecord, CaseState, ConflictError, GoneError, SeriesRecord
 from hope.domain.case import MRSequence
 from hope.domain.errors import InputError
-from hope.domain.job import Artifact, CaseRecord, CaseState, ConflictError, GoneError, SeriesRecord
 from hope.formats.atomic import output_error
 from hope.formats.nifti_clean import CleanScan, TooLargeError, clean_nifti
 from hope.web.context import WebContext

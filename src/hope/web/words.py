@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from enum import StrEnum
 from typing import Any
 
 from pydantic import Field
 
 from hope import DISCLAIMER, __version__
+from hope.contract.job import CaseState
+from hope.contract.options import Option, options
+from hope.contract.outputs import LISTED, OutputFile
+from hope.contract.stages import STAGES, Stage
 from hope.domain.case import SEQUENCES, MRSequence
-from hope.domain.job import STAGES, CaseState, Stage
 from hope.domain.labels import PEDS, REGION_NAMES, REGIONS
 from hope.web.schemas import Answer
-
-STAGE_TITLES: dict[Stage, str] = {
-    Stage.PREPROCESS: "Preparing the scans",
-    Stage.HARMONIZE: "Matching brightness",
-    Stage.SEGMENT: "Finding tumour parts",
-    Stage.POSTPROCESS: "Cleaning and measuring",
-}
 
 STATE_TITLES: dict[CaseState, str] = {
     CaseState.NEW: "Not started",
@@ -29,13 +26,6 @@ STATE_TITLES: dict[CaseState, str] = {
     CaseState.CANCELLED: "Cancelled",
 }
 
-_HINTS: dict[MRSequence, str] = {
-    MRSequence.T1N: "T1-weighted, before contrast agent",
-    MRSequence.T1C: "T1-weighted, after contrast agent (gadolinium)",
-    MRSequence.T2W: "T2-weighted; fluid is bright",
-    MRSequence.T2F: "T2 FLAIR; fluid is dark, oedema is bright",
-}
-
 TERMS: tuple[str, ...] = (
     DISCLAIMER,
     "Upload only scans that you may use for research, and that carry no name in the image itself.",
@@ -43,21 +33,6 @@ TERMS: tuple[str, ...] = (
     "Everything is deleted when you end the session, or when it has not been used for {session_hours} hours.",
     "Results can be wrong, most of all for scans unlike those that the model was trained on; check every one.",
 )
-
-KINDS: dict[str, str] = {
-    "segmentation on the scan's own grid": "Tumour parts on your scan",
-    "segmentation on the atlas grid": "Tumour parts in atlas space",
-    "segmentation before post-processing": "The model's answer before cleaning",
-    "corrected segmentation": "Your correction",
-    "view": "Scan as the page shows it",
-    "view after harmonisation": "Scan after brightness matching, brain only, as the page shows it",
-    "mesh": "Surface for 3D",
-    "volumes as a table": "Volumes (CSV)",
-    "picture": "Picture",
-    "report": "Report",
-    "all facts": "All facts (JSON)",
-    **{f"{sequence} on the atlas grid": f"{sequence.title} in atlas space" for sequence in SEQUENCES},
-}
 
 
 class LabelWords(Answer):
@@ -93,6 +68,28 @@ class StageWords(Answer):
     title: str
 
 
+class OptionForm(StrEnum):
+    """How an option of a run is asked for."""
+
+    MODEL = "model"
+    """One of GET /api/models, or none of them."""
+    CHOICE = "choice"
+    """Nothing, yes or no."""
+    TICK = "tick"
+    """Yes or no."""
+
+
+class OptionWords(Answer):
+    """One option of a run."""
+
+    key: str = Field(description="its field in the body of POST /run", examples=["harmonize"])
+    form: OptionForm
+    title: str
+    hint: str = Field(description="a second sentence; may be empty")
+    choices: list[str] = Field(description="what a choice says for nothing, yes and no; a model's for nothing")
+    default: bool | None
+
+
 class WordsOut(Answer):
     """Colours and words."""
 
@@ -100,6 +97,7 @@ class WordsOut(Answer):
     regions: list[RegionWords]
     sequences: list[SequenceWords]
     stages: list[StageWords]
+    options: list[OptionWords] = Field(description="what can be chosen for a run")
     states: dict[str, str]
     terms: list[str]
     disclaimer: str
@@ -118,11 +116,41 @@ def words(session_hours: float, optional: Collection[str]) -> WordsOut:
     return WordsOut(
         labels=[LabelWords(value=x.value, key=x.key, name=x.name, colour=x.colour) for x in PEDS.labels],
         regions=[RegionWords(key=k, name=REGION_NAMES[k], labels=list(values)) for k, values in REGIONS.items()],
-        sequences=[SequenceWords(key=s, title=s.title, optional=s in optional, hint=_HINTS[s]) for s in SEQUENCES],
-        stages=[StageWords(key=stage, title=STAGE_TITLES[stage]) for stage in STAGES],
+        sequences=[SequenceWords(key=s, title=s.title, optional=s in optional, hint=s.hint) for s in SEQUENCES],
+        stages=[StageWords(key=stage, title=stage.spec.title) for stage in STAGES],
+        options=[_option_words(option) for option in options()],
         states={state.value: title for state, title in STATE_TITLES.items()},
         terms=[term.format(session_hours=hours) for term in TERMS],
         disclaimer=DISCLAIMER,
         version=__version__,
-        kinds=KINDS,
+        kinds=kinds(),
     )
+
+
+def _option_words(option: Option) -> OptionWords:
+    form = OptionForm.MODEL if option.is_text else OptionForm.TICK if option.default is not None else OptionForm.CHOICE
+    return OptionWords(
+        key=option.name,
+        form=form,
+        title=option.ask.title,
+        hint=option.ask.hint,
+        choices=list(option.ask.choices),
+        default=option.default,
+    )
+
+
+def kinds() -> dict[str, str]:
+    """Kind of file -> what a person reads."""
+    titles = sequence_titles()
+    found: dict[str, str] = {}
+    for role in LISTED:
+        for space, place in role.spec.places.items():
+            sequences = SEQUENCES if "{sequence}" in place.kind else ("",)
+            outputs = [OutputFile(role, str(sequence), space=space) for sequence in sequences]
+            found |= {output.kind: output.title(titles) for output in outputs}
+    return found
+
+
+def sequence_titles() -> dict[str, str]:
+    """What a person reads for each sequence."""
+    return {str(sequence): sequence.title for sequence in SEQUENCES}

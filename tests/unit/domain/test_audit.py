@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hope.domain.audit import FIRST_PREVIOUS, Head, entry_hash, verify
-from hope.domain.job import AuditEntry
+from hope.domain.audit import FIRST_PREVIOUS, AuditEntry, Head, entry_hash, verify
 
 
 def chain(*rows: tuple[float, str, str, str, str]) -> list[AuditEntry]:

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.endpoint.harness import case
 
+from hope.contract.job import DamagedError
 from hope.domain.errors import InputError
-from hope.domain.job import DamagedError
 from hope.endpoint.inputs import LIST, Limits, NothingThereError, Plan, check_sequences, input_digest, plan_input
 from hope.endpoint.payload import parse
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hope.contract.options import RunOptions
 from hope.endpoint.payload import PayloadError, folder_of, parse, read_json
 
 PUBLISHED = {"input_location": "s3://bucket/case/", "output_location": "s3://bucket/case/results"}
@@ -18,7 +20,7 @@ def test_the_published_payload() -> None:
     payload = parse({**PUBLISHED, "job_id": "j.1-A_b", "model_id": "starter"}, "")
     assert payload.input_location == "s3://bucket/case/"
     assert payload.folder == "s3://bucket/case/results/j.1-A_b"
-    assert (payload.model_id, payload.outputs, payload.preprocessed, payload.named) == ("starter", None, None, True)
+    assert (payload.model_id, payload.outputs, payload.options, payload.named) == ("starter", None, RunOptions(), True)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +56,9 @@ def test_without_a_job_id_the_inference_id_or_the_payload_gives_one(inference_id
         ({"model_id": ["x"]}, "model_id is not usable"),
         ({"harmonize": "yes"}, "harmonize is not usable"),
         ({"preprocessed": 1}, "preprocessed is not usable"),
+        ({"postprocess": 0}, "postprocess is not usable"),
+        ({"uncertainty_map": "x"}, "uncertainty_map is not usable"),
+        ({"model": "starter"}, '"model" (expected'),
         ({"outputs": "all"}, '["segmentation"] or ["all"]'),
         ({"outputs": ["all", "all"]}, "outputs is not usable"),
         ({"outputs": [["all"]]}, "outputs is not usable"),
@@ -81,6 +86,8 @@ def test_what_is_no_json_object(raw: bytes) -> None:
         {"model_id": "m"},
         {"harmonize": True},
         {"preprocessed": False},
+        {"postprocess": False},
+        {"uncertainty_map": True},
         {"outputs": ["segmentation"]},
     ],
 )
@@ -91,6 +98,20 @@ def test_each_field_makes_another_payload(change: dict[str, Any]) -> None:
 def test_the_same_call_written_otherwise_is_the_same() -> None:
     other = {"output_location": "s3://bucket/case/results/", "input_location": "s3://bucket/case", "outputs": ["all"]}
     assert parse(other | {"harmonize": None}, "").sha256 == parse(PUBLISHED, "x").sha256
+
+
+def test_calls_of_earlier_versions_keep_their_hash() -> None:
+    """A retry of a job that was done before options were added has to find its result."""
+    old = {"input": "s3://bucket/case/", "output": "s3://bucket/case/results", "model": None, "outputs": "all"}
+    known = hashlib.sha256(json.dumps({**old, "harmonize": True, "preprocessed": None}, sort_keys=True).encode())
+    assert parse(PUBLISHED | {"harmonize": True}, "").sha256 == known.hexdigest()
+    assert parse(PUBLISHED | {"harmonize": True, "postprocess": True}, "").sha256 == known.hexdigest()
+
+
+def test_every_option_of_a_run_can_be_chosen() -> None:
+    chosen = {"harmonize": False, "preprocessed": True, "postprocess": False, "uncertainty_map": True}
+    assert parse(PUBLISHED | chosen, "").options == RunOptions(**chosen)
+    assert {*chosen, "model"} == set(RunOptions.model_fields)
 
 
 def test_where_a_failure_can_be_told() -> None:

@@ -13,7 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hope.domain.case import SEQUENCES, AlignedCase, HarmonizedCase, HeadState, MRSequence, Prediction, UploadedCase
+from hope.domain.case import (
+    SEQUENCES,
+    AlignedCase,
+    CleanUp,
+    HarmonizedCase,
+    HeadState,
+    MRSequence,
+    Prediction,
+    UploadedCase,
+)
 from hope.domain.errors import OutputError, StageError
 from hope.domain.grid import ALL_ORIENTATIONS, Grid
 from hope.domain.intervals import IntervalRule
@@ -88,6 +97,7 @@ def a_prediction(rng: np.random.Generator, orientation: str = "LPS") -> Predicti
         {region: rng.random(grid.shape).astype(np.float16) for region in REGIONS},
         {"format": "hope-postprocess/1", "clusters": {"centers": [[0.1, 0.2]]}},
         IntervalRule({"WT": (0.95, 0.05), "ET": (0.998, 0.1)}, 0.9, 80, "synthetic cases"),
+        CleanUp.UNSURE,
     )
 
 
@@ -179,10 +189,12 @@ def other_value(value: Any, rng: np.random.Generator) -> Any:  # noqa: C901 - on
     """Something of the same type that is not the same."""
     if isinstance(value, bool):
         return not value
-    if isinstance(value, str) and not isinstance(value, HeadState | MRSequence):
+    if isinstance(value, str) and not isinstance(value, CleanUp | HeadState | MRSequence):
         return value + "x"
     if isinstance(value, HeadState):
         return HeadState.FULL
+    if isinstance(value, CleanUp):
+        return CleanUp.SPECKS
     if isinstance(value, MRSequence):
         return T2F
     if isinstance(value, float):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 
-from hope.domain.audit import FIRST_PREVIOUS, Head, entry_hash
+from hope.domain.audit import FIRST_PREVIOUS, AuditEntry, Head, entry_hash
 from hope.domain.ids import new_id, reference_of
-from hope.domain.job import AuditEntry
 from hope.jobs.audit_log import LONGEST, AuditLog
 
 

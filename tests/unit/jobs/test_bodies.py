@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 from tests.unit.jobs.driving import job_in
 
+from hope.contract.options import RunOptions
+from hope.contract.outputs import Audience
+from hope.contract.stages import SCANS, Stage
 from hope.domain.case import SEQUENCES, AlignedCase, HarmonizedCase, HeadState, MRSequence, Prediction
 from hope.domain.errors import InputError, StageError
 from hope.domain.grid import ATLAS_GRID, Grid
@@ -22,7 +25,7 @@ from hope.domain.volume import Volume
 from hope.formats import handover
 from hope.formats.nifti import read_labels, read_scan, write_scan
 from hope.jobs import bodies
-from hope.pipeline import Options, run_case
+from hope.pipeline import run_case
 from hope.stages.intake.intake import CaseSource
 from hope.testing.fakes import FakeBrainExtractor
 from hope.testing.head import head_scan
@@ -88,17 +91,24 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_stages(folder: Path, scans: Path) -> dict[str, Any]:
-    """Run all stages as the worker does; answers the last one's done value."""
-    (folder / "in").mkdir(parents=True, exist_ok=True)
-    for scan in scans.glob("*.nii"):
-        shutil.copy(scan, folder / "in")
-    for stage in STAGES:
+    """Run all stages as the worker does, each on what it reads and no more; answers the last one's done value."""
+    left: dict[Path, str] = {}
+    for stage in Stage:
+        shutil.rmtree(folder / "in", ignore_errors=True)
+        (folder / "in").mkdir(parents=True)
+        for scan in scans.glob("*.nii") if SCANS in stage.spec.reads else ():
+            shutil.copy(scan, folder / "in")
+        for path, role in left.items():
+            if role in stage.spec.reads:
+                shutil.copy(path, folder / "in")
         job = job_in(folder, stage, CASE)
         done = bodies.run(job, silent)
         listed = sorted(entry["name"] for entry in done["artifacts"])
         assert listed == sorted(path.name for path in Path(job["out"]).iterdir()), "what is left must be listed"
-        for name in listed:
-            shutil.copy(Path(job["out"]) / name, folder / "in")
+        left |= {Path(job["out"]) / entry["name"]: entry["role"] for entry in done["artifacts"]}
+        roles = {entry["role"] for entry in done["artifacts"]}
+        between = {role for role in stage.spec.writes if role.audience is Audience.STAGES}
+        assert between <= roles <= set(stage.spec.writes), "the contract says what a stage writes"
         json.dumps(done, allow_nan=False)
     return done
 
@@ -119,7 +129,7 @@ def test_it_gives_what_the_command_line_gives(
 ) -> None:
     folder, _ = finished
     source = CaseSource(CASE, {s: scans / f"{s}.nii" for s in GIVEN})
-    run_case(source, doubles, FakeBrainExtractor(), tmp_path, Options())
+    run_case(source, doubles, FakeBrainExtractor(), tmp_path, RunOptions())
     for path in (tmp_path / CASE).iterdir():
         ours = folder / "out-postprocess" / path.name
         if path.suffix in (".gz", ".png"):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from hope.contract.stages import STAGES
 from hope.domain.errors import InputError
-from hope.domain.job import STAGES
 from hope.jobs.node import Node
 from hope.services import Services
 from hope.settings import Settings

@@ -13,20 +13,12 @@ import pytest
 
 from hope.adapters.blobs_local import LocalBlobs
 from hope.adapters.cases_sql import SqlCaseStore
+from hope.contract.job import CaseRecord, CaseState, ConflictError, DeletionReceipt, GoneError, SeriesRecord, StageJob
+from hope.contract.options import RunOptions
+from hope.contract.stages import Stage
 from hope.domain.case import MRSequence
 from hope.domain.errors import OutputError
 from hope.domain.ids import new_token, reference_of, token_hash
-from hope.domain.job import (
-    CaseRecord,
-    CaseState,
-    ConflictError,
-    DeletionReceipt,
-    GoneError,
-    RunChoice,
-    SeriesRecord,
-    Stage,
-    StageJob,
-)
 from hope.jobs.keeper import Keeper
 from hope.jobs.scratch import Scratch
 from hope.jobs.sessions import MENDS, Sessions
@@ -128,31 +120,31 @@ def place(tmp_path: Path) -> Place:
 
 def test_a_run_is_queued_and_enqueued_once(place: Place) -> None:
     case = place.case()
-    queued = place.sessions.run_case(case, RunChoice())
+    queued = place.sessions.run_case(case, RunOptions())
     assert queued.state is CaseState.QUEUED
     assert place.queue.enqueued == [(case.id, 1, 10)]
     with pytest.raises(ConflictError):
-        place.sessions.run_case(queued, RunChoice())
+        place.sessions.run_case(queued, RunOptions())
 
 
 def test_a_sessions_later_cases_wait_behind_other_sessions_first(place: Place) -> None:
     for case in [place.case() for _ in range(3)]:
-        place.sessions.run_case(case, RunChoice())
+        place.sessions.run_case(case, RunOptions())
     other = place.store.create_session(token_hash(new_token()), "local").id
-    place.sessions.run_case(place.case(other), RunChoice())
+    place.sessions.run_case(place.case(other), RunOptions())
     assert [priority for _, _, priority in place.queue.enqueued] == [10, 11, 12, 10]
 
 
 def test_a_session_may_have_only_so_many_cases_in_work(place: Place) -> None:
     for case in [place.case() for _ in range(3)]:
-        place.sessions.run_case(case, RunChoice())
+        place.sessions.run_case(case, RunOptions())
     with pytest.raises(ConflictError):
-        place.sessions.run_case(place.case(), RunChoice())
+        place.sessions.run_case(place.case(), RunOptions())
 
 
 def test_a_kill_leaves_nothing_but_hashes(place: Place) -> None:
     cases = [place.case() for _ in range(2)]
-    place.sessions.run_case(cases[0], RunChoice())
+    place.sessions.run_case(cases[0], RunOptions())
     receipt = asyncio.run(place.sessions.kill(place.session, "user"))
     assert (receipt.cases, receipt.files, receipt.reason) == (2, 2, "user")
     assert receipt.bytes == sum(len(b"voxels of ") + len(case.id) for case in cases)
@@ -178,7 +170,7 @@ def test_two_kills_at_once_are_one(place: Place) -> None:
 
 def test_a_kill_waits_for_the_running_stage_to_be_dead(place: Place) -> None:
     case = place.case()
-    place.sessions.run_case(case, RunChoice())
+    place.sessions.run_case(case, RunOptions())
     place.store.renew_lease("worker", 60)
     attempt = place.store.begin_attempt(StageJob(case.id, place.session, 1, Stage.PREPROCESS), "worker")
 
@@ -198,7 +190,7 @@ def test_a_kill_waits_for_the_running_stage_to_be_dead(place: Place) -> None:
 
 def test_a_dead_workers_stage_does_not_hold_a_kill_up(place: Place) -> None:
     case = place.case()
-    place.sessions.run_case(case, RunChoice())
+    place.sessions.run_case(case, RunOptions())
     place.store.renew_lease("worker", 0.2)
     place.store.begin_attempt(StageJob(case.id, place.session, 1, Stage.PREPROCESS), "worker")
     start = time.monotonic()
@@ -216,7 +208,7 @@ def test_deleting_a_case_leaves_the_others(place: Place) -> None:
 
 def test_a_case_that_was_started_again_meanwhile_is_deleted_with_its_new_run(place: Place) -> None:
     seen = place.case()
-    place.sessions.run_case(seen, RunChoice())
+    place.sessions.run_case(seen, RunOptions())
     place.store.renew_lease("worker", 60)
     attempt = place.store.begin_attempt(StageJob(seen.id, place.session, 1, Stage.PREPROCESS), "worker")
 
@@ -242,13 +234,13 @@ def test_a_run_that_a_deletion_overtook_leaves_nothing_in_the_engine(place: Plac
 
     place.queue.before_enqueue = delete
     with pytest.raises(GoneError):
-        place.sessions.run_case(case, RunChoice())
+        place.sessions.run_case(case, RunOptions())
     assert place.queue.held() == {}
 
 
 def test_the_engine_forgets_cases_that_are_gone(place: Place) -> None:
     living = place.case()
-    place.sessions.run_case(living, RunChoice())
+    place.sessions.run_case(living, RunOptions())
     place.queue.ended[("0123456789abcdefghjkmnpqrs", 2)] = True
     keeper, _ = place.keeper()
     place.rounds(keeper)
@@ -289,7 +281,7 @@ def test_the_keeper_ends_an_idle_session_and_not_a_used_one(place: Place) -> Non
 
 
 def test_the_keeper_waits_while_a_case_is_in_work(place: Place) -> None:
-    place.sessions.run_case(place.case(), RunChoice())
+    place.sessions.run_case(place.case(), RunOptions())
     keeper, ended = place.keeper(hours=1e-9)
     place.rounds(keeper)
     assert ended == []
@@ -343,7 +335,7 @@ def test_the_keeper_finishes_a_kill_that_was_interrupted(place: Place, monkeypat
 def test_a_run_that_the_engine_never_heard_of_is_enqueued(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hope.jobs.keeper.MEND_SECONDS", 0.0)
     case = place.case()
-    place.store.queue_case(case.id, RunChoice(), 3)  # and then the gateway died
+    place.store.queue_case(case.id, RunOptions(), 3)  # and then the gateway died
     keeper, _ = place.keeper()
     place.rounds(keeper)
     assert [(entry[0], entry[1]) for entry in place.queue.enqueued] == [(case.id, 1)]
@@ -354,7 +346,7 @@ def test_a_pipeline_that_ended_without_a_word_is_started_again_and_in_the_end_fa
 ) -> None:
     monkeypatch.setattr("hope.jobs.keeper.MEND_SECONDS", 0.0)
     case = place.case()
-    place.sessions.run_case(case, RunChoice())
+    place.sessions.run_case(case, RunOptions())
     place.queue.ended[(case.id, 1)] = True
     place.sessions.mend(place.store.case(case.id))
     assert [entry[0] for entry in place.queue.enqueued] == [case.id, case.id]
@@ -381,7 +373,7 @@ def test_files_of_cases_that_are_gone_are_cleared(place: Place) -> None:
 def test_what_was_copied_for_an_endpoint_goes_with_the_case(place: Place, whole_session: bool) -> None:
     """A stage that is killed cannot delete its copies in the proxy bucket."""
     case, other = place.case(), place.case(place.store.create_session(token_hash(new_token()), "local").id)
-    place.sessions.run_case(case, RunChoice())
+    place.sessions.run_case(case, RunOptions())
     place.copy(case)
     kept = place.copy(other)
     task = place.sessions.kill(place.session, "killed") if whole_session else place.sessions.delete_case(case)
@@ -421,7 +413,7 @@ def test_the_keeper_clears_copies_of_runs_that_are_not_in_work(place: Place, mon
     foreign = [BlobInfo(f"cases/{name}", 1) for name in ("%C3%A4/1/x", "a b/1/x", "a/\u00b2/x", "../1/x", "readme")]
     monkeypatch.setattr(place.copies, "keys", lambda prefix: [*foreign, *listed(prefix)])
     running, idle, gone = place.case(), place.case(), place.case()
-    place.sessions.run_case(running, RunChoice())
+    place.sessions.run_case(running, RunOptions())
     kept = place.copy(running, run=1)
     place.copy(running, run=2)
     place.copy(idle)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from tests.unit.jobs.driving import child, job_in
 
+from hope.contract.report import CaseReport
 from hope.domain.errors import InputError, StageError
 from hope.domain.progress import silent
 from hope.formats.nifti import read_labels, read_scan
@@ -52,7 +53,9 @@ def test_the_last_stage_leaves_the_files_that_the_contract_names(tmp_path: Path)
     assert 0 < mask.data.max() <= 4
     assert read_scan(out / f"{case}-t1c-view.nii.gz", "t1c")[0].data.std() > 0
     facts = json.loads((out / "result.json").read_text())
-    assert facts == done["result"]
+    assert CaseReport.stored(facts).for_page() == done["result"]
+    listed = {entry["name"] for entry in facts["files"]}
+    assert listed == public - {"result.json"}
     assert facts["volumes_ml"]["WT"]["low_ml"] < facts["volumes_ml"]["WT"]["ml"]
 
 
@@ -66,7 +69,7 @@ def test_equal_cases_give_equal_bytes_and_others_do_not(tmp_path: Path) -> None:
 
 def test_a_stage_that_misses_its_input_fails(tmp_path: Path) -> None:
     all_stages(tmp_path)
-    (tmp_path / "in" / "harmonize.json").unlink()
+    (tmp_path / "in" / "harmonize-harmonized.json").unlink()
     with pytest.raises(StageError, match="harmonize"):
         short_stages.run(job_in(tmp_path, "segment"), silent)
     with pytest.raises(StageError):

@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hope.contract.job import CaseRecord, CaseState
+from hope.contract.outputs import OutputFile, Role
+from hope.contract.report import CaseReport
+from hope.contract.result import CaseResult
 from hope.domain.case import (
     SEQUENCES,
     AlignedCase,
-    CaseResult,
     HarmonizedCase,
     HeadState,
     MRSequence,
@@ -18,17 +21,15 @@ from hope.domain.case import (
     UploadedCase,
 )
 from hope.domain.grid import Grid
-from hope.domain.job import CaseRecord, CaseState
 from hope.domain.labels import PEDS, REGION_NAMES
 from hope.domain.progress import silent
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.formats.nifti import read_labels, read_scan, write_labels
-from hope.jobs.viewer_files import HARMONIZED_VIEW, write_viewer_files
+from hope.jobs.viewer_files import write_viewer_files
 from hope.pipeline import Prepared, Segmented
 from hope.stages.preprocess.preprocess import to_native
 from hope.web.answers import case_out
-from hope.web.words import KINDS
 
 T1N, T1C, T2W, _ = SEQUENCES
 CASE = "case-0123abcd"
@@ -63,14 +64,15 @@ def segmented(orientation: str, changed: tuple[MRSequence, ...]) -> Segmented:
     return Segmented(Prepared(uploaded, aligned, "none"), harmonized, Prediction(labels, {}, "none", "0" * 64), {})
 
 
-def write(folder: Path, case: Segmented) -> dict[str, str]:
-    """Write all files for the viewer; their kinds by name."""
+def write(folder: Path, case: Segmented) -> dict[str, OutputFile]:
+    """Write all files for the viewer; which is which by name."""
     aligned, labels = case.harmonized.aligned, case.prediction.labels
     native = to_native(labels, aligned)
     write_labels(native, folder / f"{CASE}-seg.nii.gz")
     none = {"ml": 0.0, "low_ml": 0.0, "high_ml": 0.0}
     volumes = dict.fromkeys([*(label.key for label in PEDS.labels), *REGION_NAMES], none)
-    return write_viewer_files(folder, case, CaseResult(CASE, native, labels, volumes, {}), (1.0, 0.0), silent)
+    result = CaseResult(native, labels, CaseReport.stored({"case_id": CASE, "volumes_ml": volumes}))
+    return {file.name(CASE): file for file in write_viewer_files(folder, case, result, (1.0, 0.0), silent)}
 
 
 @pytest.mark.parametrize("orientation", ["RAS", "LPS", "PIL", "SRA"])
@@ -83,7 +85,7 @@ def test_the_changed_image_shows_at_its_place_in_the_scan(orientation: str, tmp_
     brain = to_native(case.harmonized.aligned.brain_mask, case.harmonized.aligned).data
     for sequence in (T1C, T2W):
         name = f"{CASE}-{sequence}-harmonized-view.nii.gz"
-        assert kinds[name] == HARMONIZED_VIEW
+        assert kinds[name] == OutputFile.of(Role.HARMONIZED_VIEW, sequence=str(sequence))
         view, _ = read_scan(tmp_path / name, sequence)
         assert view.grid.same_as(mask.grid)
         assert not view.data[brain == 0].any(), "only the brain is shown"
@@ -91,7 +93,6 @@ def test_the_changed_image_shows_at_its_place_in_the_scan(orientation: str, tmp_
         weights = view.data[tuple(bright.T)].astype(np.float64)
         place = view.grid.to_world((bright * weights[:, None]).sum(0) / weights.sum())
         assert np.linalg.norm(place - TO_NATIVE[T1C].apply(MARKER_MM)) < 0.5
-    assert KINDS[HARMONIZED_VIEW]
 
 
 @pytest.mark.parametrize("changed", [(), (T2W,)])
@@ -105,5 +106,7 @@ def test_what_was_passed_on_unchanged_has_one_view(changed: tuple[MRSequence, ..
 
 @pytest.mark.parametrize("told", [{}, {"asked": "histogram", "sequences": {"t1c": {"changed": False, "reason": "no"}}}])
 def test_the_page_is_told_what_harmonisation_did(told: dict[str, object]) -> None:
-    answer = case_out(CaseRecord("id", "session", 1, CaseState.DONE, 0.0, result={"harmonization": told}))
-    assert answer.harmonization == (told or None)
+    answer = case_out(
+        CaseRecord("id", "session", 1, CaseState.DONE, 0.0, result={"case_id": "x", "harmonization": told})
+    )
+    assert (answer.harmonization and answer.harmonization.model_dump(exclude_unset=True)) == (told or None)

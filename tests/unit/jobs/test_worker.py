@@ -13,9 +13,11 @@ import pytest
 
 from hope.adapters.blobs_local import LocalBlobs
 from hope.adapters.cases_sql import SqlCaseStore
+from hope.contract.job import CaseRecord, CaseState, SeriesRecord, StageJob, StageState
+from hope.contract.options import RunOptions
+from hope.contract.stages import Stage
 from hope.domain.case import MRSequence
 from hope.domain.ids import new_id, new_token, token_hash
-from hope.domain.job import CaseRecord, CaseState, RunChoice, SeriesRecord, Stage, StageJob, StageState
 from hope.jobs.processes import StageProcesses
 from hope.jobs.scratch import Scratch
 from hope.jobs.worker import DONE, FAILED, STOPPED, StageWorker
@@ -42,7 +44,7 @@ class Platform:
         self.blobs.put_file(key, scan, digest)
         self.store.put_series(case.id, SeriesRecord(MRSequence.T1C, "t1c", key, size, digest))
         self.case_id, self.session_id = case.id, session.id
-        self.store.queue_case(case.id, RunChoice(), 10)
+        self.store.queue_case(case.id, RunOptions(), 10)
 
     @property
     def case(self) -> CaseRecord:
@@ -90,6 +92,63 @@ def test_all_stages_make_the_case_done_with_its_files(platform: Platform) -> Non
     assert f"case-{platform.case_id[:8]}-seg.nii.gz" in public
     assert platform.store.running_attempts(case_id=platform.case_id) == []
     assert platform.scratch_is_empty()
+
+
+class Fetches:
+    """A blob store that remembers what it was asked for."""
+
+    def __init__(self, blobs: LocalBlobs) -> None:
+        self._blobs, self.names = blobs, set[str]()
+
+    def fetch(self, key: str, to: Path, sha256: str) -> None:
+        self.names.add(to.name)
+        self._blobs.fetch(key, to, sha256)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._blobs, name)
+
+
+def fetched(platform: Platform) -> dict[str, set[str]]:
+    """What each stage fetches, in order."""
+    names: dict[str, set[str]] = {}
+    blobs = platform.blobs
+    for stage in Stage:
+        platform.blobs = fetches = Fetches(blobs)  # type: ignore[assignment]
+        assert platform.stage(stage) == DONE
+        names[str(stage)] = fetches.names
+    return names
+
+
+def test_a_worker_fetches_only_what_its_stage_reads(platform: Platform) -> None:
+    """The short stages leave one file of each role, named after stage and role."""
+    aligned, harmonized = "preprocess-aligned.json", "harmonize-harmonized.json"
+    notes = {f"{stage}-notes.json" for stage in ("preprocess", "harmonize", "segment")}
+    assert fetched(platform) == {
+        "preprocess": {"t1c.nii"},
+        "harmonize": {aligned},
+        "segment": {aligned, harmonized},
+        "postprocess": {
+            "t1c.nii",
+            "preprocess-uploaded.json",
+            aligned,
+            harmonized,
+            "segment-prediction.json",
+            *notes,
+        },
+    }
+
+
+def test_files_of_an_earlier_versions_worker_are_fetched_by_every_stage(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their rows name no role: a run that is on its way during an upgrade ends well."""
+    monkeypatch.setattr("hope.jobs.worker.OutputFile.from_json", lambda entry: None)
+    assert platform.stage(Stage.PREPROCESS) == DONE
+    monkeypatch.undo()
+    monkeypatch.setenv("HOPE_SHORT_SECONDS", "noop")
+    platform.blobs = fetches = Fetches(platform.blobs)  # type: ignore[assignment]
+    assert platform.stage(Stage.HARMONIZE) == DONE
+    assert fetches.names == {f"preprocess-{role}.json" for role in ("uploaded", "aligned", "notes")}
 
 
 def test_a_stage_that_is_done_is_not_done_again(platform: Platform) -> None:
@@ -285,7 +344,7 @@ def test_slots_limit_how_many_stages_run_at_once(platform: Platform, monkeypatch
         case = platform.store.create_case(platform.session_id)
         series = platform.case.series[0]
         platform.store.put_series(case.id, series)
-        platform.store.queue_case(case.id, RunChoice(), 10)
+        platform.store.queue_case(case.id, RunOptions(), 10)
         jobs.append(asyncio.ensure_future(worker.run(StageJob(case.id, platform.session_id, 1, Stage.PREPROCESS))))
         most = 0
         while not all(task.done() for task in jobs):

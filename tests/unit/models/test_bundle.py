@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hope.domain.case import SEQUENCES, MRSequence
+from hope.domain.case import SEQUENCES, CleanUp, MRSequence
 from hope.domain.errors import BundleError, InputError, OutputError
 from hope.models.bundle import BUNDLED, DEFAULT_MODEL, MANIFEST, WEIGHTS, read_bundle
 from hope.models.registry import ModelRegistry
@@ -40,6 +40,19 @@ def test_a_bundle_reads_back_what_was_written(bundle: Path) -> None:
     assert (read.id, read.architecture, read.patch) == ("tiny", "UNet", (16, 16, 16))
     assert read.sequences == SEQUENCES
     assert read.sha256 == read_bundle(bundle).sha256
+
+
+def test_the_clean_up_is_stated_and_an_old_bundle_gets_what_it_got(bundle: Path) -> None:
+    manifest = json.loads((bundle / MANIFEST).read_text())
+    assert manifest.pop("cleanup") == "drop-unsure"
+    for value, read in (("drop-specks", CleanUp.SPECKS), ("drop-unsure", CleanUp.UNSURE), (None, CleanUp.UNSURE)):
+        (bundle / MANIFEST).write_text(json.dumps(manifest | ({"cleanup": value} if value else {})))
+        assert read_bundle(bundle).cleanup is read
+    (bundle / MANIFEST).write_text(json.dumps(manifest | {"cleanup": "some day"}))
+    with pytest.raises(BundleError, match="some day"):
+        read_bundle(bundle)
+    assert "cleanup" not in read_bundle(BUNDLED / DEFAULT_MODEL).manifest
+    assert read_bundle(BUNDLED / DEFAULT_MODEL).cleanup is CleanUp.UNSURE
 
 
 def test_one_flipped_bit_in_the_weights_is_found(bundle: Path) -> None:

@@ -17,8 +17,10 @@ from fastapi import FastAPI
 
 from hope.adapters.blobs_local import LocalBlobs
 from hope.adapters.cases_sql import SqlCaseStore
+from hope.contract.job import Artifact, CaseRecord, StageJob
+from hope.contract.outputs import OutputFile
+from hope.contract.stages import STAGES
 from hope.domain.ids import new_id
-from hope.domain.job import STAGES, Artifact, CaseRecord, StageJob
 from hope.domain.progress import silent
 from hope.jobs.sessions import Sessions
 from hope.settings import PlatformSettings, Settings
@@ -120,7 +122,16 @@ class Gateway:
                 digest = hashlib.sha256(raw).hexdigest()
                 self.context.blobs.put_file(key, path, digest)
                 artifacts.append(
-                    Artifact(facts["name"], facts["kind"], key, len(raw), digest, stage, 0, facts["public"])
+                    Artifact(
+                        facts["name"],
+                        facts["kind"],
+                        key,
+                        len(raw),
+                        digest,
+                        stage,
+                        public=facts["public"],
+                        output=OutputFile.from_json(facts),
+                    )
                 )
             self.store.commit_attempt(attempt, artifacts, done["result"])
             self.store.end_attempt(attempt)

@@ -15,8 +15,9 @@ import pytest
 from tests.unit.web.conftest import MakeGateway
 from tests.unit.web.fakes import Gateway, nifti, packed
 
+from hope.contract.job import CaseState, DamagedError
+from hope.contract.options import RunOptions
 from hope.domain.ids import reference_of, token_hash
-from hope.domain.job import CaseState, DamagedError
 
 pytestmark = pytest.mark.anyio
 
@@ -176,7 +177,7 @@ async def test_a_case_is_uploaded_run_and_read(gateway: Gateway, client: httpx.A
     run = await client.post(f"/api/cases/{case_id}/run", json={"model": "starter", "postprocess": False})
     assert run.status_code == 202
     assert run.json()["state"] == "queued" and run.json()["run"] == 1
-    assert run.json()["choice"] == {"model": "starter", "harmonize": None, "preprocessed": None, "postprocess": False}
+    assert run.json()["choice"] == {**RunOptions().to_json(), "model": "starter", "postprocess": False}
     assert [stage["state"] for stage in run.json()["stages"]] == ["waiting"] * 4
     assert gateway.queue.enqueued == [(case_id, gateway.store.case(case_id).session_id, 1, 10)]
     gateway.finish(gateway.store.case(case_id))

@@ -12,7 +12,7 @@ import pytest
 from tests.unit.web.fakes import Gateway
 from tests.unit.web.test_api import done_case, problem_of
 
-from hope.domain.job import DamagedError
+from hope.contract.job import DamagedError
 from hope.web.downloads import media_type_of
 
 pytestmark = pytest.mark.anyio

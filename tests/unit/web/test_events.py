@@ -11,8 +11,9 @@ import pytest
 from tests.unit.web.fakes import Gateway, nifti
 from tests.unit.web.test_api import done_case, new_case
 
+from hope.contract.job import CaseEvent, EventKind, SeriesRecord
+from hope.contract.options import RunOptions
 from hope.domain.case import MRSequence
-from hope.domain.job import CaseEvent, EventKind, RunChoice, SeriesRecord
 from hope.web import events
 from hope.web.events import EventHub
 
@@ -230,7 +231,7 @@ async def test_events_tell_what_the_contract_says(gateway: Gateway) -> None:
         await client.post("/api/session")
         case_id = await new_case(client)
         await client.put(f"/api/cases/{case_id}/series/t1c", content=nifti())
-        queued = gateway.store.queue_case(case_id, RunChoice(), 3)
+        queued = gateway.store.queue_case(case_id, RunOptions(), 3)
         gateway.finish(queued)
         await client.put(f"/api/cases/{case_id}/segmentation", content=nifti((4, 4, 4), datatype=2, itemsize=1))
         told = parsed((await client.get(f"/api/cases/{case_id}/events?follow=false")).text)

@@ -9,8 +9,8 @@ import httpx
 import pytest
 from tests.unit.web.fakes import Gateway, nifti
 
+from hope.contract.job import CaseState
 from hope.domain.ids import new_id
-from hope.domain.job import CaseState
 
 pytestmark = pytest.mark.anyio
 

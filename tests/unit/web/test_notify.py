@@ -25,9 +25,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.unit.web.settings_for import EVERYWHERE, settings_for
 
+from hope.contract.job import CaseEvent, CaseRecord, CaseState, EventKind, Session
 from hope.domain.errors import InputError
 from hope.domain.ids import new_id
-from hope.domain.job import CaseEvent, CaseRecord, CaseState, EventKind, Session
 from hope.web.notify import Notifier
 from hope.web.webhooks import RefusedTargetError, checked_targets, may_call, post, send_mail
 

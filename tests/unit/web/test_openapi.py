@@ -27,6 +27,7 @@ from schemathesis.specs.openapi.checks import (
 )
 from tests.unit.web.fakes import Gateway, make_gateway
 from tests.unit.web.test_api import done_case, new_case
+from tools.make_contract import page_types
 
 EXAMPLES = int(os.environ.get("HOPE_SCHEMATHESIS_EXAMPLES", "12"))
 PROBLEM = "application/problem+json"
@@ -169,6 +170,41 @@ def test_the_contract_of_design_is_there(running: Gateway) -> None:
     """The stable part of the REST interface, checked from outside by others too."""
     there = {(method.upper(), path) for method, path, _ in operations(running)}
     assert there == set(OPERATIONS)
+
+
+def test_the_pages_types_are_those_of_the_document(running: Gateway, repository: Path) -> None:
+    written = (repository / "viewer/src/api/schema.ts").read_text(encoding="utf-8")
+    assert written == page_types(running.app.openapi()), "run `make docs`"
+
+
+def test_no_answer_is_open(running: Gateway) -> None:
+    """What the page reads is said in full; facts that models and methods add are the exception."""
+    schemas = running.app.openapi()["components"]["schemas"]
+    may_grow = {"Flag", "Harmonization", "ModelFacts", "Postprocess", "Problem", "SequenceHarmonization", "VolumeMl"}
+    with_fields = {name for name, schema in schemas.items() if "properties" in schema}
+    closed = {name for name in with_fields if schemas[name].get("additionalProperties") is False}
+    assert {"WhoAmIOut", "ModelOut", "FileOut", "CaseOut"} <= closed
+    assert with_fields - closed == may_grow
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ({"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "null"}]}}, "(string | null)[]"),
+        ({"type": "object", "additionalProperties": {"type": "integer"}}, "Record<string, number>"),
+        ({"$ref": "#/components/schemas/Stage"}, "Stage"),
+        ({"enum": ["a", 1]}, "'a' | 1"),
+        ({}, "unknown"),
+    ],
+)
+def test_types_of_the_page(schema: dict[str, Any], said: str) -> None:
+    document = {"components": {"schemas": {"X": {"properties": {"x": schema}, "required": ["x"]}}}}
+    assert f"  x: {said}\n" in page_types(document)
+
+
+def test_a_schema_without_a_known_type_is_no_type() -> None:
+    with pytest.raises(ValueError, match="no type is known"):
+        page_types({"components": {"schemas": {"X": {"type": "tuple"}}}})
 
 
 def test_no_page_of_third_parties_is_served(running: Gateway) -> None:

@@ -19,7 +19,9 @@ export function bytes(count: number): string {
 export const ml = (value: number): string => (value === 0 ? '0' : value < 10 ? value.toFixed(2) : value.toFixed(1))
 
 export const interval = (volume: Volume): string =>
-  volume.low_ml === undefined || volume.high_ml === undefined ? '' : `${ml(volume.low_ml)} to ${ml(volume.high_ml)}`
+  typeof volume.low_ml !== 'number' || typeof volume.high_ml !== 'number'
+    ? ''
+    : `${ml(volume.low_ml)} to ${ml(volume.high_ml)}`
 
 export const percent = (share: number): string => `${Math.floor(Math.min(1, Math.max(0, share)) * 100)} %`
 

@@ -2,17 +2,12 @@
 import type { StageOut } from '../api/types'
 import { firstUpper } from './format'
 
-/** Usual shares of the time; what a stage is worth before anybody knows better. */
-const WEIGHTS: Record<string, number> = { preprocess: 0.6, harmonize: 0.04, segment: 0.3, postprocess: 0.06 }
-
-const weight = (stage: StageOut): number => WEIGHTS[stage.stage] ?? 0.1
-
-/** 0 to 1 over all stages. */
+/** 0 to 1 over all stages, by the share of the time that each usually takes. */
 export function wholeShare(stages: readonly StageOut[]): number {
-  const total = stages.reduce((sum, stage) => sum + weight(stage), 0)
+  const total = stages.reduce((sum, stage) => sum + stage.weight, 0)
   if (!total) return 0
   const share = (stage: StageOut) => (stage.state === 'done' ? 1 : stage.state === 'running' ? stage.share : 0)
-  return stages.reduce((sum, stage) => sum + weight(stage) * Math.min(1, Math.max(0, share(stage))), 0) / total
+  return stages.reduce((sum, stage) => sum + stage.weight * Math.min(1, Math.max(0, share(stage))), 0) / total
 }
 
 /** Seconds still to go, or null while it is too early to say. */

@@ -3,9 +3,9 @@ import { computed, effect, signal } from '@preact/signals'
 import { Api } from '../api/client'
 import { asProblem, type Problem } from '../api/errors'
 import type { CaseOut, ModelOut, Receipt, RunChoice, SessionOut, WhoAmI, Words } from '../api/types'
-import { forget as forgetDrawing, remember as rememberDrawing } from '../scene/stash'
 import { announce } from './announce'
 import { goHome, route } from './route'
+import { forget as forgetDrawing, remember as rememberDrawing } from './stash'
 import { tellTabs } from './tabs'
 
 export const api = new Api()

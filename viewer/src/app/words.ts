@@ -24,8 +24,7 @@ export function rgb(colour: string): [number, number, number] {
 /** The volume of a label or region; what is absent is 0 ml. */
 export function volumeOf(volumes: Volumes | null | undefined, key: string): Volume {
   const found = volumes?.[key]
-  if (found === undefined || found === null) return { ml: 0 }
-  return typeof found === 'number' ? { ml: found } : found
+  return found ?? { ml: 0 }
 }
 
 /** Rows of the volumes table: labels first, then the composites that are no label themselves. */
@@ -38,29 +37,30 @@ export function volumeRows(words: Words): { key: string; name: string; colour: s
       key: entry.key,
       name: entry.name,
       colour: null,
-      parts: entry.labels.map((part) =>
-        typeof part === 'number' ? (labelOf(words, part)?.key ?? String(part)) : part,
-      ),
+      parts: entry.labels.map((part) => labelOf(words, part)?.key ?? String(part)),
     }))
   return [...labels, ...regions]
 }
 
 /** A reason as the server gives it, as a sentence; empty where there is none. */
-export const sentenceOf = (reason: string | undefined): string =>
+export const sentenceOf = (reason: string | null | undefined): string =>
   reason ? `${reason.charAt(0).toUpperCase()}${reason.slice(1)}${/[.!?]$/.test(reason) ? '' : '.'}` : ''
 
 /** What chose the cluster of adaptive rules, and how clearly; empty for other rules. */
 export function clusterSentence(done: Postprocess): string {
   if (done.cluster === undefined || done.cluster === null) return ''
   const next =
-    done.lead === undefined
+    typeof done.lead !== 'number'
       ? ''
       : `; next is cluster ${done.runner_up}, lead ${Math.round(100 * done.lead)} % (0 % is a tie, 100 % the very centre of the cluster)`
   return `Cluster chosen by: ${done.chosen_by ?? 'not recorded'}${next}.`
 }
 
 /** Which parts the rules took away or gave another name, each with its volume; empty where none or not told. */
-export const listOfParts = (volumes: Record<string, number> | undefined, ml: (value: number) => string): string =>
+export const listOfParts = (
+  volumes: Record<string, number> | null | undefined,
+  ml: (value: number) => string,
+): string =>
   Object.entries(volumes ?? {})
     .map(([key, value]) => `${key} ${ml(value)} ml`)
     .join(', ')

@@ -1,29 +1,21 @@
 /** Every file of a finished case, what people want most first. */
-import type { FileOut, Words } from '../api/types'
+import { RoleValues } from '../api/schema'
+import type { FileOut } from '../api/types'
 import { bytes } from '../app/format'
 import { api } from '../app/state'
 
-const FIRST = [
-  "segmentation on the scan's own grid",
-  'corrected segmentation',
-  'report',
-  'picture',
-  'volumes as a table',
-]
-const MACHINE = new Set(['view', 'view after harmonisation', 'mesh'])
-
+/** In the order of the roles; what lies in atlas space comes after what lies on the scan. */
 const rank = (file: FileOut): number => {
-  const at = FIRST.indexOf(file.kind)
-  return at < 0 ? FIRST.length : at
+  const at = file.role ? RoleValues.indexOf(file.role) : RoleValues.length
+  return file.space === 'atlas' ? at + RoleValues.length : at
 }
 
-function Line(props: { caseId: string; file: FileOut; table: Words }) {
+function Line(props: { caseId: string; file: FileOut }) {
   const { file } = props
-  const kind = props.table.kinds[file.kind] ?? file.kind
   return (
     <li class="download" data-file-name={file.name}>
       <a href={api.fileUrl(props.caseId, file.name)} download={file.name}>
-        {kind ? kind.charAt(0).toUpperCase() + kind.slice(1) : file.name}
+        {file.title}
         {file.version > 0 && ` ${file.version}`}
       </a>
       <span class="soft number nobreak">{bytes(file.bytes)}</span>
@@ -32,10 +24,10 @@ function Line(props: { caseId: string; file: FileOut; table: Words }) {
   )
 }
 
-export function DownloadsCard(props: { caseId: string; files: FileOut[]; table: Words }) {
-  const wanted = props.files.filter((file) => !MACHINE.has(file.kind)).sort((one, other) => rank(one) - rank(other))
-  const rest = props.files.filter((file) => MACHINE.has(file.kind))
-  const report = props.files.find((file) => file.kind === 'report')
+export function DownloadsCard(props: { caseId: string; files: FileOut[] }) {
+  const wanted = props.files.filter((file) => file.audience !== 'page').sort((one, other) => rank(one) - rank(other))
+  const rest = props.files.filter((file) => file.audience === 'page')
+  const report = props.files.find((file) => file.role === 'report')
   return (
     <section class="card" aria-labelledby="downloads-title" data-files={props.files.length}>
       <h2 id="downloads-title">Downloads</h2>
@@ -53,7 +45,7 @@ export function DownloadsCard(props: { caseId: string; files: FileOut[]; table: 
       )}
       <ul class="downloads">
         {wanted.map((file) => (
-          <Line key={file.name} caseId={props.caseId} file={file} table={props.table} />
+          <Line key={file.name} caseId={props.caseId} file={file} />
         ))}
       </ul>
       {rest.length > 0 && (
@@ -61,7 +53,7 @@ export function DownloadsCard(props: { caseId: string; files: FileOut[]; table: 
           <summary>Files that this page itself uses ({rest.length})</summary>
           <ul class="downloads fold-body">
             {rest.map((file) => (
-              <Line key={file.name} caseId={props.caseId} file={file} table={props.table} />
+              <Line key={file.name} caseId={props.caseId} file={file} />
             ))}
           </ul>
         </details>

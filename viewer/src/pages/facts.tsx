@@ -38,7 +38,7 @@ export function HarmonizationCard(props: { table: Words; done: Harmonization | n
   const { table, done } = props
   if (!done) return null
   const given = table.sequences.flatMap(({ key, title }) => {
-    const facts = done.sequences[key]
+    const facts = done.sequences?.[key]
     return facts ? [{ key, title, ...facts }] : []
   })
   const any = given.some(({ changed }) => changed)

@@ -1,79 +1,99 @@
-/** How a case is run: what most people leave alone. */
+/** How a case is run: what most people leave alone. The server says which options there are. */
 import type { Signal } from '@preact/signals'
-import type { RunChoice } from '../api/types'
-import { chosenModel, models } from '../app/state'
+import type { OptionWords, RunChoice } from '../api/types'
+import { chosenModel, models, words } from '../app/state'
+
+type Value = string | boolean | null | undefined
+type Given = Record<string, Value>
 
 const read = (text: string): boolean | null => (text === '' ? null : text === 'yes')
-const show = (value: boolean | null | undefined): string =>
-  value === null || value === undefined ? '' : value ? 'yes' : 'no'
+const show = (value: Value): string => (value === null || value === undefined ? '' : value ? 'yes' : 'no')
+
+interface FieldProps {
+  option: OptionWords
+  value: Value
+  set: (value: string | boolean | null) => void
+}
+
+/** One of the models that are installed, with a word on the one that would run. */
+function Model(props: FieldProps) {
+  const id = typeof props.value === 'string' ? props.value : null
+  const model = chosenModel(id)
+  if (!models.value.length) return null
+  return (
+    <label class="field">
+      <span>{props.option.title}</span>
+      <select
+        value={id ?? ''}
+        onChange={(event) => props.set(event.currentTarget.value || null)}
+        data-option={props.option.key}
+      >
+        <option value="">{props.option.choices[0]}</option>
+        {models.value.map((entry) => (
+          <option key={entry.id} value={entry.id}>
+            {entry.title || entry.id}
+          </option>
+        ))}
+      </select>
+      {model && <small>{[model.licence && `Licence: ${model.licence}.`, model.note].filter(Boolean).join(' ')}</small>}
+    </label>
+  )
+}
+
+/** Nothing, yes or no. */
+function Choice(props: FieldProps) {
+  const [nothing, yes, no] = props.option.choices
+  return (
+    <label class="field">
+      <span>{props.option.title}</span>
+      <select
+        value={show(props.value)}
+        onChange={(event) => props.set(read(event.currentTarget.value))}
+        data-option={props.option.key}
+      >
+        <option value="">{nothing}</option>
+        <option value="yes">{yes}</option>
+        <option value="no">{no}</option>
+      </select>
+      {props.option.hint && <small>{props.option.hint}</small>}
+    </label>
+  )
+}
+
+/** Yes or no. */
+function Tick(props: FieldProps) {
+  return (
+    <label class="tick">
+      <input
+        type="checkbox"
+        checked={Boolean(props.value ?? props.option.default)}
+        onChange={(event) => props.set(event.currentTarget.checked)}
+        data-option={props.option.key}
+      />
+      <span>
+        {props.option.title}
+        {props.option.hint && <small>{props.option.hint}</small>}
+      </span>
+    </label>
+  )
+}
+
+const FORMS = { model: Model, choice: Choice, tick: Tick }
 
 export function Options(props: { choice: Signal<RunChoice> }) {
   const { choice } = props
-  const set = (by: Partial<RunChoice>) => {
-    choice.value = { ...choice.value, ...by }
-  }
-  const all = models.value
-  const model = chosenModel(choice.value.model)
+  const given = choice.value as Given
   return (
     <details class="fold">
       <summary>Options</summary>
       <div class="fold-body options">
-        {all.length > 0 && (
-          <label class="field">
-            <span>Model</span>
-            <select
-              value={choice.value.model ?? ''}
-              onChange={(event) => set({ model: event.currentTarget.value || null })}
-              data-option="model"
-            >
-              <option value="">As the server prefers</option>
-              {all.map((entry) => (
-                <option key={entry.id} value={entry.id}>
-                  {entry.title || entry.id}
-                </option>
-              ))}
-            </select>
-            {model && (
-              <small>{[model.licence && `Licence: ${model.licence}.`, model.note].filter(Boolean).join(' ')}</small>
-            )}
-          </label>
-        )}
-        <label class="field">
-          <span>The scans are preprocessed already</span>
-          <select
-            value={show(choice.value.preprocessed)}
-            onChange={(event) => set({ preprocessed: read(event.currentTarget.value) })}
-            data-option="preprocessed"
-          >
-            <option value="">Find out from the scans</option>
-            <option value="yes">Yes: registered to one another, 1 mm, atlas space</option>
-            <option value="no">No: as they came from the scanner</option>
-          </select>
-        </label>
-        <label class="field">
-          <span>Match brightness between scanners</span>
-          <select
-            value={show(choice.value.harmonize)}
-            onChange={(event) => set({ harmonize: read(event.currentTarget.value) })}
-            data-option="harmonize"
-          >
-            <option value="">As usual</option>
-            <option value="yes">Yes</option>
-            <option value="no">No</option>
-          </select>
-        </label>
-        <label class="tick">
-          <input
-            type="checkbox"
-            checked={choice.value.postprocess !== false}
-            onChange={(event) => set({ postprocess: event.currentTarget.checked })}
-            data-option="postprocess"
-          />
-          <span>
-            Clean the mask by fixed rules
-            <small>Removes tiny, doubtful pieces. The result shows what it changed.</small>
-          </span>
-        </label>
+        {words.value?.options.map((option) => {
+          const Field = FORMS[option.form]
+          const set = (value: string | boolean | null) => {
+            choice.value = { ...choice.value, [option.key]: value }
+          }
+          return <Field key={option.key} option={option} value={given[option.key]} set={set} />
+        })}
       </div>
     </details>
   )

@@ -93,7 +93,7 @@ export function ResultsPage(props: { found: CaseOut; change: () => void }) {
         </div>
         <div class="half">
           <div class="column">
-            <DownloadsCard caseId={found.id} files={files.value} table={table} />
+            <DownloadsCard caseId={found.id} files={files.value} />
           </div>
           <div class="column">
             <section class="card" aria-labelledby="again-title">

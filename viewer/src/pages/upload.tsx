@@ -69,7 +69,7 @@ function Leftovers(props: {
 export function UploadPage(props: { found: CaseOut }) {
   const { found } = props
   const table = words.value
-  const choice = useSignal<RunChoice>({ ...found.choice, postprocess: found.choice.postprocess ?? true })
+  const choice = useSignal<RunChoice>({ ...found.choice })
   const left = useSignal<Unplaced[]>([])
   const over = useSignal(false)
   useEffect(() => {

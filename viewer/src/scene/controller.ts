@@ -2,13 +2,13 @@
 import { batch } from '@preact/signals'
 import type { Api } from '../api/client'
 import type { CaseOut, Words } from '../api/types'
+import { put, take } from '../app/stash'
 import { rgb } from '../app/words'
 import { Editing, sentence } from './editing'
 import { firstShown, maskVersions, modelMask, previewName, sequenceChoices } from './files'
 import { type ArrowKey, stepOf, type Vec3, voxelMl } from './geometry'
 import type { SceneLabel, SceneTold, Viewer } from './niivue'
 import { Source } from './source'
-import { put, take } from './stash'
 import {
   type Mode,
   next,

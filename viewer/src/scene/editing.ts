@@ -1,11 +1,11 @@
 /** Correcting the mask: brush, versions, before and after, saving. */
 import { batch } from '@preact/signals'
+import type { Waiting } from '../app/stash'
 import { modelMask } from './files'
 import { type Grid, sameGrid } from './geometry'
 import { type Mask, packed, writeMask } from './nifti'
 import type { Viewer } from './niivue'
 import type { Source } from './source'
-import type { Waiting } from './stash'
 import { afterSave, afterStroke, afterUndo, BRUSHES, type Mode, NO_EDITS, type Pen, type SceneState } from './state'
 
 /** What correcting needs from the rest of the panel. */

@@ -1,21 +1,17 @@
-/** Which of a case's files is what, by the names and kinds of the gateway's contract. Pure. */
-import type { CaseOut, FileOut, SegmentationVersion, Words } from '../api/types'
+/** Which of a case's files is what, by the roles of the gateway's contract. Pure. */
+import type { CaseOut, FileOut, Role, SegmentationVersion, Words } from '../api/types'
 import { type Picture, pictureOf, type SceneState, type SequenceChoice } from './state'
 
-const VIEW = /-(t1n|t1c|t2w|t2f)-view\.nii(\.gz)?$/
-const HARMONIZED = /-(t1n|t1c|t2w|t2f)-harmonized-view\.nii(\.gz)?$/
-const MESH = /-mesh-([A-Za-z0-9]+)\.mz3$/
-const MASK = /-seg\.nii(\.gz)?$/
-const MODEL_MASK = /-seg-model\.nii(\.gz)?$/
+const named = (files: readonly FileOut[], role: Role, sequence?: string): string | null =>
+  files.find((entry) => entry.role === role && (!sequence || entry.sequence === sequence))?.name ?? null
 
 /** One entry for every sequence that the platform knows, shown or not. */
 export function sequenceChoices(files: readonly FileOut[], words: Words, result: CaseOut): SequenceChoice[] {
   const absent = new Set(result.missing ?? [])
   return words.sequences.map(({ key, title }) => {
-    const named = (form: RegExp) => files.find((entry) => form.exec(entry.name)?.[1] === key)?.name ?? null
-    const file = named(VIEW)
+    const file = named(files, 'view', key)
     const mark = file === null ? 'missing' : absent.has(key) ? 'synthetic' : ''
-    return { key, title, file, matchedFile: file && named(HARMONIZED), mark }
+    return { key, title, file, matchedFile: file && named(files, 'harmonized-view', key), mark }
   })
 }
 
@@ -43,10 +39,7 @@ export function firstShown(
 /** Names of the label surfaces by label key. */
 export function meshFiles(files: readonly FileOut[]): Map<string, string> {
   const found = new Map<string, string>()
-  for (const { name } of files) {
-    const key = MESH.exec(name)?.[1]
-    if (key) found.set(key, name)
-  }
+  for (const { name, role, label } of files) if (role === 'mesh' && label) found.set(label, name)
   return found
 }
 
@@ -56,15 +49,13 @@ export function maskVersions(
   known: readonly SegmentationVersion[],
   result: CaseOut,
 ): SegmentationVersion[] {
-  const own = files.find((entry) => entry.version === 0 && MASK.test(entry.name))
+  const own = files.find((entry) => entry.role === 'segmentation' && entry.space === 'native')
   const versions = [...known]
   if (own && !versions.some((entry) => entry.version === 0))
     versions.push({ version: 0, name: own.name, made_by: 'model', volumes_ml: result.volumes_ml })
   return versions.sort((one, other) => one.version - other.version)
 }
 
-export const modelMask = (files: readonly FileOut[]): string | null =>
-  files.find((entry) => MODEL_MASK.test(entry.name))?.name ?? null
+export const modelMask = (files: readonly FileOut[]): string | null => named(files, 'model-segmentation')
 
-export const previewName = (files: readonly FileOut[]): string | null =>
-  files.find((entry) => entry.name === 'preview.png')?.name ?? null
+export const previewName = (files: readonly FileOut[]): string | null => named(files, 'picture')

@@ -35,6 +35,9 @@ export const labelName = (words: Words, value: number): string =>
 /** Letters for what has no other mark: a number key shows or hides the label. */
 export const keyOf = (words: Words, label: LabelWords): number => words.labels.indexOf(label) + 1
 
+const withoutIntervals = (volumes: Record<string, number>): Volumes =>
+  Object.fromEntries(Object.entries(volumes).map(([key, ml]) => [key, { ml }]))
+
 /** The volumes of what is on screen, and where they come from. */
 export function volumesShown(
   state: SceneState,
@@ -42,10 +45,11 @@ export function volumesShown(
   result: CaseOut,
   voxelMl: number,
 ): { volumes: Volumes; source: string } {
-  if (state.before.value) return { volumes: result.postprocess?.before_ml ?? {}, source: 'before cleaning' }
+  if (state.before.value)
+    return { volumes: withoutIntervals(result.postprocess?.before_ml ?? {}), source: 'before cleaning' }
   if (state.unsaved.value)
     return {
-      volumes: volumesFromCounts(state.counts.value, voxelMl, words.labels, words.regions),
+      volumes: withoutIntervals(volumesFromCounts(state.counts.value, voxelMl, words.labels, words.regions)),
       source: 'of the drawing, not saved yet',
     }
   const version = state.version.value
@@ -58,7 +62,7 @@ export function volumesShown(
 export function matchingText({ harmonization }: CaseOut, choice: SequenceChoice, shown: boolean): string {
   const method = harmonization ? ` (method: ${harmonization.asked})` : ''
   if (!choice.matchedFile) {
-    const reason = harmonization?.sequences[choice.key]?.reason
+    const reason = harmonization?.sequences?.[choice.key]?.reason
     return `Brightness matching${method} passed ${choice.title} on unchanged, so the model saw the original. ${sentenceOf(reason)}`.trim()
   }
   return shown

@@ -1,6 +1,6 @@
 /** What the viewer panel shows and does, as signals. Nothing here knows the library or the network. */
 import { computed, type ReadonlySignal, type Signal, signal } from '@preact/signals'
-import type { SegmentationVersion, Volumes } from '../api/types'
+import type { SegmentationVersion } from '../api/types'
 import type { Plane, Vec3 } from './geometry'
 import type { Range, Window } from './window'
 
@@ -92,12 +92,12 @@ export function volumesFromCounts(
   voxelMl: number,
   labels: readonly { value: number; key: string }[],
   regions: readonly { key: string; labels: readonly (string | number)[] }[],
-): Volumes {
+): Record<string, number> {
   const volumes: Record<string, number> = {}
   for (const { value, key } of labels) volumes[key] = (counts[value] ?? 0) * voxelMl
   for (const region of regions) {
     const parts = region.labels.map((part) =>
-      typeof part === 'number' ? (counts[part] ?? 0) * voxelMl : ((volumes[part] as number | undefined) ?? 0),
+      typeof part === 'number' ? (counts[part] ?? 0) * voxelMl : (volumes[part] ?? 0),
     )
     volumes[region.key] ??= parts.reduce((sum, ml) => sum + ml, 0)
   }

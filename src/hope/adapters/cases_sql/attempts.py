@@ -12,18 +12,9 @@ from hope.adapters.cases_sql.database import Database, Transaction
 from hope.adapters.cases_sql.holding import GONE, hold_case
 from hope.adapters.cases_sql.rows import artifact_row, attempt_from
 from hope.adapters.cases_sql.tables import artifacts, attempts, cases, leases, stages
+from hope.contract.job import Artifact, Attempt, CaseState, EventKind, FencedError, GoneError, StageJob, StageState
+from hope.contract.stages import Stage
 from hope.domain.ids import new_token
-from hope.domain.job import (
-    Artifact,
-    Attempt,
-    CaseState,
-    EventKind,
-    FencedError,
-    GoneError,
-    Stage,
-    StageJob,
-    StageState,
-)
 
 TOLD_SHARE = 0.01
 """Progress by less than this is no news."""

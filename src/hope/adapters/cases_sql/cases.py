@@ -18,20 +18,12 @@ from hope.adapters.cases_sql.holding import (
     records_of,
 )
 from hope.adapters.cases_sql.tables import artifacts, attempts, cases, series, sessions, stages
+from hope.contract.job import CaseRecord, CaseState, ConflictError, EventKind, GoneError, SeriesRecord, StageState
+from hope.contract.options import RunOptions
+from hope.contract.stages import STAGES
 from hope.domain.case import MRSequence
 from hope.domain.errors import InputError
 from hope.domain.ids import new_id
-from hope.domain.job import (
-    STAGES,
-    CaseRecord,
-    CaseState,
-    ConflictError,
-    EventKind,
-    GoneError,
-    RunChoice,
-    SeriesRecord,
-    StageState,
-)
 
 _IN_WORK = tuple(str(state) for state in CaseState if state.in_work)
 _OPEN_STAGES = (str(StageState.WAITING), str(StageState.RUNNING))
@@ -57,7 +49,7 @@ class CaseRows:
                 "state": str(CaseState.NEW),
                 "created_at": time.time(),
                 "run": 0,
-                "choice": RunChoice().to_json(),
+                "choice": RunOptions().to_json(),
                 "problem": "",
                 "problem_is_ours": False,
                 "result": {},
@@ -123,7 +115,7 @@ class CaseRows:
             transaction.tell(case_id, EventKind.SERIES, _series_facts(key, sequence))
             return record_of(transaction.connection, row)
 
-    def queue_case(self, case_id: str, choice: RunChoice, max_in_work: int) -> CaseRecord:
+    def queue_case(self, case_id: str, choice: RunOptions, max_in_work: int) -> CaseRecord:
         """Start a new run: run + 1, state queued, four waiting stages, result and problem cleared, an event.
 
         What is known of earlier runs' files, corrections among them, is dropped; their blobs stay where they are.

@@ -22,8 +22,8 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from hope.adapters.cases_sql.schema import bring_up_to_date
 from hope.adapters.cases_sql.tables import events
+from hope.contract.job import EventKind
 from hope.domain.errors import InputError, OutputError
-from hope.domain.job import EventKind
 
 BUSY_SECONDS = 30
 """How long a writer waits for another process's writer on SQLite."""

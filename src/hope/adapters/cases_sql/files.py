@@ -12,7 +12,8 @@ from hope.adapters.cases_sql.database import Database
 from hope.adapters.cases_sql.holding import GONE, hold_case
 from hope.adapters.cases_sql.rows import artifact_from, artifact_row
 from hope.adapters.cases_sql.tables import artifacts, cases, sessions
-from hope.domain.job import STAGES, Artifact, CaseState, ConflictError, EventKind, GoneError, Stage
+from hope.contract.job import Artifact, CaseState, ConflictError, EventKind, GoneError
+from hope.contract.stages import STAGES, Stage
 
 _ORDER: dict[Stage | None, int] = {stage: place for place, stage in enumerate((*STAGES, None))}
 

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, RowMapping, func, select
 from hope.adapters.cases_sql.database import Transaction
 from hope.adapters.cases_sql.rows import case_from
 from hope.adapters.cases_sql.tables import cases, series, sessions, stages, tombstones
+from hope.contract.job import CaseRecord, CaseState, ConflictError, GoneError
 from hope.domain.ids import reference_of
-from hope.domain.job import CaseRecord, CaseState, ConflictError, GoneError
 
 GONE = "there is no such case or session"
 

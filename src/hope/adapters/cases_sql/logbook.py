@@ -12,8 +12,8 @@ from hope.adapters.cases_sql.attempts import alive
 from hope.adapters.cases_sql.database import LOCK_AUDIT, Database
 from hope.adapters.cases_sql.rows import audit_from, event_from
 from hope.adapters.cases_sql.tables import attempts, audit_log, cases, events, leases, sessions
-from hope.domain.audit import FIRST_PREVIOUS, entry_hash
-from hope.domain.job import AuditEntry, CaseEvent, CaseState
+from hope.contract.job import CaseEvent, CaseState
+from hope.domain.audit import FIRST_PREVIOUS, AuditEntry, entry_hash
 
 
 class Logbook:

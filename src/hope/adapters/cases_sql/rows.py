@@ -7,23 +7,24 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from hope.domain.case import SEQUENCES, MRSequence
-from hope.domain.job import (
+from hope.contract.job import (
     Artifact,
     Attempt,
-    AuditEntry,
     CaseEvent,
     CaseRecord,
     CaseState,
     EventKind,
-    RunChoice,
     SeriesRecord,
     Session,
-    Stage,
     StageJob,
     StageState,
     StageStatus,
 )
+from hope.contract.options import RunOptions
+from hope.contract.outputs import OutputFile
+from hope.contract.stages import Stage
+from hope.domain.audit import AuditEntry
+from hope.domain.case import SEQUENCES, MRSequence
 
 
 def session_from(row: RowMapping) -> Session:
@@ -49,7 +50,7 @@ def case_from(row: RowMapping, stages: Iterable[RowMapping], series: Iterable[Ro
         state=CaseState(row["state"]),
         created_at=row["created_at"],
         run=row["run"],
-        choice=choice_from(row["choice"]),
+        choice=RunOptions.stored(row["choice"]),
         problem=row["problem"],
         problem_is_ours=row["problem_is_ours"],
         stages=tuple(stage_from(entry) for entry in stages),
@@ -62,12 +63,6 @@ def _place(series: SeriesRecord) -> tuple[int, int, str]:
     """Assigned scans in channel order, then ``series-2`` before ``series-10``."""
     channel = len(SEQUENCES) if series.sequence is None else SEQUENCES.index(series.sequence)
     return channel, len(series.key), series.key
-
-
-def choice_from(stored: Mapping[str, Any]) -> RunChoice:
-    """What `RunChoice.to_json` wrote; fields of other versions are left out."""
-    known = RunChoice.__dataclass_fields__
-    return RunChoice(**{name: value for name, value in stored.items() if name in known})
 
 
 def series_from(row: RowMapping) -> SeriesRecord:
@@ -103,12 +98,15 @@ def attempt_from(row: RowMapping) -> Attempt:
         job=StageJob(row["case_id"], row["session_id"], row["run"], Stage(row["stage"]), row["priority"]),
         executor=row["executor"],
         number=row["number"],
-        choice=choice_from(row["choice"]),
+        choice=RunOptions.stored(row["choice"]),
     )
 
 
 def artifact_from(row: RowMapping) -> Artifact:
-    """A row of ``artifacts``."""
+    """A row of ``artifacts``. What a user can list has a role also if the row was written before there were any."""
+    output = OutputFile.from_json(row["output"])
+    if output is None and row["public"]:
+        output = OutputFile.of_name(row["name"])
     return Artifact(
         name=row["name"],
         kind=row["kind"],
@@ -118,6 +116,7 @@ def artifact_from(row: RowMapping) -> Artifact:
         stage=Stage(row["stage"]) if row["stage"] else None,
         version=row["version"],
         public=row["public"],
+        output=output,
     )
 
 
@@ -133,6 +132,7 @@ def artifact_row(case_id: str, artifact: Artifact, measured: Mapping[str, Any]) 
         "bytes": artifact.bytes,
         "sha256": artifact.sha256,
         "public": artifact.public,
+        "output": artifact.output.to_json() if artifact.output else {},
         "measured": dict(measured),
     }
 

@@ -12,9 +12,9 @@ from hope.adapters.cases_sql.database import Database, Transaction
 from hope.adapters.cases_sql.holding import GONE, bury, hold_session
 from hope.adapters.cases_sql.rows import session_from
 from hope.adapters.cases_sql.tables import sessions
+from hope.contract.job import GoneError, Session
 from hope.domain.errors import OutputError
 from hope.domain.ids import new_id
-from hope.domain.job import GoneError, Session
 
 SEEN_EVERY_SECONDS = 30.0
 """A session in use is written as seen at most this often, so that reading stays reading."""

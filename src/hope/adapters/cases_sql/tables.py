@@ -20,7 +20,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 """The newest migration."""
 
 metadata = MetaData()
@@ -135,6 +135,8 @@ artifacts = Table(
     Column("public", Boolean, nullable=False),
     # What was measured of a correction.
     Column("measured", JSON, nullable=False),
+    # Role, sequence, label, space; empty in rows of an earlier version.
+    Column("output", JSON, nullable=False, server_default="{}"),
 )
 
 events = Table(

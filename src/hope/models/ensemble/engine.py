@@ -226,6 +226,7 @@ class _Run:
             flags=tuple(QCFlag("less_memory", Severity.INFO, note) for note in self.notes),
             agreement={key: turned(values) for key, values in combined.agreement.items()},
             postprocess=self.bundle.postprocess(),
+            cleanup=self.bundle.cleanup,
         )
 
 

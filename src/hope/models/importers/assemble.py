@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from safetensors.torch import save
 
-from hope.domain.case import SEQUENCES, HeadState
+from hope.domain.case import SEQUENCES, CleanUp, HeadState
 from hope.domain.errors import BundleError, InputError
 from hope.domain.labels import PEDS
 from hope.domain.progress import Progress
@@ -198,6 +198,7 @@ def _manifest(
             ("Imported from checkpoints made elsewhere; their licence and limits hold.", *_suppositions(source))
         ),
         "label_schema": PEDS.name,
+        "cleanup": str(CleanUp.SPECKS),
         "architecture": {"name": "ensemble", "arguments": {}},
         "input": {
             "sequences": [str(s) for s in SEQUENCES if s in used],

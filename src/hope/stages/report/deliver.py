@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from hope.domain.case import AlignedCase, CaseResult, HarmonizedCase
+from hope.contract.outputs import OutputFile, Role, Space
+from hope.contract.report import CaseReport, FileFacts, StageSeconds
+from hope.contract.result import CaseResult
+from hope.domain.case import AlignedCase, HarmonizedCase
 from hope.domain.errors import OutputError
 from hope.domain.volume import Volume
 from hope.formats.atomic import atomic_output, output_error
@@ -19,7 +21,7 @@ from hope.formats.nifti import write_labels, write_scan
 from hope.stages.report.preview import render_preview
 from hope.stages.report.report import write_report
 
-RESULT = "result.json"
+RESULT = OutputFile.of(Role.FACTS).name("")
 
 
 @contextmanager
@@ -101,9 +103,9 @@ def deliver(
     result: CaseResult,
     harmonized: HarmonizedCase,
     reference_scan: Volume,
-    stages: list[dict[str, Any]],
+    stages: Sequence[StageSeconds],
     doubt: tuple[Volume, str] | None = None,
-) -> dict[str, Any]:
+) -> CaseReport:
     """Write masks, atlas images, picture, report and result.json; returns what result.json says.
 
     Args:
@@ -111,7 +113,7 @@ def deliver(
         result: labels and facts.
         harmonized: the images that the model saw.
         reference_scan: the scan whose grid the native labels share, for the picture.
-        stages: ``{"name", "seconds"}`` of the stages before this one.
+        stages: seconds of the steps before this one.
         doubt: the map of doubt on the atlas grid and what its values mean, if it is wanted.
 
     Raises:
@@ -119,37 +121,40 @@ def deliver(
     """
     case_id = result.case_id
     aligned: AlignedCase = harmonized.aligned
-    kinds: dict[str, str] = {}
+    files: list[OutputFile] = []
 
-    def name(suffix: str, kind: str) -> Path:
-        kinds[f"{case_id}-{suffix}" if suffix.endswith(".nii.gz") else suffix] = kind
-        return folder / (f"{case_id}-{suffix}" if suffix.endswith(".nii.gz") else suffix)
+    def path(output: OutputFile) -> Path:
+        files.append(output)
+        return folder / output.name(case_id)
 
-    write_labels(result.native_labels, name("seg.nii.gz", "segmentation on the scan's own grid"))
-    write_labels(result.atlas_labels, name("seg-atlas.nii.gz", "segmentation on the atlas grid"))
+    write_labels(result.native_labels, path(OutputFile(Role.SEGMENTATION, space=Space.NATIVE)))
+    write_labels(result.atlas_labels, path(OutputFile(Role.SEGMENTATION, space=Space.ATLAS)))
     if doubt is not None:
-        write_scan(doubt[0], name("doubt-atlas.nii.gz", f"doubt on the atlas grid, 0 to 1: {doubt[1]}"))
+        write_scan(doubt[0], path(OutputFile.of(Role.UNCERTAINTY, detail=doubt[1])))
     for sequence, volume in harmonized.images.items():
-        write_scan(volume, name(f"{sequence}-atlas.nii.gz", f"{sequence} on the atlas grid"))
-    missing = result.report["input"]["missing"]
+        write_scan(volume, path(OutputFile.of(Role.IMAGE, sequence=str(sequence))))
+    missing = result.report.input.missing
     notice = f"Not given: {', '.join(missing)}. The result is less reliable." if missing else ""
     title = f"{case_id}  ({aligned.reference})"
-    render_preview(
-        reference_scan, result.native_labels, result.volumes_ml, title, name("preview.png", "picture"), notice
-    )
-    report = {**result.report, "stages": stages, "files": _listing(folder, kinds)}
-    write_report(report, folder / "preview.png", name("report.html", "report"))
-    report["files"] = _listing(folder, kinds)
+    picture = path(OutputFile.of(Role.PICTURE))
+    render_preview(reference_scan, result.native_labels, result.report.millilitres(), title, picture, notice)
+    html = path(OutputFile.of(Role.REPORT))
+    report = result.report.with_parts(stages=stages, files=_listing(folder, case_id, files))
+    write_report(report, picture, html)
+    report = report.with_parts(files=_listing(folder, case_id, files))
     with atomic_output(folder / RESULT) as stream:
-        stream.write((json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode())
+        stream.write(report.text().encode())
     return report
 
 
-def _listing(folder: Path, kinds: Mapping[str, str]) -> list[dict[str, Any]]:
+def _listing(folder: Path, case_id: str, files: Sequence[OutputFile]) -> list[FileFacts]:
     entries = []
-    for file_name, kind in kinds.items():
-        path = folder / file_name
+    for output in files:
+        path = folder / output.name(case_id)
         if path.is_file():
             digest, size = hash_file(path)
-            entries.append({"name": file_name, "kind": kind, "bytes": size, "sha256": digest})
+            hashed = {"bytes": size, "sha256": digest}
+            entries.append(
+                FileFacts.model_validate({"name": path.name, "kind": output.kind, **hashed, **output.to_json()})
+            )
     return entries

@@ -1,11 +1,12 @@
-"""The facts of result.json: what was done to a case and what came of it, as plain JSON values without identity."""
+"""The facts of a case: what was done to it and what came of it, without identity."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 from hope import DISCLAIMER, __version__
+from hope.contract.report import FORMAT, CaseReport
 from hope.domain.case import SEQUENCES, AlignedCase, HarmonizedCase, HeadState, Prediction, UploadedCase
 from hope.domain.qc import QCFlag, Severity
 from hope.ports import BrainExtractor
@@ -13,7 +14,20 @@ from hope.stages.harmonize.harmonize import described
 from hope.stages.postprocess.measure import interval_method
 from hope.stages.postprocess.postprocess import PostprocessOutcome
 
-RESULT_FORMAT = "hope-result/1"
+
+@dataclass(frozen=True)
+class MadeWith:
+    """Volumes and what they were made with.
+
+    Attributes:
+        volumes_ml: per label key and region ``{"ml": ..., "low_ml": ..., "high_ml": ...}``, on the scan's own grid.
+        model: its facts.
+        brain_mask: how the brain was found, in words.
+    """
+
+    volumes_ml: Mapping[str, Mapping[str, float]]
+    model: Mapping[str, object]
+    brain_mask: str
 
 
 def describe(
@@ -21,9 +35,17 @@ def describe(
     harmonized: HarmonizedCase,
     prediction: Prediction,
     cleaned: PostprocessOutcome,
-    volumes_ml: Mapping[str, Mapping[str, float]],
-) -> dict[str, Any]:
-    """The facts that do not depend on who ran the stages."""
+    made_with: MadeWith,
+) -> CaseReport:
+    """The report of a case, without the stages' seconds and the files, which are known last.
+
+    Args:
+        uploaded: the scans.
+        harmonized: what the model saw.
+        prediction: what it said.
+        cleaned: its answer after the clean-up.
+        made_with: volumes on the scan's own grid, and what they were made with.
+    """
     aligned = harmonized.aligned
     flags: dict[QCFlag, None] = dict.fromkeys((*aligned.flags, *harmonized.flags, *prediction.flags))
     if not cleaned.after_voxels["WT"] and (marked := cleaned.before_ml["WT"]):
@@ -31,8 +53,8 @@ def describe(
         flags[QCFlag("all_removed", Severity.WARNING, reason)] = None
     if cleaned.warning:
         flags[QCFlag("postprocess", Severity.WARNING, cleaned.warning)] = None
-    return {
-        "format": RESULT_FORMAT,
+    values = {
+        "format": FORMAT,
         "case_id": uploaded.case_id,
         "created_by": {"software": "hope", "version": __version__},
         "disclaimer": DISCLAIMER,
@@ -54,7 +76,7 @@ def describe(
         "harmonizer": described(harmonized),
         "harmonization": dict(harmonized.details),
         "qc": [flag.to_json() for flag in flags],
-        "volumes_ml": volumes_ml,
+        "volumes_ml": made_with.volumes_ml,
         "interval_method": interval_method(prediction),
         "tumour_found": bool(cleaned.labels.data.any()),
         "postprocess": cleaned.to_json(),
@@ -62,7 +84,10 @@ def describe(
             str(s): {"atlas_to_native_ras_mm": t.fixed_to_moving_ras_mm.tolist()}
             for s, t in aligned.atlas_to_native.items()
         },
+        "model": dict(made_with.model),
+        "brain_mask": {"method": made_with.brain_mask},
     }
+    return CaseReport.model_validate(values)
 
 
 def brain_method(aligned: AlignedCase, uploaded: UploadedCase, brain: BrainExtractor) -> str:
@@ -72,14 +97,3 @@ def brain_method(aligned: AlignedCase, uploaded: UploadedCase, brain: BrainExtra
     if any(flag.code == "brain_mask_from_atlas" for flag in aligned.flags):
         return f"atlas brain ({brain.name} found none)"
     return brain.name
-
-
-def for_page(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts without what only machines read: matrices, and the list of files, which the store knows better."""
-    kept = {key: value for key, value in facts.items() if key not in ("transforms", "files")}
-    scans = facts["input"]["sequences"]
-    kept["input"] = {
-        **facts["input"],
-        "sequences": {name: {k: v for k, v in scan.items() if k != "grid"} for name, scan in scans.items()},
-    }
-    return kept

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any, Final
+from typing import Final
 
 from hope.domain.case import SEQUENCES
 
@@ -35,11 +35,6 @@ def html_table(caption: str, columns: Iterable[Column], rows: Iterable[str]) -> 
         f'<div class="scroll" role="region" aria-label="{name}" tabindex="0"><table>\n<caption>{name}</caption>\n'
         f"<thead><tr>{heads}</tr></thead>\n<tbody>\n" + "\n".join(rows) + "\n</tbody></table></div>"
     )
-
-
-def in_ml(volumes: Mapping[str, Any], key: str) -> str:
-    """Write a volume with its unit."""
-    return f"{float(volumes.get(key, {}).get('ml', 0.0)):.1f} ml"
 
 
 def signed(value: float) -> str:

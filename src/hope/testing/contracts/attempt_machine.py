@@ -18,18 +18,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from hope.domain.job import (
-    STAGES,
-    Attempt,
-    CaseState,
-    ConflictError,
-    FencedError,
-    GoneError,
-    RunChoice,
-    Stage,
-    StageJob,
-    StageState,
-)
+from hope.contract.job import Attempt, CaseState, ConflictError, FencedError, GoneError, StageJob, StageState
+from hope.contract.options import RunOptions
+from hope.contract.stages import STAGES, Stage
 from hope.ports import CaseStore
 from hope.testing.contracts.making import EXECUTOR, MOST, a_case, a_file, a_session
 
@@ -106,7 +97,7 @@ class AttemptMachine(RuleBasedStateMachine):
 
     def queue(self, case: ModelCase) -> None:
         """Start a run if that is allowed."""
-        got = outcome(lambda: self.store.queue_case(case.id, RunChoice(), MOST))
+        got = outcome(lambda: self.store.queue_case(case.id, RunOptions(), MOST))
         if case.gone or self.closed:
             assert got == "GoneError"
         elif case.state in IN_WORK:

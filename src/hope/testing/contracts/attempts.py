@@ -10,19 +10,10 @@ from dataclasses import replace
 
 import pytest
 
+from hope.contract.job import Attempt, CaseState, EventKind, FencedError, GoneError, StageState, StageStatus
+from hope.contract.options import RunOptions
+from hope.contract.stages import STAGES, Stage
 from hope.domain.ids import new_id
-from hope.domain.job import (
-    STAGES,
-    Attempt,
-    CaseState,
-    EventKind,
-    FencedError,
-    GoneError,
-    RunChoice,
-    Stage,
-    StageState,
-    StageStatus,
-)
 from hope.ports import CaseStore
 from hope.testing.contracts.attempt_machine import follow_the_model
 from hope.testing.contracts.making import EXECUTOR, MOST, a_case, a_file, a_run, a_session, an_attempt, done, job_of
@@ -43,7 +34,7 @@ class AttemptContract:
 
     def test_a_pipeline_from_end_to_end(self, store: CaseStore) -> None:
         """Four stages, each begun and committed; the last makes the case done, with its result."""
-        queued = a_run(store, choice=RunChoice(model="m", priority=2))
+        queued = a_run(store, choice=RunOptions(model="m", uncertainty_map=True))
         for place, stage in enumerate(STAGES):
             attempt = an_attempt(store, queued, stage)
             assert (attempt.job, attempt.executor, attempt.number) == (job_of(queued, stage), EXECUTOR, 1)
@@ -118,7 +109,7 @@ class AttemptContract:
         case = a_run(store)
         old = an_attempt(store, case)
         store.cancel_case(case.id)
-        again = store.queue_case(case.id, RunChoice(), MOST)
+        again = store.queue_case(case.id, RunOptions(), MOST)
         for call in (
             lambda: store.beat(old, 0.5, "late"),
             lambda: store.commit_attempt(old, [a_file("late")]),

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from hope.contract.job import DamagedError
 from hope.domain.errors import HopeError
-from hope.domain.job import DamagedError
 from hope.ports import BlobStore
 
 MEBIBYTE = 2**20

@@ -10,19 +10,12 @@ from dataclasses import replace
 
 import pytest
 
+from hope.contract.job import CaseEvent, CaseState, ConflictError, EventKind, GoneError, StageState
+from hope.contract.options import RunOptions
+from hope.contract.stages import STAGES
 from hope.domain.case import MRSequence
 from hope.domain.errors import HopeError
 from hope.domain.ids import new_id
-from hope.domain.job import (
-    STAGES,
-    CaseEvent,
-    CaseState,
-    ConflictError,
-    EventKind,
-    GoneError,
-    RunChoice,
-    StageState,
-)
 from hope.ports import CaseStore
 from hope.testing.contracts.attempts import AttemptContract
 from hope.testing.contracts.making import (
@@ -119,7 +112,7 @@ class CaseStoreContract(SessionStoreContract, AttemptContract):
     def test_a_run_begins(self, store: CaseStore) -> None:
         """Queued, with the choice, four waiting stages, and one event."""
         case = a_case(store)
-        choice = RunChoice(model="m", harmonize=False, preprocessed=True, postprocess=False, priority=3)
+        choice = RunOptions(model="m", harmonize=False, preprocessed=True, postprocess=False, uncertainty_map=True)
         after = store.events([case.id], 0)[-1].number
         queued = store.queue_case(case.id, choice, MOST)
         assert (queued.state, queued.run, queued.choice, queued.problem) == (CaseState.QUEUED, 1, choice, "")
@@ -136,13 +129,13 @@ class CaseStoreContract(SessionStoreContract, AttemptContract):
         session = a_session(store)
         empty = store.create_case(session.id)
         with pytest.raises(ConflictError, match="scan"):
-            store.queue_case(empty.id, RunChoice(), MOST)
+            store.queue_case(empty.id, RunOptions(), MOST)
         store.put_series(empty.id, a_scan("series-1", None))
         with pytest.raises(ConflictError, match="scan"):
-            store.queue_case(empty.id, RunChoice(), MOST)
+            store.queue_case(empty.id, RunOptions(), MOST)
         case = a_run(store, session)
         with pytest.raises(ConflictError, match="worked on"):
-            store.queue_case(case.id, RunChoice(), MOST)
+            store.queue_case(case.id, RunOptions(), MOST)
         for change in (
             lambda: store.put_series(case.id, a_scan()),
             lambda: store.assign_series(case.id, "t1c", MRSequence.T1N),
@@ -150,11 +143,11 @@ class CaseStoreContract(SessionStoreContract, AttemptContract):
             with pytest.raises(ConflictError):
                 change()
         with pytest.raises(ConflictError, match="1 cases"):
-            store.queue_case(a_case(store, session).id, RunChoice(), 1)
+            store.queue_case(a_case(store, session).id, RunOptions(), 1)
         a_run(store)
-        assert store.queue_case(a_case(store, session).id, RunChoice(), 2).state is CaseState.QUEUED
+        assert store.queue_case(a_case(store, session).id, RunOptions(), 2).state is CaseState.QUEUED
         with pytest.raises(GoneError):
-            store.queue_case(new_id(), RunChoice(), MOST)
+            store.queue_case(new_id(), RunOptions(), MOST)
 
     def test_the_limit_holds_whoever_queues_at_once(self, store: CaseStore, reopen: Reopen) -> None:
         """Eight at once where three may: three are queued."""
@@ -165,7 +158,7 @@ class CaseStoreContract(SessionStoreContract, AttemptContract):
         def queue(number: int) -> bool:
             start.wait()
             try:
-                peers[number % 2].queue_case(cases[number].id, RunChoice(), 3)
+                peers[number % 2].queue_case(cases[number].id, RunOptions(), 3)
             except ConflictError:
                 return False
             return True
@@ -178,13 +171,13 @@ class CaseStoreContract(SessionStoreContract, AttemptContract):
         """Result, problem, files and corrections go; the scans stay."""
         case = done(store, a_run(store))
         store.add_segmentation(case.id, a_file("v1", None, public=True), {"x": 1})
-        again = store.queue_case(case.id, RunChoice(), MOST)
+        again = store.queue_case(case.id, RunOptions(), MOST)
         assert (again.run, again.result, again.problem, again.series) == (2, {}, "", case.series)
         assert {s.state for s in again.stages} == {StageState.WAITING}
         assert store.artifacts(case.id) == []
         assert store.segmentation_results(case.id) == {}
         store.fail_attempt(an_attempt(store, again), "it broke", ours=True, final=True)
-        third = store.queue_case(case.id, RunChoice(), MOST)
+        third = store.queue_case(case.id, RunOptions(), MOST)
         assert (third.run, third.problem, third.problem_is_ours) == (3, "", False)
 
     def test_cases_in_work_are_found_by_age(self, store: CaseStore) -> None:

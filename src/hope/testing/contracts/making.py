@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import secrets
 
+from hope.contract.job import Artifact, Attempt, CaseRecord, SeriesRecord, Session, StageJob
+from hope.contract.options import RunOptions
+from hope.contract.stages import Stage
 from hope.domain.case import MRSequence
 from hope.domain.ids import new_token, token_hash
-from hope.domain.job import Artifact, Attempt, CaseRecord, RunChoice, SeriesRecord, Session, Stage, StageJob
 from hope.ports import CaseStore
 
 EXECUTOR = "worker-1"
@@ -31,15 +33,19 @@ def a_case(store: CaseStore, session: Session | None = None) -> CaseRecord:
     return store.case(case.id)
 
 
-def a_run(store: CaseStore, session: Session | None = None, choice: RunChoice | None = None) -> CaseRecord:
+def a_run(store: CaseStore, session: Session | None = None, choice: RunOptions | None = None) -> CaseRecord:
     """A queued case, and a worker that lives."""
     store.renew_lease(EXECUTOR, 600.0)
-    return store.queue_case(a_case(store, session).id, choice or RunChoice(), MOST)
+    return store.queue_case(a_case(store, session).id, choice or RunOptions(), MOST)
+
+
+PRIORITY = 3
+"""Of the jobs made here; another one than usual, so that it cannot get lost unseen."""
 
 
 def job_of(case: CaseRecord, stage: Stage = Stage.PREPROCESS) -> StageJob:
     """The job of one stage of the case's current run."""
-    return StageJob(case.id, case.session_id, case.run, stage, case.choice.priority)
+    return StageJob(case.id, case.session_id, case.run, stage, PRIORITY)
 
 
 def an_attempt(store: CaseStore, case: CaseRecord, stage: Stage = Stage.PREPROCESS) -> Attempt:

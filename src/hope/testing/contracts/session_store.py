@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from hope.contract.job import Attempt, CaseState, GoneError, Session
+from hope.contract.options import RunOptions
 from hope.domain.audit import verify
 from hope.domain.case import MRSequence
 from hope.domain.ids import new_id, new_token, token_hash
-from hope.domain.job import Attempt, CaseState, GoneError, RunChoice, Session
 from hope.ports import CaseStore
 from hope.testing.contracts.making import (
     MOST,
@@ -41,7 +42,7 @@ def calls_into(
         lambda: store.case(idle_id, session_id),
         lambda: store.put_series(idle_id, a_scan()),
         lambda: store.assign_series(idle_id, "t1c", MRSequence.T1N),
-        lambda: store.queue_case(idle_id, RunChoice(), MOST),
+        lambda: store.queue_case(idle_id, RunOptions(), MOST),
         lambda: store.begin_attempt(attempt.job, "late"),
         lambda: store.beat(attempt, 0.5, "late"),
         lambda: store.commit_attempt(attempt, [a_file("late")]),

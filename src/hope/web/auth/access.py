@@ -10,8 +10,8 @@ from fastapi import Depends, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hope.contract.job import CaseRecord, GoneError, Session
 from hope.domain.ids import token_hash
-from hope.domain.job import CaseRecord, GoneError, Session
 from hope.jobs.audit_log import AuditLog
 from hope.settings import Settings
 from hope.web.auth.api_tokens import PREFIX

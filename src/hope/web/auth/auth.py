@@ -14,6 +14,7 @@ from hope.domain.errors import InputError
 from hope.settings import PlatformSettings, Settings
 from hope.web.auth.api_tokens import PREFIX, ApiTokens, read_tokens
 from hope.web.middleware.security import LOOPBACK_NAMES, is_public
+from hope.web.schemas import WhoAmIOut
 
 if TYPE_CHECKING:
     from hope.web.auth.oidc import OpenIdSignIn
@@ -125,7 +126,7 @@ class Authenticator:
         token = _api_token(request)
         return self._tokens.name_of(token) if self._tokens and token else None
 
-    def _whoami(self, request: Request) -> dict[str, Any]:
+    def _whoami(self, request: Request) -> WhoAmIOut:
         principal = self.principal(request)
         kinds = {LOCAL: "loopback", "token": "token", "oidc": "oidc"}
         answer: dict[str, Any] = {
@@ -135,13 +136,13 @@ class Authenticator:
         }
         if self._oidc:
             answer["sign_in_url"] = LOGIN
-        return answer
+        return WhoAmIOut(**answer)
 
     def _routes(self) -> APIRouter:
         router = APIRouter()
 
-        @router.get("/api/whoami", tags=["sign-in"])
-        def whoami(request: Request) -> dict[str, Any]:
+        @router.get("/api/whoami", tags=["sign-in"], response_model_exclude_unset=True)
+        def whoami(request: Request) -> WhoAmIOut:
             """Whether this caller may open a session, how it is known, and how one can sign in."""
             return self._whoami(request)
 

@@ -7,14 +7,15 @@ from typing import Annotated
 from anyio import to_thread
 from fastapi import APIRouter, Body, Header, Query, Request
 
+from hope.contract.job import CaseRecord, ConflictError
+from hope.contract.options import RunOptions
 from hope.domain.errors import InputError
-from hope.domain.job import CaseRecord, ConflictError, RunChoice
 from hope.web.answers import case_out
 from hope.web.auth.access import Audit, Context, Current, Own
 from hope.web.context import WebContext
 from hope.web.events import EVENT_SCHEMA, EventStream
 from hope.web.problems import BODY, SESSION, problems
-from hope.web.schemas import CaseOut, CasesOut, ReceiptOut, RunIn
+from hope.web.schemas import CaseOut, CasesOut, ReceiptOut
 
 router = APIRouter(prefix="/api/cases", tags=["cases"])
 
@@ -66,9 +67,9 @@ async def delete_case(request: Request, own: Own, context: Context, audit: Audit
     response_model_exclude_unset=True,
     responses=problems(*SESSION, 409, *BODY),
 )
-def run_case(own: Own, context: Context, audit: Audit, body: Annotated[RunIn | None, Body()] = None) -> CaseOut:
+def run_case(own: Own, context: Context, audit: Audit, body: Annotated[RunOptions | None, Body()] = None) -> CaseOut:
     """Start the four stages. Follow them at /events; a case that is done may be run again."""
-    choice = RunChoice(**(body or RunIn()).model_dump())
+    choice = body or RunOptions()
     _check_runnable(own.case, choice, context)
     queued = context.sessions.run_case(own.case, choice)
     audit.record(own.session.owner, "case.run", own.case.id)
@@ -120,7 +121,7 @@ async def follow_case(
     return EventStream(hub.stream(own.case.id, own.session.id, after, follow=follow), headers=headers)
 
 
-def _check_runnable(case: CaseRecord, choice: RunChoice, context: WebContext) -> None:
+def _check_runnable(case: CaseRecord, choice: RunOptions, context: WebContext) -> None:
     if not case.sequences:
         fix = "upload a scan, or say which sequence an uploaded series is"
         raise InputError("the case has no scan of a known sequence", expected="at least one", got="none", fix=fix)

@@ -8,15 +8,17 @@ from anyio import to_thread
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
-from hope.domain.job import CaseRecord
-from hope.web.answers import case_name
+from hope.contract.job import CaseRecord
+from hope.contract.outputs import OutputFile, Role, Space
+from hope.contract.report import CaseReport
+from hope.web.answers import file_out
 from hope.web.auth.access import Audit, Context, Own, OwnCase
 from hope.web.context import WebContext
 from hope.web.diagnostics import DiagnosticsOut, diagnostics_of
 from hope.web.downloads import download
 from hope.web.errors import ProblemError
 from hope.web.problems import SESSION, UPLOAD, binary, body_of_bytes, problems
-from hope.web.schemas import FileOut, FilesOut, SegmentationSaved, SegmentationsOut, SegmentationVersion
+from hope.web.schemas import FilesOut, SegmentationSaved, SegmentationsOut, SegmentationVersion
 
 router = APIRouter(prefix="/api/cases/{case_id}", tags=["results"])
 
@@ -28,13 +30,11 @@ _FILE = problems(*SESSION) | {
 }
 
 
-@router.get("/files", operation_id="list_files", responses=problems(*SESSION))
+@router.get("/files", operation_id="list_files", response_model_exclude_unset=True, responses=problems(*SESSION))
 def list_files(own: Own, context: Context) -> FilesOut:
     """What can be downloaded now: nothing before the last stage is done, then the result and every correction."""
     artifacts = context.store.artifacts(own.case.id, public=True)
-    return FilesOut(
-        files=[FileOut(name=a.name, kind=a.kind, bytes=a.bytes, sha256=a.sha256, version=a.version) for a in artifacts]
-    )
+    return FilesOut(files=[file_out(artifact) for artifact in artifacts])
 
 
 @router.get("/files/{name}", operation_id="download_file", response_class=Response, responses=_FILE)
@@ -72,6 +72,7 @@ async def _file(request: Request, name: str, own: OwnCase, context: WebContext, 
 @router.put(
     "/segmentation",
     operation_id="save_segmentation",
+    response_model_exclude_unset=True,
     responses=problems(*UPLOAD),
     openapi_extra=body_of_bytes("a .nii or .nii.gz label volume (0 to 4) on the reference scan's own grid"),
 )
@@ -90,7 +91,9 @@ async def save_segmentation(request: Request, own: Own, context: Context, audit:
     )
 
 
-@router.get("/segmentations", operation_id="list_segmentations", responses=problems(*SESSION))
+@router.get(
+    "/segmentations", operation_id="list_segmentations", response_model_exclude_unset=True, responses=problems(*SESSION)
+)
 def list_segmentations(own: Own, context: Context) -> SegmentationsOut:
     """All versions of the mask with their volumes, the model's first."""
     return SegmentationsOut(versions=_versions(own.case, context))
@@ -99,11 +102,12 @@ def list_segmentations(own: Own, context: Context) -> SegmentationsOut:
 def _versions(case: CaseRecord, context: WebContext) -> list[SegmentationVersion]:
     artifacts = context.store.artifacts(case.id, public=True)
     measured = context.store.segmentation_results(case.id)
-    first = f"{case_name(case.id)}-seg.nii.gz"
+    first = OutputFile(Role.SEGMENTATION, space=Space.NATIVE)
+    volumes = CaseReport.stored(case.result).volumes_ml if case.result else {}
     found = [
-        SegmentationVersion(version=0, name=a.name, made_by="model", volumes_ml=case.result.get("volumes_ml") or {})
+        SegmentationVersion(version=0, name=a.name, made_by="model", volumes_ml=volumes)
         for a in artifacts
-        if a.name == first
+        if a.output == first
     ]
     corrected = sorted((a for a in artifacts if a.stage is None), key=lambda a: a.version)
     return found + [

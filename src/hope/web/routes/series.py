@@ -79,7 +79,7 @@ async def use_sample(request: Request, own: Own, context: Context, audit: Audit)
 )
 def assign_series(body: AssignmentsIn, own: Own, context: Context) -> CaseOut:
     """Say which stored series is which sequence."""
-    wanted = {MRSequence(name): key for name, key in body.model_dump(exclude_unset=True).items()}
+    wanted = body.root
     keys = [key for key in wanted.values() if key is not None]
     unknown = sorted(set(keys) - {series.key for series in own.case.series})
     if unknown:

@@ -27,7 +27,7 @@ def get_words(context: Context) -> WordsOut:
     return words(context.settings.platform.session_hours, default.get("optional") or [])
 
 
-@router.get("/api/models", operation_id="list_models", responses=problems())
+@router.get("/api/models", operation_id="list_models", response_model_exclude_unset=True, responses=problems())
 def list_models(context: Context) -> ModelsOut:
     """The model bundles that a run can choose from."""
     return ModelsOut(models=[ModelOut(**model) for model in context.models()])

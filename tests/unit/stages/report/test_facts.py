@@ -11,7 +11,7 @@ from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.stages.postprocess.measure import measure
 from hope.stages.postprocess.postprocess import drop_unsure
-from hope.stages.report.facts import describe
+from hope.stages.report.facts import MadeWith, describe
 
 GRID = Grid((20, 20, 20), np.eye(4))
 
@@ -30,8 +30,10 @@ def test_a_mask_that_the_clean_up_emptied_is_said(edge: int, codes: list[str]) -
     unmoved = dict.fromkeys(scans, Transform.identity())
     aligned = AlignedCase("case", scans, brain, HeadState.BRAIN, GRID, MRSequence.T1C, unmoved)
     volumes = measure(cleaned.labels, prediction)
-    facts = describe(uploaded, HarmonizedCase(aligned, scans), prediction, cleaned, volumes)
-    assert [flag["code"] for flag in facts["qc"]] == codes
-    assert facts["tumour_found"] is (edge == 14)
+    facts = describe(
+        uploaded, HarmonizedCase(aligned, scans), prediction, cleaned, MadeWith(volumes, {"id": "m"}, "none")
+    )
+    assert [flag.code for flag in facts.qc] == codes
+    assert facts.tumour_found is (edge == 14)
     if codes:
-        assert "the 0.2 ml that the model marked" in facts["qc"][0]["reason"]
+        assert "the 0.2 ml that the model marked" in facts.qc[0].reason

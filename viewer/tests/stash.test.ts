@@ -1,5 +1,5 @@
 import { beforeEach, expect, it } from 'vitest'
-import { forget, put, remember, take } from '../../src/scene/stash'
+import { forget, put, remember, take } from '../src/app/stash'
 
 const drawing = { labels: Uint8Array.from([1, 2]), version: 1 }
 

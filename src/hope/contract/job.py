@@ -11,23 +11,17 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from hope.contract.options import RunOptions
+from hope.contract.outputs import OutputFile
+from hope.contract.stages import Stage
 from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.errors import HopeError
 
-
-class Stage(StrEnum):
-    """The services' stages, in the order in which a case passes them."""
-
-    PREPROCESS = "preprocess"
-    HARMONIZE = "harmonize"
-    SEGMENT = "segment"
-    POSTPROCESS = "postprocess"
-
-
-STAGES: tuple[Stage, ...] = tuple(Stage)
-
 PIPELINE_QUEUE = "pipeline"
 """The queue of whole runs, which gateways serve; each stage's own queue has the stage's name."""
+
+USUAL_PRIORITY = 10
+"""Of a session's first case in work; 1 is served first."""
 
 
 class CaseState(StrEnum):
@@ -80,29 +74,6 @@ class DamagedError(HopeError):
 
 class ConflictError(HopeError):
     """The call does not fit the case's state, such as uploading while it runs."""
-
-
-@dataclass(frozen=True)
-class RunChoice:
-    """What the user chose for a run.
-
-    Attributes:
-        model: bundle id, None for the default.
-        harmonize: True, False, or None for the default.
-        preprocessed: True if the scans are in atlas space already, None lets them decide.
-        postprocess: False leaves the model's answer as it is.
-        priority: 1 is served first; 10 is usual.
-    """
-
-    model: str | None = None
-    harmonize: bool | None = None
-    preprocessed: bool | None = None
-    postprocess: bool = True
-    priority: int = 10
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -162,6 +133,7 @@ class Artifact:
         stage: who made it; None for a segmentation that the user corrected.
         version: 0 for what the pipeline made; 1, 2, ... for corrections.
         public: whether the user can list and download it.
+        output: which file of the case it is; None for what an earlier version left between stages.
     """
 
     name: str
@@ -172,6 +144,7 @@ class Artifact:
     stage: Stage | None
     version: int = 0
     public: bool = False
+    output: OutputFile | None = None
 
 
 @dataclass(frozen=True)
@@ -224,7 +197,7 @@ class CaseRecord:
     state: CaseState
     created_at: float
     run: int = 0
-    choice: RunChoice = RunChoice()
+    choice: RunOptions = field(default_factory=RunOptions)
     problem: str = ""
     problem_is_ours: bool = False
     stages: tuple[StageStatus, ...] = ()
@@ -266,7 +239,7 @@ class StageJob:
     session_id: str
     run: int
     stage: Stage
-    priority: int = 10
+    priority: int = USUAL_PRIORITY
 
 
 @dataclass(frozen=True)
@@ -285,7 +258,7 @@ class Attempt:
     job: StageJob
     executor: str
     number: int
-    choice: RunChoice
+    choice: RunOptions
 
 
 @dataclass(frozen=True)
@@ -313,28 +286,3 @@ class DeletionReceipt:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         return asdict(self)
-
-
-@dataclass(frozen=True)
-class AuditEntry:
-    """Who did what, when, with what outcome. No patient data, no file name, no id that opens anything.
-
-    Attributes:
-        number: 1, 2, ... without a gap.
-        at: seconds since 1970.
-        actor: the session's owner, or ``system``.
-        action: such as ``session.create``, ``case.run``, ``file.download``, ``session.kill``.
-        target: `reference_of` the session or case.
-        outcome: ``ok``, or a short reason.
-        previous: hash of the entry before, 64 zeros for the first.
-        hash: SHA-256 over all of the above.
-    """
-
-    number: int
-    at: float
-    actor: str
-    action: str
-    target: str
-    outcome: str
-    previous: str
-    hash: str
