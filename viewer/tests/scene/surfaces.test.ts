@@ -14,14 +14,19 @@ const WORDS = {
   ],
 } as Words
 
-function sourceOf(names: readonly string[]): Source {
-  return { files: names.map((name) => ({ name })), bytes: async () => BYTES } as unknown as Source
+/** A source with the surfaces of some labels, and a mask, which is none. */
+function sourceOf(keys: readonly string[]): Source {
+  const surfaces = keys.map((label) => ({ name: `case-mesh-${label}.mz3`, role: 'mesh', label }))
+  return {
+    files: [{ name: 'seg.nii.gz', role: 'segmentation' }, ...surfaces],
+    bytes: async () => BYTES,
+  } as unknown as Source
 }
 
 describe('loadSurfaces', () => {
   it('fetches the surface of each label that has one, in the order of the labels', async () => {
     const added: number[] = []
-    const source = sourceOf(['case-mesh-ED.mz3', 'seg.nii.gz', 'case-mesh-ET.mz3'])
+    const source = sourceOf(['ED', 'ET'])
     await loadSurfaces(source, WORDS, LABELS, new AbortController().signal, async ({ value }) => {
       added.push(value)
     })
@@ -30,7 +35,7 @@ describe('loadSurfaces', () => {
 
   it('adds nothing more once it is stopped', async () => {
     const [added, stop]: [number[], AbortController] = [[], new AbortController()]
-    const source = sourceOf(['case-mesh-ET.mz3', 'case-mesh-ED.mz3'])
+    const source = sourceOf(['ET', 'ED'])
     await loadSurfaces(source, WORDS, LABELS, stop.signal, async ({ value }) => {
       added.push(value)
       stop.abort()
