@@ -69,7 +69,10 @@ start() {
     fi
     rm -f "$pauses"/*
     cd "$folder"
-    OMP_NUM_THREADS=1 PYTHONPATH="$folder/tree/src" PYTHONDONTWRITEBYTECODE=1 setsid nice -n 19 "$python" -c \
+    # Linux may share the processor between sessions first and look at nice values only within one: then the session
+    # itself has to be nice, else this run takes as much as everything in the user's terminal together.
+    OMP_NUM_THREADS=1 PYTHONPATH="$folder/tree/src" PYTHONDONTWRITEBYTECODE=1 setsid nice -n 19 bash -c \
+        '[ ! -w /proc/self/autogroup ] || echo 19 >/proc/self/autogroup || true; exec "$@"' training "$python" -c \
         'import sys; from hope.cli import main; main(["train", "schedule", *sys.argv[1:]])' "${arguments[@]}" \
         >>"$folder/output.log" 2>&1 </dev/null &
     leader=$!

@@ -23,10 +23,11 @@ from hope.domain.progress import silent
 from hope.domain.volume import Volume
 from hope.formats.nifti import write_labels, write_scan
 from hope.models.bundle import BUNDLED, read_bundle
+from hope.services import Services
 from hope.stages.intake.intake import find_cases
 from hope.testing.fakes import FakeBrainExtractor
 from hope.testing.head import atlas_scan
-from hope.training.config import TrainingConfig, config_of_recipe, continued
+from hope.training.config import RECIPES, TrainingConfig, config_of_recipe, continued
 from hope.training.export import export_bundle
 from hope.training.loop import LOSSES, learning_rate, load_checkpoint, save_checkpoint, start, train
 from hope.training.pool import make_sample
@@ -124,6 +125,24 @@ def test_an_adult_core_may_be_either_part(own: Path) -> None:
     write_labels(Volume(labels, ATLAS_GRID), path)
     ((_, sets),) = load_samples(find_cases([own], {}), "brats2023", 2.0, FakeBrainExtractor(), silent)
     assert set(np.unique(sets)) == {label_set(0), label_set(2, 3)}
+
+
+def test_the_command_trains_on_own_cases_and_says_what_one_case_is_worth(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RECIPES, "starter", dataclasses.replace(SMALL, held_out=0, look_every=1))  # type: ignore[arg-type]
+    monkeypatch.setattr(Services, "brain_extractor", lambda _: FakeBrainExtractor())
+    call = ["train", "-o", str(tmp_path / "run"), "--cases", str(own), "--scheme", "brats2023", "--steps", "2"]
+    result = CliRunner().invoke(main, call)
+    assert result.exit_code == 0, result.output
+    assert "one case alone" in result.stderr
+    assert len(list((tmp_path / "run" / "cases").glob(f"*-{RING}.npz"))) == 1
+    bundle = read_bundle(tmp_path / "run" / "bundle")
+    assert bundle.manifest["training"]["real_cases"] == 1
+    assert bundle.manifest["training"]["config"]["scheme"] == "brats2023"
+    wrong = CliRunner().invoke(main, [*call[:2], str(tmp_path / "other"), *call[3:6], "brats2021", *call[7:]])
+    assert wrong.exit_code == 2
+    assert "its labels would fit --scheme peds or brats2023" in " ".join(wrong.stderr.split())
 
 
 def test_stored_cases_have_copies_and_are_made_once(own: Path, tmp_path: Path) -> None:
