@@ -175,11 +175,12 @@ def alive(database: Database) -> ColumnElement[bool]:
 
 
 def _hold_current(transaction: Transaction, attempt: Attempt) -> RowMapping:
-    """The stage's row, locked by its case, if the attempt is the current one of the current run."""
+    """The stage's row, locked by its case, if the attempt is the current one of the current run, which is in work."""
     job = attempt.job
     case = hold_case(transaction, job.case_id)
     stage = _stage_row(transaction, job)
-    if case["run"] != job.run or stage["token"] != attempt.token or stage["state"] != StageState.RUNNING:
+    current = case["run"] == job.run and stage["token"] == attempt.token and stage["state"] == StageState.RUNNING
+    if not current or not CaseState(case["state"]).in_work:
         raise FencedError(f"this attempt at the stage {job.stage} is no longer the current one")
     return stage
 

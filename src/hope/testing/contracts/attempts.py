@@ -180,6 +180,19 @@ class AttemptContract:
         }
         assert told(store, case.id, EventKind.STAGE)[-1]["problem"] == "the scan is empty"
 
+    def test_a_failed_case_fences_its_other_attempts(self, store: CaseStore) -> None:
+        """A stage that was begun beside the one that failed for good counts no more."""
+        case = a_run(store)
+        fatal, other = an_attempt(store, case), an_attempt(store, case, Stage.HARMONIZE)
+        store.fail_attempt(fatal, "the scan is empty", ours=False, final=True)
+        failed = store.case(case.id)
+        with pytest.raises(FencedError):
+            store.beat(other, 0.5, "working")
+        with pytest.raises(FencedError):
+            store.commit_attempt(other, [a_file("late", Stage.HARMONIZE)])
+        store.fail_attempt(other, "another reason", ours=True, final=True)
+        assert store.case(case.id) == failed
+
     def test_cancelling(self, store: CaseStore) -> None:
         """Ends what waits and runs, keeps what is done, and does nothing to a case that is not in work."""
         case = a_run(store)
