@@ -22,6 +22,7 @@ HEAVY = ("torch", "scipy", "nibabel", "SimpleITK", "deepbet", "nilearn", "pydico
 MAY_IMPORT: dict[str, set[str]] = {
     "": set(),
     "domain": {"domain"},
+    "contract": {"contract", "domain"},
     "ports": {"domain", "ports"},
     "resources": set(),
     "formats": {"domain", "formats", "resources"},
@@ -52,6 +53,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 EVERYTHING_BUT_ADAPTERS = {room for room in MAY_IMPORT if room != "adapters"} | {"commands", "cli"}
 MAY_IMPORT["commands"] = EVERYTHING_BUT_ADAPTERS
 MAY_IMPORT["cli"] = EVERYTHING_BUT_ADAPTERS
+for room in MAY_IMPORT.keys() - {"", "domain", "resources"}:
+    MAY_IMPORT[room] = MAY_IMPORT[room] | {"contract"}
 
 # Libraries that only some rooms may use.
 ONLY_IN: dict[str, set[str]] = {

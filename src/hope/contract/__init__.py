@@ -1,0 +1,1 @@
+"""What several parts share, each thing written once."""
