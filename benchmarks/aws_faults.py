@@ -28,11 +28,11 @@ import nibabel as nib
 import numpy as np
 from machine import machine
 
-from hope.testing.aws_local import LocalAws, LocalOptions
-from hope.testing.aws_processes import moto_server
-from hope.testing.aws_proxy import Fault, FaultProxy
+from hope.localaws.aws_local import LocalAws, LocalOptions
+from hope.localaws.aws_processes import free_port, moto_server
+from hope.localaws.aws_proxy import Fault, FaultProxy
 from hope.testing.aws_stages import label_of
-from hope.testing.fleet import Fleet, SessionClient, free_port, small_scan
+from hope.testing.fleet import Fleet, SessionClient, small_scan
 
 LIMIT_SECONDS = 120.0
 

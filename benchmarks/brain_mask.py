@@ -15,8 +15,8 @@ from machine import machine
 from hope.domain.case import HeadState
 from hope.formats.nifti import read_labels
 from hope.models.brain_deepbet import DeepbetExtractor
-from hope.stages.intake import find_cases, load_case
-from hope.stages.preprocess import preprocess
+from hope.stages.intake.intake import find_cases, load_case
+from hope.stages.preprocess.preprocess import preprocess
 from hope.stages.resample import resample
 
 

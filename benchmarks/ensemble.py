@@ -64,7 +64,7 @@ def make_problem(folder: Path, networks: list[str], full: bool) -> dict[str, Any
     """Write the case, its drawn tumour and the checkpoints."""
     from tests import checkpoints as made
 
-    from hope.stages.postprocess_rules import PostprocessRules
+    from hope.stages.postprocess.postprocess_rules import PostprocessRules
 
     shape, folds = (FULL_SHAPE, 5) if full else (SMALL_SHAPE, 3)
     rng = np.random.default_rng(7)
@@ -188,8 +188,8 @@ def matrix_peak_tflops() -> float:
 def clean_case(folder: Path) -> None:
     """Our clean-up of the drawn tumour."""
     from hope.formats.nifti import read_labels, write_labels
-    from hope.stages.postprocess import apply_rules
-    from hope.stages.postprocess_rules import PostprocessRules
+    from hope.stages.postprocess.postprocess import apply_rules
+    from hope.stages.postprocess.postprocess_rules import PostprocessRules
 
     outcome = apply_rules(read_labels(folder / "drawn.nii.gz"), PostprocessRules.by_name("hope-peds-2024"), 0)
     write_labels(outcome.labels, folder / "ours-final.nii.gz")

@@ -22,13 +22,13 @@ from hope.domain.case import HarmonizedCase
 from hope.domain.labels import SCHEMAS
 from hope.domain.progress import silent
 from hope.domain.volume import Volume
+from hope.evaluation.evaluate import evaluate
 from hope.models.bundle import Bundle
 from hope.models.runtime import BundleRunner
 from hope.services import Services
 from hope.settings import Settings
-from hope.stages.evaluate import evaluate
-from hope.stages.postprocess import drop_unsure
-from hope.stages.segment import segment
+from hope.stages.postprocess.postprocess import drop_unsure
+from hope.stages.segment.segment import segment
 from hope.training.config import config_of_recipe
 from hope.training.export import export_bundle
 from hope.training.loop import start, train

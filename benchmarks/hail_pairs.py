@@ -21,10 +21,10 @@ from hope.domain.case import SEQUENCES
 from hope.domain.progress import silent
 from hope.models.bundle import BUNDLED, read_bundle
 from hope.models.hail.choose import harmonizer_of
-from hope.stages.anatomy_check import guard
-from hope.stages.edges import Edges
-from hope.stages.histogram import HistogramHarmonizer
-from hope.stages.suspicion import healthy_brain, regions_of
+from hope.stages.harmonize.anatomy_check import guard
+from hope.stages.harmonize.edges import Edges
+from hope.stages.harmonize.histogram import HistogramHarmonizer
+from hope.stages.harmonize.suspicion import healthy_brain, regions_of
 from hope.synthesis.style_pairs import style_pair
 
 SEED = 990_007

@@ -38,10 +38,10 @@ from hope.formats.nifti import read_scan
 from hope.ports import Harmonizer
 from hope.services import Services
 from hope.settings import Settings
-from hope.stages.edges import Edges
-from hope.stages.harmonize import default_style, harmonize
-from hope.stages.intake import find_cases
-from hope.stages.suspicion import regions_of
+from hope.stages.harmonize.edges import Edges
+from hope.stages.harmonize.harmonize import default_style, harmonize
+from hope.stages.harmonize.suspicion import regions_of
+from hope.stages.intake.intake import find_cases
 from hope.synthesis.style_pairs import style_pair
 
 Image = npt.NDArray[np.float32]

@@ -22,11 +22,11 @@ from scipy import ndimage
 from starter import KINDS, Judged, answer, real_cases, synthetic_cases
 
 from hope.domain.case import HarmonizedCase
+from hope.evaluation.evaluate import evaluate
 from hope.ports import Predictor
 from hope.services import Services
 from hope.settings import Settings
-from hope.stages.evaluate import evaluate
-from hope.stages.harmonize import default_style, harmonize
+from hope.stages.harmonize.harmonize import default_style, harmonize
 from hope.synthesis.fields import FieldMaker
 from hope.training.harmonizer_pool import rising_curve
 

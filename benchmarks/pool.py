@@ -19,11 +19,11 @@ from hope.domain.case import SEQUENCES, AlignedCase, HarmonizedCase
 from hope.domain.grid import ATLAS_GRID
 from hope.domain.progress import silent
 from hope.domain.volume import Volume
+from hope.evaluation.evaluate import evaluate, mean_scores
 from hope.services import Services
 from hope.settings import Settings
-from hope.stages.evaluate import evaluate, mean_scores
-from hope.stages.postprocess import drop_unsure
-from hope.stages.segment import segment
+from hope.stages.postprocess.postprocess import drop_unsure
+from hope.stages.segment.segment import segment
 
 
 def load(path: Path, without: str | None) -> tuple[HarmonizedCase, Volume]:

@@ -18,8 +18,8 @@ from scipy import ndimage
 from hope.domain.grid import ATLAS_GRID
 from hope.domain.labels import PEDS
 from hope.domain.volume import Volume
-from hope.stages.postprocess import apply_rules, redefine
-from hope.stages.postprocess_rules import PostprocessRules
+from hope.stages.postprocess.postprocess import apply_rules, redefine
+from hope.stages.postprocess.postprocess_rules import PostprocessRules
 
 Mask = npt.NDArray[np.uint8]
 CLUSTER = 7

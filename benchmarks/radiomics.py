@@ -15,7 +15,7 @@ from machine import machine
 from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.grid import ATLAS_GRID
 from hope.domain.volume import Volume
-from hope.stages.radiomics import tumour_features
+from hope.stages.postprocess.radiomics import tumour_features
 
 TUMOURS_ML = (1.0, 30.0, 150.0)
 SETTINGS = {"as published": (25.0, True), "about 40 grey levels": (25.0, False)}

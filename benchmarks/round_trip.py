@@ -20,7 +20,7 @@ from hope.models.brain_deepbet import DeepbetExtractor
 from hope.pipeline import run_case
 from hope.services import Services
 from hope.settings import Settings
-from hope.stages.intake import find_cases
+from hope.stages.intake.intake import find_cases
 from hope.stages.resample import resample
 from hope.synthesis.raw import RawCase, RawOptions, raw_case
 

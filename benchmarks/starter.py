@@ -33,6 +33,7 @@ from hope.domain.labels import region_mask
 from hope.domain.progress import silent
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
+from hope.evaluation.evaluate import evaluate, mean_scores
 from hope.formats.nifti import read_labels
 from hope.models.bundle import DEFAULT_MODEL, read_bundle, write_manifest
 from hope.models.runtime import BundleRunner
@@ -40,13 +41,12 @@ from hope.pipeline import Clock, Options, prepare_case
 from hope.ports import Predictor
 from hope.services import Services
 from hope.settings import Settings
-from hope.stages.evaluate import evaluate, mean_scores
-from hope.stages.intake import CaseSource, find_cases
-from hope.stages.measure import measure
-from hope.stages.postprocess import drop_unsure
-from hope.stages.preprocess import to_native
+from hope.stages.intake.intake import CaseSource, find_cases
+from hope.stages.postprocess.measure import measure
+from hope.stages.postprocess.postprocess import drop_unsure
+from hope.stages.preprocess.preprocess import to_native
 from hope.stages.resample import resample
-from hope.stages.segment import segment
+from hope.stages.segment.segment import segment
 from hope.synthesis.raw import RawOptions, preprocessed_case, raw_case
 
 KINDS = ("rim_enhancing", "solid_enhancing", "infiltrating", "pontine", "cystic_with_nodule", "tiny", "multifocal")
@@ -216,7 +216,7 @@ def _raw_dice(
     extractor: object,
 ) -> float:
     from hope.domain.case import UploadedCase
-    from hope.stages.preprocess import preprocess
+    from hope.stages.preprocess.preprocess import preprocess
 
     given = dict(scans)
     if stripped:

@@ -27,8 +27,8 @@ from tests.servers import free_port
 
 from hope import DISCLAIMER
 from hope.domain.labels import PEDS, REGIONS
+from hope.web.middleware.security import CONTENT_SECURITY_POLICY
 from hope.web.page import BUILT, page_router
-from hope.web.security import CONTENT_SECURITY_POLICY
 from hope.web.words import words
 
 Affine = npt.NDArray[np.float64]

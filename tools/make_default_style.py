@@ -20,7 +20,7 @@ from hope.domain.grid import ATLAS_GRID
 from hope.domain.volume import Volume
 from hope.services import Services
 from hope.settings import Settings
-from hope.stages.harmonize import learn_style
+from hope.stages.harmonize.harmonize import learn_style
 from hope.synthesis.raw import preprocessed_case
 
 SEED, CASES = 6, 12

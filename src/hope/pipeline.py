@@ -14,17 +14,17 @@ from hope.domain.case import AlignedCase, CaseResult, HarmonizedCase, MRSequence
 from hope.domain.progress import Progress, silent
 from hope.domain.volume import Volume
 from hope.ports import BrainExtractor, Harmonizer, Predictor
-from hope.stages.adaptive import AdaptivePostprocess
-from hope.stages.deliver import deliver, result_folder
-from hope.stages.doubt import doubt_map
-from hope.stages.facts import brain_method, describe
-from hope.stages.harmonize import default_style, harmonize, not_harmonized
-from hope.stages.histogram import HistogramHarmonizer
-from hope.stages.intake import CaseSource, load_case
-from hope.stages.measure import measure
-from hope.stages.postprocess import PostprocessOutcome, count_voxels, default_cleanup, drop_unsure
-from hope.stages.preprocess import preprocess, to_native
-from hope.stages.segment import segment
+from hope.stages.harmonize.harmonize import default_style, harmonize, not_harmonized
+from hope.stages.harmonize.histogram import HistogramHarmonizer
+from hope.stages.intake.intake import CaseSource, load_case
+from hope.stages.postprocess.adaptive import AdaptivePostprocess
+from hope.stages.postprocess.doubt import doubt_map
+from hope.stages.postprocess.measure import measure
+from hope.stages.postprocess.postprocess import PostprocessOutcome, count_voxels, default_cleanup, drop_unsure
+from hope.stages.preprocess.preprocess import preprocess, to_native
+from hope.stages.report.deliver import deliver, result_folder
+from hope.stages.report.facts import brain_method, describe
+from hope.stages.segment.segment import segment
 
 
 @dataclass(frozen=True)

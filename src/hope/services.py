@@ -111,14 +111,14 @@ class Services:
         if method == "histogram" and model:
             raise InputError("the method histogram runs no model", fix="choose hail, or leave the model out")
         if method in (None, "histogram") and not model:
-            from hope.stages.histogram import HistogramHarmonizer
+            from hope.stages.harmonize.histogram import HistogramHarmonizer
 
             return HistogramHarmonizer()
         if method not in (None, "hail"):
             raise InputError("there is no such way to harmonize", expected="histogram or hail", got=str(method))
         from hope.models.hail.choose import harmonizer_of
-        from hope.stages.anatomy_check import guard
-        from hope.stages.suspicion import healthy_brain
+        from hope.stages.harmonize.anatomy_check import guard
+        from hope.stages.harmonize.suspicion import healthy_brain
 
         bundle = self.models.get(model or DEFAULT_HARMONIZER, HARMONIZER)
         return harmonizer_of(bundle, self.settings.device, healthy_brain, guard)

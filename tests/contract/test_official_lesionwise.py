@@ -20,8 +20,8 @@ import pytest
 
 from hope.domain.grid import Grid
 from hope.domain.volume import Volume
+from hope.evaluation.evaluate import RegionScores, evaluate
 from hope.formats.nifti import write_labels
-from hope.stages.evaluate import RegionScores, evaluate
 
 Mask = npt.NDArray[np.uint8]
 Pair = tuple[Mask, Mask, Grid]

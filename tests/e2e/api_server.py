@@ -9,7 +9,7 @@ from pathlib import Path
 import uvicorn
 from tests.unit.web.fakes import make_gateway
 
-from hope.web.logs import configure_logging
+from hope.web.middleware.logs import configure_logging
 
 
 def main() -> None:

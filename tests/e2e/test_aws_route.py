@@ -25,8 +25,8 @@ from aws_faults import (
 
 from hope.domain.case import SEQUENCES, MRSequence
 from hope.formats.nifti import write_scan
+from hope.localaws.aws_proxy import Fault
 from hope.testing.aws_bodies import HOLD
-from hope.testing.aws_proxy import Fault
 from hope.testing.fleet import SessionClient
 from hope.testing.head import atlas_scan
 

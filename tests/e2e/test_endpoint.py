@@ -25,7 +25,7 @@ from hope.models.bundle import sha256_of
 from hope.pipeline import Clock, Options, harmonize_case, prepare_case
 from hope.services import Services
 from hope.settings import Settings
-from hope.stages.intake import find_cases
+from hope.stages.intake.intake import find_cases
 
 pytestmark = pytest.mark.slow
 

@@ -21,7 +21,7 @@ from hope.domain.case import SEQUENCES
 from hope.domain.grid import ATLAS_GRID
 from hope.domain.volume import Volume
 from hope.formats.nifti import read_labels, read_scan, write_scan
-from hope.stages.radiomics import FEATURE_NAMES
+from hope.stages.postprocess.radiomics import FEATURE_NAMES
 
 PATCH = (64, 64, 64)
 

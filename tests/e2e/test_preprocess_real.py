@@ -13,8 +13,8 @@ from hope.domain.grid import ATLAS_GRID, Grid
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.models.brain_deepbet import DeepbetExtractor
-from hope.stages.align_check import Probe
-from hope.stages.preprocess import preprocess, to_native
+from hope.stages.preprocess.align_check import Probe
+from hope.stages.preprocess.preprocess import preprocess, to_native
 from hope.stages.resample import resample
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]

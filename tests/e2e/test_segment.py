@@ -13,7 +13,7 @@ import pytest
 from hope.domain.case import SEQUENCES
 from hope.domain.grid import ATLAS_GRID
 from hope.formats.nifti import read_labels, read_scan, write_scan
-from hope.stages.intake import find_cases
+from hope.stages.intake.intake import find_cases
 from hope.testing.head import atlas_scan
 
 

@@ -14,8 +14,8 @@ from hope.cli import main
 from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
+from hope.evaluation.evaluate import evaluate
 from hope.formats.nifti import read_labels, write_scan
-from hope.stages.evaluate import evaluate
 from hope.stages.resample import resample
 from hope.synthesis.raw import RawCase, RawOptions, preprocessed_case, raw_case
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hope.stages.clusters import ClusterModel
+from hope.stages.postprocess.clusters import ClusterModel
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden" / "peds_cluster.npz"
 CASES = 150

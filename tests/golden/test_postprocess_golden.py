@@ -13,8 +13,8 @@ import pytest
 
 from hope.domain.grid import Grid
 from hope.domain.volume import Volume
-from hope.stages.postprocess import apply_rules, remove_small_components
-from hope.stages.postprocess_rules import PostprocessRules
+from hope.stages.postprocess.postprocess import apply_rules, remove_small_components
+from hope.stages.postprocess.postprocess_rules import PostprocessRules
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden" / "postproc"
 VECTORS = sorted(GOLDEN.glob("*.npz"))

@@ -12,7 +12,7 @@ from tests.golden.radiomics_cases import CASES
 from hope.domain.case import MRSequence
 from hope.domain.grid import Grid
 from hope.domain.volume import Volume
-from hope.stages.radiomics import FEATURE_NAMES, tumour_features
+from hope.stages.postprocess.radiomics import FEATURE_NAMES, tumour_features
 
 REFERENCE = Path(__file__).parent / "data" / "radiomics_reference.npz"
 ORDER = Path(__file__).resolve().parents[3] / "shared" / "golden" / "feature_names_in_order.json"

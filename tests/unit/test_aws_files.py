@@ -274,7 +274,7 @@ def test_the_outputs_are_settings_that_exist_and_are_understood() -> None:
 
 
 def test_the_page_says_which_settings_differ_from_the_local_harness() -> None:
-    from hope.testing.aws_local import LocalAws, LocalOptions
+    from hope.localaws.aws_local import LocalAws, LocalOptions
 
     served = SimpleNamespace(aws_url="", queue_url="", runtime=SimpleNamespace(url=""), options=LocalOptions())
     harness = set(LocalAws.environment(cast("LocalAws", served)))

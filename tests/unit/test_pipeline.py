@@ -15,7 +15,7 @@ from hope.domain.labels import ED, ET, NET
 from hope.domain.progress import silent
 from hope.domain.volume import Volume
 from hope.pipeline import Options, _cleaned
-from hope.stages import radiomics
+from hope.stages.postprocess import radiomics
 
 GRID = Grid((24, 24, 24), np.diag([-1.0, -1.0, 1.0, 1.0]))
 

@@ -113,7 +113,7 @@ def test_the_scaling_query_is_the_documented_one() -> None:
 
 def test_metrics_in_alerts_and_scaling_exist(tmp_path: Path) -> None:
     from hope.adapters.cases_sql import SqlCaseStore
-    from hope.web.metrics import Metrics
+    from hope.web.middleware.metrics import Metrics
 
     store = SqlCaseStore(f"sqlite:///{tmp_path / 'hope.sqlite'}")
     try:

@@ -52,7 +52,7 @@ def local(port: int, container: str, bucket: str, env_file: Path | None) -> None
     import tempfile
     import threading
 
-    from hope.testing.aws_local import LocalAws, LocalOptions
+    from hope.localaws.aws_local import LocalAws, LocalOptions
 
     # The log of the endpoint may be needed after an error, and holds nothing of a case.
     with tempfile.TemporaryDirectory(prefix="hope-aws-") as folder:

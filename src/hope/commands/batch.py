@@ -13,7 +13,7 @@ from hope.domain.errors import HopeError
 from hope.domain.progress import Progress
 
 if TYPE_CHECKING:
-    from hope.stages.intake import CaseSource
+    from hope.stages.intake.intake import CaseSource
 
 
 def for_each_case(sources: Sequence[CaseSource], work: Callable[[CaseSource, Progress], None]) -> None:

@@ -30,7 +30,7 @@ def endpoint(host: str, port: int | None) -> None:
     import os
 
     from hope.endpoint.server import port_of, serve_endpoint
-    from hope.web.logs import configure_logging
+    from hope.web.middleware.logs import configure_logging
 
     os.umask(0o077)  # what this process and its children write is its user's alone
     configure_logging("info")

@@ -13,7 +13,7 @@ from hope.commands.inputs import HELP, SCHEMES
 from hope.commands.status import SOME_FAILED
 
 if TYPE_CHECKING:
-    from hope.stages.evaluate import CaseScores
+    from hope.evaluation.evaluate import CaseScores
 
 _MASK_ENDINGS = ("seg", "dseg")
 
@@ -59,10 +59,10 @@ def evaluate(
     hope evaluate out/ truth/ --scheme brats2023 --json scores.json
     """  # noqa: D301 - click reads the backspace
     from hope.domain.errors import HopeError, InputError
+    from hope.evaluation.evaluate import evaluate as score
+    from hope.evaluation.evaluate import mean_scores
     from hope.formats.atomic import atomic_output
     from hope.formats.nifti import read_labels
-    from hope.stages.evaluate import evaluate as score
-    from hope.stages.evaluate import mean_scores
 
     pairs, failures, single = _pair(prediction, truth)
     cases: dict[str, CaseScores] = {}
@@ -170,7 +170,7 @@ def _is_no_mask(file: Path) -> bool:
 
 
 def _print_table(cases: Mapping[str, CaseScores], means: Mapping[str, Mapping[str, float | None]]) -> None:
-    from hope.stages.evaluate import flat_scores
+    from hope.evaluation.evaluate import flat_scores
 
     width = max([len(name) for name in cases] + [4])
     click.echo(f"{'case':{width}}  {'region':6}" + "".join(f"{title:>11}" for title, _, _ in _COLUMNS))

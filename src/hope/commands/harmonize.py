@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hope.domain.style import Style
     from hope.ports import BrainExtractor, Harmonizer
     from hope.services import Services
-    from hope.stages.intake import CaseSource
+    from hope.stages.intake.intake import CaseSource
 
     Aligner = Callable[[CaseSource, Progress], AlignedCase]
 
@@ -70,9 +70,9 @@ def harmonize(
     from hope.domain.errors import InputError
     from hope.services import Services
     from hope.settings import Settings
-    from hope.stages.harmonize import harmonize as run_stage
-    from hope.stages.harmonize import not_harmonized
-    from hope.stages.intake import find_cases
+    from hope.stages.harmonize.harmonize import harmonize as run_stage
+    from hope.stages.harmonize.harmonize import not_harmonized
+    from hope.stages.intake.intake import find_cases
 
     services = Services(Settings.from_environment())
     named = named_scans(t1n, t1c, t2w, t2f)
@@ -112,8 +112,8 @@ def _aligner(brain: BrainExtractor, preprocessed: bool) -> Aligner:
     import tempfile
 
     from hope.domain.case import HeadState
-    from hope.stages.intake import load_case
-    from hope.stages.preprocess import preprocess
+    from hope.stages.intake.intake import load_case
+    from hope.stages.preprocess.preprocess import preprocess
 
     def aligned(source: CaseSource, progress: Progress) -> AlignedCase:
         with tempfile.TemporaryDirectory(prefix="hope-") as scratch:
@@ -149,8 +149,8 @@ def _style(target: Path | None, harmonizer: Harmonizer, aligned: Aligner, progre
         InputError: if the path holds no case or several.
     """
     from hope.domain.errors import InputError
-    from hope.stages.harmonize import default_style
-    from hope.stages.intake import find_cases
+    from hope.stages.harmonize.harmonize import default_style
+    from hope.stages.intake.intake import find_cases
 
     if target is None:
         return default_style(harmonizer.method)
@@ -174,8 +174,8 @@ def _learn(folder: Path, output: Path, harmonizer: Harmonizer, aligned: Aligner)
     """
     from hope.commands.console import ConsoleProgress
     from hope.formats.atomic import atomic_output
-    from hope.stages.harmonize import learn_style
-    from hope.stages.intake import find_cases
+    from hope.stages.harmonize.harmonize import learn_style
+    from hope.stages.intake.intake import find_cases
 
     sources = find_cases([folder], {})
     many = "1 case" if len(sources) == 1 else f"{len(sources)} cases"
@@ -201,8 +201,8 @@ def _write(done: HarmonizedCase, output: Path) -> None:
 
     from hope.formats.atomic import atomic_output
     from hope.formats.nifti import write_labels, write_scan
-    from hope.stages.deliver import result_folder
-    from hope.stages.harmonize import described
+    from hope.stages.harmonize.harmonize import described
+    from hope.stages.report.deliver import result_folder
 
     case = done.aligned
     with result_folder(output, case.case_id, facts="harmonize.json") as folder:

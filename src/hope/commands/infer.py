@@ -26,7 +26,7 @@ def infer(data_path: Path, output_path: Path, model: str | None) -> None:
     from hope.pipeline import run_case
     from hope.services import Services
     from hope.settings import Settings
-    from hope.stages.intake import CaseSource, find_cases
+    from hope.stages.intake.intake import CaseSource, find_cases
 
     sources = find_cases([data_path], {})
     # Hours of work would be lost if this came out at the first mask.

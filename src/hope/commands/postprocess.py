@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from hope.domain.case import MRSequence
     from hope.domain.volume import Volume
-    from hope.stages.adaptive import AdaptivePostprocess
-    from hope.stages.postprocess import PostprocessOutcome
+    from hope.stages.postprocess.adaptive import AdaptivePostprocess
+    from hope.stages.postprocess.postprocess import PostprocessOutcome
 
 ATLAS_VOXEL_ML = 0.001
 """Volume of a voxel of the atlas grid, which the published sizes count."""
@@ -90,7 +90,7 @@ def _rules(rules_name: str | None, model_id: str | None) -> AdaptivePostprocess:
     from hope.domain.errors import InputError
     from hope.services import Services
     from hope.settings import Settings
-    from hope.stages.adaptive import AdaptivePostprocess
+    from hope.stages.postprocess.adaptive import AdaptivePostprocess
 
     if model_id is None:
         if rules_name is None:
@@ -138,7 +138,7 @@ def _check_choice(
 def _images(case: Path | None, named: Mapping[MRSequence, Path]) -> dict[MRSequence, Path]:
     """The image files of the case's directory; those that are named one by one win."""
     from hope.domain.errors import InputError
-    from hope.stages.atlas_images import find_images
+    from hope.stages.postprocess.atlas_images import find_images
 
     files = dict(find_images(case)[1]) if case else {}
     if case and not files:
@@ -194,8 +194,8 @@ def _apply(
 
     from hope.commands.console import ConsoleProgress
     from hope.domain.errors import StageError
-    from hope.stages.atlas_images import read_images
-    from hope.stages.postprocess import apply_rules
+    from hope.stages.postprocess.atlas_images import read_images
+    from hope.stages.postprocess.postprocess import apply_rules
 
     if cluster is not None:
         outcome = apply_rules(labels, adaptive.rules, cluster)

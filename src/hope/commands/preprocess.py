@@ -45,9 +45,9 @@ def preprocess(
     from hope.formats.nifti import write_labels, write_scan
     from hope.services import Services
     from hope.settings import Settings
-    from hope.stages.deliver import result_folder
-    from hope.stages.intake import CaseSource, find_cases, load_case
-    from hope.stages.preprocess import preprocess as run_stage
+    from hope.stages.intake.intake import CaseSource, find_cases, load_case
+    from hope.stages.preprocess.preprocess import preprocess as run_stage
+    from hope.stages.report.deliver import result_folder
 
     sources = find_cases(inputs, named_scans(t1n, t1c, t2w, t2f))
     brain = Services(Settings.from_environment()).brain_extractor()

@@ -86,7 +86,7 @@ def segment(
     from hope.pipeline import Options, run_case
     from hope.services import Services
     from hope.settings import Settings
-    from hope.stages.intake import CaseSource, find_cases
+    from hope.stages.intake.intake import CaseSource, find_cases
 
     sources = find_cases(inputs, named_scans(t1n, t1c, t2w, t2f))
     services = Services(Settings.from_environment())

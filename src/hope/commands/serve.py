@@ -39,9 +39,9 @@ def serve(host: str | None, port: int | None, stages: Collection[Stage]) -> None
     from hope.services import Services
     from hope.settings import Settings
     from hope.web.app import create_app
-    from hope.web.auth import check_may_serve
+    from hope.web.auth.auth import check_may_serve
     from hope.web.context import WebContext
-    from hope.web.logs import configure_logging
+    from hope.web.middleware.logs import configure_logging
 
     settings = Settings.from_environment()
     platform = replace(settings.platform, host=host or settings.platform.host, port=port or settings.platform.port)

@@ -19,7 +19,7 @@ def token(name: str, file: Path | None) -> None:
     else to stderr. The gateway reads the file that HOPE_API_TOKENS_FILE names, and sees changes at once; to revoke a
     token, delete its line. Send a token with POST /api/session in the header X-Hope-Token.
     """
-    from hope.web.api_tokens import append_line, new_api_token
+    from hope.web.auth.api_tokens import append_line, new_api_token
 
     secret, line = new_api_token(name)
     if file is None:

@@ -95,7 +95,7 @@ def train(
     from hope.models.registry import check_id
     from hope.services import Services
     from hope.settings import Settings
-    from hope.stages.intake import find_cases
+    from hope.stages.intake.intake import find_cases
     from hope.training.checkpoints import CHECKPOINT
     from hope.training.config import config_of_recipe, continued
     from hope.training.loop import load_checkpoint, start, use_threads

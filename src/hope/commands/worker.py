@@ -50,7 +50,7 @@ def _work(stages: Sequence[Stage], slots: int) -> None:
     from hope.jobs.node import Node
     from hope.services import Services
     from hope.settings import Settings
-    from hope.web.logs import configure_logging
+    from hope.web.middleware.logs import configure_logging
 
     configure_logging()
     os.umask(0o077)  # what this process and its children write is its user's alone

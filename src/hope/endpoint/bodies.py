@@ -58,7 +58,7 @@ def _case(job: Mapping[str, Any], told: Progress) -> Done:
     """Scans in, everything that `hope segment` writes out."""
     from hope.endpoint.inputs import for_a_payload
     from hope.pipeline import Options, run_case
-    from hope.stages.intake import find_cases
+    from hope.stages.intake.intake import find_cases
 
     out = Path(job["out"])
     options = Options(preprocessed=job["preprocessed"], harmonize=job["harmonize"])
@@ -82,7 +82,7 @@ def _prediction(job: Mapping[str, Any], told: Progress) -> Done:
     """A harmonized case in, what the model says out."""
     from hope.domain.case import HarmonizedCase
     from hope.formats import handover
-    from hope.stages.segment import segment
+    from hope.stages.segment.segment import segment
 
     folder, out = Path(job["in"]), Path(job["out"])
     predictor = _predictor(str(job["model"]))

@@ -46,7 +46,7 @@ def self_test(predictor: Predictor) -> dict[str, float]:
         InputError: if the device that was asked for is not there.
         StageError: if it fails or answers nonsense.
     """
-    from hope.stages.segment import segment
+    from hope.stages.segment.segment import segment
 
     case, truth = tiny_case()
     predictor.prepare()

@@ -17,8 +17,8 @@ from hope.formats.names import is_label_name, is_nifti_name, read_name
 from hope.formats.nifti import write_compact
 from hope.formats.nifti_clean import clean_nifti
 from hope.formats.series import SeriesChoice, SeriesReading, choose_series, read_tags
-from hope.stages.case_finding import CaseSource, find_cases
-from hope.stages.quality import compare_pair
+from hope.stages.intake.case_finding import CaseSource, find_cases
+from hope.stages.intake.quality import compare_pair
 
 MAX_SERIES = 12
 """Most series that are offered; a study with more candidates has to be sorted before."""

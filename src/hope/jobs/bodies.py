@@ -44,7 +44,7 @@ def run(job: Mapping[str, Any], told: Progress) -> Done:
 def _preprocess(job: Mapping[str, Any], told: Progress) -> Done:
     from hope.formats import handover
     from hope.pipeline import Clock, prepare_case
-    from hope.stages.intake import CaseSource
+    from hope.stages.intake.intake import CaseSource
 
     folder, out = Path(job["in"]), Path(job["out"])
     files = {s: folder / f"{s}.nii" for s in SEQUENCES if (folder / f"{s}.nii").is_file()}
@@ -92,7 +92,7 @@ def _postprocess(job: Mapping[str, Any], told: Progress) -> Done:
     from hope.formats.nifti import read_scan
     from hope.jobs.viewer_files import write_viewer_files
     from hope.pipeline import Clock, Prepared, Segmented, finish_case
-    from hope.stages.facts import for_page
+    from hope.stages.report.facts import for_page
 
     folder, out = Path(job["in"]), Path(job["out"])
     told("postprocess: read the scans", 0.0)

@@ -186,7 +186,7 @@ def _refuse_other_grid(path: Path, reference: Grid) -> None:
 
 
 def _volumes(mask: Volume, reference: Grid) -> dict[str, dict[str, float]]:
-    from hope.stages.postprocess import count_voxels
+    from hope.stages.postprocess.postprocess import count_voxels
 
     counts = count_voxels(np.asarray(mask.data))
     return {key: {"ml": round(count * reference.voxel_volume_ml, 3)} for key, count in counts.items()}

@@ -20,9 +20,9 @@ from hope.domain.volume import Volume
 from hope.formats.atomic import atomic_output
 from hope.formats.nifti import write_labels
 from hope.pipeline import Segmented
-from hope.stages.meshes import label_mesh, write_mz3
-from hope.stages.native_views import between_scans, brain_view, native_view, write_view
-from hope.stages.preprocess import to_native
+from hope.stages.preprocess.preprocess import to_native
+from hope.stages.report.meshes import label_mesh, write_mz3
+from hope.stages.report.native_views import between_scans, brain_view, native_view, write_view
 
 VIEW, HARMONIZED_VIEW, MESH = "view", "view after harmonisation", "mesh"
 MODEL_MASK, TABLE = "segmentation before post-processing", "volumes as a table"

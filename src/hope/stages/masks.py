@@ -8,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from hope.domain.box import Box
 from hope.domain.errors import StageError
 from hope.domain.volume import Volume
-
-Box = tuple[slice, slice, slice]
 
 
 def box_around(mask: Volume, margin_mm: float = 0.0) -> Box:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ from typing import Any
 
 import httpx
 import numpy as np
+
+from hope.localaws.aws_processes import free_port
 
 MARK = "HOPE_FLEET_MARK"
 """Environment variable that every process of a fleet carries, so that orphans can be found."""
@@ -170,14 +171,6 @@ class SessionClient:
                 return state
             time.sleep(0.1)
         raise TimeoutError(f"the case is {self.call('GET', f'/api/cases/{case_id}')} after {seconds:g} s")
-
-
-def free_port() -> int:
-    """A TCP port that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def small_scan(seed: int = 0, shape: tuple[int, int, int] = (8, 9, 10)) -> bytes:

@@ -10,7 +10,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
 from hope.domain.errors import InputError
-from hope.stages.clusters import ClusterModel
+from hope.stages.postprocess.clusters import ClusterModel
 
 Normalisation = Literal["l2", "standard"]
 

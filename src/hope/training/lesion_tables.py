@@ -20,12 +20,12 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from hope.domain.box import bounding_box
 from hope.domain.labels import CC, ED, ET, NET, PEDS, REGIONS, region_mask
-from hope.stages.evaluate import COMPARED
-from hope.stages.lesionwise import HEADLINE_RULES, RULES, DilationRules, dilate
-from hope.stages.postprocess import CONNECTIVITY
-from hope.stages.postprocess_rules import ClusterRules
-from hope.stages.surface import bounding_box
+from hope.evaluation.evaluate import COMPARED
+from hope.evaluation.lesionwise import HEADLINE_RULES, RULES, DilationRules, dilate
+from hope.stages.postprocess.postprocess import CONNECTIVITY
+from hope.stages.postprocess.postprocess_rules import ClusterRules
 
 LABELS: Final = (ET, NET, CC, ED)
 REDEFINE_TO: Final = NET

@@ -15,7 +15,7 @@ from hope.domain.volume import Volume
 from hope.formats.names import public_case_name
 from hope.formats.nifti import read_labels
 from hope.formats.reading import reading
-from hope.stages.atlas_images import find_images, in_one_order, read_images
+from hope.stages.postprocess.atlas_images import find_images, in_one_order, read_images
 from hope.training.lesion_tables import make_table
 from hope.training.postprocess_fit import FitCase
 
@@ -149,7 +149,7 @@ def read_labelled(
 
 
 def _features(one: LabelledFiles, prediction: Volume) -> Mapping[str, float]:
-    from hope.stages.radiomics import tumour_features
+    from hope.stages.postprocess.radiomics import tumour_features
 
     try:
         images = read_images(one.images, prediction)

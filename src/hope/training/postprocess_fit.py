@@ -19,10 +19,10 @@ import numpy.typing as npt
 from hope.domain.errors import InputError
 from hope.domain.labels import PEDS
 from hope.domain.progress import Progress, silent
-from hope.stages.adaptive import AdaptivePostprocess
-from hope.stages.clusters import ClusterModel
-from hope.stages.lesionwise import HEADLINE_RULES
-from hope.stages.postprocess_rules import PostprocessRules
+from hope.evaluation.lesionwise import HEADLINE_RULES
+from hope.stages.postprocess.adaptive import AdaptivePostprocess
+from hope.stages.postprocess.clusters import ClusterModel
+from hope.stages.postprocess.postprocess_rules import PostprocessRules
 from hope.training.cluster_fit import CASES_PER_CLUSTER, Normalisation, fit_clusters
 from hope.training.lesion_tables import LABELS, ORDER, REDEFINE_TO, CaseScore, CaseTable, Thresholds
 from hope.training.threshold_search import LEAST_CASES, LEAST_GAIN, SAME, fit_thresholds, split

@@ -17,8 +17,8 @@ from hope.formats.nifti import read_labels
 from hope.models.model_grid import to_model_grid
 from hope.models.normalise import zscore_inside
 from hope.ports import BrainExtractor
-from hope.stages.intake import CaseSource, load_case
-from hope.stages.preprocess import preprocess
+from hope.stages.intake.intake import CaseSource, load_case
+from hope.stages.preprocess.preprocess import preprocess
 from hope.stages.resample import resample
 from hope.training.pool import Sample
 

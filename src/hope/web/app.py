@@ -11,18 +11,18 @@ from fastapi import FastAPI
 
 from hope import __version__
 from hope.jobs.audit_log import AuditLog
-from hope.web.auth import Authenticator, check_may_serve
+from hope.web.auth.auth import Authenticator, check_may_serve
 from hope.web.context import WebContext
 from hope.web.errors import UnexpectedErrors, install_errors
 from hope.web.events import EventHub
-from hope.web.limits import install_limits
-from hope.web.logs import install_logs
-from hope.web.metrics import install_metrics
+from hope.web.middleware.limits import install_limits
+from hope.web.middleware.logs import install_logs
+from hope.web.middleware.metrics import install_metrics
+from hope.web.middleware.security import install_security
 from hope.web.notify import Notifier
 from hope.web.page import page_router
 from hope.web.problems import install_openapi
 from hope.web.routes import cases, files, series, service, sessions
-from hope.web.security import install_security
 from hope.web.series_intake import SeriesIntake
 from hope.web.uploads import Uploads
 

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hope.domain.errors import BundleError, HopeError, InputError, OutputError, StageError
 from hope.domain.job import ConflictError, DamagedError, FencedError, GoneError
 from hope.formats.nifti_clean import TooLargeError, WrongTypeError
-from hope.web.logs import error_facts
+from hope.web.middleware.logs import error_facts
 
 log = logging.getLogger("hope.web")
 

@@ -20,8 +20,8 @@ from typing import Any, Final, Protocol
 
 from hope.domain.job import CaseEvent, CaseRecord, CaseState, EventKind, Session
 from hope.settings import PlatformSettings, Settings
-from hope.web.logs import error_facts
-from hope.web.security import is_public
+from hope.web.middleware.logs import error_facts
+from hope.web.middleware.security import is_public
 from hope.web.webhooks import RefusedTargetError, post, send_mail
 
 POLL_SECONDS: Final = 2.0

@@ -17,7 +17,7 @@ import httpx
 
 from hope.domain.errors import InputError
 from hope.settings import PlatformSettings
-from hope.web.security import is_public
+from hope.web.middleware.security import is_public
 
 TIMEOUT_SECONDS: Final = 5.0
 LONGEST_TARGET: Final = 500

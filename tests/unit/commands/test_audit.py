@@ -16,7 +16,7 @@ from hope.adapters.cases_sql import SqlCaseStore
 from hope.cli import main
 from hope.domain.ids import new_id, reference_of, token_hash
 from hope.jobs.audit_log import AuditLog
-from hope.web.api_tokens import ApiTokens
+from hope.web.auth.api_tokens import ApiTokens
 
 
 @pytest.fixture

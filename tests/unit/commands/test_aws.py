@@ -14,8 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from hope.cli import main
-from hope.testing import aws_processes
-from hope.testing.fleet import MARK, free_port
+from hope.localaws import aws_processes
+from hope.localaws.aws_processes import free_port
+from hope.testing.fleet import MARK
 
 SECONDS = 60
 

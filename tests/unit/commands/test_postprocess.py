@@ -18,7 +18,7 @@ from hope.domain.labels import ED, ET, NET
 from hope.domain.volume import Volume
 from hope.formats.nifti import read_labels, write_labels, write_scan
 from hope.models.bundle import POSTPROCESS, write_manifest
-from hope.stages.postprocess import count_voxels
+from hope.stages.postprocess.postprocess import count_voxels
 
 SHAPE = (12, 10, 8)
 GRID = Grid(SHAPE, ATLAS_GRID.affine_ras_mm)
@@ -53,7 +53,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         image = Volume(np.ones(SHAPE, np.float32), GRID).reoriented("RAS")
         write_scan(image, tmp_path / "case" / f"c1-{sequence}-atlas.nii.gz")
     (tmp_path / "rules.json").write_text(json.dumps(RECORD), encoding="utf-8")
-    monkeypatch.setattr("hope.stages.radiomics.tumour_features", lambda images, labels: {"a": 0.5, "b": 3.0})
+    monkeypatch.setattr(
+        "hope.stages.postprocess.radiomics.tumour_features", lambda images, labels: {"a": 0.5, "b": 3.0}
+    )
     monkeypatch.setenv("HOPE_MODELS_DIR", str(tmp_path / "models"))
     return tmp_path
 
@@ -166,7 +168,7 @@ def test_images_of_another_grid_are_refused(place: Path) -> None:
 
 
 def test_where_the_cluster_cannot_be_told_nothing_is_written(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hope.stages.radiomics.tumour_features", lambda images, labels: {"a": 0.5})
+    monkeypatch.setattr("hope.stages.postprocess.radiomics.tumour_features", lambda images, labels: {"a": 0.5})
     with pytest.raises(StageError, match=r"not applied.*not computed: b; nothing was written"):
         run(place, "--rules", place / "rules.json", "--case", place / "case")
     assert not (place / "out.nii.gz").exists()

@@ -55,7 +55,7 @@ def features(monkeypatch: pytest.MonkeyPatch) -> None:
             raise StageError("the tumour is too small")
         return {"a": kind - 1, "b": 2 - kind, "c": 0.01 * float(labels.data.sum()) / 5000}
 
-    monkeypatch.setattr("hope.stages.radiomics.tumour_features", computed)
+    monkeypatch.setattr("hope.stages.postprocess.radiomics.tumour_features", computed)
 
 
 def test_rules_are_learned_written_and_can_be_applied(tmp_path: Path) -> None:

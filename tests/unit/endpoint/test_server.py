@@ -23,7 +23,7 @@ def bundle(folder: Path, name: str) -> None:
 def test_serve_is_the_endpoint_for_the_whole_container(said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[tuple[str, int]] = []
     monkeypatch.setattr("hope.endpoint.server.serve_endpoint", lambda host, port: called.append((host, port)))
-    monkeypatch.setattr("hope.web.logs.configure_logging", lambda level: None)
+    monkeypatch.setattr("hope.web.middleware.logs.configure_logging", lambda level: None)
     monkeypatch.setattr("os.umask", lambda mask: 0)
     monkeypatch.setattr(sys, "argv", ["serve", *said])
     monkeypatch.setenv("SAGEMAKER_BIND_TO_PORT", "8123")

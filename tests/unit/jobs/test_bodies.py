@@ -23,7 +23,7 @@ from hope.formats import handover
 from hope.formats.nifti import read_labels, read_scan, write_scan
 from hope.jobs import bodies
 from hope.pipeline import Options, run_case
-from hope.stages.intake import CaseSource
+from hope.stages.intake.intake import CaseSource
 from hope.testing.fakes import FakeBrainExtractor
 from hope.testing.head import head_scan
 

@@ -26,7 +26,7 @@ from hope.domain.volume import Volume
 from hope.formats.nifti import read_labels, read_scan, write_labels
 from hope.jobs.viewer_files import HARMONIZED_VIEW, write_viewer_files
 from hope.pipeline import Prepared, Segmented
-from hope.stages.preprocess import to_native
+from hope.stages.preprocess.preprocess import to_native
 from hope.web.answers import case_out
 from hope.web.words import KINDS
 

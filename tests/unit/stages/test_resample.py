@@ -11,8 +11,8 @@ from hope.domain.case import SEQUENCES, AlignedCase, HeadState
 from hope.domain.grid import ALL_ORIENTATIONS, Grid
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
-from hope.stages.preprocess import to_native
-from hope.stages.register import turned_about
+from hope.stages.preprocess.preprocess import to_native
+from hope.stages.preprocess.register import turned_about
 from hope.stages.resample import field_of_view, resample
 
 IDENTITY = Transform.identity()

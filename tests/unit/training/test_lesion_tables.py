@@ -10,10 +10,10 @@ from scipy.ndimage import gaussian_filter
 from hope.domain.grid import Grid
 from hope.domain.labels import CC, ED, ET, NET, region_mask
 from hope.domain.volume import Volume
-from hope.stages.lesionwise import HEADLINE_RULES, RULES, score_lesions
-from hope.stages.postprocess import apply_rules, count_voxels
-from hope.stages.postprocess_rules import PostprocessRules
-from hope.stages.surface import dice
+from hope.evaluation.lesionwise import HEADLINE_RULES, RULES, score_lesions
+from hope.evaluation.surface import dice
+from hope.stages.postprocess.postprocess import apply_rules, count_voxels
+from hope.stages.postprocess.postprocess_rules import PostprocessRules
 from hope.training.lesion_tables import LABELS, ORDER, CaseTable, Thresholds, make_table
 
 SHAPE = (26, 24, 22)

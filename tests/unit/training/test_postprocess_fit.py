@@ -11,7 +11,7 @@ import pytest
 
 from hope.domain.errors import InputError, StageError
 from hope.domain.labels import CC, ED, ET, NET
-from hope.stages.adaptive import AdaptivePostprocess
+from hope.stages.postprocess.adaptive import AdaptivePostprocess
 from hope.training.cluster_fit import fit_clusters
 from hope.training.lesion_tables import Thresholds, make_table
 from hope.training.postprocess_fit import FitCase, FitChoices, PostprocessFit, fit_postprocess

@@ -22,7 +22,7 @@ from hope.domain.progress import silent
 from hope.domain.volume import Volume
 from hope.formats.nifti import write_labels, write_scan
 from hope.models.bundle import BUNDLED, read_bundle
-from hope.stages.intake import find_cases
+from hope.stages.intake.intake import find_cases
 from hope.testing.fakes import FakeBrainExtractor
 from hope.testing.head import atlas_scan
 from hope.training.augment import draw_patch

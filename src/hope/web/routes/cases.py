@@ -9,8 +9,8 @@ from fastapi import APIRouter, Body, Header, Query, Request
 
 from hope.domain.errors import InputError
 from hope.domain.job import CaseRecord, ConflictError, RunChoice
-from hope.web.access import Audit, Context, Current, Own
 from hope.web.answers import case_out
+from hope.web.auth.access import Audit, Context, Current, Own
 from hope.web.context import WebContext
 from hope.web.events import EVENT_SCHEMA, EventStream
 from hope.web.problems import BODY, SESSION, problems

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from hope.domain.job import CaseRecord
-from hope.web.access import Audit, Context, Own, OwnCase
 from hope.web.answers import case_name
+from hope.web.auth.access import Audit, Context, Own, OwnCase
 from hope.web.context import WebContext
 from hope.web.diagnostics import DiagnosticsOut, diagnostics_of
 from hope.web.downloads import download

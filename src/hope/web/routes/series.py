@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.errors import InputError
-from hope.web.access import Audit, Context, Own
 from hope.web.answers import case_name, case_out, series_out
+from hope.web.auth.access import Audit, Context, Own
 from hope.web.downloads import download
 from hope.web.errors import ProblemError
 from hope.web.problems import BODY, SESSION, UPLOAD, binary, body_of_bytes, problems

@@ -8,7 +8,7 @@ import anyio
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request
 
-from hope.web.access import Context
+from hope.web.auth.access import Context
 from hope.web.errors import ProblemError, log_failure
 from hope.web.problems import problems
 from hope.web.schemas import HealthOut, ModelOut, ModelsOut, ReadyOut

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Body, Request, Response
 
 from hope.domain.errors import InputError
 from hope.domain.ids import new_token, token_hash
-from hope.web.access import COOKIE, Audit, Context, Current, give_cookie, session_of, take_cookie, token_of
 from hope.web.answers import session_out
+from hope.web.auth.access import COOKIE, Audit, Context, Current, give_cookie, session_of, take_cookie, token_of
 from hope.web.errors import ProblemError
 from hope.web.problems import BODY, problems
 from hope.web.schemas import ReceiptOut, SessionCreated, SessionIn, SessionOut, SessionPatch

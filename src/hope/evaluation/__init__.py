@@ -1,0 +1,1 @@
+"""Evaluation: how well a mask agrees with a reference mask."""

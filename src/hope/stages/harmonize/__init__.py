@@ -1,0 +1,1 @@
+"""Harmonisation: aligned scans to scans of one intensity style."""

@@ -1,0 +1,1 @@
+"""Intake: what the user gives, as a case of scans without identity."""

@@ -1,0 +1,1 @@
+"""Post-processing: labels to cleaned labels and their volumes."""

@@ -1,0 +1,1 @@
+"""Preprocessing: raw scans to aligned scans on the atlas grid."""

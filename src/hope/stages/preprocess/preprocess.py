@@ -1,0 +1,238 @@
+"""BraTS-order preprocessing: raw scans in, all sequences on the 1 mm atlas grid out, transforms kept.
+
+Bias-corrected temporary copies steer registration and brain extraction. The images themselves are interpolated
+once, from the uncorrected scans straight onto the atlas grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hope.domain.case import SEQUENCES, AlignedCase, HeadState, MRSequence, UploadedCase
+from hope.domain.errors import InputError, StageError
+from hope.domain.grid import ATLAS_GRID
+from hope.domain.progress import Progress, silent
+from hope.domain.qc import QCFlag, Severity
+from hope.domain.transform import Transform
+from hope.domain.volume import Volume
+from hope.formats.atlas import atlas_brain
+from hope.ports import BrainExtractor
+from hope.stages.masks import mask_ml, solid
+from hope.stages.preprocess.align import coverage, to_atlas, to_reference
+from hope.stages.preprocess.bias import correct_bias
+from hope.stages.preprocess.brainmask import FoundBrain, find_brain, joined, judged, keep_cut_tissue, mask_of_stripped
+from hope.stages.preprocess.deface import deface
+from hope.stages.resample import field_of_view, resample
+
+_T1 = (MRSequence.T1C, MRSequence.T1N)
+_T2 = (MRSequence.T2F, MRSequence.T2W)
+_STATES = (HeadState.FULL, HeadState.DEFACED, HeadState.BRAIN)
+_SPACING_TOLERANCE_MM = 0.05
+
+
+@dataclass(frozen=True)
+class _OnAtlas:
+    """All sequences on the atlas grid, head as it came."""
+
+    images: dict[MRSequence, Volume]
+    mask: Volume
+    to_scan: dict[MRSequence, Transform]
+    flags: list[QCFlag]
+
+
+def preprocess(
+    case: UploadedCase, head_state: HeadState, brain: BrainExtractor, progress: Progress = silent
+) -> AlignedCase:
+    """Bring a case to the atlas grid with the head as the model wants it.
+
+    Args:
+        case: one to four sequences.
+        head_state: what the images shall show; a head that lost more than that is left as it is, and flagged.
+        brain: finds the brain in T1-weighted scans.
+        progress: told of each step.
+
+    Raises:
+        InputError: if a case that is said to be preprocessed is not on an atlas-shaped grid.
+        StageError: if the scans cannot be brought together.
+    """
+    done = _adopted(case, brain, progress) if case.preprocessed else _aligned(case, brain, progress)
+    progress("preprocess: head state", 0.97)
+    shown, state_flags = _with_head_state(done, case.head_state, head_state)
+    progress("preprocess: done", 1.0)
+    return AlignedCase(
+        case_id=case.case_id,
+        images={name: shown[name] for name in SEQUENCES if name in shown},
+        brain_mask=done.mask,
+        head_state=max(case.head_state, head_state, key=_STATES.index),
+        native_grid=case.scans[case.reference].grid,
+        reference=case.reference,
+        atlas_to_native=done.to_scan,
+        flags=(*case.flags, *done.flags, *state_flags),
+    )
+
+
+def to_native(labels: Volume, case: AlignedCase) -> Volume:
+    """Atlas labels on the reference scan's own grid: nearest neighbour through the inverse of the saved transform."""
+    back = case.atlas_to_native[case.reference].inverse()
+    native = resample(labels, case.native_grid, back, "nearest")
+    return native.with_data(native.data.astype(np.uint8, copy=False))
+
+
+def _adopted(case: UploadedCase, extractor: BrainExtractor, progress: Progress) -> _OnAtlas:
+    """Take preprocessed images over voxel by voxel: their headers may lie, their voxel order does not."""
+    images, to_scan = {}, {}
+    for name, scan in case.scans.items():
+        upright = scan.reoriented(ATLAS_GRID.orientation)
+        _check_atlas_shaped(name, upright)
+        images[name] = Volume(np.ascontiguousarray(upright.data, dtype=np.float32), ATLAS_GRID)
+        to_scan[name] = Transform(upright.grid.affine_ras_mm @ np.linalg.inv(ATLAS_GRID.affine_ras_mm))
+    progress("preprocess: brain mask", 0.2)
+    if case.head_state is HeadState.BRAIN:
+        return _OnAtlas(images, Volume(mask_of_stripped(list(images.values())), ATLAS_GRID), to_scan, [])
+    unmoved = dict.fromkeys(images, Transform.identity())
+    found, flags = _own_brain(images, case.reference, extractor)
+    found, more = _second_opinion(images, case.reference, found, unmoved, extractor)
+    mask, last = _mask_on_atlas(found, Transform.identity(), case.reference)
+    return _OnAtlas(images, mask, to_scan, flags + more + last)
+
+
+def _check_atlas_shaped(name: MRSequence, upright: Volume) -> None:
+    spacing_mm = np.array(upright.grid.spacing_mm)
+    if upright.grid.shape == ATLAS_GRID.shape and np.abs(spacing_mm - 1.0).max() <= _SPACING_TOLERANCE_MM:
+        return
+    shape, spacing = "x".join(map(str, upright.grid.shape)), "x".join(f"{s:.2f}" for s in spacing_mm)
+    raise InputError(
+        f"{name} is not on the preprocessed atlas grid",
+        expected="240x240x155 voxels of 1 mm",
+        got=f"{shape} voxels of {spacing} mm",
+        fix="run without --preprocessed to have it registered",
+    )
+
+
+def _aligned(case: UploadedCase, extractor: BrainExtractor, progress: Progress) -> _OnAtlas:
+    """Register raw scans to the reference and on to the atlas, then interpolate once."""
+    reference = case.reference
+    copies = _corrected(case, progress)
+    progress(f"preprocess: find the brain in {reference}", 0.2)
+    stripped = case.head_state is HeadState.BRAIN
+    if stripped:
+        own: FoundBrain | None = FoundBrain(copies[reference].with_data(mask_of_stripped([copies[reference]])), 1.0)
+        flags: list[QCFlag] = []
+    else:
+        own, flags = _own_brain(copies, reference, extractor)
+    between, fit_flags = to_reference(
+        copies, reference, own.mask if own else None, lambda text, share: progress(text, 0.3 + 0.3 * share)
+    )
+    flags += fit_flags
+    if not stripped:
+        progress("preprocess: compare brain masks", 0.6)
+        own, more = _second_opinion(copies, reference, own, between, extractor)
+        flags += more
+    progress(f"preprocess: register {reference} to the atlas", 0.68)
+    onto_atlas, more = to_atlas(copies[reference], reference, own.mask if own else None)
+    to_scan = {name: onto_atlas.then(between[name]) for name in case.scans}
+    grids = {name: scan.grid for name, scan in case.scans.items()}
+    flags += more + coverage(grids, to_scan, mask_ml(own.mask if own else atlas_brain()))
+    images = {}
+    for step, (name, scan) in enumerate(case.scans.items()):
+        progress(f"preprocess: interpolate {name}", 0.78 + 0.03 * step)
+        images[name] = resample(scan, ATLAS_GRID, to_scan[name], "linear")
+    progress("preprocess: brain mask", 0.9)
+    mask, more = _mask_on_atlas(own, onto_atlas, reference)
+    if own and not stripped:
+        mask, cut = keep_cut_tissue(mask, images, _seen_by_all(case, to_scan))
+        more += cut
+    return _OnAtlas(images, mask, to_scan, flags + more)
+
+
+def _corrected(case: UploadedCase, progress: Progress) -> dict[MRSequence, Volume]:
+    copies = {}
+    for step, (name, scan) in enumerate(case.scans.items()):
+        progress(f"preprocess: even out the bias field of {name}", 0.05 * step)
+        copies[name] = correct_bias(scan)
+    return copies
+
+
+def _own_brain(
+    scans: Mapping[MRSequence, Volume], reference: MRSequence, extractor: BrainExtractor
+) -> tuple[FoundBrain | None, list[QCFlag]]:
+    """The brain as the reference scan shows it, or None with a flag."""
+    try:
+        found = find_brain(scans[reference], extractor)
+    except StageError as error:
+        return None, [QCFlag("brain_extraction_failed", Severity.WARNING, str(error), str(reference))]
+    if found.usable:
+        return found, []
+    reason = f"the brain mask of {reference} is not used: {'; '.join(found.doubts)}"
+    return None, [QCFlag("brain_extraction_failed", Severity.WARNING, reason, str(reference))]
+
+
+def _second_opinion(
+    scans: Mapping[MRSequence, Volume],
+    reference: MRSequence,
+    own: FoundBrain | None,
+    between: Mapping[MRSequence, Transform],
+    extractor: BrainExtractor,
+) -> tuple[FoundBrain | None, list[QCFlag]]:
+    """Compare the reference's brain mask with that of the other T1; without any T1, the other T2 may fill a gap."""
+    kind = _T1 if reference in _T1 else _T2
+    flags = []
+    for name in kind:
+        if name is reference or name not in scans or (kind is _T2 and own):
+            continue
+        there, failed = _own_brain(scans, name, extractor)
+        flags += failed
+        if there is None:
+            continue
+        onto = scans[reference].grid
+        mapped = resample(there.mask.with_data(there.mask.data.astype(np.float32)), onto, between[name], "linear")
+        other = judged(Volume(solid(mapped.data > 0.5), onto))
+        if own is None:
+            own = other
+            continue
+        own, more = joined(own, other, (str(reference), str(name)))
+        flags += more
+    if own and kind is _T2:
+        reason = "the brain mask comes from a T2-weighted scan, for which the method was not made: look at the picture"
+        flags.append(QCFlag("brain_mask_not_from_t1", Severity.WARNING, reason))
+    return own, flags
+
+
+def _mask_on_atlas(
+    found: FoundBrain | None, to_reference_world: Transform, reference: MRSequence
+) -> tuple[Volume, list[QCFlag]]:
+    if found is None:
+        reason = "no brain mask could be drawn from the scans; the atlas brain is used in its place"
+        return atlas_brain(), [QCFlag("brain_mask_from_atlas", Severity.WARNING, reason)]
+    # Linear and then half: a mask drawn on 5 mm slices becomes smooth instead of stepped.
+    smooth = resample(
+        found.mask.with_data(found.mask.data.astype(np.float32)), ATLAS_GRID, to_reference_world, "linear"
+    )
+    flags = [QCFlag("brain_mask_doubtful", Severity.WARNING, f"the brain mask is doubtful: {d}") for d in found.doubts]
+    return smooth.with_data(solid(smooth.data > 0.5)), flags
+
+
+def _seen_by_all(case: UploadedCase, to_scan: Mapping[MRSequence, Transform]) -> npt.NDArray[np.bool_]:
+    seen = np.ones(ATLAS_GRID.shape, dtype=bool)
+    for name, scan in case.scans.items():
+        seen &= field_of_view(scan.grid, ATLAS_GRID, to_scan[name])
+    return seen
+
+
+def _with_head_state(
+    done: _OnAtlas, came: HeadState, wanted: HeadState
+) -> tuple[dict[MRSequence, Volume], list[QCFlag]]:
+    """Take away what the model does not want to see; what is already gone cannot be given back."""
+    if _STATES.index(came) > _STATES.index(wanted):
+        reason = f"the model was made for {wanted} heads, the scans show only {came}: expect a worse result"
+        return done.images, [QCFlag("head_state_differs", Severity.WARNING, reason)]
+    if came is wanted:
+        return done.images, []
+    if wanted is HeadState.DEFACED:
+        return {name: deface(image, done.mask) for name, image in done.images.items()}, []
+    empty = np.float32(0.0)
+    return {n: v.with_data(np.where(done.mask.data, v.data, empty)) for n, v in done.images.items()}, []

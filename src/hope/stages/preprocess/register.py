@@ -1,0 +1,263 @@
+"""Rigid registration of two scans of a head: several starts, one engine (greedy), guarded results."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from picsl_greedy import Greedy3D
+
+from hope.domain.errors import StageError
+from hope.domain.grid import FloatArray
+from hope.domain.transform import Transform
+from hope.domain.volume import Volume
+from hope.formats.itk import to_itk
+from hope.stages.masks import box_around, cropped
+from hope.stages.preprocess.align_check import Agreement, Probe, clipped, coarsened
+from hope.stages.preprocess.bias import head_threshold
+
+_WORK_SPACING_MM = 1.5
+_CROP_MARGIN_MM = 6.0
+_SEED = 20240
+_TILT_DEG = 18.0
+_TRIED_STARTS = 3
+_SAME_PLACE_MM = 3.0
+_FIRST_START_BONUS = 1.02
+"""The first start (scanner coordinates) wins ties: one session, one frame, unless the images say otherwise."""
+
+_LARGEST_ROTATION_DEG = 45.0
+_LARGEST_SHIFT_MM = 80.0
+"""How far the optimiser may go from its start before the result counts as a runaway."""
+
+_NOT_WORSE = 0.95
+"""The probe is coarser than the optimiser: of two fine alignments it cannot tell which is the better one."""
+
+_LOW_NMI = 1.03
+_LOW_OVERLAP = 0.6
+
+_stdout_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class RigidFit:
+    """A rigid alignment and what speaks for it.
+
+    Attributes:
+        transform: fixed world to moving world, a proper rotation and a shift.
+        start: name of the start that it grew from.
+        before: agreement at the first start (scanner coordinates, where there are such).
+        after: agreement of the result.
+        doubts: what speaks against the result, one clause each; empty if nothing does.
+    """
+
+    transform: Transform
+    start: str
+    before: Agreement
+    after: Agreement
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def rotation_deg(self) -> float:
+        """Angle of the rotation."""
+        return rotation_deg(self.transform)
+
+
+def register_rigid(
+    fixed: Volume, moving: Volume, starts: Mapping[str, Transform], mask: Volume | None = None
+) -> RigidFit:
+    """Find the rigid transform under which ``moving`` matches ``fixed`` (normalised mutual information).
+
+    Args:
+        fixed: float32 scan, any orientation; its world is the transform's fixed side.
+        moving: float32 scan, any orientation and contrast.
+        starts: where to begin, most trusted first; fixed world to moving world.
+        mask: on fixed's grid: where the match counts. Without it the whole head counts.
+
+    Raises:
+        StageError: if no start leads to a believable alignment.
+    """
+    probe = Probe.between(fixed, moving, mask)
+    engine = _Engine(fixed, moving, mask)
+    chosen = _promising(probe, starts)
+    coarse = {name: engine.refine(start, "100x0x0") for name, start in chosen.items()}
+    sound = {name: t for name, t in coarse.items() if not _ran_away(chosen[name], t, probe)}
+    if not sound:
+        raise StageError("the optimiser ran away from every start")
+    first = next(iter(starts))
+    scores = {n: probe.agreement(t).score * (_FIRST_START_BONUS if n == first else 1.0) for n, t in sound.items()}
+    best = max(scores, key=lambda name: scores[name])
+    result = engine.refine(sound[best], "60x30x10")
+    fit = RigidFit(result, best, probe.agreement(starts[first]), probe.agreement(result))
+    if _ran_away(chosen[best], result, probe) or fit.after.score < _NOT_WORSE * probe.agreement(sound[best]).score:
+        fit = replace(fit, transform=sound[best], after=probe.agreement(sound[best]))
+    doubts = _doubts(fit, sound, scores, probe)
+    if fit.after.score < _NOT_WORSE * fit.before.score:
+        fit = replace(fit, transform=starts[first], start=first, after=fit.before)
+    return replace(fit, doubts=doubts)
+
+
+def session_starts(fixed: Volume, moving: Volume) -> dict[str, Transform]:
+    """Starts for two scans of one session: as the headers say, then head on head, then middle on middle."""
+    fixed_head, moving_head = head_centre_ras_mm(fixed), head_centre_ras_mm(moving)
+    starts = {"scanner coordinates": Transform.identity()}
+    starts |= tilted_starts(fixed_head, moving_head, "head centres")
+    starts["image centres"] = turned_about(fixed.grid.centre_ras_mm(), moving.grid.centre_ras_mm(), (0.0, 0.0, 0.0))
+    return starts
+
+
+def tilted_starts(fixed_centre: FloatArray, moving_centre: FloatArray, name: str) -> dict[str, Transform]:
+    """One centre on the other, upright and tilted by 18 degrees either way about each axis (7 starts)."""
+    starts = {name: turned_about(fixed_centre, moving_centre, (0.0, 0.0, 0.0))}
+    for axis, word in enumerate(("nodding", "rolling", "turning")):
+        for sign in (-1.0, 1.0):
+            angles = [0.0, 0.0, 0.0]
+            angles[axis] = sign * _TILT_DEG
+            turn = (angles[0], angles[1], angles[2])
+            starts[f"{name}, {word} {sign * _TILT_DEG:+.0f} degrees"] = turned_about(fixed_centre, moving_centre, turn)
+    return starts
+
+
+def turned_about(
+    fixed_centre: FloatArray, moving_centre: FloatArray, angles_deg: tuple[float, float, float]
+) -> Transform:
+    """The rigid map that takes one centre to the other and turns about it (x, then y, then z axis)."""
+    rotation = np.eye(3)
+    for axis, angle in enumerate(np.radians(angles_deg)):
+        a, b = (axis + 1) % 3, (axis + 2) % 3
+        step = np.eye(3)
+        step[a, a] = step[b, b] = np.cos(angle)
+        step[b, a], step[a, b] = np.sin(angle), -np.sin(angle)
+        rotation = step @ rotation
+    matrix = np.eye(4)
+    matrix[:3, :3] = rotation
+    matrix[:3, 3] = np.asarray(moving_centre) - rotation @ np.asarray(fixed_centre)
+    return Transform(matrix)
+
+
+def head_centre_ras_mm(scan: Volume) -> FloatArray:
+    """(3,) middle of what is brighter than air, world RAS+ mm."""
+    return centre_of_ras_mm(scan.with_data(scan.data > head_threshold(scan.data)))
+
+
+def centre_of_ras_mm(mask: Volume) -> FloatArray:
+    """(3,) centre of mass of a mask, world RAS+ mm; the grid's middle if the mask is empty."""
+    indices = np.argwhere(mask.data)
+    return mask.grid.to_world(indices.mean(axis=0)) if len(indices) else mask.grid.centre_ras_mm()
+
+
+def rotation_deg(transform: Transform) -> float:
+    """Angle of a rigid transform's rotation, degrees."""
+    trace = float(np.trace(transform.fixed_to_moving_ras_mm[:3, :3]))
+    return float(np.degrees(np.arccos(np.clip((trace - 1.0) / 2.0, -1.0, 1.0))))
+
+
+def as_rigid(matrix: npt.ArrayLike) -> Transform:
+    """A transform that is a proper rotation to the last digit.
+
+    Raises:
+        StageError: if the matrix is not a rotation and a shift to begin with (mirrored, scaled, not finite).
+    """
+    rigid = np.array(matrix, dtype=np.float64)
+    if rigid.shape != (4, 4) or not np.isfinite(rigid).all():
+        raise StageError("the optimiser returned no transform")
+    u, _, v = np.linalg.svd(rigid[:3, :3])
+    nearest = u @ v
+    if np.linalg.det(nearest) < 0 or np.abs(nearest - rigid[:3, :3]).max() > 1e-3:
+        raise StageError("the optimiser returned a transform that is not a rotation")
+    rigid[:3, :3] = nearest
+    return Transform(rigid)
+
+
+class _Engine:
+    """Greedy on isotropic, clipped copies: its pyramid halves voxels, which thick slices would not survive."""
+
+    def __init__(self, fixed: Volume, moving: Volume, mask: Volume | None) -> None:
+        # The metric counts inside the mask alone, so voxels far from it would only cost time.
+        counted = mask or fixed.with_data(fixed.data > head_threshold(fixed.data))
+        box = box_around(counted, _CROP_MARGIN_MM)
+        self._mask = to_itk(_prepared(cropped(counted, box))) > 0.5 if mask else None
+        self._fixed = to_itk(_prepared(cropped(fixed, box)))
+        self._moving = _prepared(moving)
+
+    def refine(self, start: Transform, iterations: str) -> Transform:
+        """Improve ``start``; ``iterations`` per level, coarse (about 6 mm) to fine (about 1.5 mm)."""
+        # One thread and a seed: the same input gives the same transform, to the bit.
+        command = f"-d 3 -a -dof 6 -m NMI -i fixed moving -ia-identity -n {iterations} -o found -threads 1 -V 0"
+        images = {"fixed": self._fixed, "moving": to_itk(self._moving, world=start), "found": None}
+        if self._mask is not None:
+            command += " -gm mask"
+            images["mask"] = self._mask
+        greedy = Greedy3D()
+        try:
+            with _quiet_stdout():
+                greedy.execute(f"{command} -seed {_SEED}", out=io.StringIO(), err=io.StringIO(), **images)
+        except RuntimeError as error:
+            raise StageError("the registration engine failed on these scans") from error
+        return as_rigid(as_rigid(greedy["found"]).then(start).fixed_to_moving_ras_mm)
+
+
+def _prepared(scan: Volume) -> Volume:
+    smooth = coarsened(scan, max(_WORK_SPACING_MM, min(scan.grid.spacing_mm)))
+    return smooth.with_data(clipped(smooth.data))
+
+
+def _promising(probe: Probe, starts: Mapping[str, Transform]) -> dict[str, Transform]:
+    """The first start and the best others, none of them at the place of another."""
+    first, *others = starts
+    others.sort(key=lambda name: probe.agreement(starts[name]).score, reverse=True)
+    kept = {first: starts[first]}
+    for name in others:
+        apart = min(t.largest_difference_mm(starts[name], probe.points_ras_mm) for t in kept.values())
+        if len(kept) < _TRIED_STARTS and apart > _SAME_PLACE_MM:
+            kept[name] = starts[name]
+    return kept
+
+
+def _ran_away(start: Transform, result: Transform, probe: Probe) -> bool:
+    middle = probe.points_ras_mm.mean(axis=0)
+    step = start.inverse().then(result)
+    return rotation_deg(step) > _LARGEST_ROTATION_DEG or (
+        start.largest_difference_mm(result, middle) > _LARGEST_SHIFT_MM
+    )
+
+
+def _doubts(
+    fit: RigidFit, found: Mapping[str, Transform], scores: Mapping[str, float], probe: Probe
+) -> tuple[str, ...]:
+    doubts = []
+    if fit.after.score < _NOT_WORSE * fit.before.score:
+        scores_text = f"agreement {fit.before.score:.3f}, then {fit.after.score:.3f}"
+        doubts.append(f"no alignment was found that beats the start ({scores_text})")
+    if fit.after.nmi < _LOW_NMI:
+        doubts.append(f"the images share little (mutual information {fit.after.nmi:.3f}, usual above {_LOW_NMI})")
+    if fit.after.overlap < _LOW_OVERLAP:
+        doubts.append(f"only {fit.after.overlap:.0%} of the head lies in both fields of view")
+    for name, other in found.items():
+        apart_mm = other.largest_difference_mm(found[fit.start], probe.points_ras_mm)
+        if name != fit.start and apart_mm > 4 * _SAME_PLACE_MM and scores[name] > 0.97 * scores[fit.start]:
+            doubts.append(f"two alignments {apart_mm:.0f} mm apart explain the images almost equally well")
+    return tuple(doubts)
+
+
+@contextmanager
+def _quiet_stdout() -> Iterator[None]:
+    # The optimiser inside greedy writes to the C stream whatever verbosity says. Batch runs print paths there.
+    with _stdout_lock:
+        try:
+            saved = os.dup(1)
+        except OSError:  # no standard output at all, as in a service
+            yield
+            return
+        try:
+            with open(os.devnull, "w") as sink:  # noqa: PTH123
+                os.dup2(sink.fileno(), 1)
+                yield
+        finally:
+            os.dup2(saved, 1)
+            os.close(saved)

@@ -1,0 +1,1 @@
+"""Report: a result to the files that a person gets."""

@@ -1,0 +1,299 @@
+"""The report that a person reads: one HTML file that needs nothing else, made from result.json's values."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any, Final
+
+from hope import DISCLAIMER, __version__
+from hope.domain.case import SEQUENCES
+from hope.domain.errors import OutputError
+from hope.domain.labels import PEDS, REGION_NAMES, REGIONS
+from hope.formats.atomic import atomic_output
+from hope.stages.report.report_parts import (
+    TIMES,
+    Column,
+    head_words,
+    html_table,
+    in_bytes,
+    in_ml,
+    sequence_title,
+    short_hash,
+    signed,
+    spacing_words,
+)
+
+Json = Mapping[str, Any]
+
+NO_RULES: Final = "none"
+
+
+def write_report(result: Json, preview_png: Path, path: Path) -> None:
+    """Write the self-contained report of one case.
+
+    Args:
+        result: the values of result.json (docs/reference/result-json.md); text in it may be anything, it is escaped.
+        preview_png: the picture to embed.
+        path: the HTML file to write.
+
+    Raises:
+        OutputError: if the picture cannot be read or the report cannot be written.
+    """
+    try:
+        picture = preview_png.read_bytes()
+    except OSError as error:
+        raise OutputError(f"cannot read the picture for the report: {error.strerror or error}") from error
+    with atomic_output(path) as file:
+        file.write(render_report(result, picture).encode("utf-8"))
+
+
+def render_report(result: Json, preview_png: bytes) -> str:
+    """Give the report's HTML text; no script, nothing fetched from elsewhere."""
+    case_id = str(result.get("case_id", "case"))
+    sections = (
+        _heading(result, case_id),
+        _picture(result, preview_png),
+        _volumes(result),
+        _doubts(result),
+        _inputs(result),
+        _postprocess(result),
+        _method(result),
+        _stages(result),
+        _files(result),
+    )
+    resources = files("hope.resources.report")
+    return Template(resources.joinpath("page.html").read_text(encoding="utf-8")).substitute(
+        title=escape(f"{case_id}: tumour volumes"),
+        style=resources.joinpath("style.css").read_text(encoding="utf-8"),
+        disclaimer=escape(str(result.get("disclaimer") or DISCLAIMER)),
+        body="\n".join(section for section in sections if section),
+        footer=f"Made by {_software(result)}. {escape(str(result.get('disclaimer') or DISCLAIMER))}",
+    )
+
+
+def _heading(result: Json, case_id: str) -> str:
+    """Name the case and say the result in one sentence."""
+    volume = result.get("volumes_ml", {})
+    if result.get("tumour_found"):
+        said = f"Tumour found: {in_ml(volume, 'WT')} in all, {in_ml(volume, 'TC')} of it tumour core."
+    else:
+        said = "No tumour found: no voxel was labelled. This is a result, not a proof of absence."
+    missing = [sequence_title(name) for name in result.get("input", {}).get("missing", ())]
+    line = ""
+    if missing:
+        listed = escape(", ".join(missing))
+        line = f'<p><span class="missing">Missing: {listed}</span> The result was made without it.</p>'
+    return f'<h1>Tumour volumes of {escape(case_id)}</h1>\n<p class="lead">{escape(said)}</p>\n{line}'
+
+
+def _picture(result: Json, preview_png: bytes) -> str:
+    """Embed the preview, with a description for those who cannot see it."""
+    volume = result.get("volumes_ml", {})
+    parts = ", ".join(f"{label.name} {in_ml(volume, label.key)}" for label in PEDS.labels)
+    alt = f"Axial, coronal and sagittal slices, above without and below with coloured labels. {parts}."
+    data = base64.b64encode(preview_png).decode("ascii")
+    return (
+        f'<figure><img alt="{escape(alt)}" src="data:image/png;base64,{data}">\n'
+        "<figcaption>Radiological view: the patient's left is on the right. "
+        "Labels lie on the scan's own grid.</figcaption></figure>"
+    )
+
+
+def _volumes(result: Json) -> str:
+    """Tabulate every label, found or not, and the two regions."""
+    volume = result.get("volumes_ml", {})
+    rows = []
+    for label in PEDS.labels:
+        head = f'<span class="swatch" style="background:{label.colour}"></span>{label.key}'
+        rows.append(_volume_row(head, label.name, volume.get(label.key, {}), ""))
+    for key in ("TC", "WT"):
+        parts = " + ".join(label.key for label in PEDS.labels if label.value in REGIONS[key])
+        rows.append(_volume_row(key, f"{REGION_NAMES[key]} ({parts})", volume.get(key, {}), "region"))
+    columns = (Column("Label"), Column("Meaning"), Column("Volume", number=True), Column("Interval", number=True))
+    method = result.get("interval_method")
+    note = f'<p class="soft">Interval: {escape(str(method))}</p>' if method else ""
+    return "<h2>Volumes</h2>\n" + html_table("Volumes on the scan's own grid", columns, rows) + note
+
+
+def _volume_row(head: str, name: str, volume: Json, kind: str) -> str:
+    """One label or region; ``head`` is HTML already."""
+    ml = float(volume.get("ml", 0.0))
+    low, high = volume.get("low_ml"), volume.get("high_ml")
+    interval = "" if low is None or high is None else f"{float(low):.1f} to {float(high):.1f} ml"
+    classes = " ".join(word for word in (kind, "absent" if ml == 0 else "") if word)
+    return (
+        f'<tr class="{classes}"><th scope="row">{head}</th><td>{escape(name)}</td>'
+        f'<td class="number">{ml:.1f} ml</td><td class="number">{interval}</td></tr>'
+    )
+
+
+def _doubts(result: Json) -> str:
+    """List the quality-control flags, warnings first."""
+    flags: Sequence[Json] = result.get("qc", ())
+    if not flags:
+        return "<h2>Quality control</h2>\n<p>No doubts were raised about the input or the result.</p>"
+    items = []
+    for flag in sorted(flags, key=lambda f: f.get("severity") != "warning"):
+        severity = "warning" if flag.get("severity") == "warning" else "info"
+        sequence, reason = str(flag.get("sequence") or ""), str(flag.get("reason", ""))
+        where = f"{sequence_title(sequence)}: " if sequence and sequence not in reason else ""
+        word = "Warning" if severity == "warning" else "Note"
+        items.append(
+            f'<li class="{severity}"><strong>{word}.</strong> {escape(where + reason)} '
+            f"<code>{escape(str(flag.get('code', '')))}</code></li>"
+        )
+    return '<h2>Quality control</h2>\n<ul class="flags">\n' + "\n".join(items) + "\n</ul>"
+
+
+def _inputs(result: Json) -> str:
+    """Say which sequences were used, how each was identified, and which were missing."""
+    given: Json = result.get("input", {})
+    used: Json = given.get("sequences", {})
+    missing = set(given.get("missing", ()))
+    rows = []
+    for sequence in SEQUENCES:
+        facts = used.get(sequence.value)
+        if facts is None:
+            word = "missing" if sequence.value in missing else "not given"
+            cells = f'<td colspan="4"><span class="missing">{word}</span></td>'
+        else:
+            cells = _input_cells(facts)
+        rows.append(f'<tr><th scope="row">{sequence.value}</th><td>{escape(sequence.title)}</td>{cells}</tr>')
+    columns = tuple(map(Column, ("Sequence", "Meaning", "Grid", "Spacing", "Identified by", "SHA-256")))
+    treated = escape(str(given.get("treated_as", "not recorded")))
+    table = html_table("Sequences (hashes are of voxels and grid, never of a file name)", columns, rows)
+    shown = head_words(given.get("head_state"))
+    return f"<h2>Input</h2>\n<p>Treated as {treated}; the scans show the {shown}.</p>\n{table}"
+
+
+def _input_cells(facts: Json) -> str:
+    """Grid, spacing, reason and hash of one sequence."""
+    grid: Json = facts.get("grid", {})
+    shape = TIMES.join(str(n) for n in grid.get("shape", ()))
+    spacing = TIMES.join(f"{float(s):.2f}" for s in grid.get("spacing_mm", ()))
+    reason = escape(str(facts.get("reason", "")))
+    confidence = facts.get("confidence")
+    if isinstance(confidence, (int, float)) and not isinstance(confidence, bool):
+        reason += f" ({confidence:.0%})"
+    elif confidence:
+        reason += f" ({escape(str(confidence))})"
+    return (
+        f'<td class="nowrap">{escape(shape)} {escape(str(grid.get("orientation", "")))}</td>'
+        f'<td class="nowrap">{escape(spacing)} mm</td><td class="words">{reason}</td>'
+        f"<td>{short_hash(facts.get('sha256'))}</td>"
+    )
+
+
+def _postprocess(result: Json) -> str:
+    """Show what post-processing changed, so that nothing vanishes unseen."""
+    facts: Json = result.get("postprocess", {})
+    rules = facts.get("rules")
+    if rules in (None, "", NO_RULES):
+        return "<h2>Post-processing</h2>\n<p>None was applied: the labels are the model's own.</p>"
+    before, after = facts.get("before_ml", {}), facts.get("after_ml", {})
+    # Adaptive rules tell what they removed and what they renamed; others only remove.
+    kinds = [facts[name] for name in ("removed_ml", "renamed_ml")] if "renamed_ml" in facts else []
+    rows, gone = [], []
+    for label in PEDS.labels:
+        was, now = float(before.get(label.key, 0.0)), float(after.get(label.key, 0.0))
+        if was and not now:
+            gone.append(label.key)
+        cells = (f"{was:.2f}", f"{now:.2f}", signed(now - was), *(f"{kind.get(label.key, 0.0):.2f}" for kind in kinds))
+        numbers = "".join(f'<td class="number">{cell} ml</td>' for cell in cells)
+        rows.append(f'<tr><th scope="row">{label.key}</th>{numbers}</tr>')
+    words = ("Before", "After", "Change", *(("Of it removed", "Of it renamed") if kinds else ()))
+    columns = (Column("Label"), *(Column(word, number=True) for word in words))
+    table = html_table("Volumes before and after, on the atlas grid", columns, rows)
+    lost = f"<p><strong>Nothing is left of {', '.join(gone)}.</strong></p>\n" if gone else ""
+    return f"<h2>Post-processing</h2>\n<p>Rules: {escape(str(rules))}</p>\n{_cluster(facts)}{lost}{table}"
+
+
+def _cluster(facts: Json) -> str:
+    """Say what chose the adaptive rules' cluster and how clearly, or why the model's own rules were not applied."""
+    if facts.get("reason"):
+        return (
+            '<ul class="flags"><li class="warning"><strong>Warning.</strong> The model\'s own rules were not applied: '
+            f"{escape(str(facts['reason']))}. These stood in.</li></ul>\n"
+        )
+    if facts.get("cluster") is None:
+        return ""
+    said = f"Cluster chosen by: {facts.get('chosen_by', 'not recorded')}"
+    if isinstance(facts.get("lead"), (int, float)):
+        said += (
+            f"; next is cluster {facts.get('runner_up')}, lead {facts['lead']:.0%} "
+            "(0% is a tie, 100% a case in the very centre of its cluster)"
+        )
+    return f"<p>{escape(said)}</p>\n"
+
+
+def _method(result: Json) -> str:
+    """Say with what the result was made."""
+    model: Json = result.get("model", {})
+    harmonizer: Json = result.get("harmonizer", {})
+    named = " ".join(str(model[key]) for key in ("id", "version") if model.get(key))
+    method = str(harmonizer.get("method") or "none")
+    pairs = (
+        ("Model", f"{escape(named)} {short_hash(model.get('sha256'))}"),
+        ("Model's licence", escape(str(model.get("licence") or ""))),
+        ("Model wants", f"{head_words(model.get('head_state'))}, {spacing_words(model.get('spacing_mm'))}"),
+        ("About the model", escape(str(model.get("note") or ""))),
+        ("Device", escape(str(model.get("device") or ""))),
+        ("Networks", escape(_networks(model))),
+        ("Brain mask", escape(str(result.get("brain_mask", {}).get("method") or "not recorded"))),
+        ("Harmonisation", escape(method + (f": {harmonizer['note']}" if harmonizer.get("note") else ""))),
+        ("Software", _software(result)),
+    )
+    items = "\n".join(f"<dt>{term}</dt><dd>{text}</dd>" for term, text in pairs if text)
+    return f"<h2>How it was made</h2>\n<dl>\n{items}\n</dl>"
+
+
+def _networks(model: Json) -> str:
+    """How an ensemble's networks ran; empty for a single one."""
+    if not model.get("members"):
+        return ""
+    mirrored = "with" if model.get("mirroring") else "without"
+    said = f"{model['members']}, in {model.get('precision')} by {model.get('backend')}, {mirrored} mirroring"
+    return f"{said}; {model['remark']}" if model.get("remark") else said
+
+
+def _stages(result: Json) -> str:
+    """Tabulate each stage's seconds."""
+    stages: Sequence[Json] = result.get("stages", ())
+    if not stages:
+        return ""
+    rows = [_stage_row(str(stage.get("name", "")), float(stage.get("seconds", 0.0)), "") for stage in stages]
+    rows.append(_stage_row("Total", sum(float(stage.get("seconds", 0.0)) for stage in stages), "region"))
+    columns = (Column("Stage"), Column("Time", number=True))
+    return "<h2>Stages</h2>\n" + html_table("What was done, in order", columns, rows)
+
+
+def _stage_row(name: str, seconds: float, kind: str) -> str:
+    """One stage."""
+    head = f'<th scope="row" class="flush">{escape(name)}</th>'
+    return f'<tr class="{kind}">{head}<td class="number">{seconds:.1f} s</td></tr>'
+
+
+def _files(result: Json) -> str:
+    """Tabulate the files that lie beside this report."""
+    rows = [
+        f'<tr><th scope="row" class="breakable">{escape(str(file.get("name", "")))}</th>'
+        f"<td>{escape(str(file.get('kind', '')))}</td>"
+        f'<td class="number">{in_bytes(int(file.get("bytes", 0)))}</td><td>{short_hash(file.get("sha256"))}</td></tr>'
+        for file in result.get("files", ())
+    ]
+    if not rows:
+        return ""
+    columns = (Column("File"), Column("Kind"), Column("Size", number=True), Column("SHA-256"))
+    note = "<p class='soft'>Full hashes, transforms and every figure are in result.json.</p>"
+    return "<h2>Files</h2>\n" + html_table("Files beside this report", columns, rows) + note
+
+
+def _software(result: Json) -> str:
+    """Name and version of what made the result."""
+    by: Json = result.get("created_by", {})
+    return escape(f"{by.get('software', 'hope')} {by.get('version', __version__)}")

@@ -1,0 +1,1 @@
+"""Segmentation: aligned scans to labels."""

@@ -1,0 +1,1 @@
+"""Who may ask: sign-in, API tokens, sessions."""
