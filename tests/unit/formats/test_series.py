@@ -11,14 +11,15 @@ import pytest
 from hope.domain.case import MRSequence
 from hope.domain.errors import AmbiguousInputError
 from hope.formats.dicom import DicomSeries
-from hope.formats.series import choose_series, read_tags
+from hope.formats.series import read_tags
+from hope.formats.series_choice import choose_series
 
 T1N, T1C, T2W, T2F = MRSequence
 BASE = DicomSeries(
     uid="u",
     study_uid="s",
     number=1,
-    text="",
+    description="",
     modality="MR",
     image_type=("ORIGINAL", "PRIMARY"),
     scanning_sequence=("SE",),
@@ -39,7 +40,7 @@ FLAIR: dict[str, Any] = {"tr_ms": 9000.0, "te_ms": 110.0, "ti_ms": 2500.0}
 
 
 def _series(number: int, text: str = "", **changes: Any) -> DicomSeries:
-    return replace(BASE, number=number, uid=f"u{number}", text=text, **changes)
+    return replace(BASE, **{"number": number, "uid": f"u{number}", "description": text, **changes})
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_words_tell_where_tags_are_lost(text: str, weighting: str) -> None:
     ],
 )
 def test_words_tell_contrast(text: str, contrast: bool | None) -> None:
-    assert read_tags(_series(1, text + " | brain", **T1)).contrast is contrast
+    assert read_tags(_series(1, text, protocol="brain", **T1)).contrast is contrast
 
 
 def test_agent_tag_tells_contrast_and_contradiction_tells_nothing() -> None:
@@ -123,8 +124,8 @@ def test_agent_tag_tells_contrast_and_contradiction_tells_nothing() -> None:
         ({"diffusion": True}, "diffusion"),
         ({"slices": 3}, "3 slices"),
         ({"modality": "CT"}, "no MR"),
-        ({"text": "SWI tra"}, "another kind"),
-        ({"text": "T2 spine"}, "another kind"),
+        ({"description": "SWI tra"}, "another kind"),
+        ({"description": "T2 spine"}, "another kind"),
     ],
 )
 def test_what_is_no_input_is_left_out_with_a_reason(changes: dict[str, Any], says: str) -> None:
@@ -181,7 +182,9 @@ def test_two_silent_t1_are_told_apart_only_by_clear_images() -> None:
 def test_equal_candidates_ask_and_a_much_finer_one_wins() -> None:
     with pytest.raises(AmbiguousInputError, match=r"2 series could be t2w.*--t2w"):
         choose_series([_series(2, "t2 tra", **T2), _series(3, "t2 cor", **T2)])
-    choices = choose_series([_series(2, "t2 tra", **T2), _series(3, "t2 space", voxel_mm=(1.0, 1.0, 1.0), **T2)])
+    choices = choose_series(
+        [_series(2, "t2 tra", **T2), _series(3, "t2 space", voxel_mm=(1.0, 1.0, 1.0), slices=160, **T2)]
+    )
     assert choices[T2W].series.number == 3
     assert "thinnest slices of 2 candidates (1.0 mm)" in choices[T2W].reason
 

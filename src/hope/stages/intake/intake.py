@@ -18,7 +18,7 @@ from hope.domain.volume import Volume
 from hope.formats.nifti import NiftiFacts
 from hope.stages.intake.case_finding import CaseSource, find_cases
 from hope.stages.intake.quality import contrast_flags, head_state_of, scan_flags
-from hope.stages.intake.scan_reading import Found, read_found, resolve
+from hope.stages.intake.scan_reading import Found, read_found, resolve_all
 
 __all__ = ["CaseSource", "find_cases", "load_case"]
 
@@ -71,7 +71,8 @@ def load_case(
     if source.problem:
         raise source.problem
     progress("intake: find the sequences", 0.0)
-    found = resolve(source, scratch)
+    resolved = resolve_all(source, scratch)
+    found = resolved.found
     scans: dict[MRSequence, Volume] = {}
     facts: dict[MRSequence, NiftiFacts] = {}
     for number, sequence in enumerate(s for s in SEQUENCES if s in found):
@@ -84,7 +85,7 @@ def load_case(
         )
     _refuse_same_image(scans)
     treated, why = _decide_preprocessed(scans, preprocessed)
-    flags = [*source.flags, *(flag for one in found.values() for flag in one.flags)]
+    flags = [*source.flags, *resolved.flags, *(flag for one in found.values() for flag in one.flags)]
     if not treated:
         flags += _one_head(scans)
     progress("intake: check quality", len(found) / (len(found) + 1))
@@ -103,6 +104,7 @@ def load_case(
         input_sha256={sequence: hash_volume(scan) for sequence, scan in scans.items()},
         flags=tuple(flags),
         sources={s: {"confidence": f.confidence, "reason": f.reason} for s, f in found.items()},
+        selection=resolved.selection,
     )
 
 
