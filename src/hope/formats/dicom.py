@@ -20,6 +20,7 @@ from hope.domain.volume import Volume
 from hope.formats.atomic import output_error
 from hope.formats.dicom_files import dicom_files, is_dicom
 from hope.formats.dicom_frames import Frame
+from hope.formats.dicom_grouping import REGROUPED
 from hope.formats.dicom_series import DicomSeries, read_series, read_study
 from hope.formats.nifti import NiftiFacts, read_scan
 
@@ -86,7 +87,9 @@ def _gather(series: DicomSeries, source: Path, result: Path, what: str) -> None:
     try:
         source.mkdir(parents=True)
         result.mkdir()
-        if any(frame.enhanced for frame in series.frames):
+        # dcm2niix would part images of several UIDs, and takes one private scale for all slices.
+        scales = len({frame.private_scale for frame in series.frames}) > 1
+        if scales or REGROUPED in series.notes or any(frame.enhanced for frame in series.frames):
             _write_single_frames(series.frames, source, what)
         else:
             for index, path in enumerate(series.files):

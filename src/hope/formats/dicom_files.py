@@ -14,6 +14,7 @@ from typing import BinaryIO
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from hope.domain.errors import InputError
@@ -28,6 +29,9 @@ DAMAGED = "DICOM files that are damaged"
 EMPTY = "empty files"
 NOT_DICOM = "files named as DICOM that are none"
 UNLISTED = "files that the DICOMDIR lists and that are not there"
+
+PHILIPS_SCALE = 0x2005100E
+"""Philips' private scale slope: stored values over it are comparable between slices."""
 
 _SUFFIXES = {".dcm", ".ima", ".dicom"}
 _NO_IMAGE = {
@@ -61,11 +65,13 @@ _TAGS = [
     "NumberOfFrames", "DiffusionBValue", "TemporalPositionIdentifier", "SamplesPerPixel",
     "PhotometricInterpretation", "BitsAllocated", "EchoPulseSequence", "EchoPlanarPulseSequence",
     "InversionRecovery", "AcquisitionContrast", "ImagesInAcquisition", "ComplexImageComponent",
-    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "FloatPixelData",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "FloatPixelData", "RescaleSlope",
+    "RescaleIntercept",
     # Whose image it is: compared, never kept or shown.
     "PatientID", "PatientName", "PatientBirthDate", "StudyDate", "SeriesDate", "AcquisitionDate",
 ]
 # fmt: on
+_NUMBERS: list[BaseTag] = [*(Tag(name) for name in _TAGS), Tag(PHILIPS_SCALE)]
 
 
 @dataclass(frozen=True)
@@ -167,8 +173,9 @@ def _why_no_dicom(path: Path) -> str:
 
 def _may_be_image(header: Dataset) -> bool:
     """Whether what is left of a cut file may belong to a series of images."""
-    kind = UID(str(header.get("SOPClassUID", ""))).name
-    return not kind or kind.endswith("Image Storage")
+    kind = UID(str(header.get("SOPClassUID", "")))
+    # The last value of a cut file may be cut, too: a class that is not known tells nothing.
+    return kind.name == kind or kind.name.endswith("Image Storage")
 
 
 def _header(path: Path) -> tuple[Dataset | None, bool]:
@@ -178,7 +185,12 @@ def _header(path: Path) -> tuple[Dataset | None, bool]:
         warnings.simplefilter("ignore")
         try:
             with path.open("rb") as file:
-                header = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_TAGS)
+                header = pydicom.dcmread(
+                    file,
+                    stop_before_pixels=True,
+                    force=True,
+                    specific_tags=_NUMBERS,
+                )
                 cut = _is_cut(file, header)
         except _READING:
             return None, False

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
 
-from hope.formats.dicom_files import DicomFile
+from hope.formats.dicom_files import PHILIPS_SCALE, DicomFile
 
 ORIENTATION_TOLERANCE = 0.01
 """Largest difference of direction cosines within one stack."""
@@ -47,7 +47,8 @@ class Frame:
         time: temporal position, None if absent.
         echo: EchoNumbers, empty if absent.
         agent: whether a contrast agent is stated as given, None if nothing is stated.
-        rescale: slope and intercept (1, 0 where a classic file's converter looks after them).
+        rescale: slope and intercept that turn stored values into those of one scale for all frames.
+        private_scale: Philips' private scale slope of a classic file, None if absent.
     """
 
     path: Path
@@ -68,6 +69,7 @@ class Frame:
     echo: str
     agent: bool | None
     rescale: tuple[float, float] = (1.0, 0.0)
+    private_scale: float | None = None
 
 
 @dataclass(frozen=True)
@@ -190,8 +192,8 @@ def _frame(file: DicomFile, index: int, places: Sequence[Dataset]) -> Frame:
     spacing = _vector(group(pixels, "PixelSpacing"), 2)
     between = number(group(pixels, "SpacingBetweenSlices")) or number(group(pixels, "SliceThickness"))
     time = number(group("FrameContentSequence", "TemporalPositionIndex", "TemporalPositionIdentifier"))
-    slope = number(group("PixelValueTransformationSequence", "RescaleSlope")) if places else 1.0
-    intercept = number(group("PixelValueTransformationSequence", "RescaleIntercept")) if places else 0.0
+    slope = number(group("PixelValueTransformationSequence", "RescaleSlope"))
+    intercept = number(group("PixelValueTransformationSequence", "RescaleIntercept"))
     return Frame(
         path=file.path,
         index=index,
@@ -210,8 +212,15 @@ def _frame(file: DicomFile, index: int, places: Sequence[Dataset]) -> Frame:
         time=None if time is None else int(time),
         echo=str(header.get("EchoNumbers", "") or ""),
         agent=_agent(header, places),
-        rescale=(1.0 if slope is None else slope, 0.0 if intercept is None else intercept),
+        rescale=_one_scale(header, 1.0 if slope is None else slope, 0.0 if intercept is None else intercept),
+        private_scale=number(header.get(PHILIPS_SCALE).value) if PHILIPS_SCALE in header else None,
     )
+
+
+def _one_scale(header: Dataset, slope: float, intercept: float) -> tuple[float, float]:
+    """Slope and intercept; where Philips states a scale of its own, (stored * slope + intercept) / (slope * scale)."""
+    scale = number(header.get(PHILIPS_SCALE).value) if PHILIPS_SCALE in header else None
+    return (1 / scale, intercept / (slope * scale)) if scale and slope else (slope, intercept)
 
 
 def _part(header: Dataset, places: Sequence[Dataset]) -> str:

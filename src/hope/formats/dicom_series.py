@@ -159,7 +159,9 @@ def _cut_files(
         uid = str(file.header.get("SeriesInstanceUID", ""))
         homes = [name for name, images in groups.items() if any(image.file is file for image in images)]
         homes = homes or [
-            name for name, images in groups.items() if uid and images[0].file.header.get("SeriesInstanceUID") == uid
+            name
+            for name, images in groups.items()
+            if uid and str(images[0].file.header.get("SeriesInstanceUID")).startswith(uid)
         ]
         homes = homes or [
             name
