@@ -194,7 +194,7 @@ class _Search:
         name = public_case_name(directory.name) or fingerprint([directory])
         if not studies.wanted:
             problem = nothing_to_read(studies.left_out)
-            return [CaseSource(name, {}, problem=problem)] if problem else []
+            return [CaseSource(name, {}, directory, problem=problem)] if problem else []
         flags = tuple(left_out_flags(studies.left_out))
         whole = CaseSource(name, dict(self.named), directory, flags=flags, identities=_identities(studies))
         if len(studies.wanted) == 1:
