@@ -8,15 +8,16 @@ from typing import Any
 
 import click
 
-from hope.commands.inputs import PATH, named_scans, scan_inputs
+from hope.commands.inputs import HELP, PATH, named_scans, scan_inputs
 
 LEAST_TOLD_ML = 0.05
 """Smaller changes by post-processing show as 0.0 in the table."""
 
 
-@click.command(short_help="Scans in; labels, volumes, picture and report out.")
+@click.command(short_help="Scans in; labels, volumes, picture and report out.", context_settings=HELP)
 @scan_inputs
-@click.option("-o", "--output", type=PATH, required=True, metavar="OUT", help="Results go to OUT/<case>/.")
+@click.option("-o", "--output", type=PATH, metavar="OUT", help="Results go to OUT/<case>/.  [required]")
+@click.option("--dry-run", is_flag=True, help="Say which scans would be taken, and why; run nothing, write nothing.")
 @click.option("--model", metavar="ID", help="Model bundle; see `hope models list`.  [default: starter]")
 @click.option(
     "--harmonize/--no-harmonize",
@@ -45,7 +46,8 @@ def segment(
     t1c: Path | None,
     t2w: Path | None,
     t2f: Path | None,
-    output: Path,
+    output: Path | None,
+    dry_run: bool,
     model: str | None,
     harmonize: bool | None,
     preprocessed: bool,
@@ -77,6 +79,7 @@ def segment(
     Examples:
       hope segment BraTS-PED-00001-000 -o results
       hope segment study.zip -o results
+      hope segment study --dry-run
       hope segment --t1n a.nii.gz --t1c b.nii.gz --t2w c.nii.gz --t2f d.nii.gz -o results
 
     Research use only. Not a medical device.
@@ -86,9 +89,18 @@ def segment(
     from hope.pipeline import Options, run_case
     from hope.services import Services
     from hope.settings import Settings
-    from hope.stages.intake.intake import CaseSource, find_cases
+    from hope.stages.intake.case_finding import find_all
+    from hope.stages.intake.intake import CaseSource
 
-    sources = find_cases(inputs, named_scans(t1n, t1c, t2w, t2f))
+    if output is None and not dry_run:
+        context = click.get_current_context()
+        raise click.MissingParameter(ctx=context, param=next(p for p in context.command.params if p.name == "output"))
+    found = find_all(inputs, named_scans(t1n, t1c, t2w, t2f))
+    if output is None or dry_run:
+        from hope.commands.selection import print_selection
+
+        for_each_case(found.sources, print_selection, found.skipped)
+        return
     services = Services(Settings.from_environment())
     predictor, brain = services.predictor(model, device, precision, mirror, where=where), services.brain_extractor()
     predictor.prepare()
@@ -99,7 +111,7 @@ def segment(
         result = run_case(source, predictor, brain, output, options, progress)
         _print_result(result.report, output / source.case_id)
 
-    for_each_case(sources, work)
+    for_each_case(found.sources, work, found.skipped)
 
 
 def _print_result(report: Mapping[str, Any], folder: Path) -> None:
@@ -117,9 +129,10 @@ def _print_result(report: Mapping[str, Any], folder: Path) -> None:
             if abs(was - cleaned["after_ml"][key]) >= LEAST_TOLD_ML
         )
         click.echo(f"  post-processing: {cleaned['rules']}" + (f" (ml: {gone})" if gone else ""))
+    marks = {"warning": "!", "caution": "?"}
     for flag in report["qc"]:
-        if flag["severity"] == "warning":
-            click.echo(f"  ! {flag['reason']}")
+        if flag["severity"] in marks or flag["code"] == "left_out":
+            click.echo(f"  {marks.get(flag['severity'], '-')} {flag['reason']}")
     click.echo(f"  picture  {folder / 'preview.png'}")
     click.echo(f"  report   {folder / 'report.html'}")
     click.echo(f"  mask     {folder / (report['case_id'] + '-seg.nii.gz')}")

@@ -123,7 +123,7 @@ def selection(all_series: Sequence[DicomSeries], choices: Mapping[MRSequence, Se
 
 
 def _why_not_taken(reading: SeriesReading, choices: Mapping[MRSequence, SeriesChoice]) -> str:
-    if reading.weighting == "other":
+    if reading.weighting == "other" or not choices:
         return reading.reason
     rivals = {"t1": (MRSequence.T1N, MRSequence.T1C), "t2": (MRSequence.T2W,), "t2f": (MRSequence.T2F,)}
     others = [c for s in rivals[reading.weighting] if (c := choices.get(s))]

@@ -113,6 +113,18 @@ def _resolve_dicom(
     return Resolved(found, tuple(selection(series, choices)), tuple(flags))
 
 
+def unsettled(source: CaseSource) -> list[dict[str, object]]:
+    """The DICOM series of a case as `hope.formats.series_choice.selection` lists them, before any is chosen.
+
+    Args:
+        source: a case; of one that is no DICOM directory the list is empty.
+    """
+    if source.dicom is None or not source.dicom.is_dir():
+        return []
+    series = [s for group in studies_in(source.dicom).wanted for s in group]
+    return selection([s for s in series if not source.series or s.uid in source.series], {})
+
+
 def _series_flags(choices: Mapping[MRSequence, SeriesChoice]) -> list[QCFlag]:
     """What the user should know about the series that were taken."""
     return [

@@ -133,16 +133,17 @@ def _volume_row(head: str, name: str, volume: Json, kind: str) -> str:
 
 
 def _doubts(result: Json) -> str:
-    """List the quality-control flags, warnings first."""
+    """List the quality-control flags, the gravest first."""
     flags: Sequence[Json] = result.get("qc", ())
     if not flags:
         return "<h2>Quality control</h2>\n<p>No doubts were raised about the input or the result.</p>"
     items = []
-    for flag in sorted(flags, key=lambda f: f.get("severity") != "warning"):
-        severity = "warning" if flag.get("severity") == "warning" else "info"
+    ranks = {"warning": 0, "caution": 1}
+    for flag in sorted(flags, key=lambda f: ranks.get(str(f.get("severity")), 2)):
+        severity = str(flag.get("severity")) if str(flag.get("severity")) in ranks else "info"
         sequence, reason = str(flag.get("sequence") or ""), str(flag.get("reason", ""))
         where = f"{sequence_title(sequence)}: " if sequence and sequence not in reason else ""
-        word = "Warning" if severity == "warning" else "Note"
+        word = {"warning": "Warning", "caution": "Caution"}.get(severity, "Note")
         items.append(
             f'<li class="{severity}"><strong>{word}.</strong> {escape(where + reason)} '
             f"<code>{escape(str(flag.get('code', '')))}</code></li>"
