@@ -22,6 +22,9 @@ from hope.stages.intake.quality import compare_pair
 from hope.stages.intake.sources import left_out_flags
 from hope.stages.intake.studies import mixed, nothing_to_read, studies_in
 
+NAMED = "named by the caller"
+"""The reason of a scan that the user named by a flag or put into a slot."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -72,7 +75,7 @@ def resolve_all(source: CaseSource, scratch: Path) -> Resolved:
         identified = source.sources.get(sequence, {})
         with reading(sequence):
             origin = _origin(source.files[sequence], scratch, sequence)
-        confidence, reason = identified.get("confidence", 1.0), identified.get("reason", "named by the caller")
+        confidence, reason = identified.get("confidence", 1.0), identified.get("reason", NAMED)
         found[sequence] = Found(origin, float(str(confidence)), str(reason))
     if source.dicom is None:
         return Resolved(found)
