@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -112,6 +112,7 @@ def _resolve_dicom(
             fix="name the series by flags",
         )
     flags = [*(left_out_flags(studies.left_out) if zipped else ()), *_series_flags(choices)]
+    flags += _derived_flags(series, [s for s in wanted if s not in choices])
     found |= {s: Found(c.series, c.confidence, c.reason) for s, c in choices.items()}
     return Resolved(found, tuple(selection(series, choices)), tuple(flags))
 
@@ -126,6 +127,21 @@ def unsettled(source: CaseSource) -> list[dict[str, object]]:
         return []
     series = [s for group in studies_in(source.dicom).wanted for s in group]
     return selection([s for s in series if not source.series or s.uid in source.series], {})
+
+
+def _derived_flags(series: Sequence[DicomSeries], missing: Sequence[MRSequence]) -> list[QCFlag]:
+    """Say of a missing sequence that a derived series could stand in for it, and how."""
+    kinds = {MRSequence.T1N: "t1", MRSequence.T1C: "t1", MRSequence.T2W: "t2", MRSequence.T2F: "t2f"}
+    flags = []
+    for sequence in missing:
+        numbers = [str(r.series.number) for r in read_all(series) if r.would_be == kinds[sequence]]
+        if numbers:
+            reason = (
+                f"{sequence} is missing, and series {', '.join(numbers)} may be one that is derived from it; "
+                f"to use it all the same: --{sequence} DIRECTORY#{numbers[0]}"
+            )
+            flags.append(QCFlag("derived_series", Severity.INFO, reason, sequence))
+    return flags
 
 
 def _series_flags(choices: Mapping[MRSequence, SeriesChoice]) -> list[QCFlag]:

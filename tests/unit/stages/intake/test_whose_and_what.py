@@ -302,3 +302,35 @@ def test_equal_files_of_two_exports_are_one_case(tmp_path: Path) -> None:
     (source,) = find_cases([tmp_path / "in"], {})
     assert set(resolve_all(source, tmp_path / "x").found) == {T1N, T1C, T2W}
     assert "12 copies of DICOM images" in source.flags[0].reason
+
+
+# --- a way on that works --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "sequence"), [("t1", T1C), ("flair", T2F), ("t1", T1N)])
+def test_a_derived_series_says_how_to_use_it_and_that_works(tmp_path: Path, kind: str, sequence: MRSequence) -> None:
+    derived = {"ImageType": ["DERIVED", "SECONDARY", "MPR"]}
+    _dicom(tmp_path / "in", SeriesRecipe(2, "t2", "t2"), SeriesRecipe(5, kind, "", tags=derived))
+    (source,) = find_cases([tmp_path / "in"], {})
+    (tmp_path / "x").mkdir()
+    resolved = resolve_all(source, tmp_path / "x")
+    assert set(resolved.found) == {T2W}
+    said = [flag.reason for flag in resolved.flags if flag.sequence == sequence]
+    assert len(said) == 1 and f"--{sequence} DIRECTORY#5" in said[0]
+    named = Path(f"{tmp_path / 'in'}#5")
+    (source,) = find_cases([tmp_path / "in"], {sequence: named})
+    assert set(resolve_all(source, tmp_path / "x").found) == {T2W, sequence}
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_one_directory_of_single_uids_can_be_named(tmp_path: Path, whole: bool) -> None:
+    for file in write_series(_volume(), tmp_path / "in", SeriesRecipe(5, "t1", "T1")):
+        image = pydicom.dcmread(file)
+        image.SeriesInstanceUID = image.StudyInstanceUID = generate_uid()
+        if not whole:
+            del image.SeriesNumber
+        image.save_as(file)
+    (source,) = find_cases([], {T1C: tmp_path / "in"})
+    (tmp_path / "x").mkdir()
+    case = load_case(source, preprocessed=None, scratch=tmp_path / "x")
+    assert case.scans[T1C].data.shape[2] == 12
