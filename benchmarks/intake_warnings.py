@@ -60,6 +60,15 @@ def varied(scan: Volume, size: float, tilt: float, thickness: int) -> Volume:
     return Volume(data.astype(np.float32), Grid(data.shape, np.diag([2 * size, 2 * size, 2 * size * thickness, 1.0])))
 
 
+def coarser(scan: Volume) -> Volume:
+    """Every second voxel along axes finer than 1.5 mm, to save time."""
+    step = [2 if s < 1.5 else 1 for s in scan.grid.spacing_mm]
+    affine = np.array(scan.grid.affine_ras_mm)
+    affine[:3, :3] *= step
+    data = np.ascontiguousarray(scan.data[:: step[0], :: step[1], :: step[2]])
+    return Volume(data, Grid(data.shape, affine))
+
+
 def sound_cases(chosen: argparse.Namespace) -> Iterator[tuple[str, Scans]]:
     """Every sound input with its name."""
     for path in sorted(chosen.pool.glob("*.npz")):
@@ -162,7 +171,8 @@ def main() -> None:
     tried: Counter[str] = Counter()
     found: Counter[str] = Counter()
     sound = 0
-    for name, scans in sound_cases(chosen):
+    for name, full in sound_cases(chosen):
+        scans = {sequence: coarser(scan) for sequence, scan in full.items()}
         here = codes(scans)
         sound += 1
         given.update(here)

@@ -103,7 +103,8 @@ FILLERS: frozenset[str] = frozenset(("iv", "i", "v", "with", "any", "the", "agen
 """Words that may stand between a negation and the agent."""
 
 OTHER = _words(
-    "defacemask adc swi swan venbold t2star t2starw t2starmap qsm mip minip phase unit1 inv1 inv2 dwi dti "
+    "atlas template defacemask adc swi swan venbold t2star t2starw t2starmap qsm mip minip phase unit1 inv1 inv2 "
+    "dwi dti "
     "diff diffusion trace tracew fa hardi epi ep2d asl cbf cbv rcbv mtt ttp perf perfusion dsc dce "
     "ktrans bold fmri sbref tof mra mrv angio angiography spectroscopy svs csi mrs pd pdw pdt2 t1map t2map r1map "
     "r2map r2starmap pdmap mtrmap mtsat b0 b0map b1 b1map tb1map fieldmap megre mese mp2rage ciss fiesta trufi "

@@ -146,8 +146,11 @@ def cases_by_name(paths: Iterable[Path]) -> list[list[Path]]:
     that there is. Files that name no sequence are left out.
     """
     groups: dict[tuple[str, ...], list[Path]] = {}
-    for path in sorted(paths):
-        if (name := read_name(path)) is not None and not is_label_name(path):
+    scans = [(path, name) for path in sorted(paths) if not is_label_name(path) and (name := read_name(path))]
+    exact = {name.sequence for _, name in scans if name.exact}
+    for path, name in scans:
+        # A freer name that yields to an exact one is no scan of the case, so it speaks of nobody.
+        if name.exact or name.sequence not in exact:
             date = _DATE.search(path.name)
             words = tuple(word for word in case_words(name.case) if not _DATE.fullmatch(word))
             groups.setdefault((*words, *([date[1]] if date else [])), []).append(path)

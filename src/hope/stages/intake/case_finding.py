@@ -16,7 +16,7 @@ from hope.formats.dicom_grouping import Identity
 from hope.formats.dicom_series import DicomSeries
 from hope.formats.names import NO_ANATOMY, public_case_name, read_name
 from hope.formats.reading import reading
-from hope.stages.intake.nifti_cases import nifti_cases
+from hope.stages.intake.nifti_cases import count_others, nifti_cases
 from hope.stages.intake.sources import (
     FETCH,
     OTHER_FORMATS,
@@ -165,7 +165,9 @@ class _Search:
         return True
 
     def _in_directory(self, directory: Path, depth: int) -> list[CaseSource]:
-        if cases := nifti_cases(directory, self.named):
+        if others := depth > 0 and count_others(directory):
+            self.skipped["scans that are none of the four sequences, in directories of their own"] += others
+        elif cases := nifti_cases(directory, self.named):
             return cases
         entries = entries_of(directory)
         if any(is_dicom(entry) for entry in entries if entry.is_file() and entry.name.upper() != "DICOMDIR"):

@@ -10,7 +10,15 @@ from hope.domain.case import MRSequence
 from hope.domain.errors import InputError
 from hope.domain.qc import QCFlag, Severity
 from hope.formats.dicom import is_dicom
-from hope.formats.names import cases_by_name, is_label_name, is_nifti_name, public_case_name, read_name, sort_by_name
+from hope.formats.names import (
+    cases_by_name,
+    is_label_name,
+    is_nifti_name,
+    other_word,
+    public_case_name,
+    read_name,
+    sort_by_name,
+)
 from hope.formats.reading import NOT_FETCHED, missing_content
 from hope.stages.intake.sources import (
     FETCH,
@@ -40,6 +48,12 @@ def nifti_cases(directory: Path, named: Mapping[MRSequence, Path], dicom: Path |
         left_out["NIfTI files whose names do not say what they are"] = sum(1 for f in scans if read_name(f) is None)
         return [_nifti_case(directory, group, named, dicom, +left_out, several=True) for group in groups]
     return [_nifti_case(directory, scans, named, dicom, left_out)]
+
+
+def count_others(directory: Path) -> int:
+    """How many NIfTI files lie in a directory that holds none of the four sequences, only images known as others."""
+    scans = [f for f in entries_of(directory) if not f.is_dir() and is_nifti_name(f) and not is_label_name(f)]
+    return len(scans) if scans and all(read_name(f) is None and other_word(f) for f in scans) else 0
 
 
 def _is_named_case(group: Sequence[Path]) -> bool:

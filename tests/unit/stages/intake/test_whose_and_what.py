@@ -213,6 +213,15 @@ def test_what_is_known_and_not_wanted_is_listed(tmp_path: Path, extra: list[str]
     assert says in "; ".join(flag.reason for flag in source.flags)
 
 
+@pytest.mark.parametrize("names", [["sub-01_ADC"], ["x_swi", "x_t2_star"], ["sub-01_UNIT1", "x_t1c-atlas"]])
+def test_directories_of_other_maps_are_no_cases(tmp_path: Path, names: list[str]) -> None:
+    _nifti(tmp_path / "in" / "sub-01", "sub-01_T1w", "sub-01_T2w")
+    _nifti(tmp_path / "in" / "maps", *names)
+    found = find_all([tmp_path / "in"], {})
+    assert [source.case_id for source in found.sources] == ["sub-01"]
+    assert list(found.skipped.values()) == [len(names)]
+
+
 def test_dicom_beside_nifti_is_listed(tmp_path: Path) -> None:
     _nifti(tmp_path / "in", "sub-01_T1w", "sub-01_T2w")
     for file in write_series(_volume(), tmp_path / "in", SeriesRecipe(4, "flair")):
