@@ -60,6 +60,8 @@ for _room in MAY_IMPORT.keys() - {"", "domain", "resources"}:
 EVERYTHING_BUT_ADAPTERS = {room for room in MAY_IMPORT if room != "adapters"} | {"commands", "cli"}
 MAY_IMPORT["commands"] = EVERYTHING_BUT_ADAPTERS
 MAY_IMPORT["cli"] = EVERYTHING_BUT_ADAPTERS
+for room in MAY_IMPORT.keys() - {"", "domain", "resources"}:
+    MAY_IMPORT[room] = MAY_IMPORT[room] | {"contract"}
 
 # Libraries that only some rooms may use.
 ONLY_IN: dict[str, set[str]] = {

@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest'
+import names from '../../tests/unit/contract/sequence_names.json'
+import type { SequenceKey } from '../src/api/types'
 import { guessAll, guessSlot } from '../src/app/guess'
 
 describe('guessSlot', () => {
@@ -33,7 +35,26 @@ describe('guessSlot', () => {
   )
 })
 
+describe('the names that the command line is tested with', () => {
+  it.each(names.map(({ name, slot }) => [name, slot] as const))('%s -> %s', (name, slot) => {
+    expect(guessSlot(name).slot).toBe(slot)
+  })
+})
+
 describe('guessAll', () => {
+  it('takes a mere t1 as native only beside a T1 with contrast', () => {
+    const of = (list: string[], filled: SequenceKey[] = []) =>
+      guessAll(
+        list.map((name) => new File(['x'], name)),
+        filled,
+      ).map(({ guess }) => guess.slot)
+    expect(of(['a_t1w.nii', 'a_t2.nii'])).toEqual([null, 't2w'])
+    expect(of(['a_t1w.nii', 'a_t1ce.nii'])).toEqual(['t1n', 't1c'])
+    expect(of(['a_t1.nii'], ['t1c'])).toEqual(['t1n'])
+    expect(of(['BraTS2021_00000_t1.nii', 'sub-01_T2w.nii'])).toEqual(['t1n', 't2w'])
+    expect(of(['sub-01_T1w.nii'])).toEqual(['t1n'])
+  })
+
   it('gives a slot that two files claim to neither', () => {
     const files = ['a-t1c.nii', 'b-t1ce.nii', 'c-t2w.nii'].map((name) => new File(['x'], name))
     expect(guessAll(files).map(({ guess }) => guess.slot)).toEqual([null, null, 't2w'])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -16,14 +16,25 @@ if TYPE_CHECKING:
     from hope.stages.intake.intake import CaseSource
 
 
-def for_each_case(sources: Sequence[CaseSource], work: Callable[[CaseSource, Progress], None]) -> None:
+def for_each_case(
+    sources: Sequence[CaseSource],
+    work: Callable[[CaseSource, Progress], None],
+    skipped: Mapping[str, int] | None = None,
+) -> None:
     """Do ``work`` for every case. A single case fails like any call; of a batch, the failed ones are listed at the end.
+
+    Args:
+        sources: the cases.
+        work: what is done with each.
+        skipped: what of the inputs belongs to no case, in words without a name, and how many of it; said first.
 
     Raises:
         HopeError: the error of the one case, if there is only one.
         SystemExit: with status 3 if some cases of a batch failed.
     """
     failed: list[str] = []
+    for reason, count in (skipped or {}).items():
+        click.echo(f"hope: left out beside the cases: {count} {reason}", err=True)
     for number, source in enumerate(sources, start=1):
         prefix = f"case {number} of {len(sources)}: " if len(sources) > 1 else ""
         with ConsoleProgress(prefix=prefix) as progress:
@@ -37,10 +48,14 @@ def for_each_case(sources: Sequence[CaseSource], work: Callable[[CaseSource, Pro
                 click.echo(f"hope: {source.case_id} failed: {_reason(error)}", err=True)
     if failed:
         done = len(sources) - len(failed)
-        click.echo(
-            f"hope: {len(failed)} of {len(sources)} cases failed ({', '.join(failed)}); {done} complete", err=True
-        )
+        summary = f"{len(failed)} of {len(sources)} cases failed ({', '.join(failed)}); {done} complete"
+        click.echo(f"hope: {summary}{_beside(skipped)}", err=True)
         raise SystemExit(SOME_FAILED)
+
+
+def _beside(skipped: Mapping[str, int] | None) -> str:
+    count = sum((skipped or {}).values())
+    return f"; {count} left out beside them (named above)" if count else ""
 
 
 def _reason(error: Exception) -> str:

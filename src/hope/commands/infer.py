@@ -26,9 +26,10 @@ def infer(data_path: Path, output_path: Path, model: str | None) -> None:
     from hope.pipeline import run_case
     from hope.services import Services
     from hope.settings import Settings
-    from hope.stages.intake.intake import CaseSource, find_cases
+    from hope.stages.intake.case_finding import find_all
+    from hope.stages.intake.intake import CaseSource
 
-    sources = find_cases([data_path], {})
+    found = find_all([data_path], {})
     # Hours of work would be lost if this came out at the first mask.
     _check_output(output_path)
     _check_scratch()
@@ -42,7 +43,7 @@ def infer(data_path: Path, output_path: Path, model: str | None) -> None:
         write_labels(result.native_labels, output_path / f"{source.case_id}.nii.gz")
         click.echo(f"{output_path / source.case_id}.nii.gz")
 
-    for_each_case(sources, work)
+    for_each_case(found.sources, work, found.skipped)
 
 
 def _check_output(folder: Path) -> None:

@@ -44,11 +44,12 @@ def preprocess(
     from hope.formats.nifti import write_labels, write_scan
     from hope.services import Services
     from hope.settings import Settings
-    from hope.stages.intake.intake import CaseSource, find_cases, load_case
+    from hope.stages.intake.case_finding import find_all
+    from hope.stages.intake.intake import CaseSource, load_case
     from hope.stages.preprocess.preprocess import preprocess as run_stage
     from hope.stages.report.deliver import result_folder
 
-    sources = find_cases(inputs, named)
+    found = find_all(inputs, named)
     brain = Services(Settings.from_environment()).brain_extractor()
 
     def work(source: CaseSource, progress: Progress) -> None:
@@ -76,4 +77,4 @@ def preprocess(
                 stream.write(json.dumps(facts, indent=2).encode())
         click.echo(f"{output / source.case_id}")
 
-    for_each_case(sources, work)
+    for_each_case(found.sources, work, found.skipped)

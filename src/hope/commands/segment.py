@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from hope.commands.inputs import PATH, scan_inputs
+from hope.commands.inputs import HELP, PATH, scan_inputs
 from hope.commands.run_options import run_options
 from hope.contract.options import RunOptions
 from hope.contract.outputs import OutputFile, Role, Space
@@ -24,11 +24,13 @@ _PRINTED = {
     "mask": OutputFile(Role.SEGMENTATION, space=Space.NATIVE),
     "facts": OutputFile.of(Role.FACTS),
 }
+_MARKS = {"warning": "!", "caution": "?"}
 
 
-@click.command(short_help="Scans in; labels, volumes, picture and report out.")
+@click.command(short_help="Scans in; labels, volumes, picture and report out.", context_settings=HELP)
 @scan_inputs
-@click.option("-o", "--output", type=PATH, required=True, metavar="OUT", help="Results go to OUT/<case>/.")
+@click.option("-o", "--output", type=PATH, metavar="OUT", help="Results go to OUT/<case>/.  [required]")
+@click.option("--dry-run", is_flag=True, help="Say which scans would be taken, and why; run nothing, write nothing.")
 @run_options
 @click.option(
     "--predictor",
@@ -46,7 +48,8 @@ _PRINTED = {
 def segment(
     inputs: tuple[Path, ...],
     named: Mapping[MRSequence, Path],
-    output: Path,
+    output: Path | None,
+    dry_run: bool,
     options: RunOptions,
     where: str | None,
     device: str | None,
@@ -74,6 +77,7 @@ def segment(
     Examples:
       hope segment BraTS-PED-00001-000 -o results
       hope segment study.zip -o results
+      hope segment study --dry-run
       hope segment --t1n a.nii.gz --t1c b.nii.gz --t2w c.nii.gz --t2f d.nii.gz -o results
 
     Research use only. Not a medical device.
@@ -83,9 +87,18 @@ def segment(
     from hope.pipeline import run_case
     from hope.services import Services
     from hope.settings import Settings
-    from hope.stages.intake.intake import CaseSource, find_cases
+    from hope.stages.intake.case_finding import find_all
+    from hope.stages.intake.intake import CaseSource
 
-    sources = find_cases(inputs, named)
+    if output is None and not dry_run:
+        context = click.get_current_context()
+        raise click.MissingParameter(ctx=context, param=next(p for p in context.command.params if p.name == "output"))
+    found = find_all(inputs, named)
+    if output is None or dry_run:
+        from hope.commands.selection import print_selection
+
+        for_each_case(found.sources, print_selection, found.skipped)
+        return
     services = Services(Settings.from_environment())
     predictor = services.predictor(options.model, device, precision, mirror, where=where)
     brain = services.brain_extractor()
@@ -95,7 +108,7 @@ def segment(
         result = run_case(source, predictor, brain, output, options, progress)
         _print_result(result.report, output / source.case_id)
 
-    for_each_case(sources, work)
+    for_each_case(found.sources, work, found.skipped)
 
 
 def _print_result(report: CaseReport, folder: Path) -> None:
@@ -114,8 +127,8 @@ def _print_result(report: CaseReport, folder: Path) -> None:
         )
         click.echo(f"  post-processing: {cleaned.rules}" + (f" (ml: {gone})" if gone else ""))
     for flag in report.qc:
-        if flag.severity == "warning":
-            click.echo(f"  ! {flag.reason}")
+        if flag.severity in _MARKS or flag.code == "left_out":
+            click.echo(f"  {_MARKS.get(flag.severity, '-')} {flag.reason}")
     for word, output in _PRINTED.items():
         click.echo(f"  {word:<8} {folder / output.name(report.case_id)}")
     click.echo(f"  {report.disclaimer}")

@@ -105,7 +105,7 @@ class Flag(Part):
     """One doubt about input or result."""
 
     code: str = Field(description="stable machine name", examples=["thick_slices"])
-    severity: str = Field(examples=["info", "warning"])
+    severity: str = Field(examples=["info", "caution", "warning"])
     sequence: str | None = Field(default=None, description="empty for the whole case")
     reason: str = Field(description="one sentence with the measured figures")
 
@@ -203,11 +203,13 @@ class CaseReport(Part):
     brain_mask: BrainMask | None = None
     stages: list[StageSeconds] = Field(default=[], description="in the order of work, up to the writing of the files")
     files: list[FileFacts] = []
+    series_selection: Json | None = Field(
+        default=None, description="DICOM series that were looked at: what each was taken as, and why or why not"
+    )
     # Reserved: their form is settled by the first version that writes them.
     expected_quality: Json | None = Field(default=None, description="reserved: how good the result is expected to be")
     case_label: str | None = Field(default=None, description="reserved: what the user calls the case")
     lesions: list[Json] | None = Field(default=None, description="reserved: measurements of each lesion")
-    series_selection: Json | None = Field(default=None, description="reserved: which scans were taken, and why")
     comparison: Json | None = Field(default=None, description="reserved: change against an earlier result")
     training_data: Json | None = Field(default=None, description="reserved: provenance of the model's training data")
 

@@ -85,6 +85,7 @@ class UploadedCase:
         input_sha256: hash of each sequence's voxels and grid (never of a file name).
         flags: doubts found so far.
         sources: per sequence how it was identified: ``{"confidence": ..., "reason": ...}``.
+        selection: every DICOM series that was looked at: what it shows, what it was taken as, and why or why not.
     """
 
     case_id: str
@@ -94,6 +95,7 @@ class UploadedCase:
     input_sha256: Mapping[MRSequence, str]
     flags: tuple[QCFlag, ...] = ()
     sources: Mapping[MRSequence, Mapping[str, object]] = field(default_factory=dict)
+    selection: tuple[Mapping[str, object], ...] = ()
 
     @property
     def reference(self) -> MRSequence:

@@ -7,9 +7,10 @@ from enum import StrEnum
 
 
 class Severity(StrEnum):
-    """How much a flag matters."""
+    """How much a flag matters: a fact of the scan, something to look at, or something that is likely wrong."""
 
     INFO = "info"
+    CAUTION = "caution"
     WARNING = "warning"
 
 

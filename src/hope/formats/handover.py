@@ -66,6 +66,7 @@ def save_uploaded(case: UploadedCase, folder: Path) -> list[str]:
         "preprocessed": case.preprocessed,
         "head_state": str(case.head_state),
         "flags": [flag.to_json() for flag in case.flags],
+        "selection": [dict(row) for row in case.selection],
         "scans": {
             str(s): {
                 "grid": _grid_facts(scan.grid),
@@ -103,6 +104,7 @@ def load_uploaded(folder: Path, scans: Mapping[MRSequence, Volume]) -> UploadedC
         input_sha256={s: entry["sha256"] for s, entry in entries.items()},
         flags=_flags(facts["flags"]),
         sources={s: entry["source"] for s, entry in entries.items() if "source" in entry},
+        selection=tuple(facts.get("selection", ())),
     )
 
 

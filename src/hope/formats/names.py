@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hope.contract.sequences import LABELS, case_words, is_other, read_stem, sequence_of, words_of
 from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.errors import AmbiguousInputError, InputError
 
@@ -27,27 +28,9 @@ NO_ANATOMY = {
 """Directories in which no scan of a case is looked for."""
 
 _NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
-_PLAIN_ROLE = re.compile(
-    r"^(?:(?P<case>.*[^-_.\s])[-_.])?(?P<role>t1n|t1c|t2w|t2f|t1ce|t1gd|t1|t2|flair)$", re.IGNORECASE
-)
-_PLAIN_SEQUENCE = {
-    "t1n": MRSequence.T1N,
-    "t1": MRSequence.T1N,
-    "t1c": MRSequence.T1C,
-    "t1ce": MRSequence.T1C,
-    "t1gd": MRSequence.T1C,
-    "t2w": MRSequence.T2W,
-    "t2": MRSequence.T2W,
-    "t2f": MRSequence.T2F,
-    "flair": MRSequence.T2F,
-}
-_BIDS = re.compile(
-    r"^(?P<sub>sub-[A-Za-z0-9]+)(?P<ses>_ses-[A-Za-z0-9]+)?(?P<entities>(?:_[a-z]+-[A-Za-z0-9+]+)*)_(?P<suffix>T1w|T2w|FLAIR)$",
-    re.IGNORECASE,
-)
-_BIDS_SEQUENCE = {"t1w": MRSequence.T1N, "t2w": MRSequence.T2W, "flair": MRSequence.T2F}
-_BIDS_CONTRAST = re.compile(r"_ce-(?!none|no_|without)|_(?:acq|desc|rec)-\w*(?:post|gad)", re.IGNORECASE)
 _NOT_A_SCAN = re.compile(r"(^|[-_.])(d?seg|segmentation|labels?|(brain)?-?mask|roi|probseg|seg-atlas)$", re.IGNORECASE)
+_DATE = re.compile(r"(?<!\d)((?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))(?:\d{6})?(?!\d)")
+_SERIES_NUMBER = re.compile(r"\d{1,4}")
 
 _DE_IDENTIFIED = (
     # BraTS-PED-00001-000, BraTS2021_00000, BraTS20_Training_001, Brats18_CBICA_AAM_1
@@ -75,7 +58,8 @@ class NamedScan:
         case: what precedes it (for BIDS subject and session); may be a patient's name, so never to be shown as it is.
         confidence: from 0 to 1.
         reason: the naming rule, without the name.
-        bare_t1: a mere ``_t1``, which stands for the native T1 only beside a contrast T1 or under a BraTS name.
+        bare_t1: a mere ``_t1``, which stands for the native T1 only beside a contrast T1, under a BraTS or a BIDS name.
+        exact: the name follows BraTS, BIDS or the plain scheme to the letter; a freer one yields to it.
     """
 
     sequence: MRSequence
@@ -83,6 +67,7 @@ class NamedScan:
     confidence: float
     reason: str
     bare_t1: bool = False
+    exact: bool = True
 
 
 def is_nifti_name(path: Path) -> bool:
@@ -91,26 +76,42 @@ def is_nifti_name(path: Path) -> bool:
 
 
 def read_name(path: Path) -> NamedScan | None:
-    """Tell the sequence from a BraTS 2023+, BraTS <= 2021, BIDS or plain file name; None if it says nothing."""
+    """Tell the sequence from a file name by `hope.contract.sequences`; None if it names none of the four."""
     stem = _NIFTI.sub("", path.name)
-    if bids := _BIDS.match(stem):
-        sequence = _BIDS_SEQUENCE[bids["suffix"].lower()]
-        enhanced = bool(_BIDS_CONTRAST.search(bids["entities"]))
-        if sequence is MRSequence.T1N and enhanced:
-            sequence = MRSequence.T1C
-        confidence = 0.9 if sequence is MRSequence.T1N else 0.95
-        reason = f"BIDS file name: {bids['suffix']} {'with' if enhanced else 'without'} a contrast entity"
-        return NamedScan(sequence, bids["sub"] + (bids["ses"] or ""), confidence, reason)
-    if plain := _PLAIN_ROLE.match(stem):
-        role = plain["role"].lower()
-        bare = role == "t1" and not stem.lower().startswith("brats")
-        return NamedScan(_PLAIN_SEQUENCE[role], plain["case"] or "", 0.95, f"file name ends in {role}", bare)
-    return None
+    said = read_stem(stem)
+    sequence = sequence_of(said.words)
+    if sequence is None:
+        return None
+    words, stated = said.words, said.words.contrast is not None
+    if said.bids:
+        how = "" if words.weighting != "t1" else f", {'with' if words.contrast else 'without'} a word on contrast"
+        confidence = 0.9 if words.weighting == "t1" and not stated else 0.95
+        return NamedScan(sequence, said.lead, confidence, f"BIDS file name: {words.weighting}{how}", exact=said.exact)
+    bare = words.weighting == "t1" and not stated and not stem.lower().startswith("brats")
+    reason = f"file name says {sequence}" if said.exact else f"words in the file name say {sequence}"
+    return NamedScan(sequence, said.lead, 0.95 if said.exact else 0.85, reason, bare, said.exact)
+
+
+def other_word(path: Path) -> str:
+    """The word by which a name says that the image is known and none of the four sequences (adc, swi), else empty."""
+    return next((word for word in words_of(_without_subject(path)) if is_other(word)), "")
+
+
+def contradicts_itself(path: Path) -> bool:
+    """Whether a name says two things that cannot both be true: with and without contrast, or two sequences."""
+    return read_stem(_NIFTI.sub("", path.name)).words.contradiction
 
 
 def is_label_name(path: Path) -> bool:
     """Whether the name says that the file is a segmentation or a mask, which is no input."""
-    return bool(_NOT_A_SCAN.search(_NIFTI.sub("", path.name)))
+    stem = _NIFTI.sub("", path.name)
+    return bool(_NOT_A_SCAN.search(stem)) or any(word in LABELS for word in words_of(_without_subject(path)))
+
+
+def _without_subject(path: Path) -> str:
+    stem = _NIFTI.sub("", path.name)
+    said = read_stem(stem)
+    return stem[len(said.lead) :]
 
 
 @dataclass(frozen=True)
@@ -121,17 +122,46 @@ class NamedCase:
         files: sequence -> file.
         names: sequence -> what its name said.
         unread: how many NIfTI files were left aside because all four sequences were found without them.
+        others: words of files that are known and none of the four sequences, such as adc.
+        outweighed: how many files name a sequence less exactly than the one that was taken.
     """
 
     files: Mapping[MRSequence, Path]
     names: Mapping[MRSequence, NamedScan]
     unread: int = 0
+    others: tuple[str, ...] = ()
+    outweighed: int = 0
 
     @property
     def case(self) -> str:
         """The case name that all files share, else empty."""
-        cases = {name.case for name in self.names.values()}
+        cases = {name.case for name in self.names.values()} - {""}
         return cases.pop() if len(cases) == 1 else ""
+
+
+def cases_by_name(paths: Iterable[Path]) -> list[list[Path]]:
+    """Part the scans of one directory by the patient and the date that their names speak of.
+
+    Numbers of series and words on technique are no names. A file whose name speaks of nobody belongs to the only case
+    that there is. Files that name no sequence are left out.
+    """
+    groups: dict[tuple[str, ...], list[Path]] = {}
+    scans = [(path, name) for path in sorted(paths) if not is_label_name(path) and (name := read_name(path))]
+    exact = {name.sequence for _, name in scans if name.exact}
+    for path, name in scans:
+        # A freer name that yields to an exact one is no scan of the case, so it speaks of nobody.
+        if name.exact or name.sequence not in exact:
+            date = _DATE.search(path.name)
+            words = tuple(word for word in case_words(name.case) if not _DATE.fullmatch(word))
+            groups.setdefault((*words, *([date[1]] if date else [])), []).append(path)
+    named = [key for key in groups if key]
+    if len(named) > 1 and all(
+        len(key) == 1 and _SERIES_NUMBER.fullmatch(key[0]) and len(groups[key]) == 1 for key in named
+    ):
+        return [sorted(path for group in groups.values() for path in group)]
+    if len(named) == 1 and () in groups:
+        groups[named[0]] += groups.pop(())
+    return [sorted(group) for group in groups.values()]
 
 
 def sort_by_name(paths: Iterable[Path], named: Iterable[MRSequence] = ()) -> NamedCase:
@@ -142,28 +172,33 @@ def sort_by_name(paths: Iterable[Path], named: Iterable[MRSequence] = ()) -> Nam
         named: sequences that the user has named by a flag and that need not be found here.
 
     Raises:
-        AmbiguousInputError: if two files claim one sequence, or a bare ``_t1`` stands alone.
+        AmbiguousInputError: if two files claim one sequence, the names speak of two patients or dates or contradict
+            themselves, or a bare ``_t1`` stands alone.
         InputError: if a sequence is missing while files remain whose names say nothing.
     """
     taken = set(named)
+    scans = [path for path in sorted(paths) if not is_label_name(path)]
+    wanted = [(path, name) for path in scans if (name := read_name(path)) and name.sequence not in taken]
+    _refuse_two_cases([path for path, _ in wanted])
     found: dict[MRSequence, list[tuple[Path, NamedScan]]] = {}
-    unread = 0
-    for path in sorted(paths):
-        if is_label_name(path):
-            continue
-        name = read_name(path)
-        if name is None:
-            unread += 1
-        elif name.sequence not in taken:
-            found.setdefault(name.sequence, []).append((path, name))
+    for path, name in wanted:
+        found.setdefault(name.sequence, []).append((path, name))
+    outweighed = 0
     for sequence, claims in found.items():
-        if len(claims) > 1:
+        best = [claim for claim in claims if claim[1].exact] or claims
+        outweighed += len(claims) - len(best)
+        found[sequence] = best
+        if len(best) > 1:
             raise AmbiguousInputError(
-                f"{len(claims)} files are named as {sequence} ({sequence.title})",
+                f"{len(best)} files are named as {sequence} ({sequence.title})",
                 expected="one",
                 fix=f"say which one with --{sequence} FILE, or put each case in a directory of its own",
             )
     missing = [s for s in SEQUENCES if s not in found and s not in taken]
+    silent = [path for path in scans if read_name(path) is None]
+    others = [word for path in silent if (word := other_word(path))]
+    _refuse_contradictions(silent, missing)
+    unread = len(silent) - len(others)
     if unread and missing:
         raise InputError(
             f"{unread} NIfTI file{'s have names' if unread > 1 else ' has a name'} that do{'' if unread > 1 else 'es'} "
@@ -178,7 +213,42 @@ def sort_by_name(paths: Iterable[Path], named: Iterable[MRSequence] = ()) -> Nam
             fix="say it with --t1n FILE or --t1c FILE",
         )
     first = {sequence: found[sequence][0] for sequence in SEQUENCES if sequence in found}
-    return NamedCase({s: path for s, (path, _) in first.items()}, {s: name for s, (_, name) in first.items()}, unread)
+    files, names = {s: path for s, (path, _) in first.items()}, {s: name for s, (_, name) in first.items()}
+    return NamedCase(files, names, unread, tuple(sorted(set(others))), outweighed)
+
+
+def described_cases(groups: Iterable[Iterable[Path]]) -> str:
+    """Name the cases in one directory by what may be shown: a research name, and the sequences of each."""
+    parts = []
+    for number, group in enumerate(groups, start=1):
+        names = [name for name in map(read_name, group) if name]
+        public = {public_case_name(name.case) for name in names}
+        who = next(iter(public)) if len(public) == 1 and "" not in public else f"case {number}"
+        sequences = sorted({name.sequence for name in names}, key=SEQUENCES.index)
+        parts.append(f"{who} ({', '.join(sequences)})")
+    return " and ".join(parts)
+
+
+def _refuse_two_cases(paths: Iterable[Path]) -> None:
+    groups = cases_by_name(paths)
+    if len(groups) > 1:
+        raise AmbiguousInputError(
+            f"the file names speak of {len(groups)} patients or dates: {described_cases(groups)}",
+            expected="one case",
+            fix="put each case in a directory of its own, or name the scans of one case by flags such as --t1c FILE",
+        )
+
+
+def _refuse_contradictions(silent: Iterable[Path], missing: Iterable[MRSequence]) -> None:
+    unclear = [path for path in silent if contradicts_itself(path) and not other_word(path)]
+    lacking = list(missing)
+    if unclear and lacking:
+        raise AmbiguousInputError(
+            f"{len(unclear)} file name{'s say' if len(unclear) > 1 else ' says'} two things that cannot both be true, "
+            f"such as with and without contrast, while {', '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} "
+            "missing",
+            fix="name the files yourself: " + " ".join(f"--{s} FILE" for s in lacking),
+        )
 
 
 def public_case_name(name: str) -> str:

@@ -69,6 +69,7 @@ def read_scan(path: Path, what: str) -> tuple[Volume, NiftiFacts]:
     try:
         _check_file(path, what)
         with _open(path) as file:
+            _refuse_pair(path, what)
             layout = read_layout(file, what)
             _check_size(path, layout, what)
             _skip(file, layout.offset - file.tell(), what)
@@ -174,6 +175,24 @@ def _check_file(path: Path, what: str) -> None:
         raise InputError(
             f"{what} is an empty file", expected=EXPECTED_FILE, got="0 bytes", fix="copy or export it again"
         )
+
+
+def _refuse_pair(path: Path, what: str) -> None:
+    """Say what an .img file is: the voxels of a two-file image, whose header lies in another file or is missing."""
+    if path.suffix.lower() != ".img":
+        return
+    header = next((p for p in (path.with_suffix(".hdr"), path.with_suffix(".HDR")) if p.is_file()), None)
+    if header is None:
+        raise InputError(
+            f"{what} is the .img half of a two-file image and its .hdr is missing: nothing says how its voxels lie",
+            expected=EXPECTED_FILE,
+            fix="put the .hdr beside it and convert both to a single file (nib-convert scan.hdr scan.nii)",
+        )
+    raise InputError(
+        f"{what} is the .img half of a two-file image",
+        expected=EXPECTED_FILE,
+        fix="convert the pair to a single file, for example with nib-convert scan.hdr scan.nii",
+    )
 
 
 def _open(path: Path) -> AbstractContextManager[BinaryIO]:

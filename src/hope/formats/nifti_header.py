@@ -77,7 +77,9 @@ def read_layout(file: BinaryIO, what: str) -> Layout:
         header = _Nifti2Header.from_fileobj(BytesIO(block + bytes(4)), check=False)
     elif 348 in size and block[344:348] == b"ni1\0":
         raise InputError(
-            f"{what} is one half of a two-file NIfTI", expected=EXPECTED_FILE, fix="convert it to a single file"
+            f"{what} is one half of a two-file NIfTI",
+            expected=EXPECTED_FILE,
+            fix="convert the pair to a single file, for example with nib-convert scan.hdr scan.nii",
         )
     else:
         raise InputError(
@@ -93,7 +95,12 @@ def read_layout(file: BinaryIO, what: str) -> Layout:
     if not math.isfinite(slope) or slope == 0:
         slope, intercept = 1.0, 0.0
     if not math.isfinite(intercept):
-        raise truncated(what, f"a header whose scl_inter is {intercept}")
+        raise InputError(
+            f"{what} has a scl_inter that is no number, so the scale of its values is unknown",
+            expected="0 or another number",
+            got=f"{intercept}",
+            fix="convert the scan again, or set the field to 0 (nifti_tool -mod_hdr -mod_field scl_inter 0)",
+        )
     return Layout(_grid(header, shape, what), dtype, int(offset) or least, slope, intercept)
 
 

@@ -11,14 +11,18 @@ from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.errors import AmbiguousInputError, InputError
 from hope.domain.grid import Grid
 from hope.domain.progress import Progress
+from hope.domain.qc import Severity
 from hope.formats.archive import extract_zip
-from hope.formats.dicom import DicomSeries, convert_series, dicom_files, read_series
+from hope.formats.dicom import DicomSeries, convert_series, dicom_files
 from hope.formats.names import is_label_name, is_nifti_name, read_name
 from hope.formats.nifti import write_compact
 from hope.formats.nifti_clean import clean_nifti
-from hope.formats.series import SeriesChoice, SeriesReading, choose_series, read_tags
+from hope.formats.series import SeriesReading, read_all
+from hope.formats.series_choice import SeriesChoice, choose_series
 from hope.stages.intake.case_finding import CaseSource, find_cases
 from hope.stages.intake.quality import compare_pair
+from hope.stages.intake.sources import left_out_flags
+from hope.stages.intake.studies import mixed, nothing_to_read, studies_in
 
 MAX_SERIES = 12
 """Most series that are offered; a study with more candidates has to be sorted before."""
@@ -68,12 +72,15 @@ class _Finder:
     def dicom(self, root: Path) -> tuple[list[dict[str, Any]], str]:
         """Scans of a DICOM study."""
         self.told("archive: read the series", 0.1)
-        found = read_series(root)
-        studies = len({s.study_uid for s in found})
-        if studies > 1:
-            fix = "zip and send one study at a time"
-            raise InputError(f"the archive holds {studies} DICOM studies", expected="one", fix=fix)
-        readings = [read_tags(s) for s in found]
+        studies = studies_in(root)
+        if not studies.wanted:
+            raise nothing_to_read(studies.left_out) or InputError("the archive holds no DICOM images")
+        if len(studies.wanted) > 1:
+            problem = mixed(studies, "the archive")
+            raise InputError(problem.what, expected="one study", fix="zip and send one study at a time")
+        found = list(studies.wanted[0])
+        self.problems += [flag.reason for flag in left_out_flags(studies.left_out) if flag.severity != Severity.INFO]
+        readings = read_all(found)
         candidates = [r for r in readings if r.weighting != "other" or r.confidence < _UNREADABLE]
         if not candidates:
             seen = "; ".join(sorted({r.reason for r in readings})[:4])

@@ -68,6 +68,7 @@ def an_uploaded_case(rng: np.random.Generator, orientations: list[str]) -> Uploa
         {s: f"{s}-hash" for s in scans},
         some_flags("uploaded"),
         {s: {"confidence": 0.1 + 0.2, "reason": "because"} for s in list(scans)[:1]},
+        ({"series": 3, "taken_as": "t1n"}, {"series": None, "taken_as": None}),
     )
 
 

@@ -6,7 +6,14 @@ import pytest
 
 from hope.domain.case import MRSequence
 from hope.domain.errors import AmbiguousInputError, InputError
-from hope.formats.names import is_label_name, is_nifti_name, public_case_name, read_name, sort_by_name
+from hope.formats.names import (
+    cases_by_name,
+    is_label_name,
+    is_nifti_name,
+    public_case_name,
+    read_name,
+    sort_by_name,
+)
 
 T1N, T1C, T2W, T2F = MRSequence
 
@@ -42,7 +49,7 @@ def test_known_names(name: str, sequence: MRSequence, case: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["scan.nii.gz", "t1post.nii.gz", "sub-01_bold.nii.gz", "xt1c.nii.gz", "case-seg.nii.gz"]
+    "name", ["scan.nii.gz", "t1posterior.nii.gz", "sub-01_bold.nii.gz", "xt1c.nii.gz", "case-seg.nii.gz"]
 )
 def test_names_that_say_nothing(name: str) -> None:
     assert read_name(Path(name)) is None
@@ -159,3 +166,59 @@ def test_other_names_may_be_a_person(name: str) -> None:
 def test_the_names_of_our_own_masks_are_no_scans() -> None:
     for name in ("case-0a1b2c3d-brain-mask.nii.gz", "case-0a1b2c3d-seg.nii.gz", "case-0a1b2c3d-seg-atlas.nii.gz"):
         assert is_label_name(Path(name))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("BraTS-PED-00001-000-t1n", "BraTS-PED-00001-000-t1c", "BraTS-PED-00002-000-t2w", "BraTS-PED-00002-000-t2f"),
+        ("sub-01_ses-01_T1w", "sub-01_ses-01_FLAIR", "sub-01_ses-02_T2w"),
+        ("Givenmark_t1", "Givenmark_t1ce", "Surnamemark_t2"),
+        ("t1_20200101", "t1ce_20200101", "t2_20210505"),
+        ("x_20200101093000_t1c", "x_20200102093000_t2"),
+    ],
+)
+def test_two_patients_or_dates_are_never_joined(names: tuple[str, ...]) -> None:
+    paths = _paths(*(f"{name}.nii.gz" for name in names))
+    assert len(cases_by_name(paths)) == 2
+    with pytest.raises(AmbiguousInputError, match="2 patients or dates") as caught:
+        sort_by_name(paths)
+    assert "mark" not in str(caught.value) and "2020" not in str(caught.value)
+    if "BraTS" in names[0]:
+        assert "BraTS-PED-00001-000 (t1n, t1c) and BraTS-PED-00002-000 (t2w, t2f)" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("3_t1", "7_t1ce", "4_t2", "5_flair"),
+        ("ax_t1", "sag_t1ce", "cor_t2"),
+        ("t1", "anna_t1c", "anna_t2"),
+        ("sub-01_T1w", "sub-01_ce-gad_T1w", "sub-01_acq-tse_T2w"),
+        ("x_t1_20200101093000", "x_t1ce_20200101094500", "x_t2_20200101"),
+    ],
+)
+def test_series_numbers_planes_and_technique_are_no_patients(names: tuple[str, ...]) -> None:
+    paths = _paths(*(f"{name}.nii.gz" for name in names))
+    assert len(cases_by_name(paths)) == 1
+    assert len(sort_by_name(paths).files) == len(names)
+
+
+@pytest.mark.parametrize("others", [("ADC", "SWI"), ("T2starw", "PDw", "UNIT1"), ("b1000", "T1map", "MIP")])
+def test_known_other_images_hold_nobody_up(others: tuple[str, ...]) -> None:
+    case = sort_by_name(_paths(*(f"a_{w}.nii.gz" for w in ("T1c", "T2", "FLAIR", *others))))
+    assert set(case.files) == {T1C, T2W, T2F} and case.unread == 0
+    assert len(case.others) == len(others)
+
+
+def test_a_freer_name_yields_to_an_exact_one() -> None:
+    case = sort_by_name(_paths("a_t1.nii.gz", "a_t1c.nii.gz", "a_t1c_bias.nii.gz", "a_t2.nii.gz"))
+    assert case.files[T1C].name == "a_t1c.nii.gz" and case.outweighed == 1
+    with pytest.raises(AmbiguousInputError, match="2 files are named as t1c"):
+        sort_by_name(_paths("a_t1_gd.nii.gz", "a_t1c_bias.nii.gz", "a_t2.nii.gz"))
+
+
+@pytest.mark.parametrize("name", ["a_t1n_gd", "sub-01_ce-gad_acq-pre_T1w", "a_t1_with_and_without_contrast"])
+def test_a_name_that_contradicts_itself_asks(name: str) -> None:
+    with pytest.raises(AmbiguousInputError, match="cannot both be true"):
+        sort_by_name(_paths(f"{name}.nii.gz", "a_t2.nii.gz", "a_flair.nii.gz"))

@@ -363,3 +363,29 @@ def test_a_missing_output_directory_is_one_sentence(tmp_path: Path) -> None:
         write_labels(
             Volume(np.zeros((2, 2, 2), dtype=np.uint8), Grid((2, 2, 2), np.eye(4))), tmp_path / "no" / "x.nii.gz"
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("x.img", "its .hdr is missing"),
+        ("pair.img", "is the .img half of a two-file image"),
+        ("pair.hdr", "nib-convert scan.hdr scan.nii"),
+    ],
+)
+def test_halves_of_a_pair_say_how_to_go_on(tmp_path: Path, name: str, says: str) -> None:
+    nib.save(nib.Nifti1Pair(np.ones((9, 9, 9), dtype=np.int16), np.eye(4)), tmp_path / "pair.img")
+    (tmp_path / "x.img").write_bytes(bytes(2000))
+    with pytest.raises(InputError, match=says):
+        read_scan(tmp_path / name, "t1c")
+
+
+@pytest.mark.parametrize("inter", [np.nan, np.inf, -np.inf])
+def test_an_intercept_that_is_no_number_is_called_so(tmp_path: Path, inter: float) -> None:
+    nib.save(nib.Nifti1Image(np.ones((9, 9, 9), dtype=np.int16), np.eye(4)), tmp_path / "a.nii")
+    raw = bytearray((tmp_path / "a.nii").read_bytes())
+    raw[112:120] = np.array([1.0, inter], dtype="<f4").tobytes()
+    (tmp_path / "a.nii").write_bytes(raw)
+    with pytest.raises(InputError, match="scl_inter that is no number") as caught:
+        read_scan(tmp_path / "a.nii", "t1c")
+    assert "truncated" not in str(caught.value) and "set the field to 0" in str(caught.value)

@@ -112,7 +112,7 @@ def test_a_series_with_missing_slices_is_left_out_and_named(tmp_path: Path) -> N
 
 
 def test_two_studies_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="2 DICOM studies"):
+    with pytest.raises(InputError, match="2 studies"):
         dicom(dicom_zip(tmp_path, T1N, SeriesRecipe(3, "t2", "t2", study="2")))
 
 

@@ -1,18 +1,97 @@
 /** Which slot a file belongs to, by its name. Done here, in the browser: the name is never sent. */
 import type { SequenceKey } from '../api/types'
+import { TABLE } from './sequences.generated'
 
 export type Guess = { slot: SequenceKey } | { slot: 'dicom' } | { slot: null; why: string }
 
+type Words = { weighting: string; contrast: boolean | null; contradiction: boolean }
+
 const NIFTI = /\.nii(\.gz)?$/i
-const WORDS: readonly [RegExp, SequenceKey][] = [
-  [/^(flair|t2f|t2flair|t2tirm|darkfluid)$/, 't2f'],
-  [/^(t1c|t1ce|t1gd|t1post|t1km|t1contrast|t1wce|t1cw|t1wc)$/, 't1c'],
-  [/^(t1n|t1|t1w|t1pre|t1native)$/, 't1n'],
-  [/^(t2w|t2|t2tse|t2fse)$/, 't2w'],
-]
-const CONTRAST = /^(ce|gd|gad|post|postcontrast|contrast|km|postgad|gadolinium)$/
-const WITHOUT = /^(pre|native|no|non|without|none)$/
-const LABELS = /^(seg|dseg|segmentation|label|labels|mask|brainmask|roi)$/
+const REPLACEMENTS = TABLE.replacements.map(([pattern, words]) => [new RegExp(pattern, 'g'), words] as const)
+const ALIASES = new Map(Object.entries(TABLE.aliases) as [string, readonly [string, boolean | null]][])
+const OTHER_PATTERN = new RegExp(`^(?:${TABLE.otherPattern})$`)
+const CONTRAST = new Set<string>(TABLE.contrast)
+const NOT_CONTRAST = new Set<string>(TABLE.notContrast)
+const NATIVE = new Set<string>(TABLE.native)
+const NEGATIONS = new Set<string>(TABLE.negations)
+const NEGATIONS_AT_END = new Set<string>(TABLE.negationsAtEnd)
+const FILLERS = new Set<string>(TABLE.fillers)
+const OTHER = new Set<string>(TABLE.other)
+const NEUTRAL = new Set<string>(TABLE.neutral)
+const LABELS = new Set<string>(TABLE.labels)
+const BIDS_LEAD = /^sub-[a-z0-9]+(?:_ses-[a-z0-9]+)?(?=_)/i
+
+/** As `words_of` of hope.contract.sequences. */
+function wordsOf(text: string): string[] {
+  let plain = text
+    .replace(/(?<=[a-z])(?=[A-Z])/g, ' ')
+    .toLowerCase()
+    .replaceAll('_', ' ')
+  for (const [pattern, words] of REPLACEMENTS) plain = plain.replace(pattern, words)
+  return plain.match(/[\p{L}\p{N}]+/gu) ?? []
+}
+
+const isOther = (word: string): boolean => OTHER.has(word) || OTHER_PATTERN.test(word)
+
+/** What the words say of contrast: true, false, both or nothing. */
+function contrastOf(words: readonly string[]): Set<boolean> {
+  const said = new Set<boolean>()
+  let skip = 0
+  words.forEach((word, place) => {
+    if (place < skip) return
+    let after = place + 1
+    while (after < words.length && FILLERS.has(words[after] ?? '')) after++
+    const following = words[after] ?? ''
+    if ((word === 'post' || word === 'pre') && NOT_CONTRAST.has(following)) skip = after + 1
+    else if (NEGATIONS.has(word) && (CONTRAST.has(following) || following === 'c')) {
+      said.add(false)
+      skip = after + 1
+    } else if (NATIVE.has(word) || word === 'pre' || (NEGATIONS_AT_END.has(word) && !following)) said.add(false)
+    else if (CONTRAST.has(word) && (following === 'none' || following === 'no')) {
+      said.add(false)
+      skip = after + 1
+    } else if (CONTRAST.has(word) || word === 'post') said.add(true)
+  })
+  return said
+}
+
+function readWords(words: readonly string[]): Words {
+  if (words.some(isOther)) return { weighting: 'other', contrast: null, contradiction: false }
+  const named = words.flatMap((word) => {
+    const meaning = ALIASES.get(word)
+    return meaning ? [meaning] : []
+  })
+  const weightings = new Set(named.map(([weighting]) => weighting))
+  if (weightings.size === 2 && weightings.has('t2f')) weightings.delete('t2')
+  if (weightings.size > 1) return { weighting: '', contrast: null, contradiction: true }
+  const said = contrastOf(words)
+  for (const [, contrast] of named) if (contrast !== null) said.add(contrast)
+  const [weighting = ''] = weightings
+  if (weighting !== '' && weighting !== 't1') return { weighting, contrast: null, contradiction: false }
+  const [only] = said
+  return { weighting, contrast: said.size === 1 ? (only ?? null) : null, contradiction: said.size > 1 }
+}
+
+/** As `read_stem` of hope.contract.sequences. */
+function readStem(stem: string): Words & { bids: boolean } {
+  const bids = BIDS_LEAD.exec(stem)
+  const words = wordsOf(bids ? stem.slice(bids[0].length) : stem)
+  if (bids) return { ...readWords(words), bids: true }
+  let first = words.findIndex((word) => ALIASES.has(word))
+  if (first < 0) first = words.findIndex(isOther)
+  if (first < 0) first = words.length
+  const known = (word: string) =>
+    NEUTRAL.has(word) ||
+    CONTRAST.has(word) ||
+    NATIVE.has(word) ||
+    NEGATIONS.has(word) ||
+    isOther(word) ||
+    word === 'post' ||
+    word === 'pre'
+  // Words on contrast count where they stand beside the sequence; further left they may be a person or a project.
+  while (first > 0 && known(words[first - 1] ?? '')) first--
+  return { ...readWords(words.slice(first)), bids: false }
+}
 
 /** The slot that a file's name speaks for. */
 export function guessSlot(name: string): Guess {
@@ -20,32 +99,40 @@ export function guessSlot(name: string): Guess {
   if (/\.(dcm|ima)$/i.test(name))
     return { slot: null, why: 'This is a single DICOM file: put all DICOM files of the examination into one zip.' }
   if (!NIFTI.test(name)) return { slot: null, why: 'This is neither NIfTI (.nii, .nii.gz) nor a zip with DICOM files.' }
-  const parts = name
-    .replace(NIFTI, '')
-    .toLowerCase()
-    .split(/[^a-z0-9]+/)
-    .filter(Boolean)
-  if (parts.some((part) => LABELS.test(part)))
+  const stem = name.replace(NIFTI, '')
+  if (wordsOf(stem).some((word) => LABELS.has(word)))
     return { slot: null, why: 'By its name this is a mask, which is no input.' }
-  const found = new Set<SequenceKey>()
-  for (const part of parts) for (const [pattern, slot] of WORDS) if (pattern.test(part)) found.add(slot)
-  if (found.has('t2f')) found.delete('t2w')
-  if (found.has('t1c')) found.delete('t1n')
-  const enhanced = parts.some((part) => CONTRAST.test(part)) && !parts.some((part) => WITHOUT.test(part))
-  if (enhanced && found.delete('t1n')) found.add('t1c')
-  const [only] = found
-  if (found.size === 1 && only) return { slot: only }
+  const { weighting, contrast, contradiction } = readStem(stem)
+  if (weighting === 'other')
+    return { slot: null, why: 'By its name this is another kind of image, which is not needed.' }
+  if (contradiction)
+    return { slot: null, why: 'The name says two things that cannot both be true: choose the sequence.' }
+  if (weighting === 't2') return { slot: 't2w' }
+  if (weighting === 't2f') return { slot: 't2f' }
+  if (weighting === 't1') return { slot: contrast ? 't1c' : 't1n' }
   return { slot: null, why: 'The name does not say which sequence this is: choose it.' }
 }
 
-/** Guesses for several files at once; of two that claim one slot neither gets it. */
-export function guessAll(files: readonly File[]): { file: File; guess: Guess }[] {
+/** Whether a name says T1 but not whether contrast was given, and follows no scheme that would settle it. */
+function isBareT1(name: string): boolean {
+  const { weighting, contrast, contradiction, bids } = readStem(name.replace(NIFTI, ''))
+  return weighting === 't1' && contrast === null && !contradiction && !bids && !/^brats/i.test(name)
+}
+
+/**
+ * Guesses for several files at once; of two that claim one slot neither gets it. A mere `t1` is the native T1 only
+ * beside a T1 with contrast, among the files or in a slot that is `filled` already.
+ */
+export function guessAll(files: readonly File[], filled: readonly SequenceKey[] = []): { file: File; guess: Guess }[] {
   const guessed = files.map((file) => ({ file, guess: guessSlot(file.name) }))
   const count = new Map<string, number>()
   for (const { guess } of guessed) if (guess.slot) count.set(guess.slot, (count.get(guess.slot) ?? 0) + 1)
-  return guessed.map(({ file, guess }) =>
-    guess.slot && (count.get(guess.slot) ?? 0) > 1
-      ? { file, guess: { slot: null, why: 'Two files claim the same sequence by their names: choose.' } }
-      : { file, guess },
-  )
+  const contrastKnown = count.has('t1c') || filled.includes('t1c')
+  return guessed.map(({ file, guess }) => {
+    if (guess.slot && (count.get(guess.slot) ?? 0) > 1)
+      return { file, guess: { slot: null, why: 'Two files claim the same sequence by their names: choose.' } }
+    if (guess.slot === 't1n' && !contrastKnown && isBareT1(file.name))
+      return { file, guess: { slot: null, why: 'The name says T1, but not whether contrast was given: choose.' } }
+    return { file, guess }
+  })
 }

@@ -2,8 +2,14 @@
 import type { CaseOut, Harmonization, QcFlag, Words } from '../api/types'
 import { sentenceOf, sequenceTitle } from '../app/words'
 
-const RANK: Record<string, number> = { fail: 0, error: 0, severe: 0, warning: 1, info: 2, note: 2 }
-const WORD: Record<string, string> = { fail: 'Serious', error: 'Serious', severe: 'Serious', warning: 'Warning' }
+const RANK: Record<string, number> = { fail: 0, error: 0, severe: 0, warning: 1, caution: 2, info: 3, note: 3 }
+const WORD: Record<string, string> = {
+  fail: 'Serious',
+  error: 'Serious',
+  severe: 'Serious',
+  warning: 'Warning',
+  caution: 'Caution',
+}
 const rank = (flag: QcFlag): number => RANK[flag.severity] ?? 1
 
 export function QualityCard(props: { flags: QcFlag[] }) {
@@ -21,7 +27,7 @@ export function QualityCard(props: { flags: QcFlag[] }) {
               data-flag={flag.code}
               data-severity={flag.severity}
             >
-              <span class={`badge ${rank(flag) === 0 ? 'failed' : rank(flag) === 1 ? 'warned' : ''}`}>
+              <span class={`badge ${rank(flag) === 0 ? 'failed' : rank(flag) <= 2 ? 'warned' : ''}`}>
                 {WORD[flag.severity] ?? 'Note'}
               </span>
               <span>{flag.reason}</span>

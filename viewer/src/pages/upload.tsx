@@ -86,7 +86,8 @@ export function UploadPage(props: { found: CaseOut }) {
 
   const take = (files: File[]) => {
     const rest: Unplaced[] = []
-    for (const { file, guess } of guessAll(files)) {
+    const filled = found.series.map((entry) => entry.sequence as SequenceKey)
+    for (const { file, guess } of guessAll(files, filled)) {
       if (guess.slot) void send(found.id, guess.slot, file)
       else rest.push({ file, why: guess.why })
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hope.domain.case import SEQUENCES, HeadState, MRSequence, UploadedCase
-from hope.domain.errors import InputError
+from hope.domain.errors import AmbiguousInputError, InputError
 from hope.domain.grid import ATLAS_GRID, Grid
 from hope.domain.progress import Progress, silent
 from hope.domain.qc import QCFlag, Severity
@@ -18,9 +18,10 @@ from hope.domain.volume import Volume
 from hope.formats.nifti import NiftiFacts
 from hope.stages.intake.case_finding import CaseSource, find_cases
 from hope.stages.intake.quality import contrast_flags, head_state_of, scan_flags
-from hope.stages.intake.scan_reading import Found, read_found, resolve
+from hope.stages.intake.scan_reading import NAMED, Found, read_found, resolve_all
+from hope.stages.intake.voxel_check import VoxelOpinion, check_sequences
 
-__all__ = ["CaseSource", "find_cases", "load_case"]
+__all__ = ["CaseSource", "doubts", "find_cases", "load_case"]
 
 MIN_FIELD_OF_VIEW_MM = 60.0
 MAX_FIELD_OF_VIEW_MM = 500.0
@@ -64,14 +65,15 @@ def load_case(
         float32 scans on their own grids, with flags; nothing of names, dates or header texts.
 
     Raises:
-        AmbiguousInputError: if it cannot be told which series is which.
+        AmbiguousInputError: if it cannot be told which series is which, or the voxels speak against a name.
         InputError: if a scan is unusable, or the scans cannot belong together.
         OutputError: if the scratch directory cannot be written.
     """
     if source.problem:
         raise source.problem
     progress("intake: find the sequences", 0.0)
-    found = resolve(source, scratch)
+    resolved = resolve_all(source, scratch)
+    found = resolved.found
     scans: dict[MRSequence, Volume] = {}
     facts: dict[MRSequence, NiftiFacts] = {}
     for number, sequence in enumerate(s for s in SEQUENCES if s in found):
@@ -84,16 +86,13 @@ def load_case(
         )
     _refuse_same_image(scans)
     treated, why = _decide_preprocessed(scans, preprocessed)
-    flags = [*source.flags, *(flag for one in found.values() for flag in one.flags)]
-    if not treated:
-        flags += _one_head(scans)
+    flags = [*source.flags, *resolved.flags, *(flag for one in found.values() for flag in one.flags)]
     progress("intake: check quality", len(found) / (len(found) + 1))
-    for sequence, scan in scans.items():
-        flags += scan_flags(scan, facts[sequence], sequence)
-    if MRSequence.T1N in scans and MRSequence.T1C in scans:
-        flags += contrast_flags(scans[MRSequence.T1N], scans[MRSequence.T1C])
+    opinion = check_sequences(scans)
+    _ask_if_mixed_up(opinion, found)
+    flags += doubts(scans, facts, treated, opinion)
     head_state, disagree = head_state_of(list(scans.values()))
-    flags += _notes(found, treated, why, disagree)
+    flags += _notes(found, treated, why)
     progress("intake: done", 1.0)
     return UploadedCase(
         case_id=source.case_id,
@@ -103,7 +102,40 @@ def load_case(
         input_sha256={sequence: hash_volume(scan) for sequence, scan in scans.items()},
         flags=tuple(flags),
         sources={s: {"confidence": f.confidence, "reason": f.reason} for s, f in found.items()},
+        selection=resolved.selection,
     )
+
+
+def doubts(
+    scans: Mapping[MRSequence, Volume],
+    facts: Mapping[MRSequence, NiftiFacts],
+    treated: bool = False,
+    opinion: VoxelOpinion | None = None,
+) -> list[QCFlag]:
+    """All doubts about the voxels of a case's scans, one by one and against each other.
+
+    Args:
+        scans: float32, finite, any grid.
+        facts: what reading each showed.
+        treated: they share one atlas grid already.
+        opinion: what `check_sequences` said of them; it is asked if not given.
+
+    Raises:
+        InputError: if two scans cannot show one head.
+    """
+    flags = [] if treated else _one_head(scans)
+    opinion = opinion or check_sequences(scans)
+    if opinion is not None and opinion.disagrees:
+        reason = f"by their voxels, {opinion.sentence()}: look whether the scans were mixed up"
+        flags.append(QCFlag("sequence_odd", Severity.WARNING, reason))
+    for sequence, scan in scans.items():
+        flags += scan_flags(scan, facts[sequence], sequence)
+    if MRSequence.T1N in scans and MRSequence.T1C in scans:
+        flags += contrast_flags(scans[MRSequence.T1N], scans[MRSequence.T1C])
+    if head_state_of(list(scans.values()))[1]:
+        reason = "some scans show the brain alone and others the head; all are treated as heads"
+        flags.append(QCFlag("mixed_head_state", Severity.CAUTION, reason))
+    return flags
 
 
 def hash_volume(volume: Volume) -> str:
@@ -211,8 +243,20 @@ def _one_head(scans: Mapping[MRSequence, Volume]) -> list[QCFlag]:
             )
         if share < DOUBTFUL_OVERLAP:
             reason = f"the fields of view of {first} and {second} overlap by {100 * share:.0f} % only"
-            flags.append(QCFlag("small_overlap", Severity.WARNING, reason))
+            flags.append(QCFlag("small_overlap", Severity.CAUTION, reason))
     return flags
+
+
+def _ask_if_mixed_up(opinion: VoxelOpinion | None, found: Mapping[MRSequence, Found]) -> None:
+    """Ask where the voxels clearly speak against a name or tag; what the caller named himself gets a warning only."""
+    if opinion is None or not opinion.disagrees:
+        return
+    odd = [name for name, seen in opinion.assignment.items() if name is not seen]
+    if not all(found[sequence].reason == NAMED for sequence in odd):
+        raise AmbiguousInputError(
+            f"the scans do not look like what names or tags say: {opinion.sentence()}",
+            fix="look at them, and say which is which with " + " and ".join(f"--{sequence} FILE" for sequence in odd),
+        )
 
 
 def _overlap(one: Grid, two: Grid) -> float:
@@ -222,7 +266,7 @@ def _overlap(one: Grid, two: Grid) -> float:
     return float(shared / max(1e-6, min(float((high - low).prod()) for low, high in boxes)))
 
 
-def _notes(found: Mapping[MRSequence, Found], treated: bool, why: str, disagree: bool) -> list[QCFlag]:
+def _notes(found: Mapping[MRSequence, Found], treated: bool, why: str) -> list[QCFlag]:
     code, how = (
         ("treated_as_preprocessed", "not registered") if treated else ("treated_as_raw", "registered to the atlas")
     )
@@ -230,8 +274,5 @@ def _notes(found: Mapping[MRSequence, Found], treated: bool, why: str, disagree:
     for sequence, scan in found.items():
         if scan.confidence < DOUBTFUL_CONFIDENCE:
             reason = f"{sequence} was identified with confidence {scan.confidence:.2f} only: {scan.reason}"
-            flags.append(QCFlag("identified_with_doubt", Severity.WARNING, reason, sequence))
-    if disagree:
-        reason = "some scans show the brain alone and others the head; all are treated as heads"
-        flags.append(QCFlag("mixed_head_state", Severity.WARNING, reason))
+            flags.append(QCFlag("identified_with_doubt", Severity.CAUTION, reason, sequence))
     return flags

@@ -14,10 +14,16 @@ from hope.domain.volume import Volume
 from hope.formats.nifti import NiftiFacts
 
 THICK_SLICE_MM = 3.0
-"""Slices further apart than this hide small parts of a tumour."""
+"""Slices further apart than this are told of: small parts of a tumour are measured less exactly."""
 
-MAX_SATURATED_SHARE = 1e-3
-"""Largest share of the tissue that may sit at the scan's highest value."""
+MAX_BROKEN_SHARE = 1e-3
+"""More NaN and infinite voxels than this are a caution, fewer a note."""
+
+MAX_SATURATED_SHARE = 5e-3
+"""Largest share of the tissue that may sit at the scan's highest value; conversions to 8 bits cut off 0.1 to 0.2 %."""
+
+MAX_INT16_SHARE = 1e-4
+"""The same where that value is the end of int16."""
 
 INT16_MAX = 32767.0
 """Values pressed against this limit come from a conversion that ran out of range."""
@@ -28,11 +34,14 @@ MIN_DISTINCT_VALUES = 64
 MAX_TOP_SHARE = 0.5
 """Tissue on the superior face over the largest axial section: above this, brain is cut off and not only scalp."""
 
-MIN_COVERAGE_MM = 110.0
-"""A scan that reaches less far from foot to head misses brain. (Tissue on the inferior face says nothing: the neck.)"""
+MIN_COVERAGE_SHARE = 0.55
+"""A scan that covers less from foot to head than this share of the head's length from front to back misses brain."""
+
+BRAIN_LEVEL_SHARE = 0.6
+"""The brain lies within this share of the head's length below its top; what leaves the scan further down is neck."""
 
 MAX_SIDE_SHARE = 0.15
-"""The same on the left, right, anterior and posterior faces."""
+"""The same on the left, right, anterior and posterior faces, at the level of the brain."""
 
 BRAIN_MAX_ML = 2000.0
 """No brain is larger, a head with its skull is."""
@@ -80,38 +89,56 @@ def scan_flags(scan: Volume, facts: NiftiFacts, sequence: str) -> list[QCFlag]:
         sequence: for the flags, such as ``t1c``.
     """
 
-    def flag(code: str, reason: str) -> QCFlag:
-        return QCFlag(code, Severity.WARNING, f"{sequence}: {reason}", sequence)
+    def flag(code: str, reason: str, severity: Severity = Severity.CAUTION) -> QCFlag:
+        return QCFlag(code, severity, f"{sequence}: {reason}", sequence)
 
     found: list[QCFlag] = []
     broken = facts.nan_count + facts.inf_count
     if broken:
-        share = 100 * broken / scan.grid.voxel_count
+        share = broken / scan.grid.voxel_count
         kinds = f"{facts.nan_count} NaN and {facts.inf_count} infinite"
-        found.append(flag("not_finite", f"{kinds} voxels ({share:.2g} % of the scan) were set to 0"))
+        reason = f"{kinds} voxels ({100 * share:.2g} % of the scan) were set to 0"
+        found.append(flag("not_finite", reason, Severity.CAUTION if share > MAX_BROKEN_SHARE else Severity.INFO))
     thickest = max(scan.grid.spacing_mm)
     if thickest > THICK_SLICE_MM:
-        apart = f"slices lie {thickest:.1f} mm apart (more than {THICK_SLICE_MM:g} mm)"
-        reason = f"{apart}: small parts and volumes are uncertain"
-        found.append(flag("thick_slices", reason))
-    canonical = scan.reoriented("RAS").data
-    tissue = tissue_mask(canonical)
-    values = canonical[tissue]
+        reason = f"slices lie {thickest:.1f} mm apart: small parts of a tumour are measured less exactly"
+        found.append(flag("thick_slices", reason, Severity.INFO))
+    canonical = scan.reoriented("RAS")
+    tissue = tissue_mask(canonical.data)
+    values = canonical.data[tissue]
     if values.size:
         found += [flag(code, reason) for code, reason in _intensity_doubts(values)]
-    found += [flag("head_outside_field_of_view", reason) for reason in _border_doubts(tissue)]
-    upright = scan.grid.reoriented("RAS")
-    coverage = upright.shape[2] * upright.spacing_mm[2]
-    if coverage < MIN_COVERAGE_MM:
+    length = _head_length_mm(tissue, canonical.grid.spacing_mm[1])
+    if cut := _border_doubts(tissue, round(BRAIN_LEVEL_SHARE * length / canonical.grid.spacing_mm[2])):
+        found.append(flag("head_outside_field_of_view", f"the head leaves the field of view: {'; '.join(cut)}"))
+    coverage = tissue.shape[2] * canonical.grid.spacing_mm[2]
+    if coverage < MIN_COVERAGE_SHARE * length:
         reason = (
-            f"the scan covers {coverage:.0f} mm from foot to head (less than {MIN_COVERAGE_MM:g} mm): brain is missing"
+            f"the scan covers {coverage:.0f} mm from foot to head of a head that is {length:.0f} mm long (at least "
+            f"{100 * MIN_COVERAGE_SHARE:.0f} % of it wanted): brain is missing"
         )
-        found.append(flag("head_outside_field_of_view", reason))
+        found.append(flag("head_outside_field_of_view", reason, Severity.WARNING))
     return found
 
 
+def background_of(data: npt.NDArray[np.float32]) -> float:
+    """The value around a head: the median of the volume's eight corners, 0 for most scans, below it once normalised."""
+    edge = [max(1, n // 16) for n in data.shape]
+    ends = [(slice(None, e), slice(-e, None)) for e in edge]
+    corners = [data[i, j, k].ravel() for i in ends[0] for j in ends[1] for k in ends[2]]
+    return float(np.median(np.concatenate(corners)))
+
+
 def tissue_mask(data: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """Voxels (i, j, k) brighter than half of Otsu's threshold: the head without air and noise."""
+    """Voxels (i, j, k) brighter than half of Otsu's threshold: the head without air and noise.
+
+    Of a normalised image, whose values go below 0, either what differs from its even background, or what is brighter.
+    """
+    background = background_of(data)
+    if float(data.min()) < 0:
+        if float((data[::2, ::2, ::2] == background).mean()) > BRAIN_MIN_ZERO_SHARE:
+            return np.asarray(data != background)
+        data = data - np.float32(min(background, 0.0))
     top = float(np.percentile(data[::2, ::2, ::2], 99.5))
     if not top > 0:
         return np.asarray(data > 0)
@@ -126,7 +153,8 @@ def tissue_mask(data: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
 
 def shows_brain_only(scan: Volume) -> bool:
     """Whether all but the brain was set to exactly 0: many zeros, no more than a brain, and nothing at the border."""
-    shown = scan.reoriented("RAS").data != 0
+    data = scan.reoriented("RAS").data
+    shown = data != background_of(data)
     if 1 - shown.mean() < BRAIN_MIN_ZERO_SHARE or shown.sum() * scan.grid.voxel_volume_ml > BRAIN_MAX_ML:
         return False
     return max(_face_shares(shown)) <= BRAIN_MAX_FACE_SHARE
@@ -187,7 +215,7 @@ def _intensity_doubts(values: npt.NDArray[np.float32]) -> list[tuple[str, str]]:
     doubts = []
     highest = float(values.max())
     saturated = float((values == highest).mean())
-    limit = MAX_SATURATED_SHARE / 10 if highest == INT16_MAX else MAX_SATURATED_SHARE
+    limit = MAX_INT16_SHARE if highest == INT16_MAX else MAX_SATURATED_SHARE
     if saturated > limit:
         reason = f"{100 * saturated:.2f} % of the tissue has the highest value {highest:g}: bright parts are saturated"
         doubts.append(("saturated", reason))
@@ -209,17 +237,36 @@ def _face_shares(mask: npt.NDArray[np.bool_]) -> list[float]:
     return shares
 
 
-def _border_doubts(tissue: npt.NDArray[np.bool_]) -> list[str]:
+def _head_length_mm(tissue: npt.NDArray[np.bool_], spacing_mm: float) -> float:
+    """How far the head reaches from front to back in its largest axial section of an RAS mask, in mm."""
+    sections = ndimage.binary_opening(tissue[::2, ::2, :], structure=np.ones((3, 3, 1), dtype=bool))
+    area = sections.sum(axis=(0, 1))
+    if not area.any():
+        return 0.0
+    rows = np.flatnonzero(sections[:, :, int(area.argmax())].any(axis=0))
+    return float(rows[-1] - rows[0] + 1) * 2 * spacing_mm
+
+
+def _border_doubts(tissue: npt.NDArray[np.bool_], brain_slices: int) -> list[str]:
+    """On which faces of an RAS mask tissue is cut off, in words.
+
+    Args:
+        tissue: the head.
+        brain_slices: how many axial slices from the top of the head down the brain takes up.
+    """
     # Opening within each axial slice (never across thick slices) removes noise; a step of 2 keeps it cheap.
     opened = ndimage.binary_opening(tissue[::2, ::2, :], structure=np.ones((3, 3, 1), dtype=bool))
+    filled = np.flatnonzero(opened.any(axis=(0, 1)))
+    if not filled.size:
+        return []
+    level = opened[:, :, max(0, int(filled[-1]) + 1 - brain_slices) : int(filled[-1]) + 1]
+    shares = [*_face_shares(level)[:4], 0.0, _face_shares(opened)[5]]
     limits = (MAX_SIDE_SHARE,) * 4 + (1.0, MAX_TOP_SHARE)
-    doubts = []
-    for face, share, limit in zip(_FACES, _face_shares(opened), limits, strict=True):
-        if share > limit:
-            measured = f"{100 * share:.0f} % of the largest section is tissue there, limit {100 * limit:.0f} %"
-            reason = f"the head leaves the field of view on the {face} side ({measured})"
-            doubts.append(reason)
-    return doubts
+    return [
+        f"{face} side ({100 * share:.0f} % of the largest section is tissue there, limit {100 * limit:.0f} %)"
+        for face, share, limit in zip(_FACES, shares, limits, strict=True)
+        if share > limit
+    ]
 
 
 def head_state_of(scans: list[Volume]) -> tuple[HeadState, bool]:

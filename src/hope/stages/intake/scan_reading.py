@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.errors import AmbiguousInputError, InputError
-from hope.domain.qc import QCFlag
+from hope.domain.qc import QCFlag, Severity
 from hope.domain.volume import Volume
 from hope.formats.archive import extract_zip, is_zip
 from hope.formats.dicom import DicomSeries, convert_series, dicom_files, is_dicom, read_series
 from hope.formats.names import is_nifti_name
 from hope.formats.nifti import NiftiFacts, read_scan
 from hope.formats.reading import reading
-from hope.formats.series import choose_series, read_tags
+from hope.formats.series import read_all, read_tags
+from hope.formats.series_choice import SeriesChoice, choose_series, selection
 from hope.stages.intake.case_finding import CaseSource, find_cases
 from hope.stages.intake.quality import compare_pair
+from hope.stages.intake.sources import left_out_flags
+from hope.stages.intake.studies import mixed, nothing_to_read, studies_in
+
+NAMED = "named by the caller"
+"""The reason of a scan that the user named by a flag or put into a slot."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,27 @@ class Found:
     flags: tuple[QCFlag, ...] = ()
 
 
+@dataclass(frozen=True)
+class Resolved:
+    """Where the sequences of a case come from.
+
+    Attributes:
+        found: sequence -> its origin.
+        selection: every DICOM series that was looked at: what it shows, what it was taken as, and why or why not.
+        flags: what was left out or is doubtful, for the whole case.
+    """
+
+    found: Mapping[MRSequence, Found]
+    selection: tuple[Mapping[str, object], ...] = ()
+    flags: tuple[QCFlag, ...] = ()
+
+
 def resolve(source: CaseSource, scratch: Path) -> dict[MRSequence, Found]:
+    """Give each sequence of a case its file or DICOM series, as `resolve_all` without what was not taken."""
+    return dict(resolve_all(source, scratch).found)
+
+
+def resolve_all(source: CaseSource, scratch: Path) -> Resolved:
     """Give each sequence of a case its file or DICOM series.
 
     Raises:
@@ -49,32 +75,82 @@ def resolve(source: CaseSource, scratch: Path) -> dict[MRSequence, Found]:
         identified = source.sources.get(sequence, {})
         with reading(sequence):
             origin = _origin(source.files[sequence], scratch, sequence)
-        confidence, reason = identified.get("confidence", 1.0), identified.get("reason", "named by the caller")
+        confidence, reason = identified.get("confidence", 1.0), identified.get("reason", NAMED)
         found[sequence] = Found(origin, float(str(confidence)), str(reason))
     if source.dicom is None:
-        return found
+        return Resolved(found)
     with reading("the input"):
         zipped = source.dicom.is_file()
     root = extract_zip(source.dicom, scratch / "unpacked") if zipped else source.dicom
     if zipped and not any(True for _ in dicom_files(root)):
-        return _resolve_zipped_nifti(root, source.files, scratch) | found
-    named = {f.origin.uid for f in found.values() if isinstance(f.origin, DicomSeries)}
-    series = [s for s in read_series(root) if s.uid not in named]
-    studies = len({s.study_uid for s in series})
-    if studies > 1:
-        raise AmbiguousInputError(
-            f"the DICOM input holds {studies} studies", expected="one", fix="give one study at a time"
+        return Resolved(_resolve_zipped_nifti(root, source.files, scratch) | found)
+    return _resolve_dicom(source, root, found, scratch, zipped)
+
+
+def _resolve_dicom(
+    source: CaseSource, root: Path, found: dict[MRSequence, Found], scratch: Path, zipped: bool
+) -> Resolved:
+    """Look for the sequences that are not named in the series under a directory."""
+    studies = studies_in(root)
+    if len(studies.wanted) > 1 and not source.series:
+        raise mixed(studies, "the DICOM input")
+    if not studies.wanted:
+        raise nothing_to_read(studies.left_out) or InputError(
+            "no DICOM images found", expected="a directory or zip of one MRI study"
         )
+    named = {f.origin.uid for f in found.values() if isinstance(f.origin, DicomSeries)}
+    series = [s for group in studies.wanted for s in group if s.uid not in named]
+    if source.series:
+        series = [s for s in series if s.uid in source.series]
     wanted = [s for s in SEQUENCES if s not in found]
     choices = choose_series(series, wanted, lambda one, two: _enhancement(one, two, scratch))
     if not choices and not found:
-        seen = sorted({read_tags(s).reason for s in series})
+        seen = sorted({reading.reason for reading in read_all(series)})
         raise InputError(
             "no t1n, t1c, t2w or t2f series was found in the DICOM input",
             got="; ".join(seen[:4]),
             fix="name the series by flags",
         )
-    return found | {s: Found(c.series, c.confidence, c.reason) for s, c in choices.items()}
+    flags = [*(left_out_flags(studies.left_out) if zipped else ()), *_series_flags(choices)]
+    flags += _derived_flags(series, [s for s in wanted if s not in choices])
+    found |= {s: Found(c.series, c.confidence, c.reason) for s, c in choices.items()}
+    return Resolved(found, tuple(selection(series, choices)), tuple(flags))
+
+
+def unsettled(source: CaseSource) -> list[dict[str, object]]:
+    """The DICOM series of a case as `hope.formats.series_choice.selection` lists them, before any is chosen.
+
+    Args:
+        source: a case; of one that is no DICOM directory the list is empty.
+    """
+    if source.dicom is None or not source.dicom.is_dir():
+        return []
+    series = [s for group in studies_in(source.dicom).wanted for s in group]
+    return selection([s for s in series if not source.series or s.uid in source.series], {})
+
+
+def _derived_flags(series: Sequence[DicomSeries], missing: Sequence[MRSequence]) -> list[QCFlag]:
+    """Say of a missing sequence that a derived series could stand in for it, and how."""
+    kinds = {MRSequence.T1N: "t1", MRSequence.T1C: "t1", MRSequence.T2W: "t2", MRSequence.T2F: "t2f"}
+    flags = []
+    for sequence in missing:
+        numbers = [str(r.series.number) for r in read_all(series) if r.would_be == kinds[sequence]]
+        if numbers:
+            reason = (
+                f"{sequence} is missing, and series {', '.join(numbers)} may be one that is derived from it; "
+                f"to use it all the same: --{sequence} DIRECTORY#{numbers[0]}"
+            )
+            flags.append(QCFlag("derived_series", Severity.INFO, reason, sequence))
+    return flags
+
+
+def _series_flags(choices: Mapping[MRSequence, SeriesChoice]) -> list[QCFlag]:
+    """What the user should know about the series that were taken."""
+    return [
+        QCFlag("series_note", Severity.WARNING, f"{sequence}: {note}", sequence)
+        for sequence, choice in choices.items()
+        for note in choice.series.notes
+    ]
 
 
 def read_found(found: Found, scratch: Path, sequence: MRSequence) -> tuple[Volume, NiftiFacts]:

@@ -2,100 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import secrets
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from hope.contract.outputs import OutputFile, Role, Space
 from hope.contract.report import CaseReport, FileFacts, StageSeconds
 from hope.contract.result import CaseResult
 from hope.domain.case import AlignedCase, HarmonizedCase
-from hope.domain.errors import OutputError
 from hope.domain.volume import Volume
-from hope.formats.atomic import atomic_output, output_error
-from hope.formats.hashing import hash_file, sha256_of
+from hope.formats.atomic import atomic_output
+from hope.formats.hashing import hash_file
 from hope.formats.nifti import write_labels, write_scan
 from hope.stages.report.preview import render_preview
 from hope.stages.report.report import write_report
+from hope.stages.report.result_folder import RESULT, result_folder
 
-RESULT = OutputFile.of(Role.FACTS).name("")
-
-
-@contextmanager
-def result_folder(out: Path, case_id: str, facts: str = RESULT) -> Iterator[Path]:
-    """A private folder that becomes ``out/case_id`` only when the block ends well; else nothing stays behind.
-
-    An earlier result of the same case, known by its file ``facts``, is replaced as a whole, never mixed. One that holds
-    files that were added or changed since, such as a mask corrected by hand, is not replaced.
-
-    Raises:
-        OutputError: if ``out`` cannot be written, or something that must not be replaced lies at ``out/case_id``.
-    """
-    target, partial = out / case_id, out / f".{case_id}.{secrets.token_hex(4)}.part"
-    made: list[Path] = []
-    finished = False
-    try:
-        with _as_output_error():
-            _refuse_to_replace(target, facts)
-            made = [p for p in (out, *out.parents) if not p.exists()]
-            partial.mkdir(parents=True)
-        yield partial
-        with _as_output_error():
-            _swap(partial, target)
-        finished = True
-    finally:
-        if not finished:
-            shutil.rmtree(partial, ignore_errors=True)
-            for folder in made:
-                if folder.is_dir() and not any(folder.iterdir()):
-                    folder.rmdir()
-
-
-@contextmanager
-def _as_output_error() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise output_error("the output directory", error) from error
-
-
-def _swap(partial: Path, target: Path) -> None:
-    """Put the new folder in the old one's place; if that fails, the old one is back where it was."""
-    old = target.with_name(f"{partial.name}.old")
-    if target.exists():
-        target.rename(old)
-    try:
-        partial.rename(target)
-    except BaseException:
-        if old.exists():
-            old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _refuse_to_replace(target: Path, facts: str) -> None:
-    if not target.exists():
-        return
-    if not (target / facts).is_file():
-        raise OutputError(
-            f"{target.name} exists in the output directory and is not a result of hope; choose another -o"
-        )
-    try:
-        listed = {entry["name"]: entry["sha256"] for entry in json.loads((target / facts).read_text())["files"]}
-    except (ValueError, KeyError, TypeError):
-        listed = {}  # truth.json and preprocess.json list no files: their names are all there is to go by
-    for path in sorted(target.iterdir()):
-        ours = path.name == facts or (path.name.startswith(target.name) if not listed else path.name in listed)
-        if ours and path.name in listed:
-            ours = sha256_of(path) == listed[path.name]
-        if not ours:
-            raise OutputError(
-                f"the earlier result of {target.name} holds a file that was added or changed since ({path.name}); "
-                "move it to a safe place, or choose another -o"
-            )
+__all__ = ["RESULT", "deliver", "result_folder"]
 
 
 def deliver(

@@ -73,6 +73,7 @@ def describe(
             "treated_as": "preprocessed" if uploaded.preprocessed else "raw",
             "head_state": str(uploaded.head_state),
         },
+        **({"series_selection": {"series": [dict(row) for row in uploaded.selection]}} if uploaded.selection else {}),
         "harmonizer": described(harmonized),
         "harmonization": dict(harmonized.details),
         "qc": [flag.to_json() for flag in flags],

@@ -132,15 +132,16 @@ def _volume_row(head: str, name: str, volume: VolumeMl | None, kind: str) -> str
 
 
 def _doubts(result: CaseReport) -> str:
-    """List the quality-control flags, warnings first."""
+    """List the quality-control flags, the gravest first."""
     if not result.qc:
         return "<h2>Quality control</h2>\n<p>No doubts were raised about the input or the result.</p>"
     items = []
-    for flag in sorted(result.qc, key=lambda f: f.severity != "warning"):
-        severity = "warning" if flag.severity == "warning" else "info"
+    ranks = {"warning": 0, "caution": 1}
+    for flag in sorted(result.qc, key=lambda f: ranks.get(f.severity, 2)):
+        severity = flag.severity if flag.severity in ranks else "info"
         sequence, reason = flag.sequence or "", flag.reason
         where = f"{sequence_title(sequence)}: " if sequence and sequence not in reason else ""
-        word = "Warning" if severity == "warning" else "Note"
+        word = {"warning": "Warning", "caution": "Caution"}.get(severity, "Note")
         items.append(
             f'<li class="{severity}"><strong>{word}.</strong> {escape(where + reason)} '
             f"<code>{escape(flag.code)}</code></li>"

@@ -31,7 +31,9 @@ def test_not_finite_says_how_many() -> None:
     assert flag.code == "not_finite"
     assert "17 NaN and 5 infinite" in flag.reason
     assert flag.sequence == "t2w"
-    assert flag.to_json()["severity"] == "warning"
+    assert flag.to_json()["severity"] == "info"
+    (many,) = scan_flags(head_scan(1), NiftiFacts(170_000, 5, "float32", False, None), "t2w")
+    assert many.to_json()["severity"] == "caution"
 
 
 def test_thick_slices_in_any_axis() -> None:
@@ -82,8 +84,9 @@ def test_head_outside_the_field_of_view(
 
 def test_a_slab_that_covers_too_little() -> None:
     whole = head_scan(1)
-    slab = Volume(whole.data[:, :, 10:45], whole.grid.cropped((0, 0, 10), (60, 66, 45)))
-    assert any("105 mm from foot to head" in flag.reason for flag in scan_flags(slab, SOUND, "t1n"))
+    slab = Volume(whole.data[:, :, 10:36], whole.grid.cropped((0, 0, 10), (60, 66, 36)))
+    found = [flag for flag in scan_flags(slab, SOUND, "t1n") if "78 mm from foot to head" in flag.reason]
+    assert [str(flag.severity) for flag in found] == ["warning"]
 
 
 def test_enhancement_is_seen_across_grids_and_swaps() -> None:
@@ -132,3 +135,36 @@ def test_head_state_needs_all_scans_to_agree() -> None:
     assert head_state_of([_brain(1), _brain(2)]) == (HeadState.BRAIN, False)
     assert head_state_of([head_scan(1), head_scan(2)]) == (HeadState.FULL, False)
     assert head_state_of([_brain(1), head_scan(2)]) == (HeadState.FULL, True)
+
+
+def _doubts(scan: Volume) -> set[str]:
+    return {flag.code for flag in scan_flags(scan, SOUND, "t1n") if str(flag.severity) != "info"}
+
+
+@pytest.mark.parametrize("size", [0.62, 0.8, 1.0, 1.15])
+def test_heads_of_all_sizes_are_whole(size: float) -> None:
+    whole = head_scan(1)
+    affine = np.diag([size, size, size, 1.0]) @ whole.grid.affine_ras_mm
+    assert _doubts(Volume(whole.data, Grid(whole.grid.shape, affine))) == set()
+
+
+@pytest.mark.parametrize("inside_only", [True, False])
+@pytest.mark.parametrize("stripped", [True, False])
+def test_normalised_scans_are_whole(inside_only: bool, stripped: bool) -> None:
+    data = head_scan(1, background_noise=not stripped).data.astype(np.float64)
+    if stripped:
+        data = np.where(data > 100, data, 0)
+    inside = data > 100
+    chosen = data[inside] if inside_only else data
+    scaled = (data - chosen.mean()) / chosen.std()
+    if stripped and inside_only:
+        scaled[~inside] = 0
+    assert _doubts(Volume(scaled.astype(np.float32), head_scan(1).grid)) == set()
+
+
+@pytest.mark.parametrize("millimetres", [3.5, 4.0, 6.0])
+def test_thick_slices_are_a_fact_and_no_alarm(millimetres: float) -> None:
+    whole = head_scan(1)
+    grid = whole.grid.with_spacing((whole.grid.spacing_mm[0], whole.grid.spacing_mm[1], millimetres))
+    flags = scan_flags(head_scan(1, grid=grid), SOUND, "t1n")
+    assert [(flag.code, str(flag.severity)) for flag in flags] == [("thick_slices", "info")]

@@ -1,0 +1,125 @@
+"""Which DICOM files belong together: whose they are, which are copies of one instance, which make up one series."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydicom.dataset import Dataset
+
+from hope.formats.dicom_files import DicomFile
+from hope.formats.dicom_frames import number
+
+REGROUPED = "every image had a series UID of its own, so they were put together by number and timing"
+
+_TELL_APART = (
+    *("ImagePositionPatient", "InstanceNumber", "Rows", "Columns", "NumberOfFrames", "SeriesInstanceUID", "EchoTime"),
+    *("EchoNumbers", "InversionTime", "TemporalPositionIdentifier", "DiffusionBValue", "ImageType"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whose images and of which day, as hashes: to be compared, never shown or kept. Empty where nothing is said."""
+
+    patient: str
+    person: str
+    day: str
+    study: str
+
+    def differs(self, other: Identity) -> bool:
+        """Whether the two cannot be one examination of one patient; what is not said differs from nothing."""
+        if self.patient and other.patient:
+            if self.patient != other.patient:
+                return True
+        elif self.person and other.person and self.person != other.person:
+            return True
+        return any(a and b and a != b for a, b in ((self.day, other.day), (self.study, other.study)))
+
+    def merged(self, other: Identity) -> Identity:
+        """What both say together."""
+        return Identity(
+            *(getattr(self, name) or getattr(other, name) for name in ("patient", "person", "day", "study"))
+        )
+
+
+NOBODY = Identity("", "", "", "")
+"""An identity of which nothing is said."""
+
+
+def identity_of(header: Dataset) -> Identity:
+    """Whose image a header says that it is."""
+
+    def hashed(*values: Any) -> str:
+        text = "|".join("".join(c for c in str(v or "").upper() if c.isalnum()) for v in values)
+        return hashlib.sha256(text.encode()).hexdigest() if text.strip("|") else ""
+
+    day = header.get("StudyDate") or header.get("SeriesDate") or header.get("AcquisitionDate")
+    person = (header.get("PatientName"), header.get("PatientBirthDate"))
+    return Identity(
+        hashed(header.get("PatientID")),
+        hashed(*person) if person[0] else "",
+        hashed(day),
+        hashed(header.get("StudyInstanceUID")),
+    )
+
+
+def without_copies(files: Sequence[DicomFile]) -> tuple[list[DicomFile], int]:
+    """Drop files that repeat an instance: the same SOPInstanceUID, place and pixels, or what is left of such a file.
+
+    Returns:
+        the files that are kept, in the order of their paths, and how many were dropped.
+    """
+    kept: dict[str, list[DicomFile]] = {}
+    unnamed, copies = [], 0
+    for file in sorted(files, key=lambda f: f.cut):
+        uid = str(file.header.get("SOPInstanceUID", ""))
+        if not uid:
+            unnamed.append(file)
+            continue
+        same = kept.setdefault(uid, [])
+        if any(_same_image(file, other) for other in same):
+            copies += 1
+        else:
+            same.append(file)
+    return sorted([*unnamed, *(f for group in kept.values() for f in group)], key=lambda f: str(f.path)), copies
+
+
+def _same_image(one: DicomFile, two: DicomFile) -> bool:
+    """Whether two files of one UID hold the same image. Anonymisers give one UID to images that differ."""
+    if one.cut:
+        return not two.cut and one.header.get("InstanceNumber") in (None, two.header.get("InstanceNumber"))
+    if any(str(one.header.get(n)) != str(two.header.get(n)) for n in _TELL_APART):
+        return False
+    frames = int(number(one.header.get("NumberOfFrames")) or 1)
+    pixels = int(number(one.header.get("Rows")) or 0) * int(number(one.header.get("Columns")) or 0) * frames
+    # Headers may be written anew by an export; the pixels stand at the end.
+    tail = min(one.path.stat().st_size, two.path.stat().st_size, 2 * pixels)
+    ends = []
+    for path in (one.path, two.path):
+        with path.open("rb") as file:
+            file.seek(-tail, 2)
+            ends.append(file.read())
+    return ends[0] == ends[1]
+
+
+def grouping(files: Sequence[DicomFile]) -> tuple[Callable[[DicomFile], tuple[str, ...]], str]:
+    """How files belong to series, and a note where their UIDs cannot be used."""
+
+    def usual(file: DicomFile) -> tuple[str, ...]:
+        # Anonymisers give all series one UID, but leave them their numbers.
+        return tuple(str(file.header.get(n, "")) for n in ("SeriesInstanceUID", "SeriesNumber", "EchoNumbers"))
+
+    def by_tags(file: DicomFile) -> tuple[str, ...]:
+        names = ("SeriesNumber", "SeriesDescription", "EchoTime", "RepetitionTime", "InversionTime", "Rows", "Columns")
+        cosines = [f"{number(v) or 0:.2f}" for v in file.header.get("ImageOrientationPatient") or []]
+        return (*(str(file.header.get(n, "")) for n in names), *cosines)
+
+    plain = [file for file in files if not file.header.get("PerFrameFunctionalGroupsSequence")]
+    uids = {str(file.header.get("SeriesInstanceUID", "")) for file in plain}
+    if len(plain) < 4 or len(uids) < len(plain):
+        return usual, ""
+    return by_tags, REGROUPED

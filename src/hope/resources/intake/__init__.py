@@ -1,0 +1,1 @@
+"""What intake measures images against."""

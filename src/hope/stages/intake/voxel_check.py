@@ -1,0 +1,176 @@
+"""Which sequence an image is, by its voxels beside those of the others; silent where the figures leave doubt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from itertools import permutations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage, stats
+
+from hope.domain.case import SEQUENCES, MRSequence
+from hope.domain.volume import Volume
+from hope.stages.intake.quality import shows_brain_only, tissue_mask
+
+MIN_SAMPLES = 1000
+"""Fewer common points say nothing."""
+
+MIN_MARGIN = 12.0
+"""Other names have to be more likely by this (natural logarithm) before anything is said (true names: 2.1 at most)."""
+
+MIN_FIT = 0.69
+"""Mean log likelihood per feature below which a case is unlike all that were measured, and nothing is said."""
+
+_STEP_MM = 3.0
+_TAIL = 0.03
+_FLOOR = 0.05
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """Mean and spread of every feature for every ordered pair of sequences: two arrays (4, 4, 5)."""
+
+    mean: npt.NDArray[np.float64]
+    spread: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class VoxelOpinion:
+    """What the voxels say about the names of a case's scans.
+
+    Attributes:
+        assignment: name given -> sequence that the image looks like.
+        margin: by how much (natural logarithm) this is more likely than the names as given; 0 where they agree.
+        fit: mean log likelihood per feature under the assignment.
+    """
+
+    assignment: Mapping[MRSequence, MRSequence]
+    margin: float
+    fit: float
+
+    @property
+    def disagrees(self) -> bool:
+        """Whether other names are clearly more likely, and the images are like those that were measured."""
+        return self.margin >= MIN_MARGIN and self.fit >= MIN_FIT
+
+    def sentence(self) -> str:
+        """What is thought to be what, such as ``t1c looks like t2f and t2f like t1c``."""
+        parts = [f"{name} looks like {seen}" for name, seen in self.assignment.items() if name is not seen]
+        return " and ".join(parts)
+
+
+def check_sequences(scans: Mapping[MRSequence, Volume]) -> VoxelOpinion | None:
+    """Compare the scans of one session by their voxels, at common places inside the brain.
+
+    Args:
+        scans: two or more sequences, float32, roughly aligned in RAS+ world, as one session's are.
+
+    Returns:
+        None where too little is common to all, or only one scan is given.
+    """
+    named = [s for s in SEQUENCES if s in scans]
+    if len(named) < 2:
+        return None
+    values = sample([scans[s] for s in named])
+    if values is None:
+        return None
+    return judge(pair_features(values), named, measured_table())
+
+
+def judge(features: npt.NDArray[np.float64], named: Sequence[MRSequence], table: FeatureTable) -> VoxelOpinion:
+    """Find the order of the names under which the features are most likely.
+
+    Args:
+        features: of `pair_features`, in the order of ``named``.
+        named: the sequences as they were given.
+        table: what was measured.
+    """
+    as_named = _likelihood(features, named, table)
+    scores = {order: _likelihood(features, order, table) for order in permutations(named)}
+    best = max(scores, key=lambda order: scores[order])
+    margin = max(0.0, scores[best] - as_named)
+    return VoxelOpinion(dict(zip(named, best, strict=True)), margin, scores[best] / features.size)
+
+
+def sample(scans: Sequence[Volume]) -> npt.NDArray[np.float64] | None:
+    """Values of all scans at common world points about 3 mm apart in the inner part of the brain.
+
+    Returns:
+        an array of shape (scans, points), None where too few points lie in all of them.
+    """
+    reference = scans[0].reoriented("RAS")
+    centre, axes = _inner_brain(reference)
+    reach = [np.arange(-a, a + _STEP_MM, _STEP_MM) for a in axes]
+    points = np.stack(np.meshgrid(*reach, indexing="ij"), axis=-1).reshape(-1, 3)
+    points = points[((points / axes) ** 2).sum(axis=1) <= 1] + centre
+    rows = [
+        ndimage.map_coordinates(s.data, s.grid.to_voxel(points).T, order=1, cval=np.nan, prefilter=False) for s in scans
+    ]
+    values = np.stack(rows).astype(np.float64)
+    values = values[:, np.isfinite(values).all(axis=0) & (values != 0).all(axis=0)]
+    return values if values.shape[1] >= MIN_SAMPLES else None
+
+
+def pair_features(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """How each image behaves beside each other one: array (images, images, 5), the diagonal for an image alone.
+
+    Per ordered pair (a, b): rank correlation; mean rank of b where a is brightest, and where a is darkest; how much
+    brighter b's bright tissue stands out than a's. On the diagonal: bright tail over dark tail, and skewness.
+    """
+    count, points = values.shape
+    ranks = np.stack([stats.rankdata(row) / points for row in values])
+    scaled = np.stack([(row - np.median(row)) / max(1e-9, float(stats.iqr(row))) for row in values])
+    features = np.zeros((count, count, 5))
+    for a in range(count):
+        top, bottom = ranks[a] > 1 - _TAIL, ranks[a] < _TAIL
+        low, high = np.percentile(scaled[a], [1, 99])
+        features[a, a, 0] = np.log((high + _FLOOR) / (-low + _FLOOR))
+        features[a, a, 1] = float(np.clip(stats.skew(scaled[a]), -4, 4))
+        for b in range(count):
+            if a != b:
+                difference = scaled[b] - scaled[a]
+                ends = np.percentile(difference - np.median(difference), [1, 99])
+                features[a, b] = (
+                    float(np.corrcoef(ranks[a], ranks[b])[0, 1]),
+                    float(ranks[b][top].mean()),
+                    float(ranks[b][bottom].mean()),
+                    float(np.clip(ends.sum(), -4, 4)),
+                    0.0,
+                )
+    return features
+
+
+def _inner_brain(canonical: Volume) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Centre (RAS+ mm) and half axes of an ellipsoid that lies inside the brain of an RAS volume."""
+    stripped = shows_brain_only(canonical)
+    shown = canonical.data != 0 if stripped else tissue_mask(canonical.data)
+    step = [max(1, round(_STEP_MM / s)) for s in canonical.grid.spacing_mm]
+    shown = ndimage.binary_opening(shown[:: step[0], :: step[1], :: step[2]])
+    places = np.argwhere(shown) * step if shown.any() else np.argwhere(np.ones((2, 2, 2)))
+    low, high = (canonical.grid.to_world(np.percentile(places, q, axis=0)) for q in (0.5, 99.5))
+    length = float(high[1] - low[1])
+    centre = (low + high) / 2
+    if not stripped:
+        centre[2] = high[2] - 0.38 * length
+        length *= 0.87
+    return centre, length * np.array([0.28, 0.36, 0.24])
+
+
+@cache
+def measured_table() -> FeatureTable:
+    """The figures that ship: of public stripped cases of adults, see benchmarks/sequence_check.py."""
+    text = files("hope.resources.intake").joinpath("sequence_features.json").read_text(encoding="utf-8")
+    facts = json.loads(text)
+    return FeatureTable(np.array(facts["mean"]), np.array(facts["spread"]))
+
+
+def _likelihood(features: npt.NDArray[np.float64], order: Sequence[MRSequence], table: FeatureTable) -> float:
+    place = np.ix_([SEQUENCES.index(s) for s in order], [SEQUENCES.index(s) for s in order])
+    # A heavy-tailed density: one odd feature must not decide alone.
+    distance = (features - table.mean[place]) / table.spread[place]
+    return float((-2.5 * np.log1p(distance**2 / 4) - np.log(table.spread[place])).sum())

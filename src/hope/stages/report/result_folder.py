@@ -1,0 +1,144 @@
+"""Where results go: a directory that appears whole or not at all, and never at the cost of a file that is not ours."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hope.domain.errors import OutputError
+from hope.formats.atomic import atomic_output, output_error
+from hope.formats.hashing import sha256_of
+
+RESULT = "result.json"
+
+_MTIME_SLACK_SECONDS = 2.0
+
+
+@contextmanager
+def result_folder(out: Path, case_id: str, facts: str = RESULT) -> Iterator[Path]:
+    """A private folder that becomes ``out/case_id`` only when the block ends well; else nothing stays behind.
+
+    An earlier result of the same case, known by its file ``facts``, is replaced as a whole, never mixed. One that holds
+    files that were added or changed since, such as a mask corrected by hand, is not replaced: this is looked at before
+    the block, and again when the new result takes the old one's place.
+
+    Raises:
+        OutputError: if ``out`` cannot be written, or something that must not be replaced lies at ``out/case_id``.
+    """
+    target, partial = out / case_id, out / f".{case_id}.{secrets.token_hex(4)}.part"
+    made: list[Path] = []
+    finished = False
+    try:
+        with _as_output_error():
+            _refuse_to_replace(target, target, facts)
+            made = [p for p in (out, *out.parents) if not p.exists()]
+            partial.mkdir(parents=True)
+        yield partial
+        with _as_output_error():
+            _list_files(partial, facts)
+            _swap(partial, target, facts)
+        finished = True
+    finally:
+        if not finished:
+            shutil.rmtree(partial, ignore_errors=True)
+            for folder in made:
+                if folder.is_dir() and not any(folder.iterdir()):
+                    folder.rmdir()
+
+
+@contextmanager
+def _as_output_error() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise output_error("the output directory", error) from error
+
+
+def _list_files(partial: Path, facts: str) -> None:
+    """Let the facts file list what was written, with hashes, so that a later run knows its own files."""
+    path = partial / facts
+    if not path.is_file():
+        return
+    known: Any = json.loads(path.read_text(encoding="utf-8"))
+    if isinstance(known, dict) and "files" not in known:
+        known["files"] = [
+            {"name": file.name, "sha256": sha256_of(file)} for file in sorted(partial.iterdir()) if file.name != facts
+        ]
+        with atomic_output(path) as stream:
+            stream.write((json.dumps(known, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def _swap(partial: Path, target: Path, facts: str) -> None:
+    """Put the new folder in the old one's place; if that fails, the old one is back where it was."""
+    if not target.exists():
+        partial.rename(target)
+        return
+    old = target.with_name(f"{partial.name}.old")
+    target.rename(old)
+    try:
+        # Out of reach under its name now: what was saved into it during the run is seen here.
+        _refuse_to_replace(old, target, facts)
+        ours = [path for path in old.iterdir() if path.is_file()]
+        partial.rename(target)
+    except BaseException:
+        old.rename(target)
+        raise
+    _remove(old, ours, target)
+
+
+def _remove(old: Path, ours: list[Path], target: Path) -> None:
+    """Delete the files that were looked at, one by one; a directory that holds more by now is kept."""
+    for path in ours:
+        path.unlink(missing_ok=True)
+    try:
+        old.rmdir()
+    except OSError as error:
+        kept = target.with_name(f"{target.name}.kept-{secrets.token_hex(4)}")
+        old.rename(kept)
+        raise OutputError(
+            f"the new result of {target.name} is in place, but files were saved into the earlier one meanwhile; "
+            f"they are in {kept.name}"
+        ) from error
+
+
+def _refuse_to_replace(folder: Path, target: Path, facts: str) -> None:
+    """Refuse if anything in ``folder``, which is or was ``target``, was not written by an earlier run as it is now."""
+    if folder.is_symlink() or not folder.exists():
+        if folder.is_symlink():
+            raise OutputError(f"{target.name} in the output directory is a link; choose another -o")
+        return
+    if not (folder / facts).is_file():
+        raise OutputError(
+            f"{target.name} exists in the output directory and is not a result of hope; choose another -o"
+        )
+    listed = _listed(folder / facts)
+    written = (folder / facts).stat().st_mtime
+    for path in sorted(folder.iterdir()):
+        if path.name == facts:
+            continue
+        if path.is_dir() or path.is_symlink():
+            ours = False
+        elif listed is not None:
+            ours = path.name in listed and sha256_of(path) == listed[path.name]
+        else:
+            # Facts of before files were listed: ours are named after the case and were written before the facts.
+            named = path.name.startswith(f"{target.name}-") and path.name.endswith(".nii.gz")
+            ours = named and path.stat().st_mtime <= written + _MTIME_SLACK_SECONDS
+        if not ours:
+            raise OutputError(
+                f"the earlier result of {target.name} holds a file that was added or changed since ({path.name}); "
+                "move it to a safe place, or choose another -o"
+            )
+
+
+def _listed(facts: Path) -> Mapping[str, str] | None:
+    """Name -> SHA-256 of the files that a facts file lists, None if it lists none."""
+    try:
+        return {entry["name"]: entry["sha256"] for entry in json.loads(facts.read_text(encoding="utf-8"))["files"]}
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,111 @@
+"""What an image is by its voxels: right where it speaks, silent where the figures leave doubt."""
+
+from __future__ import annotations
+
+from itertools import combinations, permutations
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hope.domain.case import SEQUENCES, MRSequence
+from hope.domain.errors import AmbiguousInputError
+from hope.domain.grid import Grid
+from hope.domain.volume import Volume
+from hope.formats.nifti import read_scan, write_scan
+from hope.stages.intake import intake
+from hope.stages.intake.case_finding import CaseSource
+from hope.stages.intake.voxel_check import (
+    MIN_SAMPLES,
+    VoxelOpinion,
+    check_sequences,
+    judge,
+    measured_table,
+    pair_features,
+    sample,
+)
+from hope.testing.head import HEAD_GRID, head_scan
+
+T1N, T1C, T2W, T2F = SEQUENCES
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+def test_a_typical_case_is_named_whatever_its_files_are_called(order: tuple[int, ...]) -> None:
+    table = measured_table()
+    opinion = judge(table.mean[np.ix_(order, order)], SEQUENCES, table)
+    assert dict(opinion.assignment) == {SEQUENCES[i]: SEQUENCES[order[i]] for i in range(4)}
+    assert opinion.disagrees == (order != (0, 1, 2, 3))
+
+
+@pytest.mark.parametrize("named", [c for n in (2, 3) for c in combinations(SEQUENCES, n)])
+def test_fewer_sequences_named_as_they_are_raise_no_doubt(named: tuple[MRSequence, ...]) -> None:
+    table = measured_table()
+    at = [SEQUENCES.index(s) for s in named]
+    opinion = judge(table.mean[np.ix_(at, at)], named, table)
+    assert opinion.margin == 0 and not opinion.disagrees
+
+
+@pytest.mark.parametrize("spreads", [3.0, 6.0])
+def test_a_case_unlike_all_others_is_met_with_silence(spreads: float) -> None:
+    table = measured_table()
+    rng = np.random.default_rng(1)
+    odd = table.mean + rng.choice([-1, 1], table.mean.shape) * spreads * table.spread
+    assert not judge(odd[np.ix_([1, 0, 3, 2], [1, 0, 3, 2])], SEQUENCES, table).disagrees
+
+
+def test_features_do_not_depend_on_scale_and_orientation() -> None:
+    scans = [head_scan(seed, enhanced=seed == 2) for seed in (1, 2, 3)]
+    plain = sample(scans)
+    turned = sample(
+        [scan.with_data(scan.data * 3 + 0).reoriented(o) for scan, o in zip(scans, ("RAS", "PIL", "ASR"), strict=True)]
+    )
+    assert plain is not None and turned is not None and plain.shape == turned.shape
+    assert np.allclose(pair_features(plain), pair_features(turned), atol=1e-3)
+
+
+def test_too_little_in_common_says_nothing() -> None:
+    apart = np.array(HEAD_GRID.affine_ras_mm)
+    apart[0, 3] += 400
+    far = Volume(head_scan(2).data, Grid(HEAD_GRID.shape, apart))
+    assert check_sequences({T1N: head_scan(1), T2W: far}) is None
+    assert check_sequences({T1N: head_scan(1)}) is None
+    assert MIN_SAMPLES > 100
+
+
+def _files(folder: Path) -> dict[MRSequence, Path]:
+    files = {}
+    for number, sequence in enumerate((T1N, T1C, T2W), start=1):
+        files[sequence] = folder / f"{sequence}.nii"
+        write_scan(head_scan(number, enhanced=sequence is T1C), files[sequence])
+    return files
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_disagreement_is_asked_or_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_name: bool) -> None:
+    opinion = VoxelOpinion({T1N: T1N, T1C: T2W, T2W: T1C}, 30.0, 1.5)
+    monkeypatch.setattr(intake, "check_sequences", lambda scans: opinion)
+    known = {"confidence": 0.95, "reason": "file name says so"}
+    files = _files(tmp_path)
+    source = CaseSource("case-1", files, sources=dict.fromkeys(files, known) if by_name else {})
+    (tmp_path / "x").mkdir()
+    if by_name:
+        with pytest.raises(
+            AmbiguousInputError, match=r"t1c looks like t2w and t2w looks like t1c.*--t1c FILE and --t2w"
+        ):
+            intake.load_case(source, preprocessed=None, scratch=tmp_path / "x")
+        return
+    case = intake.load_case(source, preprocessed=None, scratch=tmp_path / "x")
+    assert [str(f.severity) for f in case.flags if f.code == "sequence_odd"] == ["warning"]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("swap", [(), (T1C, T2F), (T2W, T2F), (T1N, T2W)])
+def test_real_cases(shared_data: Path, swap: tuple[MRSequence, ...]) -> None:
+    for name in ("BraTS-SSA-00007-000", "BraTS-SSA-00047-000"):
+        scans = {s: read_scan(shared_data / "dev" / name / f"{name}-{s}.nii.gz", s)[0] for s in SEQUENCES}
+        if swap:
+            scans[swap[0]], scans[swap[1]] = scans[swap[1]], scans[swap[0]]
+        opinion = check_sequences(scans)
+        assert opinion is not None
+        assert opinion.disagrees == bool(swap)
+        assert {a for a, b in opinion.assignment.items() if a is not b} == set(swap)

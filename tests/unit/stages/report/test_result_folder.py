@@ -1,0 +1,106 @@
+"""Results replace earlier results, and nothing that was not written by us is ever deleted."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hope.domain.errors import OutputError
+from hope.stages.report import result_folder as module
+from hope.stages.report.result_folder import result_folder
+
+WORK = b"an hour's work"
+
+
+def _run(out: Path, content: str, facts: str = "result.json", during: Callable[[], object] = lambda: None) -> None:
+    with result_folder(out, "case-1", facts) as folder:
+        (folder / "case-1-seg.nii.gz").write_text(content)
+        (folder / facts).write_text("{}")
+        during()
+
+
+def _kept(out: Path) -> list[Path]:
+    return [path for path in out.rglob("*") if path.is_file() and path.read_bytes() == WORK]
+
+
+@pytest.mark.parametrize("facts", ["result.json", "preprocess.json", "truth.json"])
+def test_an_earlier_result_is_replaced_and_nothing_stays_beside_it(tmp_path: Path, facts: str) -> None:
+    _run(tmp_path, "one", facts)
+    _run(tmp_path, "two", facts)
+    assert [p.name for p in tmp_path.iterdir()] == ["case-1"]
+    assert (tmp_path / "case-1" / "case-1-seg.nii.gz").read_text() == "two"
+    assert [entry["name"] for entry in json.loads((tmp_path / "case-1" / facts).read_text())["files"]] == [
+        "case-1-seg.nii.gz"
+    ]
+
+
+@pytest.mark.parametrize("facts", ["result.json", "preprocess.json", "truth.json"])
+@pytest.mark.parametrize("name", ["case-1-seg-corrected.nii.gz", "case-1-seg.nii.gz", "notes.txt", "sub/mask.nii.gz"])
+@pytest.mark.parametrize("when", ["before", "during"])
+def test_a_file_that_was_added_or_changed_survives(tmp_path: Path, facts: str, name: str, when: str) -> None:
+    _run(tmp_path, "one", facts)
+
+    def save() -> None:
+        path = tmp_path / "case-1" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(WORK)
+
+    if when == "before":
+        save()
+    with pytest.raises(OutputError, match="added or changed since"):
+        _run(tmp_path, "two", facts, save if when == "during" else lambda: None)
+    assert _kept(tmp_path) == [tmp_path / "case-1" / name]
+    assert [p.name for p in tmp_path.iterdir()] == ["case-1"], "the new result left nothing behind"
+
+
+def test_a_file_saved_between_the_last_look_and_the_end_survives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _run(tmp_path, "one")
+    real = module._remove
+
+    def late(old: Path, ours: list[Path], target: Path) -> None:
+        (old / "case-1-seg-corrected.nii.gz").write_bytes(WORK)
+        real(old, ours, target)
+
+    monkeypatch.setattr(module, "_remove", late)
+    with pytest.raises(OutputError, match="is in place, but files were saved"):
+        _run(tmp_path, "two")
+    assert len(_kept(tmp_path)) == 1 and ".kept-" in _kept(tmp_path)[0].parent.name
+    assert (tmp_path / "case-1" / "case-1-seg.nii.gz").read_text() == "two"
+
+
+def test_facts_of_before_files_were_listed(tmp_path: Path) -> None:
+    target = tmp_path / "case-1"
+    target.mkdir()
+    (target / "case-1-t1c.nii.gz").write_text("old")
+    (target / "preprocess.json").write_text("{}")
+    _run(tmp_path, "new", "preprocess.json")
+    for name, seconds in (("case-1-t1c.nii.gz", 60), ("case-1-notes.txt", 0)):
+        (target / "preprocess.json").write_text("{}")
+        (target / "case-1-seg.nii.gz").unlink(missing_ok=True)
+        (target / name).write_bytes(WORK)
+        stamp = (target / "preprocess.json").stat().st_mtime + seconds
+        os.utime(target / name, (stamp, stamp))
+        with pytest.raises(OutputError, match="added or changed"):
+            _run(tmp_path, "new", "preprocess.json")
+        assert _kept(tmp_path) == [target / name]
+        (target / name).unlink()
+
+
+def test_a_link_and_a_foreign_directory_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "result.json").write_text("{}")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "case-1").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OutputError, match="is a link"):
+        _run(tmp_path / "out", "x")
+    (tmp_path / "out" / "case-1").unlink()
+    (tmp_path / "out" / "case-1").mkdir()
+    with pytest.raises(OutputError, match="not a result of hope"):
+        _run(tmp_path / "out", "x")
+    assert (tmp_path / "elsewhere" / "result.json").read_text() == "{}"

@@ -1,0 +1,46 @@
+"""Write viewer/src/app/sequences.generated.ts from `hope.contract.sequences`; a test fails while they differ."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from hope.contract import sequences
+
+TARGET = Path(__file__).resolve().parents[1] / "viewer" / "src" / "app" / "sequences.generated.ts"
+
+
+def content() -> str:
+    """The TypeScript module, as text."""
+    sets = (
+        "CONTRAST",
+        "NOT_CONTRAST",
+        "NATIVE",
+        "NEGATIONS",
+        "NEGATIONS_AT_END",
+        "FILLERS",
+        "OTHER",
+        "NEUTRAL",
+        "LABELS",
+    )
+    table: dict[str, object] = {
+        "replacements": [list(pair) for pair in sequences.REPLACEMENTS],
+        "aliases": {word: list(meaning) for word, meaning in sorted(sequences.ALIASES.items())},
+        "otherPattern": sequences.OTHER_PATTERN,
+    }
+    for name in sets:
+        words = name.lower().split("_")
+        table[words[0] + "".join(word.title() for word in words[1:])] = sorted(getattr(sequences, name))
+    lines = [
+        "// Made by tools/make_sequence_table.py from src/hope/contract/sequences.py. Do not edit.",
+        "// biome-ignore-all format: generated",
+        "export const TABLE = {",
+    ]
+    lines += [f"  {name}: {json.dumps(value, ensure_ascii=False)}," for name, value in table.items()]
+    return "\n".join([*lines, "} as const", ""])
+
+
+if __name__ == "__main__":
+    TARGET.write_text(content(), encoding="utf-8")
+    sys.stdout.write(f"{TARGET.name} written\n")
