@@ -715,7 +715,8 @@ class Training:
 
     def update(self, x: Tensor, sets: Tensor, done: float) -> Tensor:
         """One step; ``done`` from 0 to 1 says how much of the run is over. Returns the loss on the device."""
-        warm = min(1.0, (self.step + 1) / 50)
+        steps = self.settings.steps
+        warm = min(1.0, (self.step + 1) / max(1, min(50, steps // 10 if steps else 50)))
         for group in self.optimiser.param_groups:
             group["lr"] = self.settings.rate * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
         self.optimiser.zero_grad(set_to_none=True)
