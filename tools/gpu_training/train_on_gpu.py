@@ -762,9 +762,13 @@ class Training:
         torch.cuda.synchronize(self.device)
         return (time.perf_counter() - start) / 3
 
+    def look(self) -> dict[str, dict[str, float]]:
+        """Scores of the averaged weights on held-out cases."""
+        return held_out_scores(self.average, self.pack, self.held_out, self.multiple)
+
     def save(self, loss: float) -> None:
         """Look at held-out cases, then write a checkpoint of the averaged weights."""
-        scores = held_out_scores(self.average, self.pack, self.held_out, self.multiple)
+        scores = self.look()
         dice = [value for kind in scores.values() for region, value in kind.items() if region != "false_ml"]
         seconds = round(time.monotonic() - STARTED, 1)
         names = ("base", "base_synthetic", "base_sources", "network")
@@ -787,8 +791,12 @@ class Training:
         """Train until the time or the steps are over."""
         limit, steps = self.settings.minutes * 60, self.settings.steps
         batch = self.tune()
+        # The look at the start also says how long the last one will take, which has to fit before the limit.
+        before = time.monotonic()
+        self.output.log({"step": 0, "held_out": self.look()})
         began = time.monotonic() - STARTED
-        saved, saved_step, reserve, losses = began, 0, 5.0, torch.zeros(0, device=self.device)
+        reserve = max(5.0, 2 * (time.monotonic() - before))
+        saved, saved_step, losses = began, 0, torch.zeros(0, device=self.device)
         while (now := time.monotonic() - STARTED) < limit - reserve and not (steps and self.step >= steps):
             done = max((now - began) / max(1e-6, limit - reserve - began), self.step / steps if steps else 0.0)
             loss = self.update(*self.sampler.batch(self.step + 1, batch), done)
@@ -803,7 +811,6 @@ class Training:
             if time.monotonic() - STARTED - saved >= self.settings.save_seconds:
                 before = time.monotonic()
                 self.save(float(losses.mean()))
-                # The last look and checkpoint have to fit before the limit.
                 reserve = max(reserve, 2 * (time.monotonic() - before))
                 saved, saved_step = time.monotonic() - STARTED, self.step
         if not self.step:

@@ -264,7 +264,7 @@ def test_three_steps_and_back_to_the_cpu(packed: Path, tmp_path: Path, monkeypat
     assert {path.name for path in out.iterdir()} == {"step-000003.safetensors", train_on_gpu.BEST, train_on_gpu.LOG}
     assert max(path.stat().st_size for path in out.iterdir()) <= 16 * 2**20
     log = [json.loads(line) for line in (out / train_on_gpu.LOG).read_text().splitlines()]
-    assert [entry["step"] for entry in log] == [3]
+    assert [entry["step"] for entry in log] == [0, 3]
     assert set(log[-1]["held_out"]["non_enhancing"]) == {"WT", "TC", "ET"}
     weights, facts = to_bundle.read_checkpoint(out / "step-000003.safetensors")
     UNet(**read_bundle(STARTER).arguments).load_state_dict(weights, strict=True)
