@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 import shutil
@@ -14,7 +15,6 @@ from hope.domain.case import AlignedCase, CaseResult, HarmonizedCase
 from hope.domain.errors import OutputError
 from hope.domain.volume import Volume
 from hope.formats.atomic import atomic_output, output_error
-from hope.formats.hashing import hash_file, sha256_of
 from hope.formats.nifti import write_labels, write_scan
 from hope.stages.report.preview import render_preview
 from hope.stages.report.report import write_report
@@ -88,7 +88,7 @@ def _refuse_to_replace(target: Path, facts: str) -> None:
     for path in sorted(target.iterdir()):
         ours = path.name == facts or (path.name.startswith(target.name) if not listed else path.name in listed)
         if ours and path.name in listed:
-            ours = sha256_of(path) == listed[path.name]
+            ours = hashlib.sha256(path.read_bytes()).hexdigest() == listed[path.name]
         if not ours:
             raise OutputError(
                 f"the earlier result of {target.name} holds a file that was added or changed since ({path.name}); "
@@ -150,6 +150,8 @@ def _listing(folder: Path, kinds: Mapping[str, str]) -> list[dict[str, Any]]:
     for file_name, kind in kinds.items():
         path = folder / file_name
         if path.is_file():
-            digest, size = hash_file(path)
-            entries.append({"name": file_name, "kind": kind, "bytes": size, "sha256": digest})
+            content = path.read_bytes()
+            entries.append(
+                {"name": file_name, "kind": kind, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            )
     return entries
