@@ -90,9 +90,9 @@ def _segment(job: Mapping[str, Any], told: Progress) -> Done:
 def _postprocess(job: Mapping[str, Any], told: Progress) -> Done:
     from hope.formats import handover
     from hope.formats.nifti import read_scan
-    from hope.jobs.viewer_files import write_viewer_files
     from hope.pipeline import Clock, Prepared, Segmented, finish_case
     from hope.stages.report.facts import for_page
+    from hope.stages.report.viewer_files import ViewerCase, write_viewer_files
 
     folder, out = Path(job["in"]), Path(job["out"])
     told("postprocess: read the scans", 0.0)
@@ -108,8 +108,9 @@ def _postprocess(job: Mapping[str, Any], told: Progress) -> Done:
     public = {entry["name"]: entry["kind"] for entry in result.report["files"]}
     public["result.json"] = "all facts"
     scale = _scale_of(folder / f"{aligned.reference}.nii")
+    shown = ViewerCase(case.prepared.uploaded, case.harmonized, case.prediction.labels)
     public |= write_viewer_files(
-        out, case, result, scale, lambda text, share: told(text, _TO_FINISH + (1 - _TO_FINISH) * share)
+        out, shown, result, scale, lambda text, share: told(text, _TO_FINISH + (1 - _TO_FINISH) * share)
     )
     told("postprocess: done", 1.0)
     artifacts = [{"name": name, "kind": kind, "public": True} for name, kind in public.items()]

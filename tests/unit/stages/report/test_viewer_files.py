@@ -24,9 +24,9 @@ from hope.domain.progress import silent
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.formats.nifti import read_labels, read_scan, write_labels
-from hope.jobs.viewer_files import HARMONIZED_VIEW, write_viewer_files
 from hope.pipeline import Prepared, Segmented
 from hope.stages.preprocess.preprocess import to_native
+from hope.stages.report.viewer_files import HARMONIZED_VIEW, ViewerCase, write_viewer_files
 from hope.web.answers import case_out
 from hope.web.words import KINDS
 
@@ -70,7 +70,8 @@ def write(folder: Path, case: Segmented) -> dict[str, str]:
     write_labels(native, folder / f"{CASE}-seg.nii.gz")
     none = {"ml": 0.0, "low_ml": 0.0, "high_ml": 0.0}
     volumes = dict.fromkeys([*(label.key for label in PEDS.labels), *REGION_NAMES], none)
-    return write_viewer_files(folder, case, CaseResult(CASE, native, labels, volumes, {}), (1.0, 0.0), silent)
+    shown = ViewerCase(case.prepared.uploaded, case.harmonized, labels)
+    return write_viewer_files(folder, shown, CaseResult(CASE, native, labels, volumes, {}), (1.0, 0.0), silent)
 
 
 @pytest.mark.parametrize("orientation", ["RAS", "LPS", "PIL", "SRA"])

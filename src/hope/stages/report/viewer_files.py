@@ -7,19 +7,19 @@ import io
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from hope.domain.case import SEQUENCES, CaseResult, MRSequence
+from hope.domain.case import SEQUENCES, CaseResult, HarmonizedCase, MRSequence, UploadedCase
 from hope.domain.labels import PEDS, REGION_NAMES
 from hope.domain.progress import Progress
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.formats.atomic import atomic_output
 from hope.formats.nifti import write_labels
-from hope.pipeline import Segmented
 from hope.stages.preprocess.preprocess import to_native
 from hope.stages.report.meshes import label_mesh, write_mz3
 from hope.stages.report.native_views import between_scans, brain_view, native_view, write_view
@@ -31,8 +31,23 @@ _THREADS = 4
 """Views and meshes are made side by side: interpolation and compression leave the interpreter free."""
 
 
+@dataclass(frozen=True)
+class ViewerCase:
+    """What the files show.
+
+    Attributes:
+        uploaded: the scans on their own grids.
+        harmonized: the aligned images, before and after harmonisation.
+        labels: the model's labels on the atlas grid, before cleaning.
+    """
+
+    uploaded: UploadedCase
+    harmonized: HarmonizedCase
+    labels: Volume
+
+
 def write_viewer_files(
-    folder: Path, case: Segmented, result: CaseResult, scale: tuple[float, float], progress: Progress
+    folder: Path, case: ViewerCase, result: CaseResult, scale: tuple[float, float], progress: Progress
 ) -> dict[str, str]:
     """Write all of them beside the delivered result.
 
@@ -60,13 +75,13 @@ def write_viewer_files(
 
 
 class _Writer:
-    def __init__(self, folder: Path, case: Segmented, result: CaseResult, scale: tuple[float, float]) -> None:
+    def __init__(self, folder: Path, case: ViewerCase, result: CaseResult, scale: tuple[float, float]) -> None:
         self._folder, self._case, self._result, self._scale = folder, case, result, scale
         self._aligned = case.harmonized.aligned
 
     def jobs(self) -> list[Callable[[], dict[str, str]]]:
         """What can be done in any order, the longest first."""
-        views = [lambda s=s: self._view(s) for s in SEQUENCES if s in self._case.prepared.uploaded.scans]
+        views = [lambda s=s: self._view(s) for s in SEQUENCES if s in self._case.uploaded.scans]
         meshes = [lambda label=label: self._mesh(label.value, label.key) for label in PEDS.labels]
         return [*views, *self._harmonized_views(), self._model_mask, *meshes, self._table]
 
@@ -78,7 +93,7 @@ class _Writer:
         is_reference = sequence is aligned.reference
         path = self._path(f"{sequence}-view.nii.gz")
         to_scan = between_scans(dict(aligned.atlas_to_native), aligned.reference, sequence)
-        view = native_view(self._case.prepared.uploaded.scans[sequence], aligned.native_grid, to_scan)
+        view = native_view(self._case.uploaded.scans[sequence], aligned.native_grid, to_scan)
         write_view(view, path, scale=self._scale if is_reference else (1.0, 0.0), exact=is_reference)
         return {path.name: VIEW}
 
@@ -100,7 +115,7 @@ class _Writer:
     def _model_mask(self) -> dict[str, str]:
         """The mask before cleaning, which most often is the mask after it."""
         path = self._path("seg-model.nii.gz")
-        labels = self._case.prediction.labels
+        labels = self._case.labels
         if np.array_equal(labels.data, self._result.atlas_labels.data):
             shutil.copyfile(self._path("seg.nii.gz"), path)
         else:
