@@ -73,7 +73,7 @@ def test_the_gateway_and_its_children_import_nothing_else() -> None:
         "import hope.web.auth.oidc, hope.web.middleware.metrics\n"
         "import hope.adapters.cases_sql, hope.adapters.queue_dbos, hope.adapters.blobs_s3, hope.adapters.blobs_local\n"
         "import hope.jobs.child, hope.jobs.bodies, hope.jobs.tasks, hope.formats.dicom\n"
-        "import hope.synthesis.raw, hope.stages.postprocess.postprocess\n"
+        "import hope.synthesis.raw, hope.stages.postprocess.corrected_mask\n"
         "from hope.formats.atlas import atlas_t1\n"
         "from hope.services import Services\n"
         "from hope.settings import Settings\n"

@@ -118,9 +118,9 @@ def postprocess(job: Mapping[str, Any], told: Progress) -> Done:
     """The last stage: clean up, measure, and write all that a person or the page gets."""
     from hope.formats import handover
     from hope.formats.nifti import read_scan
-    from hope.jobs.viewer_files import write_viewer_files
     from hope.pipeline import Prepared, Segmented, finish_case
     from hope.stages.report.deliver import RESULT
+    from hope.stages.report.viewer_files import ViewerCase, write_viewer_files
 
     folder, out = Path(job["in"]), Path(job["out"])
     told("postprocess: read the scans", 0.0)
@@ -138,8 +138,9 @@ def postprocess(job: Mapping[str, Any], told: Progress) -> Done:
     written = [entry.model_dump(exclude_unset=True) | {"public": True} for entry in result.report.files]
     written.append(OutputFile.of(Role.FACTS).entry(RESULT))
     scale = _scale_of(folder / f"{aligned.reference}.nii")
+    shown = ViewerCase(case.prepared.uploaded, case.harmonized, case.prediction.labels)
     with clock.stage("view") as view_told:
-        views = write_viewer_files(out, case, result, scale, view_told)
+        views = write_viewer_files(out, shown, result, scale, view_told)
     written += [output.entry(output.name(result.case_id)) for output in views]
     told("postprocess: done", 1.0)
     return {"artifacts": written, "result": result.report.for_page()}

@@ -6,25 +6,21 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from anyio import CapacityLimiter
 from fastapi import FastAPI
 
 from hope import __version__
-from hope.jobs.audit_log import AuditLog
-from hope.web.auth.auth import Authenticator, check_may_serve
+from hope.web.auth.auth import check_may_serve
 from hope.web.context import WebContext
 from hope.web.errors import UnexpectedErrors, install_errors
-from hope.web.events import EventHub
 from hope.web.middleware.limits import install_limits
 from hope.web.middleware.logs import install_logs
 from hope.web.middleware.metrics import install_metrics
 from hope.web.middleware.security import install_security
 from hope.web.notify import Notifier
 from hope.web.page import page_router
+from hope.web.parts import GatewayParts, parts_for
 from hope.web.problems import install_openapi
 from hope.web.routes import cases, files, series, service, sessions
-from hope.web.series_intake import SeriesIntake
-from hope.web.uploads import Uploads
 
 _CHECKS = 6  # threads of readiness checks that may hang at once
 
@@ -43,14 +39,8 @@ def create_app(context: WebContext) -> FastAPI:
     app = FastAPI(
         title="HOPE", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=_lifespan
     )
-    authenticator = Authenticator(context.settings)
-    app.state.context = context
-    app.state.authenticator = authenticator
-    app.state.audit = AuditLog(context.store)
-    app.state.uploads = Uploads(context)
-    app.state.intake = SeriesIntake(context, app.state.uploads)
-    app.state.events = EventHub(context.store)
-    app.state.check_limiter = CapacityLimiter(_CHECKS)
+    parts = app.state.parts = parts_for(context, _CHECKS)
+    authenticator = parts.authenticator
     for router in (sessions.router, cases.router, series.router, files.router, service.router, authenticator.router):
         app.include_router(router)
     install_errors(app)
@@ -67,12 +57,13 @@ def create_app(context: WebContext) -> FastAPI:
 
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    context: WebContext = app.state.context
+    parts: GatewayParts = app.state.parts
+    context = parts.context
     telling = asyncio.get_running_loop().create_task(Notifier(context.settings, context.store).run())
     try:
         yield
     finally:
-        app.state.events.close()
+        parts.events.close()
         telling.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await telling

@@ -25,6 +25,7 @@ from hope.domain.volume import Volume
 from hope.formats.nifti import read_labels, read_scan, write_labels, write_scan
 from hope.jobs import tasks
 from hope.synthesis import raw
+from hope.synthesis import sample as sample_case
 from hope.testing.dicom_series import IDENTITY, SeriesRecipe, write_series
 from hope.testing.head import head_scan
 
@@ -214,7 +215,7 @@ def test_the_sample_is_made_once_and_given_whole(tmp_path: Path, monkeypatch: py
 def test_a_broken_attempt_leaves_no_half_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = _Small()
     monkeypatch.setattr(raw, "raw_case", small)
-    monkeypatch.setattr(tasks, "clean_nifti", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+    monkeypatch.setattr(sample_case, "clean_nifti", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
     job = job_in(tmp_path, "sample", cache=str(tmp_path / "cache"))
     with pytest.raises(OSError, match="full"):
         tasks.sample(job, silent)

@@ -17,6 +17,7 @@ from hope.settings import Settings
 from hope.web.auth.api_tokens import PREFIX
 from hope.web.context import WebContext
 from hope.web.errors import ProblemError
+from hope.web.parts import GatewayParts
 
 COOKIE = "hope_session"
 
@@ -32,16 +33,20 @@ class OwnCase:
     case: CaseRecord
 
 
-async def context_of(request: Request) -> WebContext:
-    """What `create_app` was given. Async, as `audit_of`, because it does not block: a thread would cost more."""
-    context: WebContext = request.app.state.context
-    return context
+async def parts_of(request: Request) -> GatewayParts:
+    """What the application is made of. Async, as the two below: it does not block, and a thread would cost more."""
+    parts: GatewayParts = request.app.state.parts
+    return parts
 
 
-async def audit_of(request: Request) -> AuditLog:
+async def context_of(parts: Annotated[GatewayParts, Depends(parts_of)]) -> WebContext:
+    """What `create_app` was given."""
+    return parts.context
+
+
+async def audit_of(parts: Annotated[GatewayParts, Depends(parts_of)]) -> AuditLog:
     """The audit log."""
-    audit: AuditLog = request.app.state.audit
-    return audit
+    return parts.audit
 
 
 def token_of(request: Request) -> str | None:
@@ -86,6 +91,7 @@ def own_case(
     return OwnCase(session, context.store.case(case_id, session.id))
 
 
+Parts = Annotated[GatewayParts, Depends(parts_of)]
 Context = Annotated[WebContext, Depends(context_of)]
 Audit = Annotated[AuditLog, Depends(audit_of)]
 Current = Annotated[Session, Depends(current_session)]

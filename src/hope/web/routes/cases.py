@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, Body, Header, Query, Request
+from fastapi import APIRouter, Body, Header, Query
 
 from hope.contract.job import CaseRecord, ConflictError
 from hope.contract.options import RunOptions
 from hope.domain.errors import InputError
 from hope.web.answers import case_out
-from hope.web.auth.access import Audit, Context, Current, Own
+from hope.web.auth.access import Audit, Context, Current, Own, Parts
 from hope.web.context import WebContext
 from hope.web.events import EVENT_SCHEMA, EventStream
 from hope.web.problems import BODY, SESSION, problems
@@ -52,10 +52,10 @@ async def get_case(own: Own) -> CaseOut:
 
 
 @router.delete("/{case_id}", operation_id="delete_case", responses=problems(*SESSION))
-async def delete_case(request: Request, own: Own, context: Context, audit: Audit) -> ReceiptOut:
+async def delete_case(parts: Parts, own: Own, context: Context, audit: Audit) -> ReceiptOut:
     """Stop the case's work and delete everything of it."""
     receipt = await context.sessions.delete_case(own.case)
-    request.app.state.events.forget(own.case.id)
+    parts.events.forget(own.case.id)
     await to_thread.run_sync(audit.record, own.session.owner, "case.delete", own.case.id)
     return ReceiptOut(**receipt.to_json())
 
@@ -106,7 +106,7 @@ async def cancel_case(own: Own, context: Context, audit: Audit) -> CaseOut:
     },
 )
 async def follow_case(
-    request: Request,
+    parts: Parts,
     own: Own,
     after: Annotated[int, Query(ge=0, le=_LAST_NUMBER, description="number of the last event that you have")] = 0,
     follow: Annotated[bool, Query(description="false ends the stream after what has happened so far")] = True,
@@ -115,10 +115,9 @@ async def follow_case(
     """What happens to the case, as Server-Sent Events; first what was missed."""
     if last_event_id.isascii() and last_event_id.isdigit():
         after = max(after, min(int(last_event_id[:17]), _LAST_NUMBER))
-    hub = request.app.state.events
     # A proxy that holds the stream back would make progress come in lumps.
     headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
-    return EventStream(hub.stream(own.case.id, own.session.id, after, follow=follow), headers=headers)
+    return EventStream(parts.events.stream(own.case.id, own.session.id, after, follow=follow), headers=headers)
 
 
 def _check_runnable(case: CaseRecord, choice: RunOptions, context: WebContext) -> None:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.errors import InputError
 from hope.web.answers import case_name, case_out, series_out
-from hope.web.auth.access import Audit, Context, Own
+from hope.web.auth.access import Audit, Context, Own, Parts
 from hope.web.downloads import download
 from hope.web.errors import ProblemError
 from hope.web.problems import BODY, SESSION, UPLOAD, binary, body_of_bytes, problems
@@ -27,9 +27,9 @@ router = APIRouter(prefix="/api/cases/{case_id}", tags=["scans"])
     responses=problems(*UPLOAD),
     openapi_extra=body_of_bytes("a .nii or .nii.gz file; its content decides", "application/octet-stream"),
 )
-async def upload_series(request: Request, sequence: MRSequence, own: Own, context: Context, audit: Audit) -> SeriesOut:
+async def upload_series(request: Request, sequence: MRSequence, own: Own, parts: Parts, audit: Audit) -> SeriesOut:
     """Upload one scan, streamed. It is checked at once, and stored without its name and without any text in it."""
-    uploads, key = request.app.state.uploads, str(sequence)
+    uploads, key = parts.uploads, str(sequence)
     await to_thread.run_sync(uploads.check_may_upload, own.case, key)
     async with uploads.spooled(request, own.case, key) as spool:
         target = spool.folder / "clean.nii"
@@ -46,12 +46,12 @@ async def upload_series(request: Request, sequence: MRSequence, own: Own, contex
     responses=problems(*UPLOAD),
     openapi_extra=body_of_bytes("a zip of DICOM files, in any folders", "application/zip", "application/octet-stream"),
 )
-async def upload_dicom(request: Request, own: Own, context: Context, audit: Audit) -> SeriesFound:
+async def upload_dicom(request: Request, own: Own, parts: Parts, audit: Audit) -> SeriesFound:
     """Upload a study as a zip of DICOM files. The series in it are converted and, where it is clear, assigned."""
-    uploads = request.app.state.uploads
+    uploads = parts.uploads
     await to_thread.run_sync(uploads.check_may_upload, own.case)
     async with uploads.spooled(request, own.case, "the archive") as spool:
-        records, problem = await request.app.state.intake.archive(own.case, spool)
+        records, problem = await parts.intake.archive(own.case, spool)
     await to_thread.run_sync(audit.record, own.session.owner, "series.upload", own.case.id)
     found = SeriesFound(series=[series_out(record) for record in records])
     return found.model_copy(update={"problem": problem}) if problem else found
@@ -63,10 +63,10 @@ async def upload_dicom(request: Request, own: Own, context: Context, audit: Audi
     response_model_exclude_unset=True,
     responses=problems(*SESSION, 409, 413, 507),
 )
-async def use_sample(request: Request, own: Own, context: Context, audit: Audit) -> SeriesFound:
+async def use_sample(own: Own, parts: Parts, audit: Audit) -> SeriesFound:
     """Give the case four synthetic scans, to try the platform without any patient's."""
-    await to_thread.run_sync(request.app.state.uploads.check_may_upload, own.case)
-    records = await request.app.state.intake.sample(own.case)
+    await to_thread.run_sync(parts.uploads.check_may_upload, own.case)
+    records = await parts.intake.sample(own.case)
     await to_thread.run_sync(audit.record, own.session.owner, "series.sample", own.case.id)
     return SeriesFound(series=[series_out(record) for record in records])
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import anyio
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 
-from hope.web.auth.access import Context
+from hope.web.auth.access import Context, Parts
 from hope.web.errors import ProblemError, log_failure
 from hope.web.problems import problems
 from hope.web.schemas import HealthOut, ModelOut, ModelsOut, ReadyOut
@@ -40,18 +40,17 @@ async def health() -> HealthOut:
 
 
 @router.get("/readyz", operation_id="ready", responses=problems(503))
-async def ready(request: Request, context: Context) -> ReadyOut:
+async def ready(parts: Parts, context: Context) -> ReadyOut:
     """Whether store, blobs and engine answer within two seconds; 503 names what does not."""
     checks = {"store": context.store.check, "blobs": context.blobs.check, "queue": context.queue.check}
-    limiter: CapacityLimiter = request.app.state.check_limiter
-    parts: dict[str, str] = {}
+    states: dict[str, str] = {}
     async with anyio.create_task_group() as group:
         for name, check in checks.items():
-            group.start_soon(_look, name, check, limiter, parts)
-    failed = sorted(name for name, state in parts.items() if state != "ok")
+            group.start_soon(_look, name, check, parts.check_limiter, states)
+    failed = sorted(name for name, state in states.items() if state != "ok")
     if failed:
-        raise ProblemError(503, "not-ready", "; ".join(f"{name} {parts[name]}" for name in failed))
-    return ReadyOut(status="ok", parts=parts)
+        raise ProblemError(503, "not-ready", "; ".join(f"{name} {states[name]}" for name in failed))
+    return ReadyOut(status="ok", parts=states)
 
 
 async def _look(name: str, check: Callable[[], None], limiter: CapacityLimiter, parts: dict[str, str]) -> None:

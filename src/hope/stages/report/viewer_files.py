@@ -7,6 +7,7 @@ import io
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,14 +15,13 @@ import numpy as np
 
 from hope.contract.outputs import OutputFile, Role, Space
 from hope.contract.result import CaseResult
-from hope.domain.case import SEQUENCES, MRSequence
+from hope.domain.case import SEQUENCES, HarmonizedCase, MRSequence, UploadedCase
 from hope.domain.labels import PEDS, REGION_NAMES
 from hope.domain.progress import Progress
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.formats.atomic import atomic_output
 from hope.formats.nifti import write_labels
-from hope.pipeline import Segmented
 from hope.stages.preprocess.preprocess import to_native
 from hope.stages.report.meshes import label_mesh, write_mz3
 from hope.stages.report.native_views import between_scans, brain_view, native_view, write_view
@@ -30,8 +30,23 @@ _THREADS = 4
 """Views and meshes are made side by side: interpolation and compression leave the interpreter free."""
 
 
+@dataclass(frozen=True)
+class ViewerCase:
+    """What the files show.
+
+    Attributes:
+        uploaded: the scans on their own grids.
+        harmonized: the aligned images, before and after harmonisation.
+        labels: the model's labels on the atlas grid, before cleaning.
+    """
+
+    uploaded: UploadedCase
+    harmonized: HarmonizedCase
+    labels: Volume
+
+
 def write_viewer_files(
-    folder: Path, case: Segmented, result: CaseResult, scale: tuple[float, float], progress: Progress
+    folder: Path, case: ViewerCase, result: CaseResult, scale: tuple[float, float], progress: Progress
 ) -> list[OutputFile]:
     """Write all of them beside the delivered result.
 
@@ -59,13 +74,13 @@ def write_viewer_files(
 
 
 class _Writer:
-    def __init__(self, folder: Path, case: Segmented, result: CaseResult, scale: tuple[float, float]) -> None:
+    def __init__(self, folder: Path, case: ViewerCase, result: CaseResult, scale: tuple[float, float]) -> None:
         self._folder, self._case, self._result, self._scale = folder, case, result, scale
         self._aligned = case.harmonized.aligned
 
     def jobs(self) -> list[Callable[[], list[OutputFile]]]:
         """What can be done in any order, the longest first."""
-        views = [lambda s=s: self._view(s) for s in SEQUENCES if s in self._case.prepared.uploaded.scans]
+        views = [lambda s=s: self._view(s) for s in SEQUENCES if s in self._case.uploaded.scans]
         meshes = [lambda label=label: self._mesh(label.value, label.key) for label in PEDS.labels]
         return [*views, *self._harmonized_views(), self._model_mask, *meshes, self._table]
 
@@ -77,7 +92,7 @@ class _Writer:
         is_reference = sequence is aligned.reference
         output = OutputFile.of(Role.VIEW, sequence=str(sequence))
         to_scan = between_scans(dict(aligned.atlas_to_native), aligned.reference, sequence)
-        view = native_view(self._case.prepared.uploaded.scans[sequence], aligned.native_grid, to_scan)
+        view = native_view(self._case.uploaded.scans[sequence], aligned.native_grid, to_scan)
         write_view(view, self._path(output), scale=self._scale if is_reference else (1.0, 0.0), exact=is_reference)
         return [output]
 
@@ -99,7 +114,7 @@ class _Writer:
     def _model_mask(self) -> list[OutputFile]:
         """The mask before cleaning, which most often is the mask after it."""
         output = OutputFile.of(Role.MODEL_SEGMENTATION)
-        labels = self._case.prediction.labels
+        labels = self._case.labels
         if np.array_equal(labels.data, self._result.atlas_labels.data):
             shutil.copyfile(self._path(OutputFile(Role.SEGMENTATION, space=Space.NATIVE)), self._path(output))
         else:

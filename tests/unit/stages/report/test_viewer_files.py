@@ -26,9 +26,9 @@ from hope.domain.progress import silent
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.formats.nifti import read_labels, read_scan, write_labels
-from hope.jobs.viewer_files import write_viewer_files
 from hope.pipeline import Prepared, Segmented
 from hope.stages.preprocess.preprocess import to_native
+from hope.stages.report.viewer_files import ViewerCase, write_viewer_files
 from hope.web.answers import case_out
 
 T1N, T1C, T2W, _ = SEQUENCES
@@ -72,7 +72,8 @@ def write(folder: Path, case: Segmented) -> dict[str, OutputFile]:
     none = {"ml": 0.0, "low_ml": 0.0, "high_ml": 0.0}
     volumes = dict.fromkeys([*(label.key for label in PEDS.labels), *REGION_NAMES], none)
     result = CaseResult(native, labels, CaseReport.stored({"case_id": CASE, "volumes_ml": volumes}))
-    return {file.name(CASE): file for file in write_viewer_files(folder, case, result, (1.0, 0.0), silent)}
+    shown = ViewerCase(case.prepared.uploaded, case.harmonized, labels)
+    return {file.name(CASE): file for file in write_viewer_files(folder, shown, result, (1.0, 0.0), silent)}
 
 
 @pytest.mark.parametrize("orientation", ["RAS", "LPS", "PIL", "SRA"])

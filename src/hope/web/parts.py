@@ -1,0 +1,56 @@
+"""What a running gateway is made of, typed: `create_app` makes it once, routes reach it through a dependency."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from anyio import CapacityLimiter
+
+from hope.jobs.audit_log import AuditLog
+from hope.web.auth.auth import Authenticator
+from hope.web.context import WebContext
+from hope.web.events import EventHub
+from hope.web.series_intake import SeriesIntake
+from hope.web.uploads import Uploads
+
+
+@dataclass(frozen=True)
+class GatewayParts:
+    """The parts of one application; they live as long as it does.
+
+    Attributes:
+        context: what `create_app` was given.
+        authenticator: who may open a session.
+        audit: the audit log.
+        uploads: scans from the wire to the stores.
+        intake: what takes a child process, such as archives.
+        events: the events of cases, for whoever listens.
+        check_limiter: threads of readiness checks that may hang at once.
+    """
+
+    context: WebContext
+    authenticator: Authenticator
+    audit: AuditLog
+    uploads: Uploads
+    intake: SeriesIntake
+    events: EventHub
+    check_limiter: CapacityLimiter
+
+
+def parts_for(context: WebContext, checks: int) -> GatewayParts:
+    """Make the parts; nothing connects.
+
+    Args:
+        context: stores, engine, settings.
+        checks: threads of readiness checks that may hang at once.
+    """
+    uploads = Uploads(context)
+    return GatewayParts(
+        context=context,
+        authenticator=Authenticator(context.settings),
+        audit=AuditLog(context.store),
+        uploads=uploads,
+        intake=SeriesIntake(context, uploads),
+        events=EventHub(context.store),
+        check_limiter=CapacityLimiter(checks),
+    )
