@@ -12,9 +12,10 @@ from hope.domain.errors import InputError
 from hope.domain.qc import QCFlag, Severity
 from hope.formats.archive import is_zip
 from hope.formats.dicom import is_dicom
+from hope.formats.dicom_files import walk_files
 from hope.formats.dicom_grouping import Identity
 from hope.formats.dicom_series import DicomSeries
-from hope.formats.names import NO_ANATOMY, public_case_name, read_name
+from hope.formats.names import NO_ANATOMY, is_label_name, is_nifti_name, public_case_name, read_name
 from hope.formats.reading import reading
 from hope.stages.intake.nifti_cases import count_others, nifti_cases
 from hope.stages.intake.sources import (
@@ -197,7 +198,9 @@ class _Search:
         if not studies.wanted:
             problem = nothing_to_read(studies.left_out)
             return [CaseSource(name, {}, directory, problem=problem)] if problem else []
-        flags = tuple(left_out_flags(studies.left_out))
+        converted = sum(is_nifti_name(path) and not is_label_name(path) for path in walk_files(directory))
+        left_out = {**studies.left_out, **({"NIfTI files beside the DICOM files": converted} if converted else {})}
+        flags = tuple(left_out_flags(left_out))
         whole = CaseSource(name, dict(self.named), directory, flags=flags, identities=_identities(studies))
         if len(studies.wanted) == 1:
             return [replace(whole, series=frozenset(s.uid for s in studies.wanted[0]))]

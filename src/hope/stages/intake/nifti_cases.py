@@ -36,7 +36,8 @@ def nifti_cases(directory: Path, named: Mapping[MRSequence, Path], dicom: Path |
     entries = entries_of(directory)
     scans = [f for f in entries if not f.is_dir() and is_nifti_name(f) and not is_label_name(f)]
     beside = sum(1 for f in entries if f.is_file() and not is_nifti_name(f) and is_dicom(f))
-    if not scans or (not any(read_name(f) for f in scans) and beside):
+    # Beside DICOM files, a NIfTI file is a conversion of them unless its name follows a scheme to the letter.
+    if not scans or (beside and not any(name.exact for name in map(read_name, scans) if name)):
         return []
     groups = cases_by_name(f for f in scans if (name := read_name(f)) and name.sequence not in named)
     left_out: Counter[str] = Counter()

@@ -101,7 +101,7 @@ def sample(scans: Sequence[Volume]) -> npt.NDArray[np.float64] | None:
     """Values of all scans at common world points about 3 mm apart in the inner part of the brain.
 
     Returns:
-        an array of shape (scans, points), None where too few points lie in all of them.
+        an array of shape (scans, points), None where too few points lie in all of them or one scan is flat there.
     """
     reference = scans[0].reoriented("RAS")
     centre, axes = _inner_brain(reference)
@@ -113,7 +113,8 @@ def sample(scans: Sequence[Volume]) -> npt.NDArray[np.float64] | None:
     ]
     values = np.stack(rows).astype(np.float64)
     values = values[:, np.isfinite(values).all(axis=0) & (values != 0).all(axis=0)]
-    return values if values.shape[1] >= MIN_SAMPLES else None
+    enough = values.shape[1] >= MIN_SAMPLES and bool((stats.iqr(values, axis=1) > 0).all())
+    return values if enough else None
 
 
 def pair_features(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -127,7 +128,8 @@ def pair_features(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     scaled = np.stack([(row - np.median(row)) / max(1e-9, float(stats.iqr(row))) for row in values])
     features = np.zeros((count, count, 5))
     for a in range(count):
-        top, bottom = ranks[a] > 1 - _TAIL, ranks[a] < _TAIL
+        # Of a saturated image all voxels at the limit are its brightest.
+        top, bottom = (ranks[a] >= np.quantile(ranks[a], 1 - _TAIL)), (ranks[a] <= np.quantile(ranks[a], _TAIL))
         low, high = np.percentile(scaled[a], [1, 99])
         features[a, a, 0] = np.log((high + _FLOOR) / (-low + _FLOOR))
         features[a, a, 1] = float(np.clip(stats.skew(scaled[a]), -4, 4))

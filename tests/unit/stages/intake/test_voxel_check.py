@@ -72,6 +72,15 @@ def test_too_little_in_common_says_nothing() -> None:
     assert MIN_SAMPLES > 100
 
 
+@pytest.mark.parametrize("limit", [60, 90, 97])
+def test_saturated_and_flat_images_give_figures_or_nothing(limit: int) -> None:
+    scans = [head_scan(seed) for seed in (1, 2, 3)]
+    cut = scans[0].with_data(np.minimum(scans[0].data, np.percentile(scans[0].data, limit)))
+    values = sample([cut, *scans[1:]])
+    assert values is None or bool(np.isfinite(pair_features(values)).all())
+    assert check_sequences({T1N: scans[1], T2W: scans[2].with_data(np.ones_like(scans[2].data))}) is None
+
+
 def _files(folder: Path) -> dict[MRSequence, Path]:
     files = {}
     for number, sequence in enumerate((T1N, T1C, T2W), start=1):

@@ -230,6 +230,15 @@ def test_dicom_beside_nifti_is_listed(tmp_path: Path) -> None:
     assert [flag.reason for flag in source.flags] == ["left out: 12 DICOM files beside the NIfTI files"]
 
 
+@pytest.mark.parametrize("name", ["T1_T1_SE_extrp_20061201141645_601", "t1_gd_301", "converted"])
+def test_a_conversion_beside_its_dicom_files_is_no_case(tmp_path: Path, name: str) -> None:
+    _dicom(tmp_path / "in", *_exam(2))
+    _nifti(tmp_path / "in" / "s0", name)
+    (source,) = find_cases([tmp_path / "in"], {})
+    assert source.dicom == tmp_path / "in"
+    assert [flag.reason for flag in source.flags] == ["left out: 1 NIfTI files beside the DICOM files"]
+
+
 @pytest.mark.parametrize("all_of_them", [False, True])
 def test_dicom_that_was_cut_short_is_a_warning_or_a_refusal(tmp_path: Path, all_of_them: bool) -> None:
     _dicom(tmp_path / "in", *_exam(2))
