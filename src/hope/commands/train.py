@@ -129,12 +129,7 @@ def train(
         base = services.models.get(base_id, SEGMENTER) if base_id else None
         config = config_of_recipe(recipe, steps, seed, real_share, scheme, ids, base)
         state = start(config, base)
-    if len(sources) == 1:
-        click.echo(
-            "note: one case alone teaches this one case, and none is left to judge the model; give more cases, or keep "
-            "--real-share small",
-            err=True,
-        )
+    _note_what_one_case_is_worth(len(sources))
     with ConsoleProgress() as progress:
         try:
             run.mkdir(parents=True, exist_ok=True)
@@ -143,6 +138,15 @@ def train(
         stored = store_cases(sources, config, run / "cases", services.brain_extractor(), progress)
         state = run_training(state, config, run, progress, by_kind(stored))
     _export(run, state, config, model_id)
+
+
+def _note_what_one_case_is_worth(cases: int) -> None:
+    if cases == 1:
+        click.echo(
+            "note: one case alone teaches this one case, and none is left to judge the model; give more cases, or keep "
+            "--real-share small",
+            err=True,
+        )
 
 
 def _export(run: Path, state: TrainingState, config: TrainingConfig, model_id: str) -> None:

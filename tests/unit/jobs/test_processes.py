@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from hope.contract.stages import Stage
 from hope.domain.errors import InputError, StageError
 from hope.jobs.processes import StageProcesses
 
@@ -45,7 +46,7 @@ def test_a_job_is_done_and_progress_is_told(job: Callable[[str], dict[str, Any]]
         return await processes.run(job("preprocess"), lambda message, share: told.append((message, share)))
 
     done = in_loop(work)
-    assert [entry["name"] for entry in done["artifacts"]] == ["preprocess.json"]
+    assert {entry["role"] for entry in done["artifacts"]} == set(Stage.PREPROCESS.spec.writes)
     assert told[-1][1] == 1.0
 
 
