@@ -11,7 +11,7 @@ _BFLOAT16 = ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16")
 def half_precision(device: str) -> torch.autocast:
     """Autocast to bfloat16 where the device multiplies it in hardware; a context that changes nothing elsewhere.
 
-    A processor without bfloat16 can run it too, but a step takes many times as long (docs/decisions/0010).
+    A processor without bfloat16 can run it too, but a step takes many times as long (docs/decisions/0011).
     """
     features = torch.cpu.get_capabilities()
     enabled = device != "cpu" or any(features.get(name) for name in _BFLOAT16)
