@@ -17,11 +17,13 @@ from pathlib import Path
 
 from machine import machine
 
+from hope.domain.progress import silent
 from hope.training.augment import Augmentation
 from hope.training.config import RECIPES, TrainingConfig
-from hope.training.loop import _one_step, start, use_threads
+from hope.training.loop import loss_of_step, start, use_threads
 from hope.training.pool import CasePool, make_sample
 from hope.training.precision import half_precision
+from hope.training.steps import Loop, run_loop
 
 _PATCH = (64, 80, 64)
 
@@ -34,10 +36,22 @@ def _processor_seconds() -> float:
 def _seconds_a_step(config: TrainingConfig, pool: CasePool, steps: int) -> tuple[float, float]:
     """Processor and wall seconds of a step, after one that is not counted."""
     state = start(config)
-    _one_step(state, config, pool, "cpu")
+    loop = Loop(
+        steps=steps + 1,
+        last=1,
+        look_every=steps + 2,
+        loss=lambda: loss_of_step(state, config, pool, "cpu"),
+        rate=lambda _step: 1e-4,
+        clip=5.0,
+        keep=0.995,
+        after_step=lambda _loss: None,
+        message=str,
+        look=lambda: None,
+        save=lambda: None,
+    )
+    run_loop(state, loop, silent)
     processor, wall = _processor_seconds(), time.perf_counter()
-    for _ in range(steps):
-        _one_step(state, config, pool, "cpu")
+    run_loop(state, replace(loop, last=steps + 1), silent)
     return (_processor_seconds() - processor) / steps, (time.perf_counter() - wall) / steps
 
 

@@ -32,7 +32,7 @@ from hope.models.bundle import BUNDLED, WEIGHTS, read_bundle
 from hope.models.normalise import zscore_inside
 from hope.services import Services
 from hope.settings import Settings
-from hope.stages.intake import find_cases
+from hope.stages.intake.intake import find_cases
 from hope.synthesis.case import BRAIN_BLOCK_2MM, training_sample
 from hope.synthesis.template import load_template
 from hope.training.real_cases import read_labelled

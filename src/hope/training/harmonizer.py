@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from hope.domain.progress import Progress
 from hope.models.hail.network import TISSUES, HailNetwork, bend
 from hope.training.checkpoints import Checkpoint, learning_rate_at, write_checkpoint
 from hope.training.harmonizer_config import HarmonizerConfig
 from hope.training.harmonizer_pool import Exercise, Glance, Group, draw_exercise, draw_glance, make_group
+from hope.training.steps import Loop, append_log, run_loop
 
-LOG = "log.jsonl"
 HOLD_OUT_SEED = 990_003
 """Groups of this series are only ever looked at, never trained on."""
 
@@ -128,13 +125,6 @@ def _distances(y: Tensor, codes: Tensor, batch: dict[str, Tensor]) -> tuple[Tens
     return wrong, missed
 
 
-@torch.no_grad()
-def _follow(average: nn.Module, network: nn.Module, step: int) -> None:
-    keep = min(0.995, (1 + step) / (10 + step))
-    for kept, new in zip(average.parameters(), network.parameters(), strict=True):
-        kept.lerp_(new, 1 - keep)
-
-
 def hold_out(config: HarmonizerConfig) -> list[Exercise]:
     """Exercises of groups that no run is trained on."""
     other = HarmonizerConfig(**{**config.to_json(), "seed": HOLD_OUT_SEED, "widths": config.widths})
@@ -178,38 +168,41 @@ def train(
     last = min(config.steps, stop_at or config.steps)
     state.network.train()
     held_out = hold_out(config)
-    started, before = time.monotonic(), state.seconds
-    losses: list[float] = []
-    while state.step < last:
+    recent: list[dict[str, float]] = []
+
+    def loss() -> Tensor:
         rng = np.random.default_rng(np.random.SeedSequence([config.seed, 7, state.step]))
         if state.step < config.glances:
-            glances = _batch([draw_glance(rng, groups, config) for _ in range(config.glances_batch)])
-            loss, parts = loss_of_glances(state.network, glances)
+            glances = [draw_glance(rng, groups, config) for _ in range(config.glances_batch)]
+            total, parts = loss_of_glances(state.network, _batch(glances))
         else:
-            loss, parts = loss_of(
-                state.network, _batch([draw_exercise(rng, groups, config) for _ in range(config.batch)])
-            )
-        for group in state.optimiser.param_groups:
-            group["lr"] = learning_rate(config, state.step)
-        state.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(state.network.parameters(), 1.0)
-        state.optimiser.step()
-        state.step += 1
-        _follow(state.average, state.network, state.step)
-        losses.append(parts["voxels"])
-        state.seconds = before + time.monotonic() - started
-        if state.step % 10 == 0:
-            progress(
-                f"train: loss {np.mean(losses[-50:]):.4f}, tissue {parts['tissue']:.4f}", state.step / config.steps
-            )
-        if state.step % 250 == 0 or state.step == config.steps:
-            entry: dict[str, Any] = {"step": state.step, **{k: round(v, 4) for k, v in parts.items()}}
-            found = hold_out_error(state.average, held_out) if held_out else {}
-            entry |= {"hold_out": found, "seconds": round(state.seconds)}
-            with (folder / LOG).open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(entry) + "\n")
-            progress(f"train: held out {found}", state.step / config.steps)
-        if state.step % 100 == 0 or state.step == last:
-            save_checkpoint(state, config, folder)
+            exercises = [draw_exercise(rng, groups, config) for _ in range(config.batch)]
+            total, parts = loss_of(state.network, _batch(exercises))
+        recent.append(parts)
+        return total
+
+    def message() -> str:
+        voxels = float(np.mean([parts["voxels"] for parts in recent[-50:]]))
+        return f"train: loss {voxels:.4f}, tissue {recent[-1]['tissue']:.4f}"
+
+    def look() -> None:
+        found = hold_out_error(state.average, held_out) if held_out else {}
+        figures = {name: round(value, 4) for name, value in recent[-1].items()}
+        append_log(folder, {"step": state.step, **figures, "hold_out": found, "seconds": round(state.seconds)})
+        progress(f"train: held out {found}", state.step / config.steps)
+
+    loop = Loop(
+        steps=config.steps,
+        last=last,
+        look_every=250,
+        loss=loss,
+        rate=lambda step: learning_rate(config, step),
+        clip=1.0,
+        keep=0.995,
+        after_step=lambda _loss: None,
+        message=message,
+        look=look,
+        save=lambda: save_checkpoint(state, config, folder),
+    )
+    run_loop(state, loop, progress)
     return state

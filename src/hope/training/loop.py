@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,11 +24,10 @@ from hope.training.losses import segmentation_loss
 from hope.training.pictures import EXAMPLES, PROGRESS, draw_examples, draw_progress
 from hope.training.pool import CasePool, make_sample
 from hope.training.precision import half_precision
+from hope.training.steps import LOG, Loop, append_log, run_loop
 from hope.training.stored import Sample
 
-LOG, LOSSES, POOL = "log.jsonl", "losses.txt", "pool"
-CHECKPOINT_SECONDS = 600.0
-"""A run that is killed loses at most so much work, or 100 steps."""
+LOSSES, POOL = "losses.txt", "pool"
 HOLD_OUT_SEED = 990_001
 """Synthetic cases of this series are only ever looked at, never trained on."""
 
@@ -90,23 +86,10 @@ def _batch(pool: CasePool, config: TrainingConfig, step: int) -> tuple[Tensor, T
 
 
 @torch.no_grad()
-def _follow(average: nn.Module, network: nn.Module, step: int, most: float) -> None:
-    """Move the averaged weights a little toward the trained ones."""
-    keep = min(most, (1 + step) / (10 + step))
-    for kept, new in zip(average.parameters(), network.parameters(), strict=True):
-        kept.lerp_(new, 1 - keep)
-
-
-@torch.no_grad()
 def _blend(average: nn.Module, base: Mapping[str, Tensor], share: float) -> None:
     """Move the averaged weights toward those that the run started from."""
     for name, kept in average.state_dict().items():
         kept.lerp_(base[name].to(kept.device, kept.dtype), share)
-
-
-def _log(folder: Path, entry: dict[str, Any]) -> None:
-    with (folder / LOG).open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(entry) + "\n")
 
 
 class _Losses:
@@ -130,21 +113,12 @@ class _Losses:
         self._stream.close()
 
 
-def _one_step(state: TrainingState, config: TrainingConfig, pool: CasePool, device: str) -> float:
-    """Take one optimiser step and return its loss."""
+def loss_of_step(state: TrainingState, config: TrainingConfig, pool: CasePool, device: str) -> Tensor:
+    """The loss of the state's next step."""
     x, sets = _batch(pool, config, state.step)
-    for group in state.optimiser.param_groups:
-        group["lr"] = learning_rate(config, state.step)
     with half_precision(device):
         logits = state.network(x.to(device))
-    loss = segmentation_loss(logits.float(), sets.to(device))
-    state.optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(state.network.parameters(), 5.0)
-    state.optimiser.step()
-    state.step += 1
-    _follow(state.average, state.network, state.step, config.keep)
-    return float(loss.detach())
+    return segmentation_loss(logits.float(), sets.to(device))
 
 
 def _look(
@@ -152,7 +126,7 @@ def _look(
 ) -> None:
     """Score the cases that are kept aside, and keep figures and pictures in the run's folder."""
     scores, answers = held_out.look(state.average, device)
-    _log(folder, {"step": state.step, "loss": round(loss, 4), **scores, "seconds": round(state.seconds)})
+    append_log(folder, {"step": state.step, "loss": round(loss, 4), **scores, "seconds": round(state.seconds)})
     draw_progress(folder / LOG, folder / PROGRESS)
     draw_examples(held_out.synthetic, answers, folder / EXAMPLES)
     progress(f"train: held-out Dice {scores['hold_out_dice']}", share)
@@ -194,24 +168,30 @@ def train(
     state.optimiser.load_state_dict(state.optimiser.state_dict())
     synthetic = [make_sample(HOLD_OUT_SEED, index) for index in range(config.held_out)]
     held_out = HoldOut(synthetic, unseen, config.spacing_mm)
-    started, before, kept_at = time.monotonic(), state.seconds, time.monotonic()
     if state.step < last:
         forget_limits(folder)
     losses = _Losses(folder, state.step)
     with closing(losses), CasePool(config, pool_folder or folder / POOL, real) as pool:
-        while state.step < last:
-            losses.add(_one_step(state, config, pool, device))
-            state.seconds = before + time.monotonic() - started
-            if state.step % 10 == 0:
-                progress(f"train: loss {losses.mean(50):.3f}", state.step / config.steps)
+
+        def look() -> None:
             if state.step == config.steps and base and config.blend:
                 _blend(state.average, base, config.blend)
-            if state.step % config.look_every == 0 or state.step == config.steps:
-                _look(state, held_out, losses.mean(250), folder, device, progress, state.step / config.steps)
-            due = time.monotonic() - kept_at > CHECKPOINT_SECONDS
-            if state.step % 100 == 0 or state.step == last or due:
-                save_checkpoint(state, config, folder)
-                kept_at = time.monotonic()
+            _look(state, held_out, losses.mean(250), folder, device, progress, state.step / config.steps)
+
+        loop = Loop(
+            steps=config.steps,
+            last=last,
+            look_every=config.look_every,
+            loss=lambda: loss_of_step(state, config, pool, device),
+            rate=lambda step: learning_rate(config, step),
+            clip=5.0,
+            keep=config.keep,
+            after_step=lambda loss: losses.add(float(loss)),
+            message=lambda: f"train: loss {losses.mean(50):.3f}",
+            look=look,
+            save=lambda: save_checkpoint(state, config, folder),
+        )
+        run_loop(state, loop, progress)
         if state.step >= config.steps:
             write_limits(state.average, pool, config, folder, progress)
     return state

@@ -11,8 +11,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from hope.domain.errors import InputError
 from hope.formats.atomic import atomic_output
-from hope.training.loop import LOG, LOSSES
+from hope.training.loop import LOSSES
 from hope.training.pictures import draw_progress
+from hope.training.steps import LOG
 
 Row = dict[str, Any]
 _REGIONS = ("WT", "TC", "ET")

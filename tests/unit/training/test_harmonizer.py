@@ -16,10 +16,11 @@ from hope.domain.progress import silent
 from hope.models.bundle import HARMONIZER, read_bundle
 from hope.models.hail.runner import HailHarmonizer
 from hope.training.checkpoints import CHECKPOINT
-from hope.training.harmonizer import LOG, _batch, load_checkpoint, loss_of, start, train
+from hope.training.harmonizer import _batch, load_checkpoint, loss_of, start, train
 from hope.training.harmonizer_config import HarmonizerConfig
 from hope.training.harmonizer_export import export_harmonizer
 from hope.training.harmonizer_pool import Group, draw_exercise, load_pool, make_group
+from hope.training.steps import LOG
 
 SMALL = HarmonizerConfig(
     steps=4,

@@ -12,8 +12,9 @@ import pytest
 from hope.domain.labels import REGIONS, surely_in
 from hope.domain.progress import silent
 from hope.training.config import RECIPES
-from hope.training.loop import HOLD_OUT_SEED, LOG, start, train
+from hope.training.loop import HOLD_OUT_SEED, start, train
 from hope.training.pool import make_sample
+from hope.training.steps import LOG
 
 SHORT = replace(
     RECIPES["starter"],

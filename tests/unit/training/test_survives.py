@@ -21,11 +21,12 @@ PROGRAM = """
 import sys
 from pathlib import Path
 import hope.training.loop as loop
+import hope.training.steps as steps_module
 from hope.domain.progress import silent
 from hope.training.config import TrainingConfig
 from hope.training.stored import RING
 
-loop.CHECKPOINT_SECONDS = 0.3
+steps_module.CHECKPOINT_SECONDS = 0.3
 loop.use_threads(1)
 folder, cases, steps = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 config = TrainingConfig(
