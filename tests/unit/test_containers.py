@@ -1,4 +1,4 @@
-"""The Dockerfile: no engine builds it here, so it is read closely, and the commands in it are tried."""
+"""The Dockerfile: no engine builds it in the tests, so it is read closely, and the commands in it are tried."""
 
 from __future__ import annotations
 

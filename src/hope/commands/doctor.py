@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 import click
 
 from hope.commands.status import INPUT_WRONG
 from hope.domain.extras import EXTRAS, missing_packages
+
+if TYPE_CHECKING:
+    from hope.settings import Settings
 
 _PACKAGES = (
     "torch",
@@ -34,7 +38,6 @@ def doctor() -> None:
     from hope.domain.errors import HopeError
     from hope.formats.atlas import atlas_t1
     from hope.models.bundle import DEFAULT_MODEL
-    from hope.models.execution import Precision, choose_device, choose_precision
     from hope.services import Services
     from hope.settings import Settings
 
@@ -44,24 +47,15 @@ def doctor() -> None:
     )
     for name, value in settings.to_json().items():
         click.echo(f"{name}={value}")
-    healthy = True
-    for package in _PACKAGES:
-        try:
-            click.echo(f"ok         {package} {version(package)}")
-        except PackageNotFoundError:
-            healthy = False
-            click.echo(f"MISSING    {package}: reinstall hope-platform")
+    absent_packages = _absent_packages()
+    healthy = not absent_packages
     for extra in EXTRAS:
         absent = missing_packages(extra)
         click.echo(f"absent     extra [{extra}]: {', '.join(absent)}" if absent else f"ok         extra [{extra}]")
-    try:
-        device = choose_device(settings.device)
-        precision = choose_precision(Precision(settings.precision), device)
-        mirrored = "with" if settings.mirroring == "on" else "without"
-        click.echo(f"ok         networks: on {device}, an ensemble's in {precision}, {mirrored} mirroring")
-    except HopeError as error:
+    if "torch" in absent_packages:
+        click.echo("BROKEN     networks: none runs without torch")
+    elif not _networks_run(settings):
         healthy = False
-        click.echo(f"BROKEN     {error}")
     try:
         atlas_t1()
         click.echo("ok         atlas")
@@ -77,3 +71,31 @@ def doctor() -> None:
         click.echo(f"BROKEN     {error}")
     if not healthy:
         raise SystemExit(INPUT_WRONG)
+
+
+def _absent_packages() -> tuple[str, ...]:
+    """Print a line for each package that hope asks for; return those that are not installed."""
+    absent = []
+    for package in _PACKAGES:
+        try:
+            click.echo(f"ok         {package} {version(package)}")
+        except PackageNotFoundError:
+            absent.append(package)
+            click.echo(f"MISSING    {package}: reinstall hope-platform, unless this is the gateway's image")
+    return tuple(absent)
+
+
+def _networks_run(settings: Settings) -> bool:
+    """Print how networks run under the settings, or why they cannot. It imports torch."""
+    from hope.domain.errors import HopeError
+    from hope.models.execution import Precision, choose_device, choose_precision
+
+    try:
+        device = choose_device(settings.device)
+        precision = choose_precision(Precision(settings.precision), device)
+    except HopeError as error:
+        click.echo(f"BROKEN     {error}")
+        return False
+    mirrored = "with" if settings.mirroring == "on" else "without"
+    click.echo(f"ok         networks: on {device}, an ensemble's in {precision}, {mirrored} mirroring")
+    return True

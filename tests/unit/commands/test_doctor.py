@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,3 +38,26 @@ def test_a_precision_that_cannot_be_had_is_said_before_a_case_is_run() -> None:
     assert done.exit_code == 2
     assert "BROKEN     this CPU cannot multiply in fp16" in done.output
     assert "ok         model starter" in done.output, "the rest is looked at all the same"
+
+
+def test_without_torch_it_says_so_and_looks_at_the_rest() -> None:
+    """As in the gateway's image, in a process in which torch can neither be found nor imported."""
+    program = (
+        "import importlib.metadata, sys\n"
+        "sys.modules['torch'] = None\n"
+        "known = importlib.metadata.version\n"
+        "def version(name):\n"
+        "    if name == 'torch':\n"
+        "        raise importlib.metadata.PackageNotFoundError(name)\n"
+        "    return known(name)\n"
+        "importlib.metadata.version = version\n"
+        "from hope.cli import main\n"
+        "main(['doctor'], prog_name='hope')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr == ""
+    assert "MISSING    torch: reinstall hope-platform, unless this is the gateway's image\n" in done.stdout
+    assert "BROKEN     networks: none runs without torch\n" in done.stdout
+    assert "ok         atlas\n" in done.stdout
+    assert "ok         model starter" in done.stdout
