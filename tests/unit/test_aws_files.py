@@ -339,11 +339,11 @@ def test_it_is_installed_as_a_workers_image_is() -> None:
 
 
 def test_it_names_its_extras_and_those_who_build_it_name_the_same() -> None:
-    (extras,) = (i.value.partition("=")[2] for i in STAGES if i.name == "ARG" and i.value.startswith("HOPE_EXTRAS"))
+    (extras,) = (i.value.partition("=")[2] for i in STAGES if i.name == "ARG" and i.value.startswith("EXTRAS"))
     # hope endpoint needs the first and the last; imported bundles, which both callers may bring, the other.
     assert extras.split(",") == ["aws", "ensemble", "server"]
     cube = yaml.safe_load((MEDPERF / "mlcube.yaml").read_text(encoding="utf-8"))
-    assert shlex.split(cube["docker"]["build_args"]) == ["--build-arg", f"HOPE_EXTRAS={extras}"]
+    assert shlex.split(cube["docker"]["build_args"]) == ["--build-arg", f"EXTRAS={extras}"]
     config = (MEDPERF / "container_config.yaml").read_text(encoding="utf-8")
     assert f"extras {extras.replace(',', ', ')}" in config.partition("container_type")[0]
 

@@ -226,15 +226,15 @@ def test_torch_comes_first_and_everything_is_held_by_the_constraints() -> None:
 def test_each_image_names_what_it_installs() -> None:
     """A worker's extras are an argument with a default, which compose.yaml names too; the gateway has a list."""
     every = instructions(TEXT)
-    (extras,) = (i.value.partition("=")[2] for i in every if i.name == "ARG" and i.value.startswith("HOPE_EXTRAS"))
+    (extras,) = (i.value.partition("=")[2] for i in every if i.name == "ARG" and i.value.startswith("EXTRAS"))
     assert set(extras.split(",")) == {"aws", "ensemble", "server"} <= set(EXTRAS)
     installs = {i.stage: i.value for i in every if i.name == "RUN" and "dist/hope_platform-*.whl" in i.value}
-    assert '"$(echo dist/hope_platform-*.whl)[${HOPE_EXTRAS}]"' in installs["install-worker"]
+    assert '"$(echo dist/hope_platform-*.whl)[${EXTRAS}]"' in installs["install-worker"]
     assert "pip install --no-deps nilearn dist/hope_platform-*.whl" in installs["install-gateway"]
     runs = [i.value for i in every if i.stage == "install-gateway"]
     assert any("pip install --requirement gateway.txt" in value for value in runs)
     builds = [service["build"] for service in compose()["services"].values() if "build" in service]
-    given = {build["target"]: build.get("args", {}).get("HOPE_EXTRAS") for build in builds}
+    given = {build["target"]: build.get("args", {}).get("EXTRAS") for build in builds}
     assert given == {"gateway": None, "worker": extras}
     for target in TARGETS:
         (copied,) = (i.value for i in every if i.stage == target and i.name == "COPY")
