@@ -44,9 +44,14 @@ def fairness(folder: Path, database_url: str = "sqlite", cases: int = 10) -> dic
             many.wait(case)
         total = time.monotonic() - begin
         lines = [line.split() for line in log.read_text().splitlines()]
-        begun = [case for what, stage, case, _ in lines if (what, stage) == ("start", "preprocess")]
+        starts = [(case, process) for what, stage, case, process in lines if (what, stage) == ("start", "preprocess")]
+        last = f"case-{single[:8]}"
+        # Counted among the cases of the worker that took it: a worker that starts later than the other begins its first
+        # case later too, whichever case that is.
+        its_worker = next(process for case, process in starts if case == last)
+        begun = [case for case, process in starts if process == its_worker]
         return {
-            "queued last, begun as number": 1 + begun.index(f"case-{single[:8]}"),
+            "queued last, begun by its worker as number": 1 + begun.index(last),
             "one case of the second session, s": round(single_seconds, 1),
             f"all {cases + 1} cases, s": round(total, 1),
             "stages per process": dict(Counter(pid for what, _, _, pid in lines if what == "end")),
