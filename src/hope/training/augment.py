@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from hope.domain.labels import label_set
 from hope.synthesis.fields import FieldMaker, thicken
 from hope.training.stored import Sample
+from hope.training.turns import small_turn
 
 Patch = tuple[int, int, int]
 _BACKGROUND = label_set(0)
@@ -104,14 +105,7 @@ def _warped(
     rng: np.random.Generator, images: npt.NDArray[np.float16], sets: npt.NDArray[np.uint8], start: Patch, patch: Patch
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
     """The patch read from turned, scaled and bent places of the whole case: images linearly, labels by the nearest."""
-    angle = np.deg2rad(rng.uniform(-12, 12, 3))
-    linear = np.eye(3)
-    for (one, other), turn in zip(((1, 2), (0, 2), (0, 1)), angle, strict=True):
-        step = np.eye(3)
-        step[one, one] = step[other, other] = np.cos(turn)
-        step[one, other], step[other, one] = -np.sin(turn), np.sin(turn)
-        linear = linear @ step
-    linear = linear @ np.diag(rng.uniform(0.94, 1.06, 3)) / rng.uniform(0.85, 1.15)
+    linear = small_turn(rng, 12) @ np.diag(rng.uniform(0.94, 1.06, 3)) / rng.uniform(0.85, 1.15)
     axes = [torch.arange(p, dtype=torch.float32) - (p - 1) / 2 for p in patch]
     place = torch.stack(torch.meshgrid(*axes, indexing="ij"))
     moved = torch.einsum("ab,bxyz->axyz", torch.tensor(linear, dtype=torch.float32), place)

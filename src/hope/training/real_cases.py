@@ -27,6 +27,7 @@ from hope.stages.preprocess.preprocess import preprocess
 from hope.stages.resample import resample
 from hope.training.config import TrainingConfig
 from hope.training.stored import Sample, core_kind, write_sample
+from hope.training.turns import small_turn
 
 _SAME_GRID_MM = 0.1
 _MARGIN_MM = 16
@@ -80,14 +81,7 @@ class LabelledCase:
 
     def turned(self, rng: np.random.Generator) -> LabelledCase:
         """A copy turned by up to 15 degrees about each axis, scaled by 0.85 to 1.15, and mirrored half of the time."""
-        angles = np.deg2rad(rng.uniform(-15, 15, 3))
-        linear = np.eye(3)
-        for (one, other), angle in zip(((1, 2), (0, 2), (0, 1)), angles, strict=True):
-            step = np.eye(3)
-            step[one, one] = step[other, other] = np.cos(angle)
-            step[one, other], step[other, one] = -np.sin(angle), np.sin(angle)
-            linear = linear @ step
-        linear = linear @ np.diag(rng.uniform(0.95, 1.05, 3)) / rng.uniform(0.85, 1.15)
+        linear = small_turn(rng, 15) @ np.diag(rng.uniform(0.95, 1.05, 3)) / rng.uniform(0.85, 1.15)
         if rng.random() < 0.5:
             linear = linear @ np.diag([-1.0, 1.0, 1.0])
         middle = (np.array(self.inside.shape) - 1) / 2
