@@ -3,8 +3,9 @@
     python benchmarks/sequence_check.py POOL CASE... [--fit FILE]
 
 POOL holds stripped volumes (npz, as benchmarks/pool.py), CASE is a case directory. Every two sequences are swapped in
-turn; printed is how often the check is silent, right and wrong, for all four sequences and for three of them. With
---fit the figures of POOL are written to FILE, without the cases whose terms do not allow it.
+turn; printed is how often the check is silent, right (names exactly what was swapped), right in part (what it says is
+true, but not all) and wrong (something it says is not true). With --fit the figures of POOL are written to FILE,
+without the cases whose terms do not allow it.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def main() -> None:
         images = load(path, None)[0].images
         if (features := features_of([images[s] for s in SEQUENCES])) is not None:
             pool[path.stem] = features
-    others = {path.name: f for path in chosen.cases if (f := features_of(case_scans(path))) is not None}
+    others = {str(path): f for path in chosen.cases if (f := features_of(case_scans(path))) is not None}
     fitting = {name: f for name, f in pool.items() if name not in NOT_FOR_FITTING}
     if chosen.fit:
         table = fit(list(fitting.values()))
@@ -88,16 +89,22 @@ def print_rates(named: tuple[MRSequence, ...], judged: dict[str, Features], fitt
         order = list(range(len(named)))
         if swap:
             order[swap[0]], order[swap[1]] = order[swap[1]], order[swap[0]]
-        silent = right = wrong = 0
+        silent = right = part = wrong = 0
         for name, features in judged.items():
             at = [places[i] for i in order]
             opinion = judge(features[np.ix_(at, at)], named, tables[name])
             truth = {named[i]: named[order[i]] for i in range(len(named))}
-            silent += not opinion.disagrees
-            right += opinion.disagrees and dict(opinion.assignment) == truth and bool(swap)
-            wrong += opinion.disagrees and (dict(opinion.assignment) != truth or not swap)
+            if not opinion.doubtful:
+                silent += 1
+                continue
+            true = bool(swap) and all(truth[name] in opinion.may_be[name] for name in opinion.misnamed)
+            swapped = {name for name, seen in truth.items() if name is not seen}
+            named_all = swapped == {name for name in opinion.misnamed if len(opinion.may_be[name]) == 1}
+            right += true and named_all
+            part += true and not named_all
+            wrong += not true
         what = f"{named[swap[0]]} and {named[swap[1]]} swapped" if swap else "named as they are"
-        print(f"  {what:<24} silent {silent:3d}   right {right:3d}   wrong {wrong:3d}")
+        print(f"  {what:<24} silent {silent:3d}   right {right:3d}   in part {part:3d}   wrong {wrong:3d}")
 
 
 if __name__ == "__main__":

@@ -42,13 +42,16 @@ def run(job: Mapping[str, Any], told: Progress) -> Done:
         StageError, BundleError, OutputError: if it is not.
     """
     name = str(job["do"])
-    if name in list(STAGES):
-        return _body(Stage(name).spec.run)(job, told)
-    if name not in TASKS:
-        raise InputError("there is no such stage or task", expected=", ".join((*STAGES, *TASKS)), got=name)
-    from hope.jobs import tasks
+    try:
+        if name in list(STAGES):
+            return _body(Stage(name).spec.run)(job, told)
+        if name in TASKS:
+            from hope.jobs import tasks
 
-    return tasks.TASKS[name](job, told)
+            return tasks.TASKS[name](job, told)
+    except InputError as error:
+        raise for_the_page(error) from error
+    raise InputError("there is no such stage or task", expected=", ".join((*STAGES, *TASKS)), got=name)
 
 
 def _body(run: str) -> Body:
@@ -69,10 +72,7 @@ def preprocess(job: Mapping[str, Any], told: Progress) -> Done:
     sources = {s: dict(facts) for s, facts in dict(job.get("sources") or {}).items() if s in files}
     source = CaseSource(str(job["case"]), files, sources={MRSequence(s): facts for s, facts in sources.items()})
     clock = _clock(Stage.PREPROCESS, told)
-    try:
-        prepared = prepare_case(source, _predictor(job), _brain(), _options(job), Path(job["scratch"]), clock)
-    except InputError as error:
-        raise _for_the_page(error) from error
+    prepared = prepare_case(source, _predictor(job), _brain(), _options(job), Path(job["scratch"]), clock)
     facts = {"seconds": _seconds(clock), "brain_mask": prepared.brain_mask}
     return _left(
         {
@@ -202,11 +202,15 @@ def _scale_of(scan: Path) -> tuple[float, float]:
     return layout.slope, layout.intercept
 
 
-def _for_the_page(error: InputError) -> InputError:
-    """Advice that speaks of the command line's flags, in words that fit the web page."""
+def for_the_page(error: InputError) -> InputError:
+    """Advice that speaks of the command line's flags, in words that fit the web page and the REST interface."""
     if "--" not in error.fix:
         return error
-    fix = error.fix.partition(" with --")[0]
-    if "--" in fix:
-        fix = "run it again as raw scans" if "--preprocessed" in fix else ""
+    named = [s for s in SEQUENCES if f"--{s}" in error.fix]
+    if "--preprocessed" in error.fix:
+        fix = "run it again as raw scans"
+    elif named:
+        fix = f"look at the scans, and assign or add {' and '.join(named)}"
+    else:
+        fix = ""
     return InputError(error.what, expected=error.expected, got=error.got, fix=fix)

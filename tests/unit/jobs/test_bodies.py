@@ -24,7 +24,7 @@ from hope.domain.style import Style
 from hope.domain.volume import Volume
 from hope.formats import handover
 from hope.formats.nifti import read_labels, read_scan, write_scan
-from hope.jobs import bodies
+from hope.jobs import bodies, tasks
 from hope.pipeline import run_case
 from hope.stages.intake.intake import CaseSource
 from hope.testing.fakes import FakeBrainExtractor
@@ -298,7 +298,7 @@ def test_a_stage_without_its_input_is_our_fault(stage: str, scans: Path, tmp_pat
     ("keep", "choice", "words"),
     [
         ((), {}, "none of the sequences"),
-        (("t2w",), {}, "the model cannot do without t1c; add the missing scan"),
+        (("t2w",), {}, "the model cannot do without t1c; look at the scans, and assign or add t1c"),
         (("t1c",), {"preprocessed": True}, "run it again as raw scans"),
     ],
 )
@@ -313,6 +313,33 @@ def test_advice_speaks_of_no_flags(
         write_scan(scan, tmp_path / "in" / f"{name}.nii")
     with pytest.raises(InputError, match=words) as caught:
         bodies.run(job_in(tmp_path, "preprocess", CASE, choice=choice), silent)
+    assert "--" not in caught.value.sentence()
+
+
+@pytest.mark.parametrize(
+    ("fix", "said"),
+    [
+        ("add a scan with --t2w FILE or --t2f FILE", "look at the scans, and assign or add t2w and t2f"),
+        ("say it with --t1n FILE or --t1c FILE", "look at the scans, and assign or add t1n and t1c"),
+        ("name a case or a style file with --target", ""),
+        ("zip one study at a time", "zip one study at a time"),
+    ],
+)
+def test_flags_become_words(fix: str, said: str) -> None:
+    spoken = bodies.for_the_page(InputError("two scans look alike", expected="one", got="two", fix=fix))
+    assert spoken.fix == said
+    assert (spoken.what, spoken.expected, spoken.got) == ("two scans look alike", "one", "two")
+
+
+@pytest.mark.parametrize("job", ["harmonize", "segment", "postprocess", "dicom"])
+def test_every_job_speaks_of_no_flags(job: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise InputError("the model cannot work without t2w", fix="add the missing scan with --t2w FILE")
+
+    monkeypatch.setattr(bodies, "_body", lambda _run: refused)
+    monkeypatch.setitem(tasks.TASKS, "dicom", refused)
+    with pytest.raises(InputError, match="assign or add t2w") as caught:
+        bodies.run({"do": job}, silent)
     assert "--" not in caught.value.sentence()
 
 

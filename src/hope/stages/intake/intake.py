@@ -125,7 +125,7 @@ def doubts(
     """
     flags = [] if treated else _one_head(scans)
     opinion = opinion or check_sequences(scans)
-    if opinion is not None and opinion.disagrees:
+    if opinion is not None and opinion.doubtful:
         reason = f"by their voxels, {opinion.sentence()}: look whether the scans were mixed up"
         flags.append(QCFlag("sequence_odd", Severity.WARNING, reason))
     for sequence, scan in scans.items():
@@ -251,7 +251,7 @@ def _ask_if_mixed_up(opinion: VoxelOpinion | None, found: Mapping[MRSequence, Fo
     """Ask where the voxels clearly speak against a name or tag; what the caller named himself gets a warning only."""
     if opinion is None or not opinion.disagrees:
         return
-    odd = [name for name, seen in opinion.assignment.items() if name is not seen]
+    odd = opinion.misnamed
     if not all(found[sequence].reason == NAMED for sequence in odd):
         raise AmbiguousInputError(
             f"the scans do not look like what names or tags say: {opinion.sentence()}",

@@ -21,7 +21,16 @@ MIN_SAMPLES = 1000
 """Fewer common points say nothing."""
 
 MIN_MARGIN = 12.0
-"""Other names have to be more likely by this (natural logarithm) before anything is said (true names: 2.1 at most)."""
+"""Other names have to be more likely by this (natural logarithm) before the user is asked (true names: 5.5 at most)."""
+
+WARNING_MARGIN = 8.0
+"""More likely by this is a warning where a T2 is given (true names: 4.0 at most); two T1 differ in few figures."""
+
+MIN_MARGIN_WITHOUT_T2W = 24.0
+"""The same where no T2 is given: a FLAIR beside two T1 is told less surely (a true case: 19.5)."""
+
+MIN_LEAD = 4.0
+"""What an image is instead is said only if every assignment within this of the likeliest says the same."""
 
 MIN_FIT = 0.69
 """Mean log likelihood per feature below which a case is unlike all that were measured, and nothing is said."""
@@ -44,23 +53,42 @@ class VoxelOpinion:
     """What the voxels say about the names of a case's scans.
 
     Attributes:
-        assignment: name given -> sequence that the image looks like.
-        margin: by how much (natural logarithm) this is more likely than the names as given; 0 where they agree.
-        fit: mean log likelihood per feature under the assignment.
+        may_be: name given -> sequences that the image may be, one where the voxels tell.
+        margin: by how much (natural logarithm) the likeliest names are more likely than those given.
+        fit: mean log likelihood per feature under the likeliest names.
     """
 
-    assignment: Mapping[MRSequence, MRSequence]
+    may_be: Mapping[MRSequence, frozenset[MRSequence]]
     margin: float
     fit: float
 
     @property
     def disagrees(self) -> bool:
         """Whether other names are clearly more likely, and the images are like those that were measured."""
-        return self.margin >= MIN_MARGIN and self.fit >= MIN_FIT
+        needed = MIN_MARGIN if MRSequence.T2W in self.may_be or len(self.may_be) < 3 else MIN_MARGIN_WITHOUT_T2W
+        return self.margin >= needed and self.fit >= MIN_FIT
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether other names are so likely that somebody should look."""
+        enough = self.margin >= WARNING_MARGIN and MRSequence.T2W in self.may_be and self.fit >= MIN_FIT
+        return self.disagrees or enough
+
+    @property
+    def misnamed(self) -> list[MRSequence]:
+        """The names that no likely assignment keeps; where each is kept by one of them, all that are in doubt."""
+        wrong = [name for name, seen in self.may_be.items() if name not in seen]
+        return wrong or [name for name, seen in self.may_be.items() if seen != {name}]
 
     def sentence(self) -> str:
-        """What is thought to be what, such as ``t1c looks like t2f and t2f like t1c``."""
-        parts = [f"{name} looks like {seen}" for name, seen in self.assignment.items() if name is not seen]
+        """What is thought to be what, such as ``t1c looks like t2f and t2f looks like t1c``; or only what it is not."""
+        told = {name: self.may_be[name] for name in self.misnamed}
+        parts = [f"{name} looks like {next(iter(seen))}" for name, seen in told.items() if len(seen) == 1]
+        parts += [
+            f"{name} does not look like {name}" for name, seen in told.items() if len(seen) > 1 and name not in seen
+        ]
+        if not parts:
+            return f"{', '.join(told)} are not all what they are called"
         return " and ".join(parts)
 
 
@@ -90,11 +118,11 @@ def judge(features: npt.NDArray[np.float64], named: Sequence[MRSequence], table:
         named: the sequences as they were given.
         table: what was measured.
     """
-    as_named = _likelihood(features, named, table)
     scores = {order: _likelihood(features, order, table) for order in permutations(named)}
-    best = max(scores, key=lambda order: scores[order])
-    margin = max(0.0, scores[best] - as_named)
-    return VoxelOpinion(dict(zip(named, best, strict=True)), margin, scores[best] / features.size)
+    best = max(scores.values())
+    likely = [order for order, score in scores.items() if score >= best - MIN_LEAD]
+    may_be = {name: frozenset(order[i] for order in likely) for i, name in enumerate(named)}
+    return VoxelOpinion(may_be, best - scores[tuple(named)], best / features.size)
 
 
 def sample(scans: Sequence[Volume]) -> npt.NDArray[np.float64] | None:

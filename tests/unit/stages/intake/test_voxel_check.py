@@ -33,7 +33,7 @@ T1N, T1C, T2W, T2F = SEQUENCES
 def test_a_typical_case_is_named_whatever_its_files_are_called(order: tuple[int, ...]) -> None:
     table = measured_table()
     opinion = judge(table.mean[np.ix_(order, order)], SEQUENCES, table)
-    assert dict(opinion.assignment) == {SEQUENCES[i]: SEQUENCES[order[i]] for i in range(4)}
+    assert opinion.may_be == {SEQUENCES[i]: {SEQUENCES[order[i]]} for i in range(4)}
     assert opinion.disagrees == (order != (0, 1, 2, 3))
 
 
@@ -42,7 +42,30 @@ def test_fewer_sequences_named_as_they_are_raise_no_doubt(named: tuple[MRSequenc
     table = measured_table()
     at = [SEQUENCES.index(s) for s in named]
     opinion = judge(table.mean[np.ix_(at, at)], named, table)
-    assert opinion.margin == 0 and not opinion.disagrees
+    assert opinion.margin == 0 and not opinion.disagrees and not opinion.misnamed
+
+
+def test_what_an_image_is_instead_is_said_only_where_the_voxels_tell() -> None:
+    both = frozenset({T1C, T2F})
+    unsure = VoxelOpinion({T1N: frozenset({T2W}), T1C: both, T2W: frozenset({T1N, T1C}), T2F: both}, 30.0, 1.5)
+    assert unsure.disagrees and unsure.misnamed == [T1N, T2W]
+    assert unsure.sentence() == "t1n looks like t2w and t2w does not look like t2w"
+    torn = VoxelOpinion({T1N: frozenset({T1N}), T1C: both, T2F: both}, 30.0, 1.5)
+    assert torn.misnamed == [T1C, T2F] and torn.sentence() == "t1c, t2f are not all what they are called"
+
+
+def test_without_a_t2_more_is_needed() -> None:
+    swapped = {T1N: frozenset({T1N}), T1C: frozenset({T2F}), T2F: frozenset({T1C})}
+    assert not VoxelOpinion(swapped, 20.0, 1.5).disagrees
+    assert VoxelOpinion(swapped, 25.0, 1.5).disagrees
+    assert VoxelOpinion({**swapped, T2W: frozenset({T2W})}, 20.0, 1.5).disagrees
+    assert not VoxelOpinion(swapped, 10.0, 1.5).doubtful
+
+
+@pytest.mark.parametrize(("margin", "fit", "warned"), [(7.9, 1.5, False), (8.1, 1.5, True), (8.1, 0.6, False)])
+def test_less_is_enough_for_a_warning_than_for_a_question(margin: float, fit: float, warned: bool) -> None:
+    swapped = VoxelOpinion({T1N: frozenset({T1C}), T1C: frozenset({T1N}), T2W: frozenset({T2W})}, margin, fit)
+    assert swapped.doubtful == warned and not swapped.disagrees
 
 
 @pytest.mark.parametrize("spreads", [3.0, 6.0])
@@ -91,7 +114,7 @@ def _files(folder: Path) -> dict[MRSequence, Path]:
 
 @pytest.mark.parametrize("by_name", [True, False])
 def test_disagreement_is_asked_or_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_name: bool) -> None:
-    opinion = VoxelOpinion({T1N: T1N, T1C: T2W, T2W: T1C}, 30.0, 1.5)
+    opinion = VoxelOpinion({T1N: frozenset({T1N}), T1C: frozenset({T2W}), T2W: frozenset({T1C})}, 30.0, 1.5)
     monkeypatch.setattr(intake, "check_sequences", lambda scans: opinion)
     known = {"confidence": 0.95, "reason": "file name says so"}
     files = _files(tmp_path)
@@ -117,4 +140,4 @@ def test_real_cases(shared_data: Path, swap: tuple[MRSequence, ...]) -> None:
         opinion = check_sequences(scans)
         assert opinion is not None
         assert opinion.disagrees == bool(swap)
-        assert {a for a, b in opinion.assignment.items() if a is not b} == set(swap)
+        assert set(opinion.misnamed) == set(swap)
