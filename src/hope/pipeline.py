@@ -99,7 +99,7 @@ class Segmented:
 
 
 def run_case(
-    source: CaseSource,
+    source: CaseSource | UploadedCase,
     predictor: Predictor,
     brain: BrainExtractor,
     out: Path,
@@ -109,7 +109,7 @@ def run_case(
     """From scans to delivered results of one case.
 
     Args:
-        source: where the scans lie.
+        source: where the scans lie, or the scans themselves.
         predictor: runs the model.
         brain: finds the brain where the scans still show the head.
         out: results go to ``out/case_id``, all of them or none.
@@ -133,16 +133,25 @@ def run_case(
 
 
 def prepare_case(
-    source: CaseSource, predictor: Predictor, brain: BrainExtractor, options: RunOptions, scratch: Path, clock: Clock
+    source: CaseSource | UploadedCase,
+    predictor: Predictor,
+    brain: BrainExtractor,
+    options: RunOptions,
+    scratch: Path,
+    clock: Clock,
 ) -> Prepared:
-    """First service: read and check the scans, bring them to the atlas.
+    """First service: read and check the scans unless they were read before, and bring them to the atlas.
 
     Raises:
         InputError: if the scans cannot be used, or the model cannot do without one that is missing.
         StageError: if they cannot be brought together.
     """
     with clock.stage("intake") as told:
-        uploaded = load_case(source, preprocessed=options.preprocessed, scratch=scratch, progress=told)
+        uploaded = (
+            load_case(source, preprocessed=options.preprocessed, scratch=scratch, progress=told)
+            if isinstance(source, CaseSource)
+            else source
+        )
         predictor.missing_sequences(uploaded.scans.keys())
     clock.preprocessed = uploaded.preprocessed
     with clock.stage("preprocess") as told:
