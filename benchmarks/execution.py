@@ -23,7 +23,8 @@ from machine import machine
 
 from hope.domain.labels import REGIONS
 from hope.models import execution
-from hope.models.execution import Forward, Precision, choose_device, compile_network
+from hope.models.devices import choose_device
+from hope.models.execution import Forward, Precision, compile_network
 from hope.models.networks import build_network
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

@@ -18,25 +18,26 @@ from hope.commands.status import INPUT_WRONG, OUR_FAULT
 from hope.domain.errors import BundleError, HopeError, InputError, OutputError
 from hope.domain.extras import extra_of, missing_extras, missing_packages
 
-COMMANDS = (
-    "segment",
-    "preprocess",
-    "harmonize",
-    "postprocess",
-    "evaluate",
-    "synth",
-    "train",
-    "models",
-    "doctor",
-    "infer",
-    "up",
-    "gateway",
-    "worker",
-    "endpoint",
-    "audit",
-    "token",
-    "aws",
-)
+COMMANDS = {
+    "segment": "Scans in; labels, volumes, picture and report out.",
+    "preprocess": "Scans in; aligned images in atlas space out.",
+    "harmonize": "Bring a case's intensities to one style.",
+    "postprocess": "Apply adaptive post-processing rules to a mask.",
+    "evaluate": "Compare masks with the truth: Dice, HD95, lesion-wise.",
+    "synth": "Make labelled synthetic cases: no patient's data.",
+    "train": "Train a model bundle from synthesis and your own labelled cases.",
+    "models": "List, show, add, remove, push and pull model bundles.",
+    "doctor": "Check the installation and print the settings.",
+    "infer": "MLCube form: a directory of cases in, one mask per case out.",
+    "up": "The whole platform on this machine: web page, REST, pipeline.",
+    "gateway": "Web page and REST only; `hope worker` does the work.",
+    "worker": "Do stages for gateways elsewhere.",
+    "endpoint": "Answer SageMaker's /ping and /invocations: cases from a bucket, results to it.",
+    "audit": "Read the audit log and check its hash chain.",
+    "token": "Make an API token for a program that uses the gateway.",
+    "aws": "The AWS route on this machine: S3 and an endpoint, served locally.",
+}
+"""Command -> what ``hope --help`` says of it, so that no command is imported to be listed; a test compares."""
 
 
 class LazyGroup(click.Group):
@@ -52,6 +53,11 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = getattr(importlib.import_module(f"hope.commands.{cmd_name}"), cmd_name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what the user can mend leaves with 2, what failed on our side with 1."""

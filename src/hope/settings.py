@@ -13,7 +13,7 @@ from platformdirs import user_data_path
 
 from hope.domain.errors import InputError
 
-DEVICES = ("auto", "cpu", "cuda")
+DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 SWITCH = ("on", "off")
 PREDICTORS = ("local", "sagemaker")
@@ -152,7 +152,7 @@ class Settings:
     Attributes:
         data_dir: the platform's own data.
         models_dir: bundles that the user added.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda or mps.
         precision: arithmetic of the networks of an ensemble: auto, fp32, bf16 or fp16.
         mirroring: on or off: test-time mirroring of an ensemble's networks, where their training allows it.
         predictor: local or sagemaker: where models run.

@@ -60,6 +60,18 @@ for _room in MAY_IMPORT.keys() - {"", "domain", "resources"}:
 EVERYTHING_BUT_ADAPTERS = {room for room in MAY_IMPORT if room != "adapters"} | {"commands", "cli"}
 MAY_IMPORT["commands"] = EVERYTHING_BUT_ADAPTERS
 MAY_IMPORT["cli"] = EVERYTHING_BUT_ADAPTERS
+MAY_IMPORT["python_api"] = EVERYTHING_BUT_ADAPTERS - {
+    "commands",
+    "cli",
+    "web",
+    "endpoint",
+    "jobs",
+    "localaws",
+    "testing",
+}
+MAY_IMPORT["python_api"] |= {"python_api"}
+# The package itself only says where its public names are.
+MAY_IMPORT[""] = {"domain", "python_api"}
 for room in MAY_IMPORT.keys() - {"", "domain", "resources"}:
     MAY_IMPORT[room] = MAY_IMPORT[room] | {"contract"}
 

@@ -32,7 +32,7 @@ class LocalPredictor:
 
     Args:
         bundle: the model.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda or mps.
         precision: auto, fp32, bf16 or fp16; only for ensembles.
         mirroring: whether an ensemble's networks also see the tiles mirrored, where their training allows it.
     """
@@ -53,6 +53,9 @@ class LocalPredictor:
 
     def describe(self) -> Mapping[str, object]:
         """Facts of the model for result.json."""
+        run = dict(self._runner.describe()) if self._runner else {}
+        if remarks := [text for text in (str(run.get("remark", "")), self.device_note) if text]:
+            run["remark"] = "; ".join(remarks)
         return {
             "id": self.bundle.id,
             "version": self.bundle.version,
@@ -63,8 +66,17 @@ class LocalPredictor:
             "spacing_mm": self.bundle.spacing_mm,
             "device": self._runner.device if self._runner else self._device,
             "note": str(self.bundle.manifest.get("note", "")),
-            **(self._runner.describe() if self._runner else {}),
+            **run,
         }
+
+    @property
+    def device_note(self) -> str:
+        """Why another device is used than was asked for; empty where it is not, or before the networks are loaded."""
+        if self._runner is None:
+            return ""
+        from hope.models.devices import device_note
+
+        return device_note(self._device)
 
     def prepare(self) -> None:
         """Load the networks; see ``hope.ports.Predictor``."""

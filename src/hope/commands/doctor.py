@@ -88,7 +88,8 @@ def _absent_packages() -> tuple[str, ...]:
 def _networks_run(settings: Settings) -> bool:
     """Print how networks run under the settings, or why they cannot. It imports torch."""
     from hope.domain.errors import HopeError
-    from hope.models.execution import Precision, choose_device, choose_precision
+    from hope.models.devices import choose_device
+    from hope.models.execution import Precision, choose_precision
 
     try:
         device = choose_device(settings.device)

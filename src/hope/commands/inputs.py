@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from hope.domain.case import SEQUENCES
+from hope.domain.sequence import SEQUENCES
 
 PATH = click.Path(path_type=Path)
 

@@ -12,7 +12,8 @@ from hope.commands.run_options import run_options
 from hope.contract.options import RunOptions
 from hope.contract.outputs import OutputFile, Role, Space
 from hope.contract.report import CaseReport
-from hope.domain.case import MRSequence
+from hope.domain.sequence import MRSequence
+from hope.settings import DEVICES
 
 LEAST_TOLD_ML = 0.05
 """Smaller changes by post-processing show as 0.0 in the table."""
@@ -38,7 +39,7 @@ _MARKS = {"warning": "!", "caution": "?"}
     type=click.Choice(["local", "sagemaker"]),
     help="Run the model here or at an endpoint.  [default: HOPE_PREDICTOR, else local]",
 )
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where the network runs.  [default: auto]")
+@click.option("--device", type=click.Choice(DEVICES), help="Where the network runs.  [default: auto]")
 @click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
@@ -103,6 +104,8 @@ def segment(
     predictor = services.predictor(options.model, device, precision, mirror, where=where)
     brain = services.brain_extractor()
     predictor.prepare()
+    if note := str(getattr(predictor, "device_note", "")):
+        click.echo(f"hope: {note}", err=True)
 
     def work(source: CaseSource, progress: Progress) -> None:
         result = run_case(source, predictor, brain, output, options, progress)

@@ -16,44 +16,10 @@ import numpy.typing as npt
 from hope.domain.grid import CORNER_TOLERANCE_MM, Grid
 from hope.domain.intervals import IntervalRule
 from hope.domain.qc import QCFlag
+from hope.domain.sequence import SEQUENCES as SEQUENCES
+from hope.domain.sequence import MRSequence as MRSequence
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
-
-
-class MRSequence(StrEnum):
-    """The four sequences, by their BraTS 2023+ names; the order is that of the channels."""
-
-    T1N = "t1n"
-    T1C = "t1c"
-    T2W = "t2w"
-    T2F = "t2f"
-
-    @property
-    def title(self) -> str:  # type: ignore[override]
-        """What a person reads."""
-        return _TITLES[self]
-
-    @property
-    def hint(self) -> str:
-        """How a person knows it."""
-        return _HINTS[self]
-
-
-_TITLES = {
-    MRSequence.T1N: "T1 native",
-    MRSequence.T1C: "T1 with contrast",
-    MRSequence.T2W: "T2",
-    MRSequence.T2F: "T2 FLAIR",
-}
-
-_HINTS = {
-    MRSequence.T1N: "T1-weighted, before contrast agent",
-    MRSequence.T1C: "T1-weighted, after contrast agent (gadolinium)",
-    MRSequence.T2W: "T2-weighted; fluid is bright",
-    MRSequence.T2F: "T2 FLAIR; fluid is dark, oedema is bright",
-}
-
-SEQUENCES: tuple[MRSequence, ...] = tuple(MRSequence)
 
 
 class HeadState(StrEnum):

@@ -34,19 +34,6 @@ _CLOSE = {Precision.FP32: 1e-3, Precision.BF16: 0.1}
 that was converted wrongly is off by the size of the answer itself."""
 
 
-def choose_device(wanted: str) -> torch.device:
-    """``auto`` takes a GPU where there is one.
-
-    Raises:
-        InputError: if a GPU is asked for and there is none.
-    """
-    if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise InputError("no CUDA GPU can be used here", expected="--device cpu or auto", got="--device cuda")
-    return torch.device(wanted)
-
-
 def choose_precision(wanted: Precision, device: torch.device) -> Precision:
     """``AUTO`` is exact on the CPU, and on a GPU what its matrix units are fast in.
 
@@ -218,7 +205,7 @@ def compile_network(
         network: with its weights loaded.
         channels: of one tile.
         patch: of one tile, in voxels.
-        device: from `choose_device`.
+        device: from `hope.models.devices.choose_device`.
         precision: see `Precision`.
         blueprint: of a network of the same architecture and arguments; where it does not fit it is not used.
 

@@ -19,7 +19,7 @@ from hope.domain.progress import Progress
 from hope.domain.qc import QCFlag
 from hope.domain.volume import Volume
 from hope.models.bundle import WEIGHTS, Bundle
-from hope.models.execution import choose_device as choose_device
+from hope.models.devices import choose_device as choose_device
 from hope.models.familiarity import Familiarity, measurements
 from hope.models.missing import MeasuredDice, missing_flags
 from hope.models.model_grid import from_model_grid, to_model_grid
@@ -42,7 +42,7 @@ class BundleRunner:
 
     Args:
         bundle: facts of the model; its files are checked and its weights loaded here, once.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda or mps.
 
     Raises:
         BundleError: if its files are damaged or do not fit.

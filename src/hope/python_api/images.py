@@ -50,12 +50,13 @@ def from_nibabel(image: Any, what: str = "the image") -> Volume:
 
 
 def to_nibabel(volume: Volume) -> nib.Nifti1Image:
-    """Give a volume as a NIfTI-1 image of nibabel; the voxels are shared, not copied.
+    """Give a volume as a NIfTI-1 image of nibabel; the voxels are shared where NIfTI knows their type.
 
     Args:
-        volume: any; its affine becomes sform and, where it has no shear, qform (code 1, millimetres).
+        volume: any; truth values become uint8, half floats float32, 64-bit integers int32 or float64. Its affine
+            becomes sform and, without its shear, qform (code 1, millimetres).
     """
-    image: Any = _new_image(volume.data, volume.grid.affine_ras_mm, None)
+    image: Any = _new_image(_storable(volume.data), volume.grid.affine_ras_mm, None)
     image.header.set_xyzt_units("mm")
     image.set_sform(volume.grid.affine_ras_mm, code=1)
     image.set_qform(volume.grid.affine_ras_mm, code=1, strip_shears=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from hope.python_api.images import ImageLike
 from hope.python_api.progress import ProgressLike, listener
 from hope.python_api.result import Result
 from hope.services import Services
-from hope.settings import Settings
+from hope.settings import DEVICES, Settings
 
 _ONE_AT_A_TIME = threading.Lock()
 """Calls from several threads wait for each other: one case uses all cores, and libraries below keep global state."""
@@ -64,7 +65,8 @@ def segment(
         t2f: the FLAIR.
         out: results go to ``out/<case>/``; None leaves nothing on disk.
         model: id of a bundle, see ``hope models list``; the starter model if not given.
-        device: auto, cpu, cuda or mps; auto is what HOPE_DEVICE says, else a CUDA GPU where there is one.
+        device: auto, cpu, cuda or mps; auto is what HOPE_DEVICE says, else a CUDA GPU where there is one. mps is taken
+            and runs on the CPU, with a warning.
         preprocessed: True if the scans are co-registered, at 1 mm and in atlas space already; None: they decide.
         harmonize: bring intensities to the bundled style first.
         postprocess: clean up the model's answer.
@@ -108,8 +110,8 @@ def segment(
 def _loaded(model: str | None, device: str) -> _Loaded:
     """The model that was asked for, loaded once for several calls."""
     global _last
-    if device not in ("auto", "cpu", "cuda", "mps"):
-        raise InputError("there is no such device", expected="auto, cpu, cuda or mps", got=str(device))
+    if device not in DEVICES:
+        raise InputError("there is no such device", expected=", ".join(DEVICES), got=str(device))
     settings = Settings.from_environment()
     chosen = (model, device, settings)
     if _last is None or _last.chosen != chosen:
@@ -118,4 +120,6 @@ def _loaded(model: str | None, device: str) -> _Loaded:
         predictor = services.predictor(model, None if device == "auto" else device)
         predictor.prepare()
         _last = _Loaded(chosen, predictor, services.brain_extractor())
+    if note := str(getattr(_last.predictor, "device_note", "")):
+        warnings.warn(note, stacklevel=3)
     return _last

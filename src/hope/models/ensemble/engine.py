@@ -17,12 +17,13 @@ from hope.domain.progress import Progress
 from hope.domain.qc import QCFlag, Severity
 from hope.domain.volume import Volume
 from hope.models.bundle import Bundle
+from hope.models.devices import choose_device
 from hope.models.ensemble.combine import Place, Tally
 from hope.models.ensemble.members import Members, free_gpu_memory, out_of_gpu_memory, out_of_host_memory
 from hope.models.ensemble.preprocess import CaseImages, Image, Layout, lay_out, prepare
 from hope.models.ensemble.spec import Average, Group
 from hope.models.ensemble.window import TilePlan, plan_tiles, slide
-from hope.models.execution import Forward, Precision, choose_device
+from hope.models.execution import Forward, Precision
 
 
 class EnsembleRunner:
@@ -30,7 +31,7 @@ class EnsembleRunner:
 
     Args:
         bundle: an ensemble; its files are checked here, once, and its networks loaded as `Members` says.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda or mps.
         precision: auto, fp32, bf16 or fp16.
         mirroring: whether tiles are also seen mirrored, where the networks were trained for it.
         batch: tiles and mirrorings per call to begin with; None chooses by the device.

@@ -18,7 +18,7 @@ from hope.domain.progress import Progress, silent
 from hope.domain.style import PERCENTILES, SequenceStyle, Style
 from hope.domain.volume import Volume
 from hope.models.bundle import WEIGHTS, Bundle
-from hope.models.execution import choose_device
+from hope.models.devices import choose_device
 from hope.models.hail.released import ETA, SLICE, THETA, PublishedHail
 from hope.models.hail.runner import Healthy, whole_brain
 
@@ -38,7 +38,7 @@ class PublishedHarmonizer:
 
     Args:
         bundle: its files are checked and its weights loaded here, once.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda or mps.
         healthy: where a style's ladder is measured.
 
     Raises:

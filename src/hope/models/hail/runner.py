@@ -21,7 +21,7 @@ from hope.domain.progress import Progress, silent
 from hope.domain.style import PERCENTILES, SequenceStyle, Style
 from hope.domain.volume import Volume
 from hope.models.bundle import WEIGHTS, Bundle
-from hope.models.execution import choose_device
+from hope.models.devices import choose_device
 from hope.models.hail.coarse import LADDER, SPACING_MM, averaged, inside, medians, places, view
 from hope.models.hail.network import KNOTS, MOST_SHADING, STEEPEST, HailNetwork, bend
 from hope.models.model_grid import from_model_grid, to_model_grid
@@ -66,7 +66,7 @@ class HailHarmonizer:
 
     Args:
         bundle: its files are checked and its weights loaded here, once.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda or mps.
         healthy: where a style's ladder is measured, for readers and checks; the network looks at the whole brain.
         guard: asked of every image; where it says no, less of the change of contrast is tried. None asks nobody.
 
