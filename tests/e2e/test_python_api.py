@@ -288,3 +288,24 @@ def test_apples_gpu_is_named_and_the_cpu_used(scans: dict[str, Path], by_call: d
     assert result.report.model.device == "cpu"
     assert "mps" in str(result.report.model.remark)
     assert "mps" in result.save(tmp_path).joinpath("report.html").read_text()
+
+
+@pytest.mark.slow
+def test_the_notebook_of_the_tutorial_runs(
+    preprocessed_case_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path
+) -> None:
+    """Every code cell in order, as a kernel would run them, on a case with a truth and the model that ships."""
+    case = shutil.copytree(preprocessed_case_dir, tmp_path / "cases" / preprocessed_case_dir.name)
+    scan = nib.load(case / f"{case.name}-t1c.nii.gz")
+    truth = np.zeros(scan.shape, np.uint8)
+    truth[100:120, 100:120, 60:80] = 1
+    nib.save(nib.Nifti1Image(truth, scan.affine), case / f"{case.name}-seg.nii.gz")
+    monkeypatch.chdir(tmp_path)
+    cells = json.loads((repository / "docs" / "notebooks" / "python.ipynb").read_text())["cells"]
+    names: dict[str, Any] = {}
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == [], "the notebook ships without outputs"
+            exec("".join(cell["source"]), names)  # noqa: S102 - our own file
+    assert names["result"].case_id == case.name
+    assert (tmp_path / "results" / case.name / "result.json").is_file()
