@@ -1,6 +1,8 @@
 """How long `import hope` and `hope --help` take: the median of several new processes.
 
     python benchmarks/start.py
+
+Each starts once before, so that the disk is no part of it.
 """
 
 from __future__ import annotations
