@@ -1,4 +1,4 @@
-"""How often a client may call, and how long a JSON body may be."""
+"""How often a client may call and how often at once, and how long a JSON body may be."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hope.domain.ids import token_hash
 from hope.settings import PlatformSettings, Settings
 from hope.web.auth.api_tokens import PREFIX
+from hope.web.connections import connection_limit
 from hope.web.errors import problem
 from hope.web.middleware.security import PROBES, is_public
+from hope.web.middleware.slots import Full, Slots, has_body
 
 LONGEST_JSON_BODY: Final = 64 * 1024
 FAILURES_PER_MINUTE: Final = 20
@@ -89,7 +91,7 @@ class Caller:
 
 
 class Limits:
-    """Pure ASGI middleware: rate limit per client, harder for wrong tokens, and a cap on bodies that are not uploads.
+    """Pure ASGI middleware: rate limit per client, harder for wrong tokens, calls at once, bodies that are not uploads.
 
     A client is a session whose token has been seen to work, else a peer: an invented token must not buy a fresh
     allowance. Tokens are known here by their hash only. An upload counts as one call, however large.
@@ -106,6 +108,7 @@ class Limits:
         self._failures = Buckets(FAILURES_PER_MINUTE, clock=clock)
         self._public = is_public(settings)
         self._openings = Buckets(settings.requests_per_minute / CALLS_PER_OPENING, clock=clock)
+        self._slots = Slots(settings.requests_at_once, connection_limit(settings) // 2)
         self._working: OrderedDict[str, None] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -117,13 +120,23 @@ class Limits:
         caller = Caller(client_address(scope, self._settings), session_key(headers), api_key(headers))
         refusal = self._refusal(caller, opens=_opens_session(scope))
         if refusal is None:
-            body = await _capped(scope, headers, receive)
-            if body is not None:
-                await self._app(scope, body, self._learning(scope, caller, send))
-                return
-            detail = f"the body is too long for this call; {LONGEST_JSON_BODY // 1024} KiB are the most"
-            refusal = problem(413, "too-large", detail, headers={"Connection": "close"})
+            with self._slots.taken(self._client(caller), body=has_body(headers)) as full:
+                if full is None:
+                    await self._pass_on(scope, headers, receive, self._learning(scope, caller, send))
+                    return
+            refusal = _full(full)
         await refusal(scope, receive, send)
+
+    async def _pass_on(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
+        body = await _capped(scope, headers, receive)
+        if body is not None:
+            await self._app(scope, body, send)
+            return
+        detail = f"the body is too long for this call; {LONGEST_JSON_BODY // 1024} KiB are the most"
+        await problem(413, "too-large", detail, headers={"Connection": "close"})(scope, receive, send)
+
+    def _client(self, caller: Caller) -> str:
+        return caller.session if caller.session in self._working else f"peer {caller.peer}"
 
     def _refusal(self, caller: Caller, *, opens: bool) -> Response | None:
         doubtful = any(key not in self._working for key in caller.keys)
@@ -131,8 +144,7 @@ class Limits:
             return _too_often("too many wrong tokens were sent from this address", wait)
         if opens and self._public and (wait := self._openings.take(caller.peer)) > 0:
             return _too_often("too many sessions were opened from this address", wait)
-        client = caller.session if caller.session in self._working else f"peer {caller.peer}"
-        if (wait := self._calls.take(client)) > 0:
+        if (wait := self._calls.take(self._client(caller))) > 0:
             return _too_often("too many calls", wait)
         return None
 
@@ -263,6 +275,13 @@ async def _capped(scope: Scope, headers: Headers, receive: Receive) -> Receive |
 def _too_often(what: str, wait: float) -> Response:
     seconds = max(1, math.ceil(wait))
     return problem(429, "too-often", f"{what}; try again in {seconds} s", headers={"Retry-After": str(seconds)})
+
+
+def _full(reason: Full) -> Response:
+    """The answer when there is no slot. Both end the connection: the body that follows is not read."""
+    headers = {"Retry-After": "2", "Connection": "close"}
+    status, name = (429, "too-often") if reason is Full.CLIENT else (503, "busy")
+    return problem(status, name, f"{reason.value}; try again in a moment", headers=headers)
 
 
 def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
