@@ -431,7 +431,7 @@ async def test_a_store_that_is_away_is_a_503_that_says_when_to_try_again(
 async def test_an_upload_ends_when_its_case_is_deleted(
     gateway: Gateway, client: httpx.AsyncClient, monkeypatch: Any, whole_session: bool
 ) -> None:
-    monkeypatch.setattr("hope.web.uploads.WATCH_SECONDS", 0.05)
+    monkeypatch.setattr("hope.web.case_watch.WATCH_SECONDS", 0.05)
     case_id = await new_case(client)
     begun, stop = asyncio.Event(), asyncio.Event()
 
@@ -451,7 +451,7 @@ async def test_an_upload_ends_when_its_case_is_deleted(
 async def test_a_task_ends_when_its_case_is_deleted(
     gateway: Gateway, client: httpx.AsyncClient, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("hope.web.uploads.WATCH_SECONDS", 0.05)
+    monkeypatch.setattr("hope.web.case_watch.WATCH_SECONDS", 0.05)
     case_id = await new_case(client)
     begun, ended = asyncio.Event(), asyncio.Event()
 
