@@ -10,10 +10,12 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from email.message import EmailMessage
+from functools import cache, partial
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 import httpx
+from anyio import CapacityLimiter, to_thread
 
 from hope.domain.errors import InputError
 from hope.settings import PlatformSettings
@@ -30,6 +32,15 @@ _TRANSLATED: Final = tuple(
     ipaddress.IPv6Network(network) for network in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")
 )
 """IPv6 that carries an IPv4 address inside, which may be a private one."""
+
+
+_LOOKUPS: Final = CapacityLimiter(64)
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Certificate authorities, read once: that takes longer than a call."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 class RefusedTargetError(Exception):
@@ -104,7 +115,9 @@ def may_call(address: str, public: bool) -> bool:
 
 async def resolve(host: str, port: int) -> list[str]:
     """Addresses of a host name, by the system's resolver."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    # A resolver that hangs keeps its thread; these are not the threads that others wait for.
+    found = await to_thread.run_sync(look_up, abandon_on_cancel=True, limiter=_LOOKUPS)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
@@ -136,7 +149,7 @@ async def post(url: str, body: Mapping[str, Any], event_id: str, *, public: bool
     headers = {"Host": target.netloc.decode("ascii"), "X-Hope-Event": event_id, "User-Agent": "hope-platform"}
     async with (
         asyncio.timeout(2 * TIMEOUT_SECONDS),
-        httpx.AsyncClient(timeout=TIMEOUT_SECONDS, follow_redirects=False, trust_env=False) as client,
+        httpx.AsyncClient(verify=_tls(), timeout=TIMEOUT_SECONDS, follow_redirects=False, trust_env=False) as client,
     ):
         for place, address in enumerate(addresses, 1):
             pinned = target.copy_with(host=address)
