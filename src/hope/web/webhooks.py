@@ -28,6 +28,7 @@ Resolver = Callable[[str, int], Awaitable[list[str]]]
 """Host and port -> its addresses; raises OSError."""
 
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?")
+_HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 _TRANSLATED: Final = tuple(
     ipaddress.IPv6Network(network) for network in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")
 )
@@ -94,6 +95,33 @@ def _may_name(host: str, public: bool) -> bool:
         return may_call(host, public)
     except ValueError:
         return not public or not (host == "localhost" or host.endswith(".localhost"))
+
+
+def check_mail(settings: PlatformSettings) -> None:
+    """Refuse a mail server or sender that cannot work, when the gateway starts and not at the first message.
+
+    Raises:
+        InputError: if HOPE_SMTP_URL is set and is no URL of a mail server, or HOPE_MAIL_FROM is no address.
+    """
+    if not settings.smtp_url:
+        return
+    try:
+        parts = urlsplit(settings.smtp_url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        parts, host, port = urlsplit(""), "", None
+    plain = not (parts.path.strip("/") or parts.query or parts.fragment) and bool(_HOST.fullmatch(host))
+    whole = plain and port != 0 and bool(parts.username) == bool(parts.password)
+    if parts.scheme not in ("smtp", "smtps") or not whole:
+        # Not shown: it may hold a password.
+        raise InputError(
+            "HOPE_SMTP_URL is not usable",
+            expected="smtp://host:port or smtps://user:password@host:port, nothing after it",
+        )
+    if not _ADDRESS.fullmatch(settings.mail_from):
+        raise InputError(
+            "HOPE_MAIL_FROM is not usable", expected="one address such as hope@example.org", got=settings.mail_from
+        )
 
 
 def may_call(address: str, public: bool) -> bool:

@@ -22,6 +22,7 @@ from hope.settings import PlatformSettings, Settings
 from hope.web.auth.api_tokens import PREFIX
 from hope.web.connections import connection_limit
 from hope.web.errors import problem
+from hope.web.middleware.json_bodies import is_upload
 from hope.web.middleware.security import PROBES, is_public
 from hope.web.middleware.slots import Full, Slots, has_body
 
@@ -33,7 +34,6 @@ CALLS_PER_OPENING: Final = 10
 MOST_CLIENTS: Final = 10_000
 SESSION_COOKIE: Final = "hope_session"
 
-_UPLOAD: Final = re.compile(r"/api/cases/[^/]+/(?:series/[^/]+|dicom|segmentation)/?")
 _LEAVE: Final = re.compile(r"/api/session/leave/?")
 _NEEDS_SESSION: Final = re.compile(r"/api/(?:session|cases)(?:/.*)?")
 
@@ -247,7 +247,7 @@ async def _capped(scope: Scope, headers: Headers, receive: Receive) -> Receive |
 
     A body that says its length is held to it by the server; one that does not is read here, as far as it may be long.
     """
-    if scope["method"] == "PUT" and _UPLOAD.fullmatch(scope["path"]):
+    if is_upload(scope):
         return receive
     length = headers.get("content-length", "")
     if length:

@@ -29,6 +29,7 @@ log = logging.getLogger("hope.web.requests")
 
 REQUEST_ID: ContextVar[str] = ContextVar("hope_request_id", default="")
 UNKNOWN_ROUTE: Final = "(none)"
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 QUIET_ROUTES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 
 _FACTS: Final = (
@@ -213,9 +214,8 @@ class RequestLog:
 
 def method_of(scope: Mapping[str, Any]) -> str:
     """The request's method; ``other`` for one that nobody knows, so that clients cannot invent labels."""
-    known = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
     method = str(scope.get("method", ""))
-    return method if method in known else "other"
+    return method if method in METHODS else "other"
 
 
 def install_logs(app: FastAPI) -> None:
