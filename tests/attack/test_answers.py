@@ -68,6 +68,16 @@ async def test_json_that_readers_see_differently_is_refused(attacked: Attacked, 
     assert len(attacked.gateway.store.sessions()) == 1
 
 
+@pytest.mark.parametrize("path", ["/api/session", "/", "/nowhere", "/assets/x", "/api/whoami"])
+async def test_queries_headers_and_cookies_are_limited(attacked: Attacked, path: str) -> None:
+    client = attacked.client
+    problem_of(await client.get(path, params={"a": "b" * 8200}), 414)
+    problem_of(await client.get(path, headers={"Cookie": "a=b; " * 7000}), 431)
+    problem_of(await client.get(path, headers={f"X-{number}": "y" * 90 for number in range(400)}), 431)
+    for changes in ({"params": {"a": "b" * 8000}}, {"headers": {"Cookie": "a=b; " * 5000}}):
+        assert (await client.get(path, **changes)).status_code not in (414, 431)  # type: ignore[arg-type]
+
+
 async def test_405_names_every_method_of_the_path(attacked: Attacked) -> None:
     case = f"/api/cases/{attacked.case}"
     expected = {

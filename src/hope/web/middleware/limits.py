@@ -1,4 +1,4 @@
-"""How often a client may call and how often at once, and how long a JSON body may be."""
+"""How often a client may call and how often at once, and how long a query, its headers and a JSON body may be."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ from hope.settings import PlatformSettings, Settings
 from hope.web.auth.api_tokens import PREFIX
 from hope.web.connections import connection_limit
 from hope.web.errors import problem
-from hope.web.middleware.json_bodies import is_upload
 from hope.web.middleware.security import PROBES, is_public
+from hope.web.middleware.sizes import LONGEST_JSON_BODY, capped, too_long
 from hope.web.middleware.slots import Full, Slots, has_body
 
-LONGEST_JSON_BODY: Final = 64 * 1024
 FAILURES_PER_MINUTE: Final = 20
 CALLS_PER_OPENING: Final = 10
 """A public server lets an address open a session for every so many calls that it may make."""
@@ -91,7 +90,7 @@ class Caller:
 
 
 class Limits:
-    """Pure ASGI middleware: rate limit per client, harder for wrong tokens, calls at once, bodies that are not uploads.
+    """Pure ASGI middleware: rate limit per client, harder for wrong tokens, calls at once, and what may be how long.
 
     A client is a session whose token has been seen to work, else a peer: an invented token must not buy a fresh
     allowance. Tokens are known here by their hash only. An upload counts as one call, however large.
@@ -116,6 +115,9 @@ class Limits:
         if scope["type"] != "http" or scope["path"] in PROBES:
             await self._app(scope, receive, send)
             return
+        if (long := too_long(scope)) is not None:
+            await long(scope, receive, send)
+            return
         headers = Headers(scope=scope)
         caller = Caller(client_address(scope, self._settings), session_key(headers), api_key(headers))
         refusal = self._refusal(caller, opens=_opens_session(scope))
@@ -128,7 +130,7 @@ class Limits:
         await refusal(scope, receive, send)
 
     async def _pass_on(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
-        body = await _capped(scope, headers, receive)
+        body = await capped(scope, headers, receive)
         if body is not None:
             await self._app(scope, body, send)
             return
@@ -240,36 +242,6 @@ def _new_session(headers: Headers) -> str:
 
 def _opens_session(scope: Scope) -> bool:
     return bool(scope["method"] == "POST" and scope["path"].rstrip("/") == "/api/session")
-
-
-async def _capped(scope: Scope, headers: Headers, receive: Receive) -> Receive | None:
-    """A ``receive`` for the app; None if the body is too long. Uploads pass: their routes count while they stream.
-
-    A body that says its length is held to it by the server; one that does not is read here, as far as it may be long.
-    """
-    if is_upload(scope):
-        return receive
-    length = headers.get("content-length", "")
-    if length:
-        return receive if length.isdecimal() and int(length) <= LONGEST_JSON_BODY else None
-    if "transfer-encoding" not in headers:
-        return receive
-    parts, size, more = [], 0, True
-    while more:
-        message = await receive()
-        if message["type"] != "http.request":
-            break
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > LONGEST_JSON_BODY:
-            return None
-        more = message.get("more_body", False)
-    whole: list[Message] = [{"type": "http.request", "body": b"".join(parts), "more_body": False}]
-
-    async def replay() -> Message:
-        return whole.pop() if whole else await receive()
-
-    return replay
 
 
 def _too_often(what: str, wait: float) -> Response:
