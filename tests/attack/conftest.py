@@ -47,7 +47,7 @@ def running(folder: Path, files: int, **settings: str) -> Iterator[Fleet]:
         fleet.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """A platform with 1,024 files and short time limits."""
     with running(tmp_path_factory.mktemp("platform"), FILES, **SHORT_TIMES) as fleet:
