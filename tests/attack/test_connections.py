@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import httpx
 import pytest
-from tests.attack.conftest import FILES, log_bytes, open_files
+from tests.attack.conftest import FILES, LONG, log_bytes, open_files
 
 from hope.testing.fleet import Fleet, SessionClient, small_scan
 
 pytestmark = pytest.mark.alone
 
-HALF_HEADERS = 1010
+HALF_HEADERS = 3000 if LONG else 1010
 KIB = 1024
 
 
@@ -53,7 +54,8 @@ def test_half_sent_headers_stop_nobody(platform: Fleet) -> None:
     case = other.new_case({"t1c": small_scan(), "t2f": small_scan(1)})
     slowest = 0.0
     with half_headers(platform, HALF_HEADERS):
-        assert open_files(platform) < FILES - 256
+        files = open_files(platform)
+        assert files < FILES - 256
         other.run(case)
         deadline = time.monotonic() + 60
         state = ""
@@ -65,8 +67,10 @@ def test_half_sent_headers_stop_nobody(platform: Fleet) -> None:
             slowest = max(slowest, time.monotonic() - begun)
             time.sleep(0.05)
     assert state == "done", platform.logs()
-    assert slowest < 1.0
-    assert log_bytes(platform) - before < 64 * KIB, platform.logs()
+    assert slowest < 5.0
+    log = log_bytes(platform) - before
+    assert log < 64 * KIB, platform.logs()
+    print(f"{HALF_HEADERS} half headers: {files} files open, slowest call {slowest:.2f} s, {log} bytes of log")  # noqa: T201
 
 
 def test_a_header_that_trickles_is_ended(platform: Fleet) -> None:
@@ -206,11 +210,10 @@ def test_a_client_cannot_hold_every_connection(platform: Fleet) -> None:
     case = client.new_case({})
     head = f"GET /api/cases/{case}/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {client.token}\r\n\r\n"
     with ExitStack() as stack:
-        streams = [stack.enter_context(connected(platform)) for _ in range(100)]
         answers = []
-        for stream in streams:
+        for _ in range(100):
+            stream = stack.enter_context(connected(platform))
             stream.sendall(head.encode())
             answers.append(stream.recv(12))
-        assert answers.count(b"HTTP/1.1 200") == 64
-        assert answers.count(b"HTTP/1.1 429") == 36
+        assert Counter(answers) == {b"HTTP/1.1 200": 64, b"HTTP/1.1 429": 36}
         assert other.http.get("/api/session").status_code == 200
