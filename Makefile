@@ -69,7 +69,7 @@ campaigns: $(INSTALLED) ## the long fault and load campaigns (ten minutes); CI r
 	$(BIN)/python benchmarks/platform_overhead.py
 
 attack: $(INSTALLED) ## attacks on a running platform, long form (CI runs the short one); figures in docs/benchmarks.md
-	HOPE_ATTACK=long $(BIN)/python -m pytest tests/attack --durations=10
+	HOPE_ATTACK=long $(BIN)/python -m pytest tests/attack -s --durations=10
 
 aws-faults: $(INSTALLED) ## the AWS route under faults, on this machine (five minutes); CI runs a short form
 	$(BIN)/python benchmarks/aws_faults.py
