@@ -42,6 +42,12 @@ class PlatformSettings:
         max_session_files: most uploads stored in a session.
         max_cases_in_work: cases of one session that may be queued or running.
         requests_per_minute: of one client; uploads' chunks do not count.
+        requests_at_once: calls of one client that may be in work at once, event streams and uploads included.
+        max_connections: open connections of one gateway; never more than a quarter of the files that it may open.
+        header_timeout_seconds: a call's header must be complete after this long.
+        body_timeout_seconds: what the server waits for a body, or for a client to take an answer, before it compares
+            the rate with the next setting.
+        min_bytes_per_second: of a body, and of an answer that a client is slow to take; below it the call is ended.
         workers: stages that a process runs at once, of any kind.
         lease_seconds: a worker that is silent this long is taken for dead.
         stage_timeout_seconds: longest time a stage may take.
@@ -66,6 +72,11 @@ class PlatformSettings:
     max_session_files: int = 400
     max_cases_in_work: int = 10
     requests_per_minute: int = 1200
+    requests_at_once: int = 64
+    max_connections: int = 1000
+    header_timeout_seconds: float = 15.0
+    body_timeout_seconds: float = 60.0
+    min_bytes_per_second: int = 1024
     workers: int = 2
     lease_seconds: float = 5.0
     stage_timeout_seconds: float = 3600.0

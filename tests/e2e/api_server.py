@@ -6,9 +6,9 @@ import socket
 import sys
 from pathlib import Path
 
-import uvicorn
 from tests.unit.web.fakes import make_gateway
 
+from hope.web.connections import GatewayServer
 from hope.web.middleware.logs import configure_logging
 
 
@@ -21,8 +21,7 @@ def main() -> None:
     sys.stdout.write(f"{listener.getsockname()[1]}\n")
     sys.stdout.flush()
     configure_logging()
-    config = uvicorn.Config(gateway.app, access_log=False, log_config=None, timeout_graceful_shutdown=3)
-    uvicorn.Server(config).run(sockets=[listener])
+    GatewayServer(gateway.app, gateway.context.settings.platform).run(sockets=[listener])
 
 
 if __name__ == "__main__":

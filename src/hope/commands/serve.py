@@ -26,14 +26,12 @@ def serve(host: str | None, port: int | None, stages: Collection[Stage]) -> None
     """Serve HTTP and drive runs; do ``stages`` in this process too.
 
     Raises:
-        InputError: if the address is public and no authentication is configured, or is in use, or the extra [server] is
-            missing.
+        InputError: if the address is public and no authentication is configured, or is in use, if the limit of open
+            files is too low, or the extra [server] is missing.
     """
     require_extras("hope up" if stages else "hope gateway", "server")
     import contextlib
     import os
-
-    import uvicorn
 
     from hope.jobs.audit_log import AuditLog
     from hope.jobs.listening import listen
@@ -43,6 +41,7 @@ def serve(host: str | None, port: int | None, stages: Collection[Stage]) -> None
     from hope.settings import Settings
     from hope.web.app import create_app
     from hope.web.auth.auth import check_may_serve
+    from hope.web.connections import WAITING_IN_KERNEL, GatewayServer, connection_limit
     from hope.web.context import WebContext
     from hope.web.middleware.logs import configure_logging
 
@@ -50,11 +49,12 @@ def serve(host: str | None, port: int | None, stages: Collection[Stage]) -> None
     platform = replace(settings.platform, host=host or settings.platform.host, port=port or settings.platform.port)
     settings = replace(settings, platform=platform)
     check_may_serve(settings)
+    connection_limit(platform)
     os.umask(0o077)  # what this process and its children write is its user's alone
     # In a terminal on one's own machine only what needs attention; for many users a line for each request.
     configure_logging("warning" if stages else "info")
     services = Services(settings)
-    socket = listen(platform.host, platform.port, 1024)
+    socket = listen(platform.host, platform.port, WAITING_IN_KERNEL)
     node = Node(services, stages, pipelines=True, slots=platform.workers)
     audit = AuditLog(node.store)
     context = WebContext(
@@ -70,14 +70,11 @@ def serve(host: str | None, port: int | None, stages: Collection[Stage]) -> None
     app = create_app(context)
     node.start()
     node.keep_house(lambda session_id, reason: _note_end(audit, session_id, reason))
-    config = uvicorn.Config(
-        app, access_log=False, log_config=None, timeout_graceful_shutdown=3, server_header=False, proxy_headers=False
-    )
     click.echo(f"HOPE platform: http://{_shown(platform.host)}:{platform.port}   (Ctrl+C stops it)")
     click.echo(f"data: {settings.data_dir}; research use only, not a medical device")
     # When the server has closed it repeats the signal that ended it; there is still something to put away.
     with contextlib.suppress(KeyboardInterrupt, SystemExit):
-        uvicorn.Server(config).run(sockets=[socket])
+        GatewayServer(app, platform).run(sockets=[socket])
     node.leave()
 
 

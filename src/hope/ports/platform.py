@@ -127,6 +127,10 @@ class CaseStore(SessionStore, Protocol):
         """All cases of a session, oldest first."""
         ...
 
+    def living_cases(self, case_ids: Collection[str]) -> set[str]:
+        """Those of the ids whose case is there and whose session is not closed."""
+        ...
+
     def put_series(self, case_id: str, series: SeriesRecord) -> str | None:
         """Add or replace (same key) a scan and append an event; returns the blob key that was replaced, if any.
 

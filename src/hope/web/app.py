@@ -12,6 +12,7 @@ from hope import __version__
 from hope.web.auth.auth import check_may_serve
 from hope.web.context import WebContext
 from hope.web.errors import UnexpectedErrors, install_errors
+from hope.web.middleware.json_bodies import install_json_bodies
 from hope.web.middleware.limits import install_limits
 from hope.web.middleware.logs import install_logs
 from hope.web.middleware.metrics import install_metrics
@@ -46,6 +47,7 @@ def create_app(context: WebContext) -> FastAPI:
     install_errors(app)
     # What is added last stands outermost.
     app.add_middleware(UnexpectedErrors)
+    install_json_bodies(app)
     install_limits(app, context.settings)
     install_security(app, context.settings)
     install_metrics(app, context.store, authenticator)

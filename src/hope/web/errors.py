@@ -12,12 +12,13 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hope.contract.job import ConflictError, DamagedError, FencedError, GoneError
 from hope.domain.errors import BundleError, HopeError, InputError, OutputError, StageError
 from hope.formats.nifti_clean import TooLargeError, WrongTypeError
-from hope.web.middleware.logs import error_facts
+from hope.web.middleware.logs import METHODS, error_facts
 
 log = logging.getLogger("hope.web")
 
@@ -115,7 +116,8 @@ def install_errors(app: FastAPI) -> None:
     async def on_http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, StarletteHTTPException)  # noqa: S101
         detail = _HTTP_DETAILS.get(error.status_code) or str(error.detail)
-        return problem(error.status_code, "", detail, headers=error.headers)
+        headers = {"Allow": ", ".join(_methods(request))} if error.status_code == 405 else error.headers
+        return problem(error.status_code, "", detail, headers=headers)
 
     async def on_invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)  # noqa: S101
@@ -132,6 +134,17 @@ def install_errors(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(ClientDisconnect, on_disconnect)
+
+
+def _methods(request: Request) -> list[str]:
+    """The methods that the request's path takes, over all routes; the framework names those of one route."""
+    asked = {name: request.scope[name] for name in ("type", "path", "root_path", "headers")}
+
+    def takes(method: str) -> bool:
+        scope = {**asked, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    return [method for method in METHODS if takes(method)]
 
 
 _HTTP_DETAILS = {

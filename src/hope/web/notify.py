@@ -13,23 +13,26 @@ import logging
 import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, Protocol
+
+from anyio import CapacityLimiter, to_thread
 
 from hope.contract.job import CaseEvent, CaseRecord, CaseState, EventKind, Session
 from hope.settings import PlatformSettings, Settings
 from hope.web.middleware.logs import error_facts
 from hope.web.middleware.security import is_public
-from hope.web.webhooks import RefusedTargetError, post, send_mail
+from hope.web.outboxes import Outboxes, Receiver
+from hope.web.webhooks import post, send_mail
 
-POLL_SECONDS: Final = 2.0
-BACK_OFF_SECONDS: Final = (2.0, 10.0)
-"""Pauses before the second and the third try."""
+POLL_SECONDS: Final = 1.0
+BACK_OFF_SECONDS: Final = (2.0, 10.0, 60.0)
+"""Pauses after the first, second and third failure in a row, and after each later one."""
 
-LONGEST_QUEUE: Final = 1000
-SENDERS: Final = 4
+MOST_TOLD: Final = 1000
+MAILS_AT_ONCE: Final = 8
 _PAGE: Final = 500
 _CLOCK_SKEW_SECONDS: Final = 5.0
 
@@ -100,32 +103,38 @@ class Notifier:
         mail: Callable[[PlatformSettings, str, str, str, str], None] = send_mail,
     ) -> None:
         self._platform, self._store = settings.platform, store
-        self._poll_seconds, self._back_off = poll_seconds, back_off_seconds
+        self._poll_seconds = poll_seconds
         self._webhook, self._mail = webhook, mail
-        self._queue: asyncio.Queue[tuple[str, Notice]] = asyncio.Queue(LONGEST_QUEUE)
-        self._found: deque[Notice] = deque()
+        self._outboxes: Outboxes[Notice] = Outboxes(self._send, back_off_seconds)
+        # Threads of their own, so that neither waits behind other calls, nor they behind a server that hangs.
+        self._looking, self._mailing = CapacityLimiter(1), CapacityLimiter(MAILS_AT_ONCE)
+        self._found: deque[tuple[str, Notice]] = deque()
         self._after = 0
         self._since: dict[str, float] = {}
         self._told: OrderedDict[str, None] = OrderedDict()
 
+    @property
+    def waiting(self) -> int:
+        """Receivers for which notices wait or are being sent."""
+        return len(self._outboxes)
+
     async def run(self) -> None:
         """Watch and send until cancelled; whatever goes wrong is logged and the next look taken."""
-        senders = [asyncio.create_task(self._send_all()) for _ in range(SENDERS)]
         try:
             while True:
                 try:
-                    await asyncio.to_thread(self._look)
+                    await to_thread.run_sync(self._look, limiter=self._looking)
                 except Exception as error:
                     _log_failure("notifications could not be looked up", error)
+                else:
+                    self._outboxes.keep(self._since.keys())
                 while self._found:
-                    self._enqueue(self._found.popleft())
+                    session_id, notice = self._found.popleft()
+                    for way, target in notice.targets.items():
+                        self._outboxes.put(Receiver(session_id, way, target), notice)
                 await asyncio.sleep(self._poll_seconds)
         finally:
-            for sender in senders:
-                sender.cancel()
-            for sender in senders:
-                with suppress(asyncio.CancelledError):
-                    await sender
+            await self._outboxes.close()
 
     def _look(self) -> None:
         """Find what has happened since the last look to the cases of sessions that want to be told. Blocks."""
@@ -140,7 +149,7 @@ class Notifier:
                 self._after = max(self._after, event.number)
                 notice = self._notice(event, *owners[event.case_id])
                 if notice is not None:
-                    self._found.append(notice)
+                    self._found.append((owners[event.case_id][1].id, notice))
             if len(page) < _PAGE:
                 break
 
@@ -156,44 +165,18 @@ class Notifier:
         if event_id in self._told:
             return None
         self._told[event_id] = None
-        while len(self._told) > LONGEST_QUEUE:
+        while len(self._told) > MOST_TOLD:
             self._told.popitem(last=False)
         return Notice(event_id, case.number, CaseState(state), event.at, session.notify)
 
-    def _enqueue(self, notice: Notice) -> None:
-        for way in notice.targets:
-            try:
-                self._queue.put_nowait((way, notice))
-            except asyncio.QueueFull:
-                log.error("a notification was dropped: too many are waiting")
-
-    async def _send_all(self) -> None:
-        while True:
-            way, notice = await self._queue.get()
-            await self._deliver(way, notice)
-
-    async def _deliver(self, way: str, notice: Notice) -> None:
-        """Try a few times; never raises but when cancelled."""
-        for pause in (*self._back_off, None):
-            try:
-                await self._send(way, notice)
-            except RefusedTargetError:
-                log.warning("a webhook was not sent: its address is not one that this server may call")
-                return
-            except Exception as error:
-                _log_failure(f"a notification was not delivered ({way})", error)
-            else:
-                return
-            if pause is not None:
-                await asyncio.sleep(pause)
-
-    async def _send(self, way: str, notice: Notice) -> None:
-        platform, target = self._platform, notice.targets[way]
-        if way == "webhook":
+    async def _send(self, receiver: Receiver, notice: Notice) -> None:
+        platform, target = self._platform, receiver.target
+        if receiver.way == "webhook":
             await self._webhook(target, self._body(notice), notice.event_id, public=is_public(platform))
-        elif way == "email" and platform.smtp_url:
+        elif receiver.way == "email" and platform.smtp_url:
             subject, text = self._letter(notice)
-            await asyncio.to_thread(self._mail, platform, target, subject, text, notice.event_id)
+            mail = partial(self._mail, platform, target, subject, text, notice.event_id)
+            await to_thread.run_sync(mail, abandon_on_cancel=True, limiter=self._mailing)
 
     def _body(self, notice: Notice) -> dict[str, Any]:
         body = {"case_number": notice.case_number, "state": str(notice.state), "at": notice.at}

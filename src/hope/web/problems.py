@@ -16,19 +16,21 @@ _WORDS = {
     401: "no session, or it has ended",
     403: "the call comes from another site",
     404: "no such session, case or file: unknown, deleted, or another session's",
-    408: "the upload stopped for too long",
+    408: "the header or the body came too slowly",
     409: "it does not fit the case's state",
     413: "too large, or too many",
+    414: "the query is too long",
     415: "another kind of file",
     421: "not a name of this server",
     422: "the input is wrong, and the user can mend it",
     429: "too many calls; Retry-After says when",
+    431: "the headers are too long",
     500: "the server's fault",
     503: "a part of the server does not answer",
     507: "the server has no room",
 }
 
-EVERYWHERE = (403, 413, 421, 429, 500, 503, 507)
+EVERYWHERE = (400, 403, 408, 413, 414, 421, 429, 431, 500, 503, 507)
 """What any call may meet before or after its route."""
 
 BODY = (400, 413, 422)
@@ -43,9 +45,18 @@ _DESCRIPTION = (
 )
 
 
-def problems(*statuses: int) -> Responses:
-    """The ``responses`` of a route that may answer with these problems."""
-    wanted = sorted({*statuses, *EVERYWHERE})
+UNLIMITED = (414, 429, 431)
+"""What a probe of an orchestrator never meets."""
+
+
+def problems(*statuses: int, probe: bool = False) -> Responses:
+    """The ``responses`` of a route that may answer with these problems.
+
+    Args:
+        statuses: besides `EVERYWHERE`.
+        probe: whether it is a probe, which is never limited.
+    """
+    wanted = sorted({*statuses, *EVERYWHERE} - {*(UNLIMITED if probe else ())})
     return {status: {"description": _WORDS[status], "content": {MEDIA_TYPE: {"schema": _REF}}} for status in wanted}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -16,13 +15,14 @@ import anyio
 from anyio import CapacityLimiter, to_thread
 from starlette.requests import ClientDisconnect, Request
 
-from hope.contract.job import Artifact, CaseRecord, CaseState, ConflictError, GoneError, SeriesRecord
+from hope.contract.job import Artifact, CaseRecord, CaseState, ConflictError, SeriesRecord
 from hope.domain.case import MRSequence
 from hope.domain.errors import InputError
 from hope.formats.atomic import output_error
 from hope.formats.nifti_clean import CleanScan, TooLargeError, clean_nifti
+from hope.web.case_watch import CaseWatch
 from hope.web.context import WebContext
-from hope.web.errors import ProblemError, log_failure
+from hope.web.errors import ProblemError
 
 MIB = 2**20
 
@@ -31,9 +31,6 @@ SESSION_UPLOADS = 8
 
 IDLE_SECONDS = 60.0
 """A client that sends nothing for this long has gone, or means harm."""
-
-WATCH_SECONDS = 1.0
-"""How soon an upload, or the reading of it, ends when its case was deleted."""
 
 _FLUSH = 256 * 1024  # what one upload holds in memory
 _WRITERS = 2
@@ -74,6 +71,7 @@ class Uploads:
 
     def __init__(self, context: WebContext) -> None:
         self._context = context
+        self._watch = CaseWatch(context.store)
         self._writers = CapacityLimiter(_WRITERS)
         self._cleaners = CapacityLimiter(_CLEANERS)
 
@@ -99,7 +97,7 @@ class Uploads:
             ProblemError: 400 if it is not as long as it said, 408 if nothing comes for long.
         """
         declared = self._declared(request, what)
-        async with self._while_there(case), self.folder() as folder:
+        async with self._watch.while_there(case.id), self.folder() as folder:
             path = folder / "body"
             size = await self._receive(request, path, what)
             if declared is not None and size != declared:
@@ -107,29 +105,6 @@ class Uploads:
             if size == 0:
                 raise InputError(f"{what} is empty", expected="a file as the body", got="0 bytes")
             yield Spool(folder, path, size)
-
-    @asynccontextmanager
-    async def _while_there(self, case: CaseRecord) -> AsyncIterator[None]:
-        """Cancel the block when the case is gone: a client that goes on sending must not keep voxels on our disk."""
-        with anyio.CancelScope() as scope:
-            watch = asyncio.create_task(self._watch(case, scope))
-            try:
-                yield
-            finally:
-                watch.cancel()
-        if scope.cancelled_caught:
-            raise GoneError
-
-    async def _watch(self, case: CaseRecord, scope: anyio.CancelScope) -> None:
-        while True:
-            await asyncio.sleep(WATCH_SECONDS)
-            try:
-                await to_thread.run_sync(self._context.store.case, case.id)
-            except GoneError:
-                scope.cancel()
-                return
-            except ConnectionError as error:
-                log_failure("could not look whether a case is still there", error)
 
     @asynccontextmanager
     async def folder(self) -> AsyncIterator[Path]:

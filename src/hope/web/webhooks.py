@@ -10,10 +10,12 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from email.message import EmailMessage
+from functools import cache, partial
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 import httpx
+from anyio import CapacityLimiter, to_thread
 
 from hope.domain.errors import InputError
 from hope.settings import PlatformSettings
@@ -26,10 +28,20 @@ Resolver = Callable[[str, int], Awaitable[list[str]]]
 """Host and port -> its addresses; raises OSError."""
 
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?")
+_HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 _TRANSLATED: Final = tuple(
     ipaddress.IPv6Network(network) for network in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")
 )
 """IPv6 that carries an IPv4 address inside, which may be a private one."""
+
+
+_LOOKUPS: Final = CapacityLimiter(64)
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Certificate authorities, read once: that takes longer than a call."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 class RefusedTargetError(Exception):
@@ -85,6 +97,33 @@ def _may_name(host: str, public: bool) -> bool:
         return not public or not (host == "localhost" or host.endswith(".localhost"))
 
 
+def check_mail(settings: PlatformSettings) -> None:
+    """Refuse a mail server or sender that cannot work, when the gateway starts and not at the first message.
+
+    Raises:
+        InputError: if HOPE_SMTP_URL is set and is no URL of a mail server, or HOPE_MAIL_FROM is no address.
+    """
+    if not settings.smtp_url:
+        return
+    try:
+        parts = urlsplit(settings.smtp_url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        parts, host, port = urlsplit(""), "", None
+    plain = not (parts.path.strip("/") or parts.query or parts.fragment) and bool(_HOST.fullmatch(host))
+    whole = plain and port != 0 and bool(parts.username) == bool(parts.password)
+    if parts.scheme not in ("smtp", "smtps") or not whole:
+        # Not shown: it may hold a password.
+        raise InputError(
+            "HOPE_SMTP_URL is not usable",
+            expected="smtp://host:port or smtps://user:password@host:port, nothing after it",
+        )
+    if not _ADDRESS.fullmatch(settings.mail_from):
+        raise InputError(
+            "HOPE_MAIL_FROM is not usable", expected="one address such as hope@example.org", got=settings.mail_from
+        )
+
+
 def may_call(address: str, public: bool) -> bool:
     """Whether a webhook may go to this IP address.
 
@@ -104,7 +143,9 @@ def may_call(address: str, public: bool) -> bool:
 
 async def resolve(host: str, port: int) -> list[str]:
     """Addresses of a host name, by the system's resolver."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    # A resolver that hangs keeps its thread; these are not the threads that others wait for.
+    found = await to_thread.run_sync(look_up, abandon_on_cancel=True, limiter=_LOOKUPS)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
@@ -136,7 +177,7 @@ async def post(url: str, body: Mapping[str, Any], event_id: str, *, public: bool
     headers = {"Host": target.netloc.decode("ascii"), "X-Hope-Event": event_id, "User-Agent": "hope-platform"}
     async with (
         asyncio.timeout(2 * TIMEOUT_SECONDS),
-        httpx.AsyncClient(timeout=TIMEOUT_SECONDS, follow_redirects=False, trust_env=False) as client,
+        httpx.AsyncClient(verify=_tls(), timeout=TIMEOUT_SECONDS, follow_redirects=False, trust_env=False) as client,
     ):
         for place, address in enumerate(addresses, 1):
             pinned = target.copy_with(host=address)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import re
@@ -29,6 +30,8 @@ from hope.contract.job import CaseEvent, CaseRecord, CaseState, EventKind, Sessi
 from hope.domain.errors import InputError
 from hope.domain.ids import new_id
 from hope.web.notify import Notifier
+from hope.web.outboxes import LONGEST_QUEUE, Outboxes
+from hope.web.outboxes import Receiver as Receiver_
 from hope.web.webhooks import RefusedTargetError, checked_targets, may_call, post, send_mail
 
 
@@ -314,14 +317,58 @@ def test_too_many_waiting_are_dropped_and_said(tmp_path: Path, caplog: pytest.Lo
     notifier = Notifier(settings_for(tmp_path), store, poll_seconds=0.02, webhook=stuck)
 
     def steps() -> None:
-        for run in range(1200):
+        for run in range(LONGEST_QUEUE + 50):
             store.happens(case, state="done", run=run)
         while not any("dropped" in record.getMessage() for record in caplog.records):
             time.sleep(0.01)
         release.set()
 
-    while_running(notifier, lambda: len(sent) >= 1000, steps)
-    assert 1000 <= len(sent) <= 1004
+    while_running(notifier, lambda: len(sent) >= LONGEST_QUEUE, steps)
+    assert len(sent) == LONGEST_QUEUE
+
+
+def test_notices_of_a_session_that_has_ended_are_not_kept(tmp_path: Path) -> None:
+    store, tried = Store(), threading.Event()
+    session = store.add_session(webhook="http://127.0.0.1:9/")
+    case = store.add_case(session)
+    alive = store.add_session(webhook="http://127.0.0.1:9/")
+
+    async def failing(url: str, body: Any, event_id: str, *, public: bool) -> None:
+        tried.set()
+        raise OSError
+
+    notifier = Notifier(settings_for(tmp_path), store, poll_seconds=0.02, back_off_seconds=(60.0,), webhook=failing)
+
+    def steps() -> None:
+        store.happens(case, state="done")
+        assert tried.wait(10)
+        del store.held[session]
+
+    while_running(notifier, lambda: tried.is_set() and not notifier.waiting, steps)
+    assert alive in store.held
+
+
+def test_after_failures_each_pause_is_longer_and_a_success_forgets_them(tmp_path: Path) -> None:
+    tried: list[float] = []
+    answers = [False, False, False, True, False, True]
+
+    async def send(receiver: Receiver_, notice: int) -> None:
+        tried.append(time.monotonic())
+        if not answers[len(tried) - 1]:
+            raise OSError
+
+    async def go() -> None:
+        outboxes = Outboxes[int](send, (0.05, 0.2, 0.4))
+        for number in range(2):
+            outboxes.put(Receiver_("session", "webhook", "http://x"), number)
+        while len(tried) < len(answers):
+            await asyncio.sleep(0.01)
+        await outboxes.close()
+
+    asyncio.run(asyncio.wait_for(go(), 15))
+    pauses = [later - earlier for earlier, later in itertools.pairwise(tried)]
+    for pause, least in zip(pauses, (0.05, 0.2, 0.4, 0.0, 0.05), strict=True):
+        assert least <= pause < least + 0.15
 
 
 # --- where a webhook may go

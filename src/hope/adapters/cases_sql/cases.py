@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import delete, func, select, update
@@ -83,6 +84,13 @@ class CaseRows:
         query = select(cases).where(cases.c.session_id == session_id).order_by(cases.c.number)
         with self._db.read() as connection:
             return records_of(connection, list(connection.execute(query).mappings()))
+
+    def living_cases(self, case_ids: Collection[str]) -> set[str]:
+        """Those of the ids whose case is there and whose session is not closed."""
+        joined = select(cases.c.id).join(sessions, sessions.c.id == cases.c.session_id)
+        query = joined.where(cases.c.id.in_(list(case_ids)), sessions.c.closed_at.is_(None))
+        with self._db.read() as connection:
+            return set(connection.execute(query).scalars())
 
     def put_series(self, case_id: str, series: SeriesRecord) -> str | None:
         """Add or replace (same key) a scan and append an event; returns the blob key that was replaced, if any.

@@ -74,6 +74,17 @@ class CaseStoreContract(SessionStoreContract, AttemptContract):
             store.case(new_id(), stranger.id)
         assert str(foreign.value) == str(unknown.value)
 
+    def test_living_cases(self, store: CaseStore) -> None:
+        """Deleted cases and those of a closed session are not among them."""
+        session, other = a_session(store), a_session(store)
+        here, deleted, closed = (store.create_case(owner.id).id for owner in (session, session, other))
+        asked = [here, deleted, closed, new_id()]
+        assert store.living_cases(asked) == {here, deleted, closed}
+        store.delete_case(deleted)
+        store.close_session(other.id)
+        assert store.living_cases(asked) == {here}
+        assert store.living_cases([]) == set()
+
     def test_scans_are_added_and_replaced(self, store: CaseStore) -> None:
         """Same key replaces, and says which blob is no longer needed; each writes an event."""
         case = store.create_case(a_session(store).id)

@@ -18,7 +18,7 @@ PREFIX = "hope_"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HASH = re.compile(r"[0-9a-f]{64}")
-_OTHERS_MAY = stat.S_IRWXO
+_REFUSED = ((stat.S_IRWXO, "open to every user of this machine"), (stat.S_IWGRP, "writable for its whole group"))
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def append_line(path: Path, line: str) -> None:
     """Append a line to the tokens file; a new file is readable by its owner only.
 
     Raises:
-        InputError: if everybody may read or write the file that is there.
+        InputError: if everybody may read, or others than its owner write, the file that is there.
     """
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+", encoding="utf-8") as file:
         _check_mode(os.fstat(file.fileno()).st_mode)
@@ -53,7 +53,8 @@ def read_tokens(path: Path) -> tuple[tuple[str, str], ...]:
     """Names and hashes in a tokens file.
 
     Raises:
-        InputError: if it cannot be read, is open to everybody, holds no token, or a line is not ``NAME SHA256``.
+        InputError: if it cannot be read, is open to everybody or writable for its group, holds no token, or a line is
+            not ``NAME SHA256``.
     """
     try:
         _check_mode(path.stat().st_mode)
@@ -89,13 +90,14 @@ def _entry(line: str, number: int) -> tuple[str, str]:
 
 
 def _check_mode(mode: int) -> None:
-    if os.name == "posix" and mode & _OTHERS_MAY:
-        raise InputError(
-            "the API tokens file is open to every user of this machine",
-            expected="access for its owner, and at most its group",
-            got=f"mode {stat.S_IMODE(mode):04o}",
-            fix="chmod 600 it (in Kubernetes: defaultMode 0440 with fsGroup)",
-        )
+    for bits, what in _REFUSED:
+        if os.name == "posix" and mode & bits:
+            raise InputError(
+                f"the API tokens file is {what}",
+                expected="a file that its owner alone may write, and at most its group read",
+                got=f"mode {stat.S_IMODE(mode):04o}",
+                fix="chmod 600 it (in Kubernetes: defaultMode 0440 with fsGroup)",
+            )
 
 
 class ApiTokens:

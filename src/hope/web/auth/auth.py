@@ -14,7 +14,9 @@ from hope.domain.errors import InputError
 from hope.settings import PlatformSettings, Settings
 from hope.web.auth.api_tokens import PREFIX, ApiTokens, read_tokens
 from hope.web.middleware.security import LOOPBACK_NAMES, is_public
+from hope.web.problems import problems
 from hope.web.schemas import WhoAmIOut
+from hope.web.webhooks import check_mail
 
 if TYPE_CHECKING:
     from hope.web.auth.oidc import OpenIdSignIn
@@ -29,7 +31,7 @@ def check_may_serve(settings: Settings) -> None:
 
     Raises:
         InputError: if others than this machine's users can reach the gateway and nobody has to sign in, or if what is
-            configured for signing in cannot work.
+            configured for signing in or for e-mail cannot work.
     """
     platform = settings.platform
     if platform.public_url:
@@ -46,6 +48,7 @@ def check_may_serve(settings: Settings) -> None:
         read_tokens(Path(platform.api_tokens_file))
     if platform.oidc_issuer:
         _check_oidc(platform)
+    check_mail(platform)
 
 
 def _check_oidc(platform: PlatformSettings) -> None:
@@ -54,18 +57,18 @@ def _check_oidc(platform: PlatformSettings) -> None:
         "HOPE_OIDC_CLIENT_SECRET": platform.oidc_client_secret,
         "HOPE_PUBLIC_URL": platform.public_url,
     }
-    missing = [name for name, value in wanted.items() if not value]
+    missing = [name for name, value in wanted.items() if not value.strip()]
     if missing:
         raise InputError(
             "sign-in by OpenID Connect is not complete",
             expected="HOPE_OIDC_ISSUER, HOPE_OIDC_CLIENT_ID, HOPE_OIDC_CLIENT_SECRET and HOPE_PUBLIC_URL together",
             got=f"no {' and no '.join(missing)}",
         )
-    if len(platform.oidc_client_secret) < SHORTEST_SECRET:
+    if len(platform.oidc_client_secret.strip()) < SHORTEST_SECRET:
         raise InputError(
             "HOPE_OIDC_CLIENT_SECRET is too short",
             expected=f"at least {SHORTEST_SECRET} characters: the login cookies' key is made from it",
-            got=f"{len(platform.oidc_client_secret)}",
+            got=f"{len(platform.oidc_client_secret.strip())}",
             fix="have the issuer make a new one",
         )
     _check_url("HOPE_OIDC_ISSUER", platform.oidc_issuer, path=True, tls=True)
@@ -141,7 +144,7 @@ class Authenticator:
     def _routes(self) -> APIRouter:
         router = APIRouter()
 
-        @router.get("/api/whoami", tags=["sign-in"], response_model_exclude_unset=True)
+        @router.get("/api/whoami", tags=["sign-in"], response_model_exclude_unset=True, responses=problems())
         def whoami(request: Request) -> WhoAmIOut:
             """Whether this caller may open a session, how it is known, and how one can sign in."""
             return self._whoami(request)

@@ -1,4 +1,4 @@
-"""How often a client may call, and how long a JSON body may be."""
+"""How often a client may call and how often at once, and how long a query, its headers and a JSON body may be."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hope.domain.ids import token_hash
 from hope.settings import PlatformSettings, Settings
 from hope.web.auth.api_tokens import PREFIX
+from hope.web.connections import connection_limit
 from hope.web.errors import problem
 from hope.web.middleware.security import PROBES, is_public
+from hope.web.middleware.sizes import LONGEST_JSON_BODY, capped, too_long
+from hope.web.middleware.slots import Full, Slots, has_body
 
-LONGEST_JSON_BODY: Final = 64 * 1024
 FAILURES_PER_MINUTE: Final = 20
 CALLS_PER_OPENING: Final = 10
 """A public server lets an address open a session for every so many calls that it may make."""
@@ -31,7 +33,6 @@ CALLS_PER_OPENING: Final = 10
 MOST_CLIENTS: Final = 10_000
 SESSION_COOKIE: Final = "hope_session"
 
-_UPLOAD: Final = re.compile(r"/api/cases/[^/]+/(?:series/[^/]+|dicom|segmentation)/?")
 _LEAVE: Final = re.compile(r"/api/session/leave/?")
 _NEEDS_SESSION: Final = re.compile(r"/api/(?:session|cases)(?:/.*)?")
 
@@ -89,7 +90,7 @@ class Caller:
 
 
 class Limits:
-    """Pure ASGI middleware: rate limit per client, harder for wrong tokens, and a cap on bodies that are not uploads.
+    """Pure ASGI middleware: rate limit per client, harder for wrong tokens, calls at once, and what may be how long.
 
     A client is a session whose token has been seen to work, else a peer: an invented token must not buy a fresh
     allowance. Tokens are known here by their hash only. An upload counts as one call, however large.
@@ -106,6 +107,7 @@ class Limits:
         self._failures = Buckets(FAILURES_PER_MINUTE, clock=clock)
         self._public = is_public(settings)
         self._openings = Buckets(settings.requests_per_minute / CALLS_PER_OPENING, clock=clock)
+        self._slots = Slots(settings.requests_at_once, connection_limit(settings) // 2)
         self._working: OrderedDict[str, None] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -113,17 +115,30 @@ class Limits:
         if scope["type"] != "http" or scope["path"] in PROBES:
             await self._app(scope, receive, send)
             return
+        if (long := too_long(scope)) is not None:
+            await long(scope, receive, send)
+            return
         headers = Headers(scope=scope)
         caller = Caller(client_address(scope, self._settings), session_key(headers), api_key(headers))
         refusal = self._refusal(caller, opens=_opens_session(scope))
         if refusal is None:
-            body = await _capped(scope, headers, receive)
-            if body is not None:
-                await self._app(scope, body, self._learning(scope, caller, send))
-                return
-            detail = f"the body is too long for this call; {LONGEST_JSON_BODY // 1024} KiB are the most"
-            refusal = problem(413, "too-large", detail, headers={"Connection": "close"})
+            with self._slots.taken(self._client(caller), body=has_body(headers)) as full:
+                if full is None:
+                    await self._pass_on(scope, headers, receive, self._learning(scope, caller, send))
+                    return
+            refusal = _full(full)
         await refusal(scope, receive, send)
+
+    async def _pass_on(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
+        body = await capped(scope, headers, receive)
+        if body is not None:
+            await self._app(scope, body, send)
+            return
+        detail = f"the body is too long for this call; {LONGEST_JSON_BODY // 1024} KiB are the most"
+        await problem(413, "too-large", detail, headers={"Connection": "close"})(scope, receive, send)
+
+    def _client(self, caller: Caller) -> str:
+        return caller.session if caller.session in self._working else f"peer {caller.peer}"
 
     def _refusal(self, caller: Caller, *, opens: bool) -> Response | None:
         doubtful = any(key not in self._working for key in caller.keys)
@@ -131,8 +146,7 @@ class Limits:
             return _too_often("too many wrong tokens were sent from this address", wait)
         if opens and self._public and (wait := self._openings.take(caller.peer)) > 0:
             return _too_often("too many sessions were opened from this address", wait)
-        client = caller.session if caller.session in self._working else f"peer {caller.peer}"
-        if (wait := self._calls.take(client)) > 0:
+        if (wait := self._calls.take(self._client(caller))) > 0:
             return _too_often("too many calls", wait)
         return None
 
@@ -230,39 +244,16 @@ def _opens_session(scope: Scope) -> bool:
     return bool(scope["method"] == "POST" and scope["path"].rstrip("/") == "/api/session")
 
 
-async def _capped(scope: Scope, headers: Headers, receive: Receive) -> Receive | None:
-    """A ``receive`` for the app; None if the body is too long. Uploads pass: their routes count while they stream.
-
-    A body that says its length is held to it by the server; one that does not is read here, as far as it may be long.
-    """
-    if scope["method"] == "PUT" and _UPLOAD.fullmatch(scope["path"]):
-        return receive
-    length = headers.get("content-length", "")
-    if length:
-        return receive if length.isdecimal() and int(length) <= LONGEST_JSON_BODY else None
-    if "transfer-encoding" not in headers:
-        return receive
-    parts, size, more = [], 0, True
-    while more:
-        message = await receive()
-        if message["type"] != "http.request":
-            break
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > LONGEST_JSON_BODY:
-            return None
-        more = message.get("more_body", False)
-    whole: list[Message] = [{"type": "http.request", "body": b"".join(parts), "more_body": False}]
-
-    async def replay() -> Message:
-        return whole.pop() if whole else await receive()
-
-    return replay
-
-
 def _too_often(what: str, wait: float) -> Response:
     seconds = max(1, math.ceil(wait))
     return problem(429, "too-often", f"{what}; try again in {seconds} s", headers={"Retry-After": str(seconds)})
+
+
+def _full(reason: Full) -> Response:
+    """The answer when there is no slot. Both end the connection: the body that follows is not read."""
+    headers = {"Retry-After": "2", "Connection": "close"}
+    status, name = (429, "too-often") if reason is Full.CLIENT else (503, "busy")
+    return problem(status, name, f"{reason.value}; try again in a moment", headers=headers)
 
 
 def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -23,13 +23,29 @@ from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from hope.web.middleware.repeated_lines import CountingHandler
+
 log = logging.getLogger("hope.web.requests")
 
 REQUEST_ID: ContextVar[str] = ContextVar("hope_request_id", default="")
 UNKNOWN_ROUTE: Final = "(none)"
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 QUIET_ROUTES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 
-_FACTS: Final = ("route", "method", "status", "ms", "error", "where", "stage", "run", "attempt", "count", "bytes")
+_FACTS: Final = (
+    "route",
+    "method",
+    "status",
+    "ms",
+    "error",
+    "where",
+    "stage",
+    "run",
+    "attempt",
+    "count",
+    "bytes",
+    "repeated",
+)
 """What a record may carry in ``extra``; everything else that libraries attach stays out."""
 
 _FRAMES: Final = 12
@@ -83,7 +99,7 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
         }
         request_id = REQUEST_ID.get()
-        if request_id:
+        if request_id and not hasattr(record, "repeated"):
             line["request_id"] = request_id
         for name in _FACTS:
             value = getattr(record, name, None)
@@ -106,14 +122,14 @@ def error_facts(error: BaseException) -> tuple[str, str]:
 
 
 def configure_logging(level: str = "info") -> None:
-    """Send every logger's records to stderr as JSON lines.
+    """Send every logger's records to stderr as JSON lines; what repeats is counted.
 
     Call it before uvicorn and DBOS start, and start uvicorn with ``log_config=None``; calling it again is fine.
 
     Args:
         level: debug, info, warning or error.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = CountingHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     root = logging.getLogger()
     root.handlers = [handler]
@@ -198,9 +214,8 @@ class RequestLog:
 
 def method_of(scope: Mapping[str, Any]) -> str:
     """The request's method; ``other`` for one that nobody knows, so that clients cannot invent labels."""
-    known = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
     method = str(scope.get("method", ""))
-    return method if method in known else "other"
+    return method if method in METHODS else "other"
 
 
 def install_logs(app: FastAPI) -> None:

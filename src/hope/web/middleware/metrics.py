@@ -160,7 +160,7 @@ def install_metrics(app: FastAPI, store: Counts, authenticator: Authenticator | 
     Args:
         app: the gateway.
         store: asked for its counts at each scrape.
-        authenticator: whose API tokens may scrape from elsewhere; without it only loopback may.
+        authenticator: whose API tokens may scrape; without it only loopback may.
     """
     metrics = Metrics(store)
     app.state.metrics = metrics
@@ -168,9 +168,9 @@ def install_metrics(app: FastAPI, store: Counts, authenticator: Authenticator | 
 
     @app.get("/metrics", include_in_schema=False)
     def scrape(request: Request) -> Response:
-        """Figures for Prometheus, for this machine or with an API token."""
+        """Figures for Prometheus, with an API token; on a server that is not public without one, too."""
         if not _may_scrape(request, authenticator):
-            detail = "metrics are for this machine, or for whoever sends an API token as X-Hope-Token or bearer token"
+            detail = "metrics are for whoever sends an API token as X-Hope-Token or bearer token"
             return problem(403, "metrics", detail)
         return Response(metrics.page(), media_type=CONTENT_TYPE, headers={"Cache-Control": "no-store"})
 
@@ -178,11 +178,16 @@ def install_metrics(app: FastAPI, store: Counts, authenticator: Authenticator | 
 
 
 def _may_scrape(request: Request, authenticator: Authenticator | None) -> bool:
-    """A loopback peer that is no proxy, anybody who can reach a server that only loopback reaches, or a known token."""
+    """A known token; without one only where the server is not public, and only this machine's own users.
+
+    A public server cannot tell its own machine from a proxy on it that forwards without saying so.
+    """
     if authenticator is not None:
-        if not authenticator.public and not authenticator.required:
-            return True
         if authenticator.token_name(request) is not None:
+            return True
+        if authenticator.public:
+            return False
+        if not authenticator.required:
             return True
     peer = request.client.host if request.client else ""
     proxied = any(name in request.headers for name in ("x-forwarded-for", "forwarded", "via"))

@@ -41,8 +41,10 @@ HEADERS: Final = {
 
 HSTS: Final = "max-age=31536000"
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
-"""Asked by orchestrators under whatever name or address they know the machine by."""
+METRICS: Final = "/metrics"
+PROBES: Final = frozenset({"/healthz", "/readyz", METRICS})
+"""Asked by orchestrators under whatever name or address they know the machine by; metrics so on public servers only,
+where they need a token."""
 
 _HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::\d{1,5})?")
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -69,6 +71,7 @@ class SecurityGate:
         self._app = app
         self._public_origin = _origin(settings.public_url) if settings.public_url else None
         self._hosts = _allowed_hosts(settings)
+        self._any_host = PROBES if is_public(settings) else PROBES - {METRICS}
         self._headers = dict(HEADERS)
         if self._public_origin is not None and self._public_origin[0] == "https":
             self._headers["Strict-Transport-Security"] = HSTS
@@ -90,7 +93,7 @@ class SecurityGate:
             await send(message)
 
         headers = Headers(scope=scope)
-        if path not in PROBES and not self._knows_host(headers.get("host", "")):
+        if path not in self._any_host and not self._knows_host(headers.get("host", "")):
             detail = "this server does not answer under that host name; use its own, or have HOPE_PUBLIC_URL name yours"
             refusal = problem(421, "host", detail)
         elif scope["method"] not in _SAFE and not self._same_origin(headers):

@@ -33,13 +33,13 @@ def list_models(context: Context) -> ModelsOut:
     return ModelsOut(models=[ModelOut(**model) for model in context.models()])
 
 
-@router.get("/healthz", operation_id="health", responses=problems())
+@router.get("/healthz", operation_id="health", responses=problems(probe=True))
 async def health() -> HealthOut:
     """Whether the process answers."""
     return HealthOut(status="ok")
 
 
-@router.get("/readyz", operation_id="ready", responses=problems(503))
+@router.get("/readyz", operation_id="ready", responses=problems(503, probe=True))
 async def ready(parts: Parts, context: Context) -> ReadyOut:
     """Whether store, blobs and engine answer within two seconds; 503 names what does not."""
     checks = {"store": context.store.check, "blobs": context.blobs.check, "queue": context.queue.check}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 from anyio import to_thread
@@ -10,6 +9,7 @@ from fastapi import APIRouter, Body, Request, Response
 
 from hope.domain.errors import InputError
 from hope.domain.ids import new_token, token_hash
+from hope.web import strict_json
 from hope.web.answers import session_out
 from hope.web.auth.access import COOKIE, Audit, Context, Current, Parts, give_cookie, session_of, take_cookie, token_of
 from hope.web.errors import ProblemError
@@ -107,8 +107,8 @@ async def _token_in_body(request: Request) -> str | None:
         if len(held) > _LONGEST_LEAVE:
             raise ProblemError(413, "too-large", f"the body may have {_LONGEST_LEAVE} bytes at most")
     try:
-        said = json.loads(held) if held.strip() else {}
-    except (ValueError, RecursionError):
+        said = strict_json.loads(held) if held.strip() else {}
+    except ValueError:
         raise ProblemError(400, "json", "the body is not valid JSON") from None
     token = said.get("token") if isinstance(said, dict) else None
     return token if isinstance(token, str) and token.isascii() else None

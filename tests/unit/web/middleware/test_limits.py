@@ -19,7 +19,8 @@ from tests.unit.web.settings_for import EVERYWHERE, settings_for
 
 from hope.domain.ids import new_token
 from hope.web.errors import ProblemError, install_errors
-from hope.web.middleware.limits import FAILURES_PER_MINUTE, LONGEST_JSON_BODY, Buckets, Limits, client_address
+from hope.web.middleware.limits import FAILURES_PER_MINUTE, Buckets, Limits, client_address
+from hope.web.middleware.sizes import LONGEST_JSON_BODY
 
 
 class Clock:

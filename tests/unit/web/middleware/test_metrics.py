@@ -210,12 +210,13 @@ def test_apps_do_not_share_figures() -> None:
 # --- who may scrape
 
 
-def test_a_public_server_shows_figures_to_itself_and_to_token_holders(tmp_path: Path) -> None:
+def test_a_public_server_shows_figures_to_token_holders_only(tmp_path: Path) -> None:
     token, line = new_api_token("prometheus")
     append_line(tmp_path / "tokens", line)
     settings = settings_for(tmp_path, host=EVERYWHERE, api_tokens_file=tmp_path / "tokens")
     app = app_of(Store(), Authenticator(settings))
-    assert client_of(app).get("/metrics").status_code == 200
+    # A proxy on the same machine that forwards without saying so looks like the machine itself.
+    assert client_of(app).get("/metrics").status_code == 403
     outside = client_of(app, "192.0.2.1")
     refusal = outside.get("/metrics")
     assert refusal.status_code == 403
@@ -225,10 +226,20 @@ def test_a_public_server_shows_figures_to_itself_and_to_token_holders(tmp_path: 
     assert outside.get("/metrics", headers={"X-Hope-Token": token + "x"}).status_code == 403
 
 
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "Via"])
-def test_a_proxy_on_this_machine_is_not_this_machine(tmp_path: Path, header: str) -> None:
-    append_line(tmp_path / "tokens", new_api_token("prometheus")[1])
+@pytest.mark.parametrize("headers", [{}, {"X-Forwarded-For": "192.0.2.1"}, {"Forwarded": "for=x"}, {"Via": "1.1 x"}])
+def test_whatever_a_proxy_forwards_a_public_server_wants_the_token(tmp_path: Path, headers: dict[str, str]) -> None:
+    token, line = new_api_token("prometheus")
+    append_line(tmp_path / "tokens", line)
     settings = settings_for(tmp_path, public_url="https://hope.example.org", api_tokens_file=tmp_path / "tokens")
+    client = client_of(app_of(Store(), Authenticator(settings)))
+    assert client.get("/metrics", headers=headers).status_code == 403
+    assert client.get("/metrics", headers={**headers, "X-Hope-Token": token}).status_code == 200
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "Via"])
+def test_where_one_has_to_sign_in_on_loopback_a_proxy_is_not_this_machine(tmp_path: Path, header: str) -> None:
+    append_line(tmp_path / "tokens", new_api_token("prometheus")[1])
+    settings = settings_for(tmp_path, api_tokens_file=tmp_path / "tokens")
     client = client_of(app_of(Store(), Authenticator(settings)))
     assert client.get("/metrics", headers={header: "192.0.2.1"}).status_code == 403
     assert client.get("/metrics").status_code == 200
