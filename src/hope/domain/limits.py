@@ -38,9 +38,14 @@ class ReadingLimits:
     files: int = 50_000
     voxels: int = 300_000_000
     elements: int = 20_000_000
-    parsed_elements: int = 1_500_000
-    children: int = 4
-    children_per_session: int = 2
+    parsed_elements: int = 1_000_000
+    children: int = 3
+    children_per_session: int = 1
+
+    @property
+    def session_children(self) -> int:
+        """How many uploads of one session are read at once: never all, unless there is one slot alone."""
+        return max(1, min(self.children_per_session, self.children - 1))
 
     def expanded_bytes(self, upload_bytes: int | None) -> int:
         """Most bytes that an upload of this size may become; of an unknown size if None."""

@@ -11,6 +11,8 @@ from pathlib import Path
 from hope.domain.errors import InputError
 from hope.domain.limits import DEFAULT_LIMITS, MIB, ReadingLimits
 
+_NEARLY = 0.85
+
 
 class Budget:
     """Counts what one upload costs, and refuses what exceeds the policy.
@@ -64,11 +66,23 @@ class Budget:
         """Count DICOM elements that are about to be turned into values.
 
         Raises:
-            InputError: if they are more than may be.
+            InputError: if they are more than may be, or those before took nearly all memory that may be taken.
         """
         self._parsed += elements
+        # Close to a limit of the address space every allocation is slow; far from it nothing else is.
+        if resident_bytes() - self._idle > _NEARLY * self.limits.memory_mb * MIB:
+            raise too_much_memory(self.limits)
         if self._parsed > self.limits.parsed_elements:
             raise _too_many(self.limits.parsed_elements)
+
+
+def too_much_memory(limits: ReadingLimits) -> InputError:
+    """The sentence for an upload that takes more memory than it may."""
+    return InputError(
+        "the upload takes more memory to read than it may",
+        expected=f"at most {limits.memory_mb} MiB",
+        fix="send fewer or smaller scans",
+    )
 
 
 def _too_many(most: int) -> InputError:

@@ -80,12 +80,21 @@ TAGS: tuple[BaseTag, ...] = (*(Tag(name) for name in _TAGS), Tag(PHILIPS_SCALE))
 
 @dataclass(frozen=True)
 class DicomFile:
-    """One file with its header; ``cut`` where it ends before its last pixel, ``syntax`` its TransferSyntaxUID."""
+    """One file with its header.
+
+    Attributes:
+        path: the file.
+        header: what was read of it.
+        cut: it ends before its last pixel.
+        syntax: its TransferSyntaxUID.
+        sequences: hash of the sequences in its header, as they stand in the file.
+    """
 
     path: Path
     header: Dataset
     cut: bool
     syntax: str = ""
+    sequences: str = ""
 
 
 @dataclass(frozen=True)
@@ -203,7 +212,7 @@ def read_file(path: Path) -> DicomFile | None:
                 read.dataset[tag]  # converts the value, once
             except (*_READING, NotImplementedError, OverflowError):
                 del read.dataset[tag]  # a value that cannot be read counts as not given
-    return DicomFile(path, read.dataset, cut, read.syntax)
+    return DicomFile(path, read.dataset, cut, read.syntax, read.sequences)
 
 
 def _is_cut(file: BinaryIO, read: DicomHeader) -> bool:

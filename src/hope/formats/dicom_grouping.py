@@ -19,7 +19,6 @@ REGROUPED = "every image had a series UID of its own, so they were put together 
 _TELL_APART = (
     *("ImagePositionPatient", "InstanceNumber", "Rows", "Columns", "NumberOfFrames", "SeriesInstanceUID", "EchoTime"),
     *("EchoNumbers", "InversionTime", "TemporalPositionIdentifier", "DiffusionBValue", "ImageType"),
-    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 )
 
 
@@ -111,7 +110,7 @@ def _fingerprint(file: DicomFile) -> tuple[str, ...]:
     with file.path.open("rb") as stream:
         stream.seek(-min(size, 2 * pixels * frames), os.SEEK_END)
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return (*(str(header.get(name)) for name in _TELL_APART), digest)
+    return (*(str(header.get(name)) for name in _TELL_APART), file.sequences, digest)
 
 
 def grouping(files: Sequence[DicomFile]) -> tuple[Callable[[DicomFile], tuple[str, ...]], str]:

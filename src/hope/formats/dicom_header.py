@@ -7,6 +7,7 @@ the depth of its sequences, and by the bytes of one value, whatever lies in the 
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
 import warnings
@@ -51,6 +52,7 @@ class DicomHeader:
         little: little endian.
         pixels: where the element of the pixels begins in the file; None where it has none before its end, or where the
             file is deflated.
+        sequences: hash of the wanted sequences as they stand in the file.
     """
 
     dataset: Dataset
@@ -58,6 +60,7 @@ class DicomHeader:
     implicit: bool
     little: bool
     pixels: int | None
+    sequences: str
 
     @property
     def deflated(self) -> bool:
@@ -87,7 +90,8 @@ def read_header(file: BinaryIO, wanted: Collection[int]) -> DicomHeader:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they quote values, which may be a person's
         dataset = read_dataset(io.BytesIO(bytes(walk.kept)), implicit, little)
-    return DicomHeader(dataset, syntax, implicit, little, None if deflated else walk.pixels)
+    sequences = walk.sequences.hexdigest()
+    return DicomHeader(dataset, syntax, implicit, little, None if deflated else walk.pixels, sequences)
 
 
 def inflate_to(path: Path, target: Path) -> None:
@@ -196,6 +200,7 @@ class _Walk:
         kept: the wanted elements, as they lie in the file.
         parsed: how many they are; what their sequences hold is counted as it is copied.
         pixels: where the pixels begin.
+        sequences: hash of the values of those wanted elements that are sequences.
     """
 
     def __init__(self, source: Forward, implicit: bool, little: bool, wanted: Collection[int], budget: Budget) -> None:
@@ -204,6 +209,7 @@ class _Walk:
         self.kept = bytearray()
         self.parsed = 0
         self.pixels: int | None = None
+        self.sequences = hashlib.sha256()
 
     def run(self, start: bytes) -> None:
         """Walk to the pixels, or to the end.
@@ -250,6 +256,7 @@ class _Walk:
             if whole and copied is not None:
                 count_parsed(bytes(copied), explicit, order, self._budget)
                 self.kept += head + copied
+                self.sequences.update(copied)
             return
         sequence = head[4:6] in (b"SQ", b"UN") if explicit else length > MAX_VALUE_BYTES
         if not wanted or length > (MAX_SEQUENCE_BYTES if sequence else MAX_VALUE_BYTES):
@@ -258,5 +265,6 @@ class _Walk:
         value = self._source.read(length)
         self.parsed += 1
         if value.startswith(struct.pack(f"{order}HH", 0xFFFE, 0xE000)):
+            self.sequences.update(value)
             count_parsed(value, explicit and head[4:6] != b"UN", order, self._budget)
         self.kept += head + value

@@ -6,6 +6,7 @@ Nothing that an upload claims is believed before it is checked, and no more is u
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -91,6 +92,34 @@ class CleanScan:
             "orientation": grid.orientation,
             "warnings": list(self.warnings),
         }
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain JSON values."""
+        layout = self.layout
+        return {
+            "shape": list(layout.grid.shape),
+            "affine_ras_mm": np.asarray(layout.grid.affine_ras_mm).tolist(),
+            "dtype": layout.dtype.str,
+            "offset": layout.offset,
+            "slope": layout.slope,
+            "intercept": layout.intercept,
+            "bytes": self.bytes,
+            "sha256": self.sha256,
+            "warnings": list(self.warnings),
+        }
+
+    @classmethod
+    def from_json(cls, known: Mapping[str, Any]) -> CleanScan:
+        """The same from what `to_json` gave."""
+        x, y, z = (int(n) for n in known["shape"])
+        layout = Layout(
+            Grid((x, y, z), np.array(known["affine_ras_mm"])),
+            np.dtype(str(known["dtype"])),
+            int(known["offset"]),
+            float(known["slope"]),
+            float(known["intercept"]),
+        )
+        return cls(layout, int(known["bytes"]), str(known["sha256"]), tuple(map(str, known["warnings"])))
 
 
 def clean_nifti(source: Path, target: Path, what: str, max_bytes: int) -> CleanScan:
