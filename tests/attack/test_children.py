@@ -19,12 +19,12 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from tests.attack import hostile_dicom as hostile
 
 from hope.domain.errors import InputError, StageError
 from hope.domain.limits import ReadingLimits
 from hope.jobs.processes import ProcessEndedError, StageProcesses
 from hope.jobs.slots import FairSlots
+from hope.testing import hostile_dicom as hostile
 from hope.testing.fleet import Fleet, SessionClient
 
 pytestmark = pytest.mark.alone

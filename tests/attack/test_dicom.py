@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.attack import hostile_dicom as hostile
 from tests.attack.conftest import at_most
 
 from hope.domain.errors import InputError
@@ -19,6 +18,7 @@ from hope.formats.budget import Budget, reading_within
 from hope.formats.dicom import convert_series, read_series
 from hope.formats.dicom_files import DAMAGED, read_directory
 from hope.stages.intake.archive_series import series_in_archive
+from hope.testing import hostile_dicom as hostile
 
 MIB = 2**20
 GROUPS = 0x52009230
