@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,12 +17,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.attack)
-
-
-@pytest.fixture
-def rounds() -> int:
-    """How often a seeded attack is repeated: 1 in the short form, ``ATTACK_ROUNDS`` in the long one."""
-    return int(os.environ.get("ATTACK_ROUNDS", "1"))
 
 
 @contextmanager

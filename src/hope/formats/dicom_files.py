@@ -16,8 +16,9 @@ from pydicom.errors import InvalidDicomError
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID
 
-from hope.domain.errors import InputError
+from hope.domain.errors import HopeError, InputError
 from hope.formats.dicom_header import DicomHeader, read_header
+from hope.formats.dicom_values import drop_unusable
 from hope.formats.reading import missing_content
 
 MAX_DICOM_FILES = 50_000
@@ -205,13 +206,11 @@ def read_file(path: Path) -> DicomFile | None:
             with path.open("rb") as file:
                 read = read_header(file, TAGS)
                 cut = _is_cut(file, read)
-        except _READING:
-            return None
-        for tag in list(read.dataset.keys()):
-            try:
-                read.dataset[tag]  # converts the value, once
-            except (*_READING, NotImplementedError, OverflowError):
-                del read.dataset[tag]  # a value that cannot be read counts as not given
+        except (HopeError, MemoryError):
+            raise
+        except Exception:
+            return None  # foreign bytes make pydicom raise nearly anything; all of it means damage
+        drop_unusable(read.dataset)
     return DicomFile(path, read.dataset, cut, read.syntax, read.sequences)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -127,10 +127,18 @@ def frames_of(file: DicomFile) -> list[Frame]:
     count = int(stated)
     current_budget().parse(_FRAME_COST * max(count, len(per_frame)))
     if not per_frame and shared is None:
-        return [_frame(file, index, []) for index in range(count)]
+        return _alike(_frame(file, 0, []), range(count))
     groups = [shared] if shared is not None else []
     # Frames without a group of their own lie nowhere: they stay, and the stack is refused.
-    return [_frame(file, i, [*per_frame[i : i + 1], *groups]) for i in range(max(count, len(per_frame)))]
+    frames = [_frame(file, i, [item, *groups]) for i, item in enumerate(per_frame)]
+    if count > len(per_frame):
+        frames += _alike(_frame(file, len(per_frame), groups), range(len(per_frame), count))
+    return frames
+
+
+def _alike(frame: Frame, indices: Iterable[int]) -> list[Frame]:
+    """Frames of which nothing but their number is told apart."""
+    return [replace(frame, index=index) for index in indices]
 
 
 def number(value: Any) -> float | None:
@@ -217,7 +225,7 @@ def _values(places: Sequence[Dataset], sequence: str, name: str) -> Iterator[Any
 
 
 def _vector(value: Any, length: int) -> tuple[float, ...] | None:
-    values = [number(v) for v in value] if value is not None and not isinstance(value, str) else []
+    values = [number(v) for v in value] if isinstance(value, Iterable) and not isinstance(value, str | bytes) else []
     return tuple(v for v in values if v is not None) if len(values) == length and None not in values else None
 
 
