@@ -31,6 +31,6 @@ def test_the_campaign_sees_what_does_not_hold(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(malformed.MAKERS, "NIfTI", lambda _: b"x")
     found = asyncio.run(malformed.campaign(["NIfTI"], 1, seed=7))
     assert found["counts"]["NIfTI", "refused"] == 1  # a task that is not there is refused in words
-    monkeypatch.setattr(malformed, "job_for", lambda *_: {"do": "sample"})
+    monkeypatch.setitem(malformed.TASKS, "NIfTI", "preprocess")
     found = asyncio.run(malformed.campaign(["NIfTI"], 1, seed=7))
-    assert found["wrong"], "a job without directories is our fault and should be counted"
+    assert found["wrong"], "a stage without a case fails by our fault, and that should be counted"
