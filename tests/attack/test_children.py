@@ -54,7 +54,7 @@ def laborious() -> bytes:
     """Legal headers that take ten seconds and more to turn into values."""
     element = hostile.ITEM + struct.pack("<I", 10) + b"\x18\x00\x10\x10CS\x02\x00NO"
     item = hostile.element(0x00201208, b"SQ", element * 9)
-    groups = hostile.element(0x52009230, b"SQ", (hostile.ITEM + struct.pack("<I", len(item)) + item) * 1_900)
+    groups = hostile.element(0x52009230, b"SQ", (hostile.ITEM + struct.pack("<I", len(item)) + item) * 1_150)
     return hostile.zipped([hostile.file_of(hostile.image(n, extra={0x52009230: groups})) for n in range(1, 13)])
 
 

@@ -166,6 +166,8 @@ VALUES: dict[str, tuple[dict[int, tuple[bytes, bytes | str]], str]] = {
     "spacing 1e30": ({0x00280030: (b"DS", "1e30\\1e30")}, "impossible|spacing of 1e\\+30"),
     "spacing nan": ({0x00280030: (b"DS", "nan\\nan")}, "spacing|converted|sizes|scan"),
     "spacing inf": ({0x00280030: (b"DS", "inf\\inf")}, "spacing|converted|scan"),
+    "spacing 0": ({0x00280030: (b"DS", "0\\0")}, "spacing of 0 mm"),
+    "spacing -1": ({0x00280030: (b"DS", "-1\\1")}, "spacing of -1 mm"),
     "thickness 1e30": ({0x00180050: (b"DS", "1e30"), 0x00180088: (b"DS", "1e30")}, "spacing of 1e\\+30"),
     "frames 1e99": ({0x00280008: (b"IS", "1e99")}, "impossible number of images|no MRI|holds no"),
     "frames 99999999": ({0x00280008: (b"IS", "99999999")}, "impossible number of images"),

@@ -89,9 +89,11 @@ class Frame:
     @property
     def impossible(self) -> str:
         """What it states that no scanner could mean, in words; else empty."""
-        lengths = [v for v in (*(self.spacing_mm or ()), self.thickness_mm) if v]
-        if not all(abs(v) in SPACING_MM for v in lengths):
-            return f"it states a spacing of {max(lengths, key=abs):g} mm (expected {SPACING_MM})"
+        # Some scanners write the distance of slices with a sign, and 0 where they do not know it.
+        lengths = [*(self.spacing_mm or ()), *([abs(self.thickness_mm)] if self.thickness_mm else [])]
+        wrong = [v for v in lengths if v not in SPACING_MM]
+        if wrong:
+            return f"it states a spacing of {wrong[0]:g} mm (expected {SPACING_MM})"
         if not all(v in POSITION_MM for v in self.position or ()):
             return f"it lies further away than any scanner reaches (expected {POSITION_MM})"
         return ""

@@ -16,7 +16,7 @@ LONG_VRS = frozenset((b"OB", b"OD", b"OF", b"OL", b"OW", b"OV", b"SQ", b"SV", b"
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
 _BATCH = 4096
-_ITEM_COST = 3  # pydicom makes a table of its own for each
+_ITEM_COST = 6  # pydicom makes a table of its own for each
 
 
 class MalformedError(ValueError):
