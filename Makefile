@@ -72,8 +72,10 @@ campaigns: $(INSTALLED) ## the long fault and load campaigns (ten minutes); CI r
 	$(BIN)/python benchmarks/platform_load.py --sessions 50
 	$(BIN)/python benchmarks/platform_overhead.py
 
-attack: $(INSTALLED) ## attacks on a running platform, long form (CI runs the short one); figures in docs/benchmarks.md
-	HOPE_ATTACK=long $(BIN)/python -m pytest tests/attack -s --durations=10
+attack: $(INSTALLED) ## hostile clients, uploads, bundles and inputs, long form (an hour); CI runs a short one; figures in docs/benchmarks.md
+	HOPE_ATTACK=long ATTACK_TRIES=600 $(BIN)/python -m pytest tests/attack -s --durations=10
+	$(BIN)/python benchmarks/malformed.py --tries 10000
+	$(BIN)/python benchmarks/uploads_at_once.py
 
 aws-faults: $(INSTALLED) ## the AWS route under faults, on this machine (five minutes); CI runs a short form
 	$(BIN)/python benchmarks/aws_faults.py

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from pathlib import Path
 
+from hope.domain.limits import ReadingLimits
 from hope.settings import EndpointSettings, PlatformSettings, SageMakerSettings, Settings
 
 SETTINGS_PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "settings.md"
@@ -72,6 +73,7 @@ KINDS = (
     (SageMakerSettings, "HOPE_SAGEMAKER_"),
     (EndpointSettings, "HOPE_ENDPOINT_"),
     (PlatformSettings, "HOPE_"),
+    (ReadingLimits, "HOPE_READING_"),
 )
 
 
@@ -80,7 +82,7 @@ def rows() -> Iterator[tuple[str, str, str]]:
     for cls, prefix in KINDS:
         texts = described(cls)
         for entry in fields(cls):
-            if cls is not Settings or entry.name not in ("platform", "sagemaker", "endpoint"):
+            if cls is not Settings or entry.name not in ("platform", "sagemaker", "endpoint", "reading"):
                 yield f"{prefix}{entry.name.upper()}", default_of(entry.name, entry.default), texts[entry.name]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -12,16 +12,20 @@ from urllib.parse import urlsplit, urlunsplit
 from platformdirs import user_data_path
 
 from hope.domain.errors import InputError
+from hope.domain.limits import ReadingLimits
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 SWITCH = ("on", "off")
 PREDICTORS = ("local", "sagemaker")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-_MOST = {"port": 65535, "poll_seconds": 10, "lease_seconds": 600, "stage_timeout_seconds": 604800, "workers": 64}
+_MOST = {
+    **{"port": 65535, "poll_seconds": 10, "lease_seconds": 600, "stage_timeout_seconds": 604800, "workers": 64},
+    **{"voxels": 1e11, "elements": 1e10, "parsed_elements": 1e9, "files": 1e7, "children": 64, "written_mb": 1e7},
+}
 """Largest sensible values; a million for the others."""
 
-_SAGEMAKER, _ENDPOINT = "HOPE_SAGEMAKER_", "HOPE_ENDPOINT_"
+_SAGEMAKER, _ENDPOINT, _READING = "HOPE_SAGEMAKER_", "HOPE_ENDPOINT_", "HOPE_READING_"
 _SECRET = ("SECRET", "PASSWORD", "TOKEN_KEY")
 
 
@@ -170,6 +174,7 @@ class Settings:
         sagemaker: the endpoint, for those that run there.
         endpoint: what only `hope endpoint` needs.
         platform: what only the running platform needs.
+        reading: what reading one upload may cost.
     """
 
     data_dir: Path
@@ -181,6 +186,12 @@ class Settings:
     sagemaker: SageMakerSettings = field(default_factory=SageMakerSettings)
     endpoint: EndpointSettings = field(default_factory=EndpointSettings)
     platform: PlatformSettings = field(default_factory=lambda: PlatformSettings("sqlite://", "file:///dev/null"))
+    reading: ReadingLimits = field(default_factory=ReadingLimits)
+
+    @property
+    def reading_limits(self) -> ReadingLimits:
+        """The policy for uploads; ``max_unpacked_mb`` bounds it too."""
+        return replace(self.reading, expanded_mb=min(self.reading.expanded_mb, self.platform.max_unpacked_mb))
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -202,6 +213,7 @@ class Settings:
             SageMakerSettings(**_given(SageMakerSettings, given, _SAGEMAKER)),
             EndpointSettings(**_given(EndpointSettings, given, _ENDPOINT)),
             _platform(given, data_dir.absolute()),
+            ReadingLimits(**_given(ReadingLimits, given, _READING)),
         )
 
     def to_json(self) -> dict[str, str]:
@@ -214,7 +226,11 @@ class Settings:
             "HOPE_MIRRORING": self.mirroring,
             "HOPE_PREDICTOR": self.predictor,
         }
-        for part, prefix in ((self.sagemaker, _SAGEMAKER), (self.endpoint, _ENDPOINT), (self.platform, "HOPE_")):
+        parts = (
+            *((self.sagemaker, _SAGEMAKER), (self.endpoint, _ENDPOINT), (self.platform, "HOPE_")),
+            (self.reading, _READING),
+        )
+        for part, prefix in parts:
             for entry in fields(part):
                 name = f"{prefix}{entry.name.upper()}"
                 shown[name] = _masked(name, str(getattr(part, entry.name)))

@@ -1,9 +1,10 @@
-"""Real platforms that attacks are made on."""
+"""Attacks: small inputs and rude clients that must not cost others memory, time, disk or an answer."""
 
 from __future__ import annotations
 
 import os
 import resource
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,3 +63,22 @@ def open_files(fleet: Fleet) -> int:
 def log_bytes(fleet: Fleet) -> int:
     """What the platform has written to its logs."""
     return sum(path.stat().st_size for path in fleet.folder.glob("*.log"))
+
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of this directory, so that ``-m attack`` chooses them."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.attack)
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Fail if the block takes longer, in processor time of this process, which a busy machine does not change."""
+    begun = time.process_time()
+    yield
+    took = time.process_time() - begun
+    assert took <= seconds, f"took {took:.2f} s, at most {seconds} s"

@@ -11,6 +11,7 @@ import yaml
 from tests.deployment import COMPOSE, DOCKERFILE, ENV_EXAMPLE, KUBERNETES, REPOSITORY, documents
 from tests.unit.test_docs import check, load_tool
 
+from hope.domain.limits import ReadingLimits
 from hope.settings import EndpointSettings, PlatformSettings, SageMakerSettings, Settings
 
 KINDS = (
@@ -18,12 +19,13 @@ KINDS = (
     (SageMakerSettings, "HOPE_SAGEMAKER_"),
     (EndpointSettings, "HOPE_ENDPOINT_"),
     (PlatformSettings, "HOPE_"),
+    (ReadingLimits, "HOPE_READING_"),
 )
 KNOWN = {
     f"{prefix}{entry.name.upper()}"
     for cls, prefix in KINDS
     for entry in fields(cls)
-    if cls is not Settings or entry.name not in ("platform", "sagemaker", "endpoint")
+    if cls is not Settings or entry.name not in ("platform", "sagemaker", "endpoint", "reading")
 }
 NAMING = sorted(
     {

@@ -63,7 +63,7 @@ def serve(host: str | None, port: int | None, stages: Collection[Stage]) -> None
         blobs=node.blobs,
         queue=node.queue,
         sessions=node.sessions,
-        tasks=StageProcesses(platform.stage_bodies, keep=1, keep_seconds=120),
+        tasks=StageProcesses(platform.stage_bodies, keep=settings.reading.children, keep_seconds=120, spare=True),
         models=services.model_list,
         scratch=node.scratch.room,
     )

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.tag import BaseTag, Tag
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+from pydicom.uid import UID
 
-from hope.domain.errors import InputError
+from hope.domain.errors import HopeError, InputError
+from hope.formats.dicom_header import DicomHeader, read_header
+from hope.formats.dicom_values import drop_unusable
 from hope.formats.reading import missing_content
 
 MAX_DICOM_FILES = 50_000
@@ -54,7 +55,10 @@ _NO_IMAGE = {
     *(".jpg", ".png", ".gif", ".ini", ".exe", ".dll", ".inf", ".zip", ".gz", ".nii", ".xlsx", ".docx", ".sh"),
 }
 _UNDEFINED = 0xFFFFFFFF
-_READING = (InvalidDicomError, OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, struct.error)
+_READING = (
+    *(InvalidDicomError, OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, struct.error),
+    RecursionError,
+)
 # fmt: off
 _TAGS = [
     "SOPClassUID", "SOPInstanceUID", "Modality", "Manufacturer", "SeriesInstanceUID", "StudyInstanceUID",
@@ -66,21 +70,32 @@ _TAGS = [
     "PhotometricInterpretation", "BitsAllocated", "EchoPulseSequence", "EchoPlanarPulseSequence",
     "InversionRecovery", "AcquisitionContrast", "ImagesInAcquisition", "ComplexImageComponent",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "FloatPixelData", "RescaleSlope",
-    "RescaleIntercept",
+    "RescaleIntercept", "BitsStored", "HighBit", "PixelRepresentation",
     # Whose image it is: compared, never kept or shown.
     "PatientID", "PatientName", "PatientBirthDate", "StudyDate", "SeriesDate", "AcquisitionDate",
 ]
 # fmt: on
-_NUMBERS: list[BaseTag] = [*(Tag(name) for name in _TAGS), Tag(PHILIPS_SCALE)]
+TAGS: tuple[BaseTag, ...] = (*(Tag(name) for name in _TAGS), Tag(PHILIPS_SCALE))
+"""What is read of every file; nothing else is."""
 
 
 @dataclass(frozen=True)
 class DicomFile:
-    """One file with its header; ``cut`` where it ends before its last pixel."""
+    """One file with its header.
+
+    Attributes:
+        path: the file.
+        header: what was read of it.
+        cut: it ends before its last pixel.
+        syntax: its TransferSyntaxUID.
+        sequences: hash of the sequences in its header, as they stand in the file.
+    """
 
     path: Path
     header: Dataset
     cut: bool
+    syntax: str = ""
+    sequences: str = ""
 
 
 @dataclass(frozen=True)
@@ -147,13 +162,13 @@ def read_directory(root: Path) -> DicomDirectory:
             raise InputError(
                 "the DICOM directory holds too many files", expected=f"at most {MAX_DICOM_FILES}", fix="give one study"
             )
-        header, cut = _header(path)
-        if header is None:
+        file = read_file(path)
+        if file is None:
             left_out[DAMAGED] += 1
-        elif "Rows" in header or (cut and _may_be_image(header)):
-            files.append(DicomFile(path, header, cut))
+        elif "Rows" in file.header or (file.cut and _may_be_image(file.header)):
+            files.append(file)
         else:
-            left_out[CUT if cut else NO_PIXELS] += 1
+            left_out[CUT if file.cut else NO_PIXELS] += 1
     if missing := _missing_from_dicomdir(root):
         left_out[UNLISTED] += missing
     return DicomDirectory(tuple(files), dict(left_out))
@@ -178,36 +193,34 @@ def _may_be_image(header: Dataset) -> bool:
     return kind.name == kind or kind.name.endswith("Image Storage")
 
 
-def _header(path: Path) -> tuple[Dataset | None, bool]:
-    """The header, None if the file is no DICOM after all, and whether the file is cut short."""
+def read_file(path: Path) -> DicomFile | None:
+    """Read the header of one file; None if the file is damaged or no DICOM after all.
+
+    Raises:
+        InputError: if the upload that it belongs to holds more than it may.
+    """
     # pydicom's warnings quote the values that it dislikes, which may be a person's: they must not reach the terminal.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             with path.open("rb") as file:
-                header = pydicom.dcmread(
-                    file,
-                    stop_before_pixels=True,
-                    force=True,
-                    specific_tags=_NUMBERS,
-                )
-                cut = _is_cut(file, header)
-        except _READING:
-            return None, False
-        for tag in list(header.keys()):
-            try:
-                header[tag]  # converts the value, once
-            except (*_READING, NotImplementedError, OverflowError):
-                del header[tag]  # a value that cannot be read counts as not given
-    return header, cut
+                read = read_header(file, TAGS)
+                cut = _is_cut(file, read)
+        except (HopeError, MemoryError):
+            raise
+        except Exception:
+            return None  # foreign bytes make pydicom raise nearly anything; all of it means damage
+        drop_unusable(read.dataset)
+    return DicomFile(path, read.dataset, cut, read.syntax, read.sequences)
 
 
-def _is_cut(file: BinaryIO, header: Dataset) -> bool:
+def _is_cut(file: BinaryIO, read: DicomHeader) -> bool:
     """Whether a file, read up to its pixels, ends before them or within them."""
-    syntax = getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", None)
-    if syntax == DeflatedExplicitVRLittleEndian:
+    if read.deflated:
         return False  # only unpacking would tell, and the conversion does that
-    little, explicit = header.is_little_endian is not False, header.is_implicit_VR is False
+    header = read.dataset
+    file.seek(0 if read.pixels is None else read.pixels, os.SEEK_END if read.pixels is None else os.SEEK_SET)
+    little, explicit = read.little, not read.implicit
     order = "<" if little else ">"
     size = os.fstat(file.fileno()).st_size
     start = file.read(12 if explicit else 8)
@@ -244,7 +257,9 @@ def _missing_from_dicomdir(root: Path) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            records = pydicom.dcmread(index, force=True).get("DirectoryRecordSequence") or []
+            with index.open("rb") as file:
+                listing = read_header(file, [Tag("DirectoryRecordSequence")]).dataset
+            records = listing.get("DirectoryRecordSequence") or []
             named = [r.get("ReferencedFileID") for r in records if str(r.get("DirectoryRecordType", "")) == "IMAGE"]
         except _READING:
             return 0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
 
+from hope.domain.errors import InputError
+from hope.domain.ranges import B_VALUE, EDGE_PIXELS, FRAMES, POSITION_MM, SERIES_NUMBER, SPACING_MM, TIME_MS, ValueRange
+from hope.formats.budget import current_budget
 from hope.formats.dicom_files import PHILIPS_SCALE, DicomFile
 
 ORIENTATION_TOLERANCE = 0.01
@@ -20,6 +23,9 @@ GAP_TOLERANCE = 0.2
 """Slice distances may differ by this share of the usual one."""
 
 TILT_LIMIT_DEGREES = 0.5
+
+_BITS = ValueRange(1, 64)
+_FRAME_COST = 2  # of the elements that an upload may hold
 
 _NO_AGENT = {"no", "none", "n", "0", "nein", "non", "no contrast", "without", "ohne", "null", "-"}
 _PARTS = {"PHASE": "P", "REAL": "R", "IMAGINARY": "I", "MAGNITUDE": "M", "P": "P", "R": "R", "I": "I", "M": "M"}
@@ -49,6 +55,8 @@ class Frame:
         agent: whether a contrast agent is stated as given, None if nothing is stated.
         rescale: slope and intercept that turn stored values into those of one scale for all frames.
         private_scale: Philips' private scale slope of a classic file, None if absent.
+        syntax: TransferSyntaxUID of its file.
+        bits: BitsAllocated, 16 if absent.
     """
 
     path: Path
@@ -70,6 +78,25 @@ class Frame:
     agent: bool | None
     rescale: tuple[float, float] = (1.0, 0.0)
     private_scale: float | None = None
+    syntax: str = ""
+    bits: int = 16
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels it claims."""
+        return self.size[0] * self.size[1]
+
+    @property
+    def impossible(self) -> str:
+        """What it states that no scanner could mean, in words; else empty."""
+        # Some scanners write the distance of slices with a sign, and 0 where they do not know it.
+        lengths = [*(self.spacing_mm or ()), *([abs(self.thickness_mm)] if self.thickness_mm else [])]
+        wrong = [v for v in lengths if v not in SPACING_MM]
+        if wrong:
+            return f"it states a spacing of {wrong[0]:g} mm (expected {SPACING_MM})"
+        if not all(v in POSITION_MM for v in self.position or ()):
+            return f"it lies further away than any scanner reaches (expected {POSITION_MM})"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -88,16 +115,32 @@ class StackGeometry:
 
 
 def frames_of(file: DicomFile) -> list[Frame]:
-    """Every image in a file; the functional groups of an enhanced one are read frame by frame."""
+    """Every image in a file; the functional groups of an enhanced one are read frame by frame.
+
+    Raises:
+        InputError: if the file claims more images than a file may hold, or the upload more than it may.
+    """
     header = file.header
     per_frame = list(header.get("PerFrameFunctionalGroupsSequence") or [])
     shared = next(iter(header.get("SharedFunctionalGroupsSequence") or []), None)
-    count = int(number(header.get("NumberOfFrames")) or 1)
+    stated = number(header.get("NumberOfFrames")) or 1
+    if stated not in FRAMES:
+        raise InputError("a DICOM file claims an impossible number of images", expected=str(FRAMES), got=f"{stated:g}")
+    count = int(stated)
+    current_budget().parse(_FRAME_COST * max(count, len(per_frame)))
     if not per_frame and shared is None:
-        return [_frame(file, index, []) for index in range(count)]
+        return _alike(_frame(file, 0, []), range(count))
     groups = [shared] if shared is not None else []
     # Frames without a group of their own lie nowhere: they stay, and the stack is refused.
-    return [_frame(file, i, [*per_frame[i : i + 1], *groups]) for i in range(max(count, len(per_frame)))]
+    frames = [_frame(file, i, [item, *groups]) for i, item in enumerate(per_frame)]
+    if count > len(per_frame):
+        frames += _alike(_frame(file, len(per_frame), groups), range(len(per_frame), count))
+    return frames
+
+
+def _alike(frame: Frame, indices: Iterable[int]) -> list[Frame]:
+    """Frames of which nothing but their number is told apart."""
+    return [replace(frame, index=index) for index in indices]
 
 
 def number(value: Any) -> float | None:
@@ -106,9 +149,15 @@ def number(value: Any) -> float | None:
         value = next(iter(value), None)
     try:
         result = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return result if np.isfinite(result) else None
+
+
+def number_in(values: ValueRange, value: Any) -> float | None:
+    """As `number`, and None for what lies outside of a range."""
+    found = number(value)
+    return found if found in values else None
 
 
 def agent_of(value: Any) -> bool | None:
@@ -121,6 +170,8 @@ def stack_of(frames: Sequence[Frame]) -> StackGeometry:
     """How frames lie to each other, from their positions alone (LPS; only distances are used)."""
     nominal = frames[0].thickness_mm
     plain = tuple(range(len(frames)))
+    if impossible := next((f.impossible for f in frames if f.impossible), ""):
+        return StackGeometry(None, plain, impossible)
     placed = [(f.cosines, f.position) for f in frames if f.cosines and f.position]
     if len(placed) < len(frames):
         return StackGeometry(nominal, plain, "an image does not say where it lies")
@@ -176,7 +227,7 @@ def _values(places: Sequence[Dataset], sequence: str, name: str) -> Iterator[Any
 
 
 def _vector(value: Any, length: int) -> tuple[float, ...] | None:
-    values = [number(v) for v in value] if value is not None and not isinstance(value, str) else []
+    values = [number(v) for v in value] if isinstance(value, Iterable) and not isinstance(value, str | bytes) else []
     return tuple(v for v in values if v is not None) if len(values) == length and None not in values else None
 
 
@@ -191,7 +242,9 @@ def _frame(file: DicomFile, index: int, places: Sequence[Dataset]) -> Frame:
     position = _vector(group("PlanePositionSequence", "ImagePositionPatient"), 3)
     spacing = _vector(group(pixels, "PixelSpacing"), 2)
     between = number(group(pixels, "SpacingBetweenSlices")) or number(group(pixels, "SliceThickness"))
-    time = number(group("FrameContentSequence", "TemporalPositionIndex", "TemporalPositionIdentifier"))
+    time = number_in(
+        SERIES_NUMBER, group("FrameContentSequence", "TemporalPositionIndex", "TemporalPositionIdentifier")
+    )
     slope = number(group("PixelValueTransformationSequence", "RescaleSlope"))
     intercept = number(group("PixelValueTransformationSequence", "RescaleIntercept"))
     return Frame(
@@ -200,13 +253,13 @@ def _frame(file: DicomFile, index: int, places: Sequence[Dataset]) -> Frame:
         enhanced=bool(places),
         position=(position[0], position[1], position[2]) if position else None,
         cosines=_vector(group("PlaneOrientationSequence", "ImageOrientationPatient"), 6),
-        size=(int(number(header.get("Rows")) or 0), int(number(header.get("Columns")) or 0)),
+        size=(_edge(header, "Rows"), _edge(header, "Columns")),
         spacing_mm=(spacing[0], spacing[1]) if spacing else None,
         thickness_mm=between,
-        tr_ms=number(group(timing, "RepetitionTime")),
-        te_ms=number(group("MREchoSequence", "EffectiveEchoTime", "EchoTime")),
-        ti_ms=number(group("MRModifierSequence", "InversionTimes", "InversionTime")),
-        b_value=number(group("MRDiffusionSequence", "DiffusionBValue")),
+        tr_ms=number_in(TIME_MS, group(timing, "RepetitionTime")),
+        te_ms=number_in(TIME_MS, group("MREchoSequence", "EffectiveEchoTime", "EchoTime")),
+        ti_ms=number_in(TIME_MS, group("MRModifierSequence", "InversionTimes", "InversionTime")),
+        b_value=number_in(B_VALUE, group("MRDiffusionSequence", "DiffusionBValue")),
         part=_part(header, places),
         stack=str(group("FrameContentSequence", "StackID", "") or ""),
         time=None if time is None else int(time),
@@ -214,7 +267,13 @@ def _frame(file: DicomFile, index: int, places: Sequence[Dataset]) -> Frame:
         agent=_agent(header, places),
         rescale=_one_scale(header, 1.0 if slope is None else slope, 0.0 if intercept is None else intercept),
         private_scale=number(header.get(PHILIPS_SCALE).value) if PHILIPS_SCALE in header else None,
+        syntax=file.syntax,
+        bits=int(number_in(_BITS, header.get("BitsAllocated")) or 16),
     )
+
+
+def _edge(header: Dataset, name: str) -> int:
+    return int(number_in(EDGE_PIXELS, header.get(name)) or 0)
 
 
 def _one_scale(header: Dataset, slope: float, intercept: float) -> tuple[float, float]:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydicom.dataset import Dataset
 
+from hope.domain.ranges import EDGE_PIXELS, FRAMES
 from hope.formats.dicom_files import DicomFile
-from hope.formats.dicom_frames import number
+from hope.formats.dicom_frames import number, number_in
 
 REGROUPED = "every image had a series UID of its own, so they were put together by number and timing"
 
 _TELL_APART = (
     *("ImagePositionPatient", "InstanceNumber", "Rows", "Columns", "NumberOfFrames", "SeriesInstanceUID", "EchoTime"),
     *("EchoNumbers", "InversionTime", "TemporalPositionIdentifier", "DiffusionBValue", "ImageType"),
-    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 )
 
 
@@ -73,37 +74,43 @@ def without_copies(files: Sequence[DicomFile]) -> tuple[list[DicomFile], int]:
     Returns:
         the files that are kept, in the order of their paths, and how many were dropped.
     """
-    kept: dict[str, list[DicomFile]] = {}
-    unnamed, copies = [], 0
+    kept: list[DicomFile] = []
+    whole: dict[str, set[tuple[str, ...]]] = {}
+    numbers: dict[str, set[str]] = {}
+    copies = 0
     for file in sorted(files, key=lambda f: f.cut):
         uid = str(file.header.get("SOPInstanceUID", ""))
-        if not uid:
-            unnamed.append(file)
-            continue
-        same = kept.setdefault(uid, [])
-        if any(_same_image(file, other) for other in same):
-            copies += 1
+        number_of_image = str(file.header.get("InstanceNumber"))
+        if uid and file.cut:
+            seen = numbers.get(uid, set())
+            copy = bool(seen) and number_of_image in (*seen, str(None))
+        elif uid:
+            # Anonymisers give one UID to images that differ.
+            image = _fingerprint(file)
+            copy = image in whole.setdefault(uid, set())
+            whole[uid].add(image)
+            numbers.setdefault(uid, set()).add(number_of_image)
         else:
-            same.append(file)
-    return sorted([*unnamed, *(f for group in kept.values() for f in group)], key=lambda f: str(f.path)), copies
+            copy = False
+        copies += copy
+        if not copy:
+            kept.append(file)
+    return sorted(kept, key=lambda f: str(f.path)), copies
 
 
-def _same_image(one: DicomFile, two: DicomFile) -> bool:
-    """Whether two files of one UID hold the same image. Anonymisers give one UID to images that differ."""
-    if one.cut:
-        return not two.cut and one.header.get("InstanceNumber") in (None, two.header.get("InstanceNumber"))
-    if any(str(one.header.get(n)) != str(two.header.get(n)) for n in _TELL_APART):
-        return False
-    frames = int(number(one.header.get("NumberOfFrames")) or 1)
-    pixels = int(number(one.header.get("Rows")) or 0) * int(number(one.header.get("Columns")) or 0) * frames
+def _fingerprint(file: DicomFile) -> tuple[str, ...]:
+    """What two copies of one image share: what tells images apart, and the pixels."""
+    header = file.header
+    frames = int(number_in(FRAMES, header.get("NumberOfFrames")) or 1)
+    pixels = int(number_in(EDGE_PIXELS, header.get("Rows")) or 0) * int(
+        number_in(EDGE_PIXELS, header.get("Columns")) or 0
+    )
     # Headers may be written anew by an export; the pixels stand at the end.
-    tail = min(one.path.stat().st_size, two.path.stat().st_size, 2 * pixels)
-    ends = []
-    for path in (one.path, two.path):
-        with path.open("rb") as file:
-            file.seek(-tail, 2)
-            ends.append(file.read())
-    return ends[0] == ends[1]
+    size = file.path.stat().st_size
+    with file.path.open("rb") as stream:
+        stream.seek(-min(size, 2 * pixels * frames), os.SEEK_END)
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return (*(str(header.get(name)) for name in _TELL_APART), file.sequences, digest)
 
 
 def grouping(files: Sequence[DicomFile]) -> tuple[Callable[[DicomFile], tuple[str, ...]], str]:

@@ -11,9 +11,14 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from hope.domain.errors import InputError
+from hope.domain.ranges import SERIES_NUMBER
+from hope.formats.budget import current_budget
 from hope.formats.dicom_files import CUT, DicomFile, read_directory
-from hope.formats.dicom_frames import Frame, frames_of, number, stack_of
+from hope.formats.dicom_frames import Frame, frames_of, number, number_in, stack_of
 from hope.formats.dicom_grouping import NOBODY, Identity, grouping, identity_of, without_copies
+
+MAX_SERIES = 5000
+"""Most series under one directory; more are the files of many studies, or of none."""
 
 COPIES = "copies of DICOM images that lie there already"
 
@@ -134,6 +139,11 @@ def read_study(root: Path) -> tuple[list[DicomSeries], Mapping[str, int]]:
     for file in (file for file in files if "Rows" in file.header):
         for frame in frames_of(file):
             groups.setdefault(key(file), []).append(_Image(file, frame))
+    if len(groups) > MAX_SERIES:
+        got = f"{len(groups)} series"
+        raise InputError(
+            "the DICOM directory holds too many series", expected=f"at most {MAX_SERIES}", got=got, fix="give one study"
+        )
     short, orphans = _cut_files(files, groups)
     if orphans:
         left_out[CUT] += orphans
@@ -155,19 +165,22 @@ def _cut_files(
     """
     short: Counter[tuple[str, ...]] = Counter()
     orphans = 0
+    of_file: dict[int, list[tuple[str, ...]]] = {}
+    of_directory: dict[Path, list[tuple[str, ...]]] = {}
+    for name, images in groups.items():
+        for file in {id(image.file): image.file for image in images}.values():
+            of_file.setdefault(id(file), []).append(name)
+        for directory in {image.file.path.parent for image in images}:
+            of_directory.setdefault(directory, []).append(name)
     for file in (file for file in files if file.cut):
         uid = str(file.header.get("SeriesInstanceUID", ""))
-        homes = [name for name, images in groups.items() if any(image.file is file for image in images)]
+        homes = of_file.get(id(file), [])
         homes = homes or [
             name
             for name, images in groups.items()
             if uid and str(images[0].file.header.get("SeriesInstanceUID")).startswith(uid)
         ]
-        homes = homes or [
-            name
-            for name, images in groups.items()
-            if not uid and any(image.file.path.parent == file.path.parent for image in images)
-        ]
+        homes = homes or (of_directory.get(file.path.parent, []) if not uid else [])
         orphans += not homes
         short.update(homes)
     return short, orphans
@@ -196,10 +209,12 @@ def parted(series: Iterable[DicomSeries]) -> list[list[DicomSeries]]:
 def _parts(images: Sequence[_Image]) -> list[list[_Image]]:
     """Split a series into stacks where echo time or part of a complex image tells images of one place apart."""
     for tell in (lambda i: i.frame.part, lambda i: f"{i.frame.te_ms or 0:.1f}"):
-        values = sorted({tell(image) for image in images})
-        if len(values) < 2:
+        apart: dict[str, list[_Image]] = {}
+        for image in images:
+            apart.setdefault(tell(image), []).append(image)
+        if len(apart) < 2:
             continue
-        pieces = [[image for image in images if tell(image) == value] for value in values]
+        pieces = [apart[value] for value in sorted(apart)]
         if len({len(piece) for piece in pieces}) == 1 and _places(pieces[0]) == _places(pieces[1]):
             return [part for piece in pieces for part in _parts(piece)]
     return [list(images)]
@@ -218,9 +233,9 @@ def _series(uid: str, images: Sequence[_Image], cut: int, note: str) -> DicomSer
     spacing, between = first.spacing_mm, geometry.spacing_mm
     notes = [note] if note else []
     kind = _kind(header, ordered)
-    promised = int(number(header.get("ImagesInAcquisition")) or 0)
-    number_of_series = number(header.get("SeriesNumber"))
-    fault = kind or geometry.fault
+    promised = int(number_in(SERIES_NUMBER, header.get("ImagesInAcquisition")) or 0)
+    number_of_series = number_in(SERIES_NUMBER, header.get("SeriesNumber"))
+    fault = kind or _too_large(frames) or geometry.fault
     if cut:
         fault = f"{cut} of its {len({i.file.path for i in images if not i.file.cut}) + cut} files are cut short"
     if not fault and promised > len(images) and not first.enhanced and all(f.time is None for f in frames):
@@ -252,6 +267,11 @@ def _series(uid: str, images: Sequence[_Image], cut: int, note: str) -> DicomSer
         identity=replace(identity_of(header), study="") if note else identity_of(header),
         notes=tuple(notes),
     )
+
+
+def _too_large(frames: Sequence[Frame]) -> str:
+    voxels, most = sum(frame.pixels for frame in frames), current_budget().limits.voxels
+    return f"it claims {voxels:.2g} voxels, far more than a head scan (at most {most:.0e})" if voxels > most else ""
 
 
 def _kind(header: Dataset, images: Sequence[_Image]) -> str:

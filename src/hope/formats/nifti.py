@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gzip
 import math
-import zlib
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -18,6 +18,7 @@ from hope.domain.errors import InputError
 from hope.domain.grid import CORNER_TOLERANCE_MM, Grid
 from hope.domain.volume import Volume
 from hope.formats.atomic import atomic_output
+from hope.formats.gunzip import MAGIC, GunzipReader
 from hope.formats.nifti_header import EXPECTED_FILE, Layout, read_layout, truncated
 from hope.formats.reading import input_error
 
@@ -50,7 +51,7 @@ class NiftiFacts:
     distinct_values: int | None
 
 
-def read_scan(path: Path, what: str) -> tuple[Volume, NiftiFacts]:
+def read_scan(path: Path, what: str, check: Callable[[Grid], None] | None = None) -> tuple[Volume, NiftiFacts]:
     """Read one 3D image, NIfTI-1 or -2, gzipped or not, whatever its file name ends in.
 
     Memory is the float32 result and a few MiB; no more bytes are decompressed than the header promises.
@@ -58,6 +59,7 @@ def read_scan(path: Path, what: str) -> tuple[Volume, NiftiFacts]:
     Args:
         path: the file.
         what: its role, such as ``t1c``; only this, never the file's name, is used in error sentences.
+        check: called with the grid before a voxel is read; what it raises ends the reading.
 
     Returns:
         float32 volume in file order with NaN and Inf replaced by 0 (scaling applied), and what was seen.
@@ -68,20 +70,25 @@ def read_scan(path: Path, what: str) -> tuple[Volume, NiftiFacts]:
     """
     try:
         _check_file(path, what)
-        with _open(path) as file:
+        with open_scan(path, what) as file:
             _refuse_pair(path, what)
             layout = read_layout(file, what)
+            if check:
+                check(layout.grid)
             _check_size(path, layout, what)
             _skip(file, layout.offset - file.tell(), what)
             return _read_voxels(file, layout, what)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise truncated(what, "a gzip stream that ends early or is damaged") from error
     except OSError as error:
         raise input_error(what, error) from error
 
 
-def read_labels(path: Path, what: str = "segmentation") -> Volume:
+def read_labels(path: Path, what: str = "segmentation", check: Callable[[Grid], None] | None = None) -> Volume:
     """Read a label volume.
+
+    Args:
+        path: the file.
+        what: its role, for error sentences.
+        check: as in `read_scan`.
 
     Returns:
         uint8 volume in file order.
@@ -89,7 +96,7 @@ def read_labels(path: Path, what: str = "segmentation") -> Volume:
     Raises:
         InputError: as `read_scan`, and if a voxel is not a whole number from 0 to 255.
     """
-    volume, facts = read_scan(path, what)
+    volume, facts = read_scan(path, what, check)
     low, high = float(volume.data.min()), float(volume.data.max())
     if facts.nan_count or facts.inf_count or not facts.integer_valued or low < 0 or high > 255:
         got = f"values from {low:g} to {high:g}" + ("" if facts.integer_valued else ", not all whole")
@@ -195,10 +202,13 @@ def _refuse_pair(path: Path, what: str) -> None:
     )
 
 
-def _open(path: Path) -> AbstractContextManager[BinaryIO]:
+@contextmanager
+def open_scan(path: Path, what: str) -> Iterator[BinaryIO]:
+    """Open a scan for reading forward, through the bounded gzip reader where it is compressed, by content."""
     with path.open("rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
-    return cast("BinaryIO", gzip.open(path, "rb")) if zipped else path.open("rb")
+        zipped = file.read(2) == MAGIC
+        file.seek(0)
+        yield cast("BinaryIO", GunzipReader(file, what)) if zipped else file
 
 
 def _skip(file: BinaryIO, count: int, what: str) -> None:
@@ -212,7 +222,7 @@ def _skip(file: BinaryIO, count: int, what: str) -> None:
 def _check_size(path: Path, layout: Layout, what: str) -> None:
     size = path.stat().st_size
     with path.open("rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
+        zipped = file.read(2) == MAGIC
     needed = layout.offset + layout.nbytes
     if needed > size * (_MAX_GZIP_RATIO if zipped else 1):
         raise truncated(what, f"{size} bytes for the {needed} bytes that its header promises")

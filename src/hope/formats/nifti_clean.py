@@ -6,7 +6,7 @@ Nothing that an upload claims is believed before it is checked, and no more is u
 from __future__ import annotations
 
 import hashlib
-import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 from hope.domain.errors import InputError
 from hope.domain.grid import Grid
 from hope.formats.atomic import output_error
+from hope.formats.gunzip import MAGIC, GunzipReader
 from hope.formats.nifti_header import EXPECTED_FILE, Layout, read_layout, truncated
 from hope.formats.reading import reading
 
@@ -32,7 +33,6 @@ MAX_TAIL = 2**20
 
 _RATIO_FREE_BYTES = 64 * 2**20
 _MAX_GZIP_RATIO = 1100  # deflate cannot compress more than 1032:1, so a larger promise is a lie
-_MAX_MEMBERS = 300_000  # blocked gzip has one member per 64 KiB; millions of empty ones only burn time
 _THICK_MM, _SMALL_FIELD_MM, _LARGE_FIELD_MM, _FEW_SLICES = 7.0, 80.0, 400.0, 12
 
 _KEPT = ("datatype", "scl_slope", "scl_inter")
@@ -93,6 +93,34 @@ class CleanScan:
             "warnings": list(self.warnings),
         }
 
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain JSON values."""
+        layout = self.layout
+        return {
+            "shape": list(layout.grid.shape),
+            "affine_ras_mm": np.asarray(layout.grid.affine_ras_mm).tolist(),
+            "dtype": layout.dtype.str,
+            "offset": layout.offset,
+            "slope": layout.slope,
+            "intercept": layout.intercept,
+            "bytes": self.bytes,
+            "sha256": self.sha256,
+            "warnings": list(self.warnings),
+        }
+
+    @classmethod
+    def from_json(cls, known: Mapping[str, Any]) -> CleanScan:
+        """The same from what `to_json` gave."""
+        x, y, z = (int(n) for n in known["shape"])
+        layout = Layout(
+            Grid((x, y, z), np.array(known["affine_ras_mm"])),
+            np.dtype(str(known["dtype"])),
+            int(known["offset"]),
+            float(known["slope"]),
+            float(known["intercept"]),
+        )
+        return cls(layout, int(known["bytes"]), str(known["sha256"]), tuple(map(str, known["warnings"])))
+
 
 def clean_nifti(source: Path, target: Path, what: str, max_bytes: int) -> CleanScan:
     """Write the scan in ``source`` (NIfTI-1 or -2, gzipped or not, by content) to ``target`` as a plain clean .nii.
@@ -117,9 +145,9 @@ def clean_nifti(source: Path, target: Path, what: str, max_bytes: int) -> CleanS
         fix = "choose the file again"
         raise InputError(f"{what} is an empty file", expected=EXPECTED_FILE, got="0 bytes", fix=fix)
     with reading(what), source.open("rb") as raw:
-        zipped = raw.read(2) == b"\x1f\x8b"
+        zipped = raw.read(2) == MAGIC
         raw.seek(0)
-        stream: Any = _Inflated(raw, what) if zipped else raw
+        stream: Any = GunzipReader(raw, what) if zipped else raw
         head = stream.read(540)
         _refuse_other_types(head, what)
         layout = read_layout(BytesIO(head), what)
@@ -131,51 +159,6 @@ def clean_nifti(source: Path, target: Path, what: str, max_bytes: int) -> CleanS
         digest, written = _copy(rest, target, header, layout, what)
         _refuse_long_tail(rest, what)
     return CleanScan(layout, written, digest, tuple(_warnings(layout.grid, what)))
-
-
-class _Inflated:
-    """A bounded reader of gzip members. zlib parses their headers, so a gigabyte of "file name" costs no loop here."""
-
-    def __init__(self, raw: BinaryIO, what: str) -> None:
-        self._raw, self._what = raw, what
-        self._inflate = zlib.decompressobj(wbits=31)
-        self._left = b""
-        self._members = 1
-        self._ended = False
-
-    def read(self, count: int) -> bytes:
-        """At most ``count`` bytes; fewer only at the end of the stream."""
-        parts: list[bytes] = []
-        while count > 0 and not self._ended:
-            block = self._step(count)
-            count -= len(block)
-            parts.append(block)
-        return b"".join(parts)
-
-    def _step(self, count: int) -> bytes:
-        if self._inflate.eof and not self._next_member():
-            return b""
-        data = self._left or self._raw.read(CHUNK // 4)
-        if not data:
-            raise truncated(self._what, "a gzip stream that ends early")
-        try:
-            block = self._inflate.decompress(data, count)
-        except zlib.error as error:
-            raise truncated(self._what, "a damaged gzip stream") from error
-        self._left = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
-        return block
-
-    def _next_member(self) -> bool:
-        """Whether another gzip member follows; zero padding and other bytes behind the last one are ignored."""
-        self._left += self._raw.read(2) if len(self._left) < 2 else b""
-        self._members += 1
-        if self._left[:2] != b"\x1f\x8b":
-            self._ended = True
-            return False
-        if self._members > _MAX_MEMBERS:
-            raise truncated(self._what, "a gzip stream of very many pieces")
-        self._inflate = zlib.decompressobj(wbits=31)
-        return True
 
 
 class _Joined:

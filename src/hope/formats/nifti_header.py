@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, BinaryIO, cast
@@ -13,8 +14,10 @@ from nibabel.spatialimages import HeaderDataError
 
 from hope.domain.errors import InputError
 from hope.domain.grid import FloatArray, Grid, Shape
+from hope.domain.limits import DEFAULT_LIMITS
+from hope.domain.ranges import POSITION_MM, SPACING_MM
 
-MAX_VOXELS = 300_000_000
+MAX_VOXELS = DEFAULT_LIMITS.voxels
 """Largest volume that is read: about twice 512 x 512 x 512, which no clinical head scan reaches."""
 
 FORM_TOLERANCE_MM = 0.1
@@ -147,11 +150,8 @@ def _dtype(header: Any, what: str) -> np.dtype[Any]:
 
 def _grid(header: Any, shape: Shape, what: str) -> Grid:
     """Return the one orientation that the header gives, in RAS+ mm (NIfTI's own world convention)."""
-    spacing = [float(s) for s in header["pixdim"][1:4]]
-    if not all(math.isfinite(s) and s > 0 for s in spacing):
-        got = " x ".join(f"{s:g}" for s in spacing)
-        raise InputError(f"{what} has an impossible voxel spacing", expected="three positive lengths in mm", got=got)
     scale = _UNIT_MM.get(int(header["xyzt_units"]) & 7, 1.0)
+    _check_spacing([float(s) * scale for s in header["pixdim"][1:4]], what)
     sform = header.get_sform(coded=True)[0]
     qform = _qform(header, what)
     if sform is None and qform is None:
@@ -187,10 +187,24 @@ def _checked_grid(name: str, form: FloatArray, shape: Shape, scale: float, what:
     affine = np.array(form, dtype=np.float64)
     affine[:3] *= scale
     try:
-        return Grid(shape, affine)
+        grid = Grid(shape, affine)
     except ValueError as error:
         got = "a matrix that is not finite or flattens the volume"
         raise InputError(f"{what} has an impossible {name}", got=got, fix="convert the scan again") from error
+    _check_spacing(grid.spacing_mm, what)
+    corners = grid.corners_ras_mm()
+    if not all(float(x) in POSITION_MM for x in (corners.min(), corners.max())):
+        got = f"a corner at {float(np.abs(corners).max()):g} mm"
+        fix = "convert the scan again"
+        raise InputError(f"{what} has an impossible {name}", expected=f"corners within {POSITION_MM}", got=got, fix=fix)
+    return grid
+
+
+def _check_spacing(spacing_mm: Sequence[float], what: str) -> None:
+    if not all(s in SPACING_MM for s in spacing_mm):
+        got = " x ".join(f"{s:g}" for s in spacing_mm)
+        expected = f"three positive lengths, each {SPACING_MM}"
+        raise InputError(f"{what} has an impossible voxel spacing", expected=expected, got=got)
 
 
 def _describe(grid: Grid) -> str:

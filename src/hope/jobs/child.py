@@ -119,7 +119,8 @@ def _answer(line: bytes, run: Run, told: Progress) -> dict[str, Any]:
         name = str(job["do"])
         return {"done": run(job, told)}
     except InputError as error:
-        return _error("input", error.sentence())
+        parts = {name: getattr(error, name) for name in ("what", "expected", "got", "fix") if getattr(error, name)}
+        return {"error": {**_error("input", error.sentence())["error"], "type": type(error).__name__, "parts": parts}}
     except HopeError as error:
         _log(error)
         return _error("ours", str(error))
@@ -153,8 +154,14 @@ def _heartbeat(channel: Channel) -> Iterator[None]:
     stop = threading.Event()
 
     def beat() -> None:
-        while not stop.wait(HEARTBEAT_SECONDS):
-            channel.send({"alive": True})
+        while True:
+            try:
+                if stop.wait(HEARTBEAT_SECONDS):
+                    return
+                channel.send({"alive": True})
+            except MemoryError:
+                # The job has taken what it may have; it hears of that itself, and until then this process lives.
+                continue
 
     thread = threading.Thread(target=beat, daemon=True, name="heartbeat")
     thread.start()

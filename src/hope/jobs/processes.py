@@ -21,6 +21,7 @@ from typing import Any
 
 from hope.domain.errors import InputError, StageError
 from hope.domain.progress import Progress, silent
+from hope.formats.nifti_clean import TooLargeError, WrongTypeError
 
 READY_SECONDS = 120.0
 """A child that has not said that it is ready by then is taken for broken; importing takes seconds on a slow disk."""
@@ -32,6 +33,27 @@ _LINE_LIMIT = 16 * 2**20
 _LAST_WORDS = 40
 
 log = logging.getLogger(__name__)
+
+
+_REFUSALS: Mapping[str, type[InputError]] = {"TooLargeError": TooLargeError, "WrongTypeError": WrongTypeError}
+_KILLED = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+
+
+class ProcessEndedError(StageError):
+    """A child ended without an answer.
+
+    Args:
+        status: its exit status, negative for a signal.
+    """
+
+    def __init__(self, status: int | None) -> None:
+        super().__init__(f"the stage process ended unexpectedly ({_cause(status)})")
+        self.signal = -status if status is not None and status < 0 else 0
+
+    @property
+    def by_its_input(self) -> bool:
+        """Whether it crashed, and was not killed by somebody else (as by a machine out of memory)."""
+        return self.signal > 0 and self.signal not in _KILLED
 
 
 class _Child:
@@ -75,7 +97,7 @@ class _Child:
             raise StageError(f"the stage process gave no sign of life for {seconds:.0f} s") from None
         if not line:
             await self.process.wait()
-            raise StageError(f"the stage process ended unexpectedly ({_cause(self.process.returncode)})")
+            raise ProcessEndedError(self.process.returncode)
         message = json.loads(line)
         if not isinstance(message, dict):
             raise StageError("the stage process said something that is no message")
@@ -117,10 +139,12 @@ class StageProcesses:
         module: Python module whose ``run`` does the work, such as ``hope.jobs.bodies``.
         keep: most idle children that stay, with what they have loaded.
         keep_seconds: how long an idle child stays.
+        spare: whether an idle child is started when the last one gets a job, so that the next job need not wait.
     """
 
-    def __init__(self, module: str, *, keep: int = 2, keep_seconds: float = 900.0) -> None:
-        self._module, self._keep, self._keep_seconds = module, keep, keep_seconds
+    def __init__(self, module: str, *, keep: int = 2, keep_seconds: float = 900.0, spare: bool = False) -> None:
+        self._module, self._keep, self._keep_seconds, self._spare = module, keep, keep_seconds, spare
+        self._starting: asyncio.Task[None] | None = None
         self._idle: list[_Child] = []
         self._busy: set[_Child] = set()
 
@@ -148,6 +172,8 @@ class StageProcesses:
         """
         child = await self._take()
         self._busy.add(child)
+        if self._spare and not self._idle and self._starting is None:
+            self._starting = asyncio.create_task(self._start_spare())
         reusable = False
         try:
             await child.say(job)
@@ -174,7 +200,8 @@ class StageProcesses:
     def _error(error: Mapping[str, Any], child: _Child) -> InputError | StageError:
         sentence = str(error.get("sentence") or "the stage failed without saying why")
         if error.get("kind") == "input":
-            return InputError(sentence)
+            kind, parts = _REFUSALS.get(str(error.get("type")), InputError), dict(error.get("parts") or {})
+            return kind(str(parts.pop("what", sentence)), **{name: str(text) for name, text in parts.items()})
         log.error("a stage failed: %s\n%s", sentence, child.last_words)
         return StageError(sentence)
 
@@ -185,6 +212,18 @@ class StageProcesses:
             if child.alive:
                 return child
         return await self._start()
+
+    async def _start_spare(self) -> None:
+        try:
+            child = await self._start()
+        except StageError:
+            return  # it was logged; who needs a child starts one, and hears of it
+        finally:
+            self._starting = None
+        if len(self._idle) < self._keep:
+            self._idle.append(child)
+        else:
+            await _to_the_end(child.kill())
 
     async def _start(self) -> _Child:
         # Exec, never fork: a fork of a process with threads inherits locks that nobody will release.
@@ -232,6 +271,10 @@ class StageProcesses:
 
     async def close(self) -> None:
         """Kill every child."""
+        if self._starting is not None:
+            starting = self._starting
+            starting.cancel()
+            await asyncio.wait({starting})
         for child in (*self._idle, *self._busy):
             await child.kill()
         self._idle.clear()

@@ -16,7 +16,10 @@ from typing import Any
 from hope.contract.outputs import OutputFile, Role
 from hope.domain.progress import Progress
 from hope.formats.atomic import atomic_output
+from hope.jobs import scan_task
+from hope.jobs.confined import confined
 from hope.stages.intake.archive_series import series_in_archive
+from hope.stages.postprocess.corrected_mask import keep_mask
 from hope.synthesis.sample import SAMPLE_KIND, SAMPLE_SEED, make_sample
 
 Done = dict[str, Any]
@@ -40,7 +43,8 @@ def dicom(job: Mapping[str, Any], told: Progress) -> Done:
     """
     archive, scratch, out = Path(job["in"]) / "upload.zip", Path(job["scratch"]), Path(job["out"])
     limit = int(job.get("max_bytes") or _ANY_SIZE)
-    series, problem = series_in_archive(archive, scratch, out, limit, told)
+    with confined(job):
+        series, problem = series_in_archive(archive, scratch, out, limit, told)
     return _series_done(series, problem)
 
 
@@ -74,10 +78,9 @@ def segmentation(job: Mapping[str, Any], told: Progress) -> Done:
     Raises:
         InputError: if the mask lies on another grid, or holds anything but the labels 0 to 4.
     """
-    from hope.stages.postprocess.corrected_mask import keep_mask
-
     folder, out = Path(job["in"]), Path(job["out"])
-    result = keep_mask(folder, out / "mask.nii.gz", told)
+    with confined(job):
+        result = keep_mask(folder, out / "mask.nii.gz", told)
     return {
         "artifacts": [OutputFile.of(Role.CORRECTED_SEGMENTATION).entry("mask.nii.gz")],
         "result": result,
@@ -107,6 +110,7 @@ def _fill_cache(kept: Path, told: Progress) -> None:
 
 
 TASKS: Mapping[str, Callable[[Mapping[str, Any], Progress], Done]] = {
+    "scan": lambda job, _told: scan_task.scan(job),
     "dicom": dicom,
     "sample": sample,
     "segmentation": segmentation,

@@ -13,13 +13,17 @@ from hope.domain.case import SEQUENCES, CleanUp, HeadState, MRSequence
 from hope.domain.errors import BundleError, InputError
 from hope.domain.intervals import IntervalRule
 from hope.domain.labels import PEDS
+from hope.domain.ranges import MODEL_SPACING_MM, PATCH_EDGE_VOXELS, PATCH_VOXELS
 from hope.formats.hashing import sha256_of
 from hope.models.ensemble.spec import Group, group_from_json
+from hope.models.tensor_files import SUFFIX, check_tensor_file
 
 FORMAT = "hope-bundle/1"
 ENSEMBLE_FORMAT = "hope-bundle/2"
 """As format 1, but with ``groups`` of networks in place of one architecture and one file of weights."""
 MANIFEST = "model.json"
+MAX_MANIFEST_BYTES = 4 * 2**20
+MAX_BUNDLE_FILES = 1000
 WEIGHTS = "weights.safetensors"
 POSTPROCESS = "postprocess.json"
 BUNDLED = Path(__file__).parent.parent / "resources" / "models"
@@ -121,7 +125,7 @@ class Bundle:
         """Compare every file with the hash that the manifest gives.
 
         Raises:
-            BundleError: naming the first file that is missing or differs.
+            BundleError: naming the first file that is missing or differs, or whose tensors have an absurd header.
         """
         for name, expected in dict(self.manifest["files"]).items():
             path = self.folder / name
@@ -129,6 +133,18 @@ class Bundle:
                 raise BundleError(f"model {self.id}: {name} is missing from the bundle; add the bundle again")
             if sha256_of(path) != expected:
                 raise BundleError(f"model {self.id}: {name} is damaged (its sha256 differs); add the bundle again")
+            if name.endswith(SUFFIX):
+                check_tensor_file(path)
+
+    def refuse_links(self) -> None:
+        """Refuse files that lie elsewhere: a foreign bundle could name any file of this machine.
+
+        Raises:
+            BundleError: naming the first file that is a symbolic link.
+        """
+        for name in (MANIFEST, *self.manifest["files"]):
+            if (self.folder / name).is_symlink():
+                raise BundleError(f"model {self.id}: {name} is a symbolic link; a bundle holds its files itself")
 
 
 def read_bundle(folder: Path) -> Bundle:
@@ -140,6 +156,10 @@ def read_bundle(folder: Path) -> Bundle:
     path = folder / MANIFEST
     if not path.is_file():
         raise BundleError(f"no model bundle here: {MANIFEST} not found in the given directory")
+    if path.stat().st_size > MAX_MANIFEST_BYTES:
+        raise BundleError(
+            f"the bundle's {MANIFEST} is far too large (expected at most {MAX_MANIFEST_BYTES // 2**20} MiB)"
+        )
     raw = path.read_bytes()
     try:
         manifest = json.loads(raw)
@@ -156,6 +176,8 @@ def _from_manifest(folder: Path, manifest: Mapping[str, Any], sha256: str) -> Bu
     names = dict(manifest["files"])
     if any(Path(name).name != name for name in names):
         raise BundleError("a bundle's files must lie in its own directory")
+    if len(names) > MAX_BUNDLE_FILES:
+        raise BundleError(f"the bundle lists {len(names)} files (expected at most {MAX_BUNDLE_FILES})")
     x, y, z = (int(n) for n in manifest["patch"])
     groups = tuple(group_from_json(entry) for entry in manifest.get("groups", ()))
     needed = [name for group in groups for name in group.members] or [WEIGHTS]
@@ -163,8 +185,10 @@ def _from_manifest(folder: Path, manifest: Mapping[str, Any], sha256: str) -> Bu
         raise BundleError(f"the bundle lists no {absent[0]}")
     if bool(groups) != (manifest["format"] == ENSEMBLE_FORMAT):
         raise BundleError(f"groups of networks belong to the bundle format {ENSEMBLE_FORMAT}, and to it alone")
-    if min(x, y, z) < 1 or not 0 < float(inputs["spacing_mm"]) < 20:
-        raise BundleError("the bundle's patch and spacing must be positive")
+    if any(n not in PATCH_EDGE_VOXELS for n in (x, y, z)) or x * y * z not in PATCH_VOXELS:
+        raise BundleError(f"the bundle's patch is not usable (expected edges of {PATCH_EDGE_VOXELS} voxels)")
+    if float(inputs["spacing_mm"]) not in MODEL_SPACING_MM:
+        raise BundleError(f"the bundle's spacing is not usable (expected {MODEL_SPACING_MM})")
     kind = str(manifest.get("kind", SEGMENTER))
     if kind not in KINDS:
         raise BundleError(f"the bundle is a {kind!r}, which this version does not know ({', '.join(KINDS)})")

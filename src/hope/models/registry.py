@@ -13,9 +13,10 @@ from pathlib import Path
 from hope.domain.errors import BundleError, InputError
 from hope.domain.extras import require_extras
 from hope.domain.progress import Progress, silent
-from hope.formats.archive import extract_zip, is_zip
+from hope.formats.archive import MAX_FILES, extract_zip, is_zip
 from hope.formats.atomic import output_error
 from hope.formats.reading import reading
+from hope.formats.zip_directory import check_entry_count
 from hope.models.bundle import BUNDLED, MANIFEST, Bundle, read_bundle
 from hope.models.importers.choices import ImportChoices
 
@@ -43,6 +44,8 @@ def holds_bundle(source: Path) -> bool:
     with reading(source.name):
         if not is_zip(source):
             return False
+        with source.open("rb") as file:
+            check_entry_count(file, MAX_FILES)
         with suppress(zipfile.BadZipFile, NotImplementedError), zipfile.ZipFile(source) as archive:
             return any(name.rpartition("/")[2] == MANIFEST for name in archive.namelist())
     return False
@@ -134,6 +137,7 @@ class ModelRegistry:
                     raise BundleError(f"the zip should hold one {MANIFEST}, it holds {len(inner)}")
                 folder = inner[0]
             bundle = read_bundle(folder)
+            bundle.refuse_links()
             bundle.verify()
             if model_id not in (None, bundle.id):
                 raise InputError(

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from hope.domain.box import box_of
@@ -26,6 +25,7 @@ from hope.models.model_grid import from_model_grid, to_model_grid
 from hope.models.networks import build_network
 from hope.models.normalise import NORMALISATION, zscore_inside
 from hope.models.sliding_window import sliding_window
+from hope.models.tensor_files import load_tensors
 
 OVERLAP = 0.5
 """Share of a tile that neighbours share, where the brain does not fit into one."""
@@ -72,7 +72,7 @@ class BundleRunner:
         network = build_network(self.bundle.architecture, self.bundle.arguments)
         channels = len(self.bundle.sequences)
         try:
-            network.load_state_dict(load_file(self.bundle.folder / WEIGHTS))
+            network.load_state_dict(load_tensors(self.bundle.folder / WEIGHTS))
             with torch.inference_mode():
                 classes = network(torch.zeros(1, channels, *self.bundle.patch)).shape[1]
         except (RuntimeError, ValueError, SafetensorError) as error:

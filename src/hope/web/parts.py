@@ -10,6 +10,7 @@ from hope.jobs.audit_log import AuditLog
 from hope.web.auth.auth import Authenticator
 from hope.web.context import WebContext
 from hope.web.events import EventHub
+from hope.web.reading import UploadReader
 from hope.web.series_intake import SeriesIntake
 from hope.web.uploads import Uploads
 
@@ -44,13 +45,14 @@ def parts_for(context: WebContext, checks: int) -> GatewayParts:
         context: stores, engine, settings.
         checks: threads of readiness checks that may hang at once.
     """
-    uploads = Uploads(context)
+    reader = UploadReader(context)
+    uploads = Uploads(context, reader)
     return GatewayParts(
         context=context,
         authenticator=Authenticator(context.settings),
         audit=AuditLog(context.store),
         uploads=uploads,
-        intake=SeriesIntake(context, uploads),
+        intake=SeriesIntake(context, uploads, reader),
         events=EventHub(context.store),
         check_limiter=CapacityLimiter(checks),
     )

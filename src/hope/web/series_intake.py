@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 
 from hope.contract.job import Artifact, CaseRecord, CaseState, ConflictError, SeriesRecord
 from hope.contract.outputs import OutputFile, Role
@@ -23,10 +23,10 @@ from hope.formats.hashing import hash_file
 from hope.formats.nifti_clean import WrongTypeError
 from hope.web.answers import case_name
 from hope.web.context import WebContext
+from hope.web.reading import UploadReader
 from hope.web.uploads import MIB, Spool, Uploads
 
 _SYNTHETIC = "This scan is synthetic: the program made it, it shows nobody."
-_CHILDREN = 2  # tasks at once: each may unpack a study
 _GZIP = b"\x1f\x8b"
 
 
@@ -36,13 +36,13 @@ class SeriesIntake:
     Args:
         context: stores and tasks.
         uploads: checks and stores scans.
+        reader: lets children read what came.
     """
 
-    def __init__(self, context: WebContext, uploads: Uploads) -> None:
-        self._context, self._uploads = context, uploads
+    def __init__(self, context: WebContext, uploads: Uploads, reader: UploadReader) -> None:
+        self._context, self._uploads, self._reader = context, uploads, reader
         self._sample: tuple[Path, list[Mapping[str, Any]]] | None = None
         self._sample_lock = asyncio.Lock()
-        self._children = CapacityLimiter(_CHILDREN)
 
     async def archive(self, case: CaseRecord, spool: Spool) -> tuple[list[SeriesRecord], str]:
         """Find the MRI series in a zip of DICOM files and store them.
@@ -58,12 +58,13 @@ class SeriesIntake:
             fix = "zip the DICOM directory; send NIfTI files to /series/t1n and so on"
             raise WrongTypeError("the upload is not a zip archive", expected="a zip of DICOM files", fix=fix)
         spool.path.rename(spool.room("in") / "upload.zip")
-        result = await self._run("dicom", case, spool.folder)
-        found = list(result.get("series") or [])
-        problem = str(result.get("problem") or "")
-        if not found:
-            raise InputError(problem or "the archive holds no MRI series", expected="a zip of DICOM files")
-        return await self._store(case, spool.folder / "out", found, spool.folder), problem
+        async with self._reader.slot(case.session_id):
+            result = await self._run("dicom", case, spool.folder, spool.bytes)
+            found = list(result.get("series") or [])
+            problem = str(result.get("problem") or "")
+            if not found:
+                raise InputError(problem or "the archive holds no MRI series", expected="a zip of DICOM files")
+            return await self._store(case, spool.folder / "out", found, spool.folder), problem
 
     async def sample(self, case: CaseRecord) -> list[SeriesRecord]:
         """Give a case the synthetic sample's scans; they are made once per process."""
@@ -83,7 +84,10 @@ class SeriesIntake:
             (folder / "out").rename(kept)
             return kept, list(result["series"])
 
-    async def _run(self, task: str, case: CaseRecord | None, folder: Path) -> dict[str, Any]:
+    async def _run(
+        self, task: str, case: CaseRecord | None, folder: Path, upload_bytes: int | None = None
+    ) -> dict[str, Any]:
+        """Let a child do a task: within the policy for uploads if there is one, else as the platform's own work."""
         for room in ("out", "scratch"):
             (folder / room).mkdir(mode=0o700)
         job = {
@@ -95,8 +99,10 @@ class SeriesIntake:
             "max_bytes": self._context.settings.platform.max_unpacked_mb * MIB,
             "cache": str(self._context.settings.data_dir / "cache"),
         }
-        async with self._children:
+        if upload_bytes is None:
             done = await self._context.tasks.run(job)
+        else:
+            done = await self._reader.run(job, folder, upload_bytes)
         result: dict[str, Any] = done.get("result") or {}
         return result
 
@@ -140,7 +146,8 @@ class SeriesIntake:
             lambda: self._context.blobs.fetch(view.blob_key, room / "reference.nii.gz", view.sha256)
         )
         spool.path.rename(room / ("mask.nii.gz" if await to_thread.run_sync(_is_gzip, spool.path) else "mask.nii"))
-        measured = await self._run("segmentation", case, spool.folder)
+        async with self._reader.slot(case.session_id):
+            measured = await self._run("segmentation", case, spool.folder, spool.bytes)
         mask = spool.folder / "out" / "mask.nii.gz"
         version = 1 + max((file.version for file in files), default=0)
         folder = f"cases/{case.id}/corrected/{new_id()}/"

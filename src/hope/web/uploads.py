@@ -20,9 +20,11 @@ from hope.domain.case import MRSequence
 from hope.domain.errors import InputError
 from hope.formats.atomic import output_error
 from hope.formats.nifti_clean import CleanScan, TooLargeError, clean_nifti
+from hope.jobs.scan_task import CLEAN, UPLOAD
 from hope.web.case_watch import CaseWatch
 from hope.web.context import WebContext
 from hope.web.errors import ProblemError
+from hope.web.reading import UploadReader, while_connected
 
 MIB = 2**20
 
@@ -34,7 +36,7 @@ IDLE_SECONDS = 60.0
 
 _FLUSH = 256 * 1024  # what one upload holds in memory
 _WRITERS = 2
-_CLEANERS = 1
+_CLEANERS = 2
 
 Result = TypeVar("Result")
 
@@ -65,12 +67,13 @@ class Uploads:
 
     Args:
         context: stores, limits and the scratch directory.
+        reader: lets children read what came.
 
     A few threads write and fewer unpack, so that fifty uploads at once need no more memory than their chunks.
     """
 
-    def __init__(self, context: WebContext) -> None:
-        self._context = context
+    def __init__(self, context: WebContext, reader: UploadReader) -> None:
+        self._context, self._reader = context, reader
         self._watch = CaseWatch(context.store)
         self._writers = CapacityLimiter(_WRITERS)
         self._cleaners = CapacityLimiter(_CLEANERS)
@@ -95,6 +98,7 @@ class Uploads:
             OutputError: if the disk is full.
             GoneError: if the case is deleted meanwhile, also out of the block.
             ProblemError: 400 if it is not as long as it said, 408 if nothing comes for long.
+            ClientDisconnect: if the sender hangs up, also out of the block.
         """
         declared = self._declared(request, what)
         async with self._watch.while_there(case.id), self.folder() as folder:
@@ -104,7 +108,8 @@ class Uploads:
                 raise ProblemError(400, "cut-off", f"{what} is {size} bytes long, but Content-Length said {declared}")
             if size == 0:
                 raise InputError(f"{what} is empty", expected="a file as the body", got="0 bytes")
-            yield Spool(folder, path, size)
+            async with while_connected(request):
+                yield Spool(folder, path, size)
 
     @asynccontextmanager
     async def folder(self) -> AsyncIterator[Path]:
@@ -167,8 +172,27 @@ class Uploads:
         except OSError as error:
             raise output_error("the upload", error) from error
 
+    async def read(self, case: CaseRecord, spool: Spool, what: str) -> tuple[Path, CleanScan]:
+        """An uploaded scan as a child leaves it: the clean file, and what it is.
+
+        Raises:
+            InputError: as `clean_nifti`, and if it takes more than the policy allows.
+        """
+        spool.path.rename(spool.room("in") / UPLOAD)
+        out = spool.room("out")
+        job = {
+            "do": "scan",
+            "in": str(spool.folder / "in"),
+            "out": str(out),
+            "what": what,
+            "max_bytes": self._context.settings.platform.max_unpacked_mb * MIB,
+        }
+        async with self._reader.slot(case.session_id):
+            done = await self._reader.run(job, spool.folder, spool.bytes)
+        return out / CLEAN, CleanScan.from_json(done["result"])
+
     async def clean(self, source: Path, target: Path, what: str) -> CleanScan:
-        """`clean_nifti` in one of few threads, with the limit of what may be unpacked."""
+        """`clean_nifti` of what a child left, in one of few threads."""
         limit = self._context.settings.platform.max_unpacked_mb * MIB
         return await to_thread.run_sync(lambda: clean_nifti(source, target, what, limit), limiter=self._cleaners)
 

@@ -189,10 +189,10 @@ def test_nothing_of_identity_is_copied_for_the_conversion(tmp_path: Path, monkey
     (series,) = read_series(tmp_path / "in")
     seen: list[bytes] = []
 
-    def keep(source: Path, result: Path, what: str) -> None:
+    def keep(_series: object, source: Path, *_: object) -> None:
         seen.extend(path.read_bytes() for path in source.iterdir())
 
-    monkeypatch.setattr("hope.formats.dicom._run_dcm2niix", keep)
+    monkeypatch.setattr("hope.formats.dicom.run_dcm2niix", keep)
     with pytest.raises(InputError):
         convert_series(series, tmp_path, "t1c")
     assert len(seen) == 10 and not any(b"SURNAMEMARK" in raw or b"4711" in raw for raw in seen)

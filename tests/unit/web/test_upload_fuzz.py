@@ -18,6 +18,7 @@ from tests.unit.web.fakes import Gateway, chunks_of, nifti, packed
 from tests.unit.web.test_api import done_case, new_case, problem_of
 
 from hope.domain.errors import OutputError
+from hope.jobs import scan_task
 from hope.web import uploads
 
 pytestmark = pytest.mark.anyio
@@ -195,13 +196,13 @@ async def test_nobody_else_can_read_an_upload_in_flight(
 ) -> None:
     _, own, case_id = client
     seen: list[int] = []
-    clean = uploads.clean_nifti
+    clean = scan_task.clean_nifti
 
     def watching(source: Path, *rest: Any) -> Any:
         seen.extend(path.stat().st_mode & 0o077 for path in (source, source.parent))
         return clean(source, *rest)
 
-    monkeypatch.setattr(uploads, "clean_nifti", watching)
+    monkeypatch.setattr(scan_task, "clean_nifti", watching)
     assert (await own.put(f"/api/cases/{case_id}/series/t1c", content=nifti())).status_code == 200
     assert seen == [0, 0]
 

@@ -8,13 +8,13 @@ from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from hope.domain.errors import BundleError, StageError
 from hope.models.bundle import Bundle
 from hope.models.ensemble.spec import Group
 from hope.models.execution import Blueprint, Forward, Precision, compile_network
 from hope.models.networks import build_network, load_state
+from hope.models.tensor_files import load_tensors
 
 T = TypeVar("T")
 
@@ -130,7 +130,7 @@ class Members:
         if file not in self._ready:
             network = build_network(group.architecture, group.arguments)
             try:
-                load_state(network, group.architecture, load_file(self._bundle.folder / file))
+                load_state(network, group.architecture, load_tensors(self._bundle.folder / file))
             except (BundleError, SafetensorError, OSError) as error:
                 who = f"{group.name} {group.member_names[number]} of model {self._bundle.id}"
                 raise BundleError(f"{who} cannot be loaded: {error}") from error

@@ -14,15 +14,12 @@ from typing import Any
 
 from hope.domain.case import SEQUENCES
 from hope.domain.errors import BundleError
+from hope.domain.ranges import MODEL_SPACING_MM, MODEL_WEIGHT, PATCH_EDGE_VOXELS, PATCH_VOXELS
 
 SCHEMES = ("ZScoreNormalization", "CTNormalization", "NoNormalization", "RescaleTo01Normalization")
 """Normalisations of a channel, by nnU-Net's names."""
 INTENSITIES = ("mean", "std", "percentile_00_5", "percentile_99_5")
 """What CTNormalization has to know of the training data, by nnU-Net's names."""
-
-
-LARGEST_PATCH = 1024
-"""Longest edge of a tile in voxels; a larger one is a mistake that would fill the memory."""
 
 
 class Method(StrEnum):
@@ -235,14 +232,14 @@ def _group(entry: Mapping[str, Any]) -> Group:
 def _check(group: Group) -> None:
     prep, tiling = group.preprocessing, group.tiling
     wrong = {
-        "weight": not 0 < group.weight < math.inf,
+        "weight": group.weight not in MODEL_WEIGHT,
         "members": not group.members or len(group.members) != len(group.member_names),
         "classes": sorted(set(group.classes) | {0}) != sorted(group.classes) or not set(group.classes) <= set(range(5)),
         "channels": not group.channels or not set(group.channels) <= set(SEQUENCES),
         "fold_mean": group.fold_mean is Average.LOGITS and tiling.mean is Average.PROBABILITIES,
         "axes": prep.axes not in ("zyx", "xyz"),
         "transpose": sorted(prep.transpose) != [0, 1, 2],
-        "spacing_mm": len(prep.spacing_mm) not in (0, 3) or any(not 0.1 <= n < 20 for n in prep.spacing_mm),
+        "spacing_mm": len(prep.spacing_mm) not in (0, 3) or any(n not in MODEL_SPACING_MM for n in prep.spacing_mm),
         "answers": not (0 <= prep.answers.order <= 1 and 0 <= prep.answers.order_z <= 1),
         "schemes": prep.method is Method.NNUNET
         and not (set(prep.schemes) <= set(SCHEMES) and len(prep.schemes) == len(group.channels)),
@@ -250,8 +247,9 @@ def _check(group: Group) -> None:
         "intensities": any(
             scheme == "CTNormalization" and not set(INTENSITIES) <= set(prep.intensities.get(str(number), ()))
             for number, scheme in enumerate(prep.schemes)
-        ),
-        "patch": min(tiling.patch) < 1 or max(tiling.patch) > LARGEST_PATCH,
+        )
+        or not all(math.isfinite(n) for entry in prep.intensities.values() for n in map(float, entry.values())),
+        "patch": any(n not in PATCH_EDGE_VOXELS for n in tiling.patch) or math.prod(tiling.patch) not in PATCH_VOXELS,
         "images": not (0 <= prep.images.order <= 5 and 0 <= prep.images.order_z <= 5),
         "step": not 0.01 <= tiling.step <= 1,
         "mirror_axes": not set(tiling.mirror_axes) <= {0, 1, 2},

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from hope.domain.box import bounding_box
@@ -21,6 +20,7 @@ from hope.models.bundle import WEIGHTS, Bundle
 from hope.models.devices import choose_device
 from hope.models.hail.released import ETA, SLICE, THETA, PublishedHail
 from hope.models.hail.runner import Healthy, whole_brain
+from hope.models.tensor_files import load_tensors
 
 ARCHITECTURE = "hail-published"
 NORMALISATION = "p99"
@@ -57,7 +57,7 @@ class PublishedHarmonizer:
         bundle.verify()
         network = PublishedHail()
         try:
-            network.load_state_dict(load_file(bundle.folder / WEIGHTS))
+            network.load_state_dict(load_tensors(bundle.folder / WEIGHTS))
         except (RuntimeError, ValueError, SafetensorError) as error:
             raise BundleError(f"the weights of model {bundle.id} do not fit its architecture") from error
         self._network = network.to(self._device).eval()

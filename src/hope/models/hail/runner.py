@@ -10,7 +10,6 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from hope.domain.box import box_of
@@ -25,6 +24,8 @@ from hope.models.devices import choose_device
 from hope.models.hail.coarse import LADDER, SPACING_MM, averaged, inside, medians, places, view
 from hope.models.hail.network import KNOTS, MOST_SHADING, STEEPEST, HailNetwork, bend
 from hope.models.model_grid import from_model_grid, to_model_grid
+from hope.models.networks.sane import check_arguments
+from hope.models.tensor_files import load_tensors
 
 ARCHITECTURE = "hail-maps"
 NORMALISATION = "median-brain"
@@ -93,8 +94,9 @@ class HailHarmonizer:
     def _load(self) -> HailNetwork:
         self.bundle.verify()
         try:
+            check_arguments("HailNetwork", self.bundle.arguments)
             network = HailNetwork(**self.bundle.arguments)
-            network.load_state_dict(load_file(self.bundle.folder / WEIGHTS))
+            network.load_state_dict(load_tensors(self.bundle.folder / WEIGHTS))
         except (RuntimeError, TypeError, ValueError, SafetensorError) as error:
             first = str(error).strip().splitlines()[-1].strip()
             raise BundleError(f"the weights of model {self.bundle.id} do not fit its architecture: {first}") from error

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from hope.domain.errors import BundleError
 from hope.domain.feature_names import FEATURE_NAMES
 from hope.formats.reading import reading
+from hope.formats.zip_directory import check_entry_count
 from hope.models.importers.parts import brief
 from hope.models.importers.pickles import load, walk
 from hope.models.importers.standins import Array, RefusedError, Standin
@@ -21,6 +22,7 @@ FORMAT = "hope-clusters/1"
 _MOST = 10_000
 """Most features, components or clusters."""
 
+_MAX_ENTRIES = 1000
 _MAX_ARRAY_BYTES = 256 * 2**20
 _NPZ = ("pca_mean", "pca_components", "kmeans_centers")
 
@@ -68,6 +70,8 @@ def _from_npz(path: Path) -> _Parts:
     arrays: dict[str, npt.NDArray[Any]] = {}
     try:
         with reading(path.name):
+            with path.open("rb") as file:
+                check_entry_count(file, _MAX_ENTRIES)
             with zipfile.ZipFile(path) as archive:
                 if sum(entry.file_size for entry in archive.infolist()) > _MAX_ARRAY_BYTES:
                     raise BundleError(f"{path.name} is far larger than a cluster model")

@@ -3,7 +3,8 @@
 A pickle is a program: it may import anything and call it. Here nothing is imported and nothing foreign is called. Names
 that checkpoints of the published kinds need are answered with stand-ins that only keep what they are given; every other
 name ends the reading with a `BundleError` that says which name was asked for. The bytes are looked through before they
-are run, so that sizes that lie, back references that reserve memory, and the extension registry are refused first.
+are run, so that sizes that lie, back references that reserve memory, the extension registry, and what its nesting or
+its keys would make costly (`pickle_shape`) are refused first.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any
 
 from hope.domain.errors import BundleError
+from hope.models.importers.pickle_shape import ShapeCheck
 from hope.models.importers.standins import Array, RefusedError, Standin, known_names
 
 MAX_PICKLE_BYTES = 64 * 2**20
 """Largest single pickle; tensors and big arrays of torch checkpoints lie outside of it."""
 
-MAX_OPERATIONS = 2_000_000
+MAX_OPERATIONS = 500_000
 """Most instructions in one pickle: the largest real checkpoints have some ten thousand."""
 
 MAX_NAMES = 500
@@ -92,6 +94,7 @@ def scan(stream: IO[bytes]) -> bytes:
     head = stream.read(MAX_PICKLE_BYTES + 1)
     operations = 0
     end = 0
+    shape = ShapeCheck()
     try:
         for operation, argument, position in pickletools.genops(io.BytesIO(head)):
             operations += 1
@@ -102,6 +105,7 @@ def scan(stream: IO[bytes]) -> bytes:
                 raise RefusedError("reserves far more memory than it fills")
             if operations > MAX_OPERATIONS:
                 raise RefusedError("has far more instructions than a checkpoint")
+            shape.follow(operation, argument)
             end = (position or 0) + 1
     except RefusedError:
         raise

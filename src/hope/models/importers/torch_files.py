@@ -21,6 +21,7 @@ from torch import Tensor
 
 from hope.domain.errors import BundleError, InputError
 from hope.formats.reading import input_error
+from hope.formats.zip_directory import check_entry_count
 from hope.models.importers.pickles import SafeUnpickler, load
 from hope.models.importers.standins import Named, RefusedError
 
@@ -41,7 +42,8 @@ _STORAGES: Mapping[str, torch.dtype] = {
 }
 _STREAM_MAGIC = 0x1950A86A20F9469CFC6C
 _STREAM_PROTOCOL = 1001
-_MAX_TENSORS = 100_000
+_MAX_TENSORS = 20_000
+_MAX_ENTRIES = 2 * _MAX_TENSORS
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,11 @@ class TorchFile:
 
     def _open_zip(self) -> Any:
         try:
+            with self.path.open("rb") as file:
+                check_entry_count(file, _MAX_ENTRIES)
+        except InputError as error:
+            raise BundleError(f"{self.name} holds far more entries than a torch checkpoint") from error
+        try:
             with zipfile.ZipFile(self.path) as archive:
                 entries = {entry.filename: entry for entry in archive.infolist()}
                 roots = [n.removesuffix("data.pkl") for n in entries if n == "data.pkl" or n.endswith("/data.pkl")]
@@ -232,6 +239,8 @@ class TorchFile:
     def _checked(self, state: Any, what: str) -> Mapping[str, LazyTensor]:
         if not isinstance(state, dict) or not state:
             raise BundleError(f"{self.name} has no {what}: it should be a table of named tensors")
+        if len(state) > _MAX_TENSORS:
+            raise BundleError(f"{self.name}: its {what} holds far more tensors than a network")
         for key, lazy in state.items():
             if not isinstance(key, str) or not isinstance(lazy, LazyTensor):
                 named = key[:80] if isinstance(key, str) else reprlib.repr(key)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hope.domain.errors import BundleError
 from hope.models.networks import mednext, nnunet, swinunetr
 from hope.models.networks.keys import check, layout_of, without_aliases, without_wrappers
+from hope.models.networks.sane import check_arguments
 from hope.models.networks.unet import UNet as UNet
 
 MAX_PARAMETERS = 2**30
@@ -57,6 +58,7 @@ def build_network(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
         BundleError: for an unknown name or arguments that do not fit it.
     """
     kind = _known(architecture)
+    check_arguments(architecture, arguments)
     try:
         _refuse_giants(architecture, kind, arguments)
         return kind.build(**arguments)

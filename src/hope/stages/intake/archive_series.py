@@ -13,9 +13,8 @@ from hope.domain.grid import Grid
 from hope.domain.progress import Progress
 from hope.domain.qc import Severity
 from hope.formats.archive import extract_zip
-from hope.formats.dicom import DicomSeries, convert_series, dicom_files
+from hope.formats.dicom import DicomSeries, convert_series, converted_file, dicom_files
 from hope.formats.names import is_label_name, is_nifti_name, read_name
-from hope.formats.nifti import write_compact
 from hope.formats.nifti_clean import clean_nifti
 from hope.formats.series import SeriesReading, read_all
 from hope.formats.series_choice import SeriesChoice, choose_series
@@ -27,6 +26,7 @@ from hope.stages.intake.studies import mixed, nothing_to_read, studies_in
 MAX_SERIES = 12
 """Most series that are offered; a study with more candidates has to be sorted before."""
 
+_COMPARED_VOXELS = 64_000_000
 _CHOOSE = "choose below which is which"
 _PLANES = {"S": "axial", "I": "axial", "A": "coronal", "P": "coronal", "R": "sagittal", "L": "sagittal"}
 _UNREADABLE = 0.6
@@ -160,6 +160,8 @@ class _Finder:
         return choices
 
     def _enhancement(self, one: DicomSeries, two: DicomSeries) -> float:
+        if max(sum(frame.pixels for frame in series.frames) for series in (one, two)) > _COMPARED_VOXELS:
+            return 0.0  # both do not fit into memory
         try:
             first, _ = convert_series(one, self.scratch, "t1")
             second, _ = convert_series(two, self.scratch, "t1")
@@ -170,17 +172,13 @@ class _Finder:
     def _convert(self, reading: SeriesReading, choice: SeriesChoice | None) -> None:
         name = str(choice.sequence) if choice else _number(reading.series)
         try:
-            volume, _ = convert_series(reading.series, self.scratch, name.replace(" ", "-"))
+            with converted_file(reading.series, self.scratch, name.replace(" ", "-")) as (path, grid):
+                why = choice.reason.partition(": ")[2] if choice else reading.reason
+                reason = f"{_plane(grid)}, {reading.label}: {why}"
+                confidence = choice.confidence if choice else reading.confidence
+                self._admit(path, choice.sequence if choice else None, confidence, reason)
         except InputError as error:
             self.problems.append(f"{reading.label} was left out: {error.what}")
-            return
-        raw = self.scratch / "converted.nii"
-        write_compact(volume, raw)
-        why = choice.reason.partition(": ")[2] if choice else reading.reason
-        reason = f"{_plane(volume.grid)}, {reading.label}: {why}"
-        confidence = choice.confidence if choice else reading.confidence
-        self._admit(raw, choice.sequence if choice else None, confidence, reason)
-        raw.unlink()
 
     def _admit(self, path: Path, sequence: MRSequence | None, confidence: float, reason: str) -> None:
         """Clean one scan into ``out``; one that cannot be used is named as a problem, and the others go on."""

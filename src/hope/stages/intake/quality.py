@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,8 @@ INT16_MAX = 32767.0
 
 MIN_DISTINCT_VALUES = 64
 """Fewer grey levels in the tissue than this is too coarse for texture."""
+
+_MAX_POINTS = 4_000_000  # a head has a quarter of this at 3 mm; impossible spacings have far more
 
 MAX_TOP_SHARE = 0.5
 """Tissue on the superior face over the largest axial section: above this, brain is cut off and not only scalp."""
@@ -169,10 +172,15 @@ def compare_pair(first: Volume, second: Volume) -> PairEvidence:
     Args:
         first: float32, the one thought native.
         second: float32, the one thought enhanced; any grid.
+
+    Returns:
+        what was measured; no evidence where too little is common, or the first covers far more than a head.
     """
     canonical = first.reoriented("RAS")
     steps = [max(1, round(3.0 / s)) for s in canonical.grid.spacing_mm]
     axes = [np.arange(0, n, step) for n, step in zip(canonical.data.shape, steps, strict=True)]
+    if math.prod(len(axis) for axis in axes) > _MAX_POINTS:
+        return PairEvidence(0.0, 0.0, 0.0, 0)
     points = canonical.grid.to_world(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3))
     one = canonical.data[:: steps[0], :: steps[1], :: steps[2]]
     two = ndimage.map_coordinates(

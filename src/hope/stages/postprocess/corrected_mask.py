@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import json
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import numpy as np
 
@@ -14,8 +14,9 @@ from hope.domain.grid import Grid
 from hope.domain.labels import PEDS
 from hope.domain.progress import Progress
 from hope.domain.volume import Volume
-from hope.formats.nifti import read_labels, write_labels
+from hope.formats.nifti import open_scan, read_labels, write_labels
 from hope.formats.nifti_header import read_layout
+from hope.formats.reading import reading
 from hope.stages.postprocess.postprocess import count_voxels
 
 GRID_TOLERANCE_MM = 0.1
@@ -45,8 +46,8 @@ def keep_mask(folder: Path, to: Path, progress: Progress) -> dict[str, Any]:
     if path is None:
         raise StageError("no mask was handed over")
     progress("segmentation: check", 0.1)
-    _refuse_other_grid(path, reference)
-    mask = read_labels(path, _MASK).reoriented(reference.orientation)
+    # Checked before a voxel is read: a header may promise far more voxels than the scan has.
+    mask = read_labels(path, _MASK, partial(_refuse_other_grid, reference)).reoriented(reference.orientation)
     highest = int(mask.data.max())
     if highest > max(PEDS.values):
         known = ", ".join(f"{label.value} {label.key}" for label in PEDS.labels)
@@ -70,18 +71,12 @@ def _reference_grid(folder: Path) -> Grid:
 
 def _grid_of(path: Path, what: str) -> Grid:
     """The grid that a NIfTI file's header tells; no voxel is read."""
-    with path.open("rb") as raw:
-        zipped = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        try:
-            return read_layout(cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if zipped else raw, what).grid
-        except (EOFError, OSError) as error:
-            raise InputError(f"{what} is truncated or damaged", fix="save or export it again") from error
+    with reading(what), open_scan(path, what) as file:
+        return read_layout(file, what).grid
 
 
-def _refuse_other_grid(path: Path, reference: Grid) -> None:
-    """Before a voxel is read: a header may promise far more voxels than the scan has."""
-    grid = _grid_of(path, _MASK).reoriented(reference.orientation)
+def _refuse_other_grid(reference: Grid, stored: Grid) -> None:
+    grid = stored.reoriented(reference.orientation)
     fix = "save the mask on the grid of the scan that carries the result, without cropping or resampling"
     if grid.shape != reference.shape:
         expected, got = ("x".join(map(str, g.shape)) + " voxels" for g in (reference, grid))

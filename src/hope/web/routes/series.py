@@ -32,8 +32,7 @@ async def upload_series(request: Request, sequence: MRSequence, own: Own, parts:
     uploads, key = parts.uploads, str(sequence)
     await to_thread.run_sync(uploads.check_may_upload, own.case, key)
     async with uploads.spooled(request, own.case, key) as spool:
-        target = spool.folder / "clean.nii"
-        scan = await uploads.clean(spool.path, target, key)
+        target, scan = await uploads.read(own.case, spool, key)
         record = await to_thread.run_sync(uploads.store_scan, own.case, target, scan, key, sequence)
     await to_thread.run_sync(audit.record, own.session.owner, "series.upload", own.case.id)
     return series_out(record)
