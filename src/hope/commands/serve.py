@@ -56,6 +56,7 @@ def serve(host: str | None, port: int | None, stages: Collection[Stage]) -> None
     services = Services(settings)
     socket = listen(platform.host, platform.port, 1024)
     node = Node(services, stages, pipelines=True, slots=platform.workers)
+    node.keep_to_itself()
     audit = AuditLog(node.store)
     context = WebContext(
         settings=settings,

@@ -273,6 +273,7 @@ class DeletionReceipt:
         stopped: number of running stages that were stopped.
         at: when it was complete, seconds since 1970.
         reason: ``user``, ``expired``, ``page closed``, ``interrupted`` (finished later) or ``case deleted``.
+        unconfirmed: sentences that say what may still be there for a while, and until when; empty if all is gone.
     """
 
     reference: str
@@ -282,6 +283,7 @@ class DeletionReceipt:
     stopped: int
     at: float
     reason: str
+    unconfirmed: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -17,6 +17,7 @@ import os
 import queue
 import signal
 import sys
+import tempfile
 import threading
 import traceback
 import warnings
@@ -117,7 +118,8 @@ def _answer(line: bytes, run: Run, told: Progress) -> dict[str, Any]:
     try:
         job = json.loads(line)
         name = str(job["do"])
-        return {"done": run(job, told)}
+        with _temporary_files_in(job.get("scratch")):
+            return {"done": run(job, told)}
     except InputError as error:
         return _error("input", error.sentence())
     except HopeError as error:
@@ -131,6 +133,22 @@ def _answer(line: bytes, run: Run, told: Progress) -> dict[str, Any]:
         full = isinstance(error, OSError) and error.errno in _FULL
         reason = "the disk is full" if full else f"an unforeseen {type(error).__name__}, see the worker's log"
         return _error("ours", f"{name} failed: {reason}")
+
+
+@contextlib.contextmanager
+def _temporary_files_in(folder: str | None) -> Iterator[None]:
+    """Let what the job's libraries and programs write to the side go with the job's own folder, however it ends."""
+    before = os.environ.get("TMPDIR")
+    if folder is not None:
+        os.environ["TMPDIR"] = tempfile.tempdir = folder
+    try:
+        yield
+    finally:
+        tempfile.tempdir = None
+        if before is None:
+            os.environ.pop("TMPDIR", None)
+        else:
+            os.environ["TMPDIR"] = before
 
 
 def _error(kind: str, sentence: str) -> dict[str, Any]:

@@ -23,12 +23,20 @@ from hope.ports import BlobStore, CaseStore, JobQueue
 DEATH_SECONDS = 15.0
 """How long a kill waits for running stages to be dead. A worker that does not answer loses its lease before that."""
 
+SWEEP_SECONDS = 5.0
+"""How long a deletion waits besides for the scratch directories of workers that died; a peer needs two seconds."""
+
 POLL_SECONDS = 0.05
 
 MENDS = 3
 """How often a run that the engine lost is started again."""
 
 GONE = "the case has been deleted"
+
+_UNCONFIRMED = (
+    "{workers} worker(s) died or did not answer: copies of scans in their scratch directories are deleted when they,"
+    " or others on the same volume, start again"
+)
 
 T = TypeVar("T")
 
@@ -43,6 +51,13 @@ class _Removed:
     def add(self, removed: tuple[int, int]) -> None:
         self.files += removed[0]
         self.bytes += removed[1]
+
+    def receipt(
+        self, identifier: str, cases: int, stopped: int, reason: str, unconfirmed: tuple[str, ...]
+    ) -> DeletionReceipt:
+        """What the user is told, now that it is complete."""
+        now, reference = time.time(), reference_of(identifier)
+        return DeletionReceipt(reference, cases, self.files, self.bytes, stopped, now, reason, unconfirmed)
 
 
 class Sessions:
@@ -123,12 +138,13 @@ class Sessions:
         # Whatever run it is in now, which need not be the one that the caller has seen.
         removed = _Removed()
         current = await asyncio.to_thread(self._with_room, removed, [case], self._store.cancel_case, case.id)
+        unconfirmed: tuple[str, ...] = ()
         if current.run:
             await asyncio.to_thread(self._queue.cancel, case.id, current.run)
-            await self._until_dead(case_id=case.id)
+            unconfirmed = await self._until_cleared(case_id=case.id)
         await asyncio.to_thread(self._with_room, removed, [case], self._store.delete_case, case.id)
         await asyncio.to_thread(self._remove, [current], removed)
-        return DeletionReceipt(reference_of(case.id), 1, removed.files, removed.bytes, stopped, time.time(), reason)
+        return removed.receipt(case.id, 1, stopped, reason, unconfirmed)
 
     async def kill(self, session_id: str, reason: str) -> DeletionReceipt:
         """Stop all that runs for a session and delete all it has; a second call while one is under way joins it.
@@ -153,13 +169,12 @@ class Sessions:
         for case in cases:
             if case.state.in_work:
                 await asyncio.to_thread(self._queue.cancel, case.id, case.run)
-        await self._until_dead(session_id=session_id)
+        unconfirmed = await self._until_cleared(session_id=session_id)
         await asyncio.to_thread(self._remove, cases, removed)
         await asyncio.to_thread(self._store.delete_session_rows, session_id)
         # A worker that was refused its commit takes back what it wrote; what it wrote meanwhile goes here.
         await asyncio.to_thread(self._remove, cases, removed)
-        now = time.time()
-        return DeletionReceipt(reference_of(session_id), len(cases), removed.files, removed.bytes, stopped, now, reason)
+        return removed.receipt(session_id, len(cases), stopped, reason, unconfirmed)
 
     def _with_room(
         self, removed: _Removed, cases: Sequence[CaseRecord], write: Callable[[str], T], identifier: str
@@ -181,6 +196,24 @@ class Sessions:
         if self._copies is not None:
             for case in cases:
                 removed.add(self._copies.delete_prefix(f"cases/{case.id}/"))
+
+    async def _until_cleared(self, *, session_id: str | None = None, case_id: str | None = None) -> tuple[str, ...]:
+        """Wait until the stages are dead and what workers that died left is deleted; returns what is not known to be.
+
+        A worker that lives deletes its files before it says that the attempt has ended. One that died leaves that to
+        its next start, or to a peer on the same volume.
+        """
+        await self._until_dead(session_id=session_id, case_id=case_id)
+        deadline = time.monotonic() + SWEEP_SECONDS
+        while left := await asyncio.to_thread(
+            lambda: self._store.open_attempts(session_id=session_id, case_id=case_id)
+        ):
+            if time.monotonic() > deadline:
+                workers = len({attempt.executor for attempt in left})
+                log.error("the scratch directories of %d worker(s) are not known to be deleted", workers)
+                return (_UNCONFIRMED.format(workers=workers),)
+            await asyncio.sleep(POLL_SECONDS)
+        return ()
 
     async def _until_dead(self, *, session_id: str | None = None, case_id: str | None = None) -> None:
         deadline = time.monotonic() + DEATH_SECONDS

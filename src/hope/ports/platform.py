@@ -195,6 +195,14 @@ class CaseStore(SessionStore, Protocol):
         """Attempts whose process may still live: begun, not ended, and their executor's lease not expired."""
         ...
 
+    def open_attempts(self, *, session_id: str | None = None, case_id: str | None = None) -> list[Attempt]:
+        """Attempts that were begun and not ended, also of dead executors: scratch rooms may still hold their scans."""
+        ...
+
+    def end_attempts_of(self, executor: str) -> None:
+        """Say that an executor is dead and that its scratch room is deleted: all its attempts have ended."""
+        ...
+
     def artifacts(self, case_id: str, *, public: bool | None = None) -> list[Artifact]:
         """Files of the current run that finished stages left, and corrections; raises GoneError."""
         ...

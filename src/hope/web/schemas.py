@@ -189,6 +189,9 @@ class ReceiptOut(Answer):
     stopped: int = Field(description="running stages that were stopped")
     at: Seconds
     reason: str = Field(examples=["user"])
+    unconfirmed: list[str] = Field(
+        description="what may still be there for a while, and until when: sentences; empty if all is gone"
+    )
 
 
 class FileOut(Answer):

@@ -88,6 +88,16 @@ def test_errors_become_one_sentence_and_the_child_goes_on(do: str, kind: str, se
         assert "ValueError" in log
 
 
+def test_temporary_files_lie_in_the_jobs_own_folder(tmp_path: Path) -> None:
+    """Of Python's libraries and of programs that a job starts; the next job's lie in the next job's folder."""
+    with child(ODD) as driven:
+        for name in ("first", "second"):
+            (tmp_path / name).mkdir()
+            answer, _ = driven.answer({"do": "litters", "scratch": str(tmp_path / name)})
+            places = {Path(path).parent for path in answer["done"]["result"].values()}
+            assert places == {tmp_path / name}
+
+
 def test_a_line_that_is_no_job_is_answered_too() -> None:
     with child(ODD) as driven:
         for line in (b"not json\n", b"[1]\n", b"{}\n", b"\xff\n"):

@@ -280,6 +280,8 @@ export interface ReceiptOut {
   /** seconds since 1970, UTC */
   at: number
   reason: string
+  /** what may still be there for a while, and until when: sentences; empty if all is gone */
+  unconfirmed: string[]
 }
 
 /** A composite of tumour parts. */

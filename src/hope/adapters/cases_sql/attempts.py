@@ -159,7 +159,20 @@ class AttemptRows:
 
     def running_attempts(self, *, session_id: str | None = None, case_id: str | None = None) -> list[Attempt]:
         """Attempts whose process may still live: begun, not ended, and their executor's lease not expired."""
-        query = select(attempts).where(alive(self._db)).order_by(attempts.c.begun_at)
+        return self._attempts(alive(self._db), session_id, case_id)
+
+    def open_attempts(self, *, session_id: str | None = None, case_id: str | None = None) -> list[Attempt]:
+        """Attempts that were begun and not ended, also of dead executors: scratch rooms may still hold their scans."""
+        return self._attempts(attempts.c.ended_at.is_(None), session_id, case_id)
+
+    def end_attempts_of(self, executor: str) -> None:
+        """Say that an executor is dead and that its scratch room is deleted: all its attempts have ended."""
+        its = (attempts.c.executor == executor) & attempts.c.ended_at.is_(None)
+        with self._db.write() as transaction:
+            transaction.connection.execute(update(attempts).where(its).values(ended_at=time.time()))
+
+    def _attempts(self, which: ColumnElement[bool], session_id: str | None, case_id: str | None) -> list[Attempt]:
+        query = select(attempts).where(which).order_by(attempts.c.begun_at)
         if session_id is not None:
             query = query.where(attempts.c.session_id == session_id)
         if case_id is not None:

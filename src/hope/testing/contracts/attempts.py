@@ -253,6 +253,22 @@ class AttemptContract:
         store.renew_lease(lone.executor, 60.0)
         assert store.running_attempts() == [lone]
 
+    def test_what_a_dead_process_left_is_open_until_somebody_says_that_it_is_deleted(self, store: CaseStore) -> None:
+        """An expired lease says that the process is dead, not that its scratch room is gone."""
+        session = a_session(store)
+        case, other = a_run(store, session), a_run(store)
+        left, foreign = an_attempt(store, case), store.begin_attempt(job_of(other), "another")
+        ended = store.begin_attempt(job_of(case), "another")
+        store.renew_lease(EXECUTOR, -1.0)
+        store.forget_executor(EXECUTOR)
+        store.end_attempt(ended)
+        assert store.open_attempts() == [left, foreign]
+        assert store.open_attempts(session_id=session.id) == store.open_attempts(case_id=case.id) == [left]
+        store.end_attempts_of("nobody-knows-me")
+        assert store.open_attempts(session_id=session.id) == [left]
+        store.end_attempts_of(EXECUTOR)
+        assert store.open_attempts() == [foreign]
+
     def test_leases(self, store: CaseStore, reopen: Callable[[], CaseStore]) -> None:
         """They run out by themselves, can be renewed, and are forgotten only when they have run out."""
         store.renew_lease("short", 60.0)
