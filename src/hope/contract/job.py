@@ -105,7 +105,8 @@ class SeriesRecord:
 
     Attributes:
         sequence: which of the four, or None for a DICOM series that nobody has assigned yet.
-        key: ``t1n``, ``t1c``, ``t2w``, ``t2f``, or ``series-1`` and so on; unique within the case.
+        key: ``t1n``, ``t1c-2``, ``series-1`` and so on; unique within the case, and never given to another scan unless
+            the user replaces this one by name.
         blob_key: where the bytes lie: an uncompressed NIfTI file with a clean header.
         bytes: their number.
         sha256: their hash.

@@ -118,7 +118,6 @@ class Sessions:
         """Files of runs that a new one replaces; corrections go with the result that they correct."""
         for run in range(1, case.run):
             self._blobs.delete_prefix(f"cases/{case.id}/{run}/")
-        self._blobs.delete_prefix(f"cases/{case.id}/corrected/")
 
     async def cancel_case(self, case: CaseRecord) -> CaseRecord:
         """Stop a run; the stage's process is dead when this returns, unless its worker does not answer."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from hope.contract.job import Artifact, Attempt, CaseEvent, CaseRecord, SeriesRecord, Session, StageJob
+from hope.contract.job import Artifact, Attempt, CaseEvent, CaseRecord, Session, StageJob
 from hope.contract.options import RunOptions
 from hope.domain.audit import AuditEntry
-from hope.domain.case import MRSequence
+from hope.ports.scans import ScanStore
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,8 @@ class SessionStore(Protocol):
         ...
 
 
-class CaseStore(SessionStore, Protocol):
-    """Cases, scans, attempts, files and events. All calls block and are safe from many threads and processes."""
+class CaseStore(SessionStore, ScanStore, Protocol):
+    """Cases, attempts, files and events. All calls block and are safe from many threads and processes."""
 
     def create_case(self, session_id: str) -> CaseRecord:
         """A new case; raises GoneError if the session is gone."""
@@ -125,19 +125,6 @@ class CaseStore(SessionStore, Protocol):
 
     def cases(self, session_id: str) -> list[CaseRecord]:
         """All cases of a session, oldest first."""
-        ...
-
-    def put_series(self, case_id: str, series: SeriesRecord) -> str | None:
-        """Add or replace (same key) a scan and append an event; returns the blob key that was replaced, if any.
-
-        Raises:
-            GoneError: if the case is gone.
-            ConflictError: while the case is queued or running.
-        """
-        ...
-
-    def assign_series(self, case_id: str, key: str, sequence: MRSequence | None) -> CaseRecord:
-        """Say which sequence a stored series is; another series that had it loses it. Raises as `put_series`."""
         ...
 
     def queue_case(self, case_id: str, choice: RunOptions, max_in_work: int) -> CaseRecord:
@@ -207,11 +194,16 @@ class CaseStore(SessionStore, Protocol):
         """Files of the current run that finished stages left, and corrections; raises GoneError."""
         ...
 
-    def add_segmentation(self, case_id: str, artifact: Artifact, result: Mapping[str, Any]) -> Artifact:
+    def add_segmentation(
+        self, case_id: str, artifact: Artifact, result: Mapping[str, Any], run: int | None = None
+    ) -> Artifact:
         """Keep a corrected mask as the next version (the version of ``artifact`` is ignored), with what it measures.
 
+        `UNKNOWN_VERSION` in the artifact's name becomes the number, in the transaction that gives it. The answer says
+        both.
+
         Raises:
-            GoneError: if the case is gone. ConflictError: unless it is done.
+            GoneError: if the case is gone. ConflictError: unless it is done (in that run, if one is given).
         """
         ...
 

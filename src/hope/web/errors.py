@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hope.contract.job import ConflictError, DamagedError, FencedError, GoneError
+from hope.contract.scans import ChangedError
 from hope.domain.errors import BundleError, HopeError, InputError, OutputError, StageError
 from hope.formats.nifti_clean import TooLargeError, WrongTypeError
 from hope.web.middleware.logs import error_facts
@@ -29,6 +30,7 @@ GONE = "there is no such session or case, or it has been deleted"
 _TABLE: tuple[tuple[type[HopeError], int, str], ...] = (
     (GoneError, 404, "gone"),
     (ConflictError, 409, "conflict"),
+    (ChangedError, 412, "changed"),
     (FencedError, 409, "conflict"),
     (TooLargeError, 413, "too-large"),
     (WrongTypeError, 415, "wrong-type"),

@@ -10,6 +10,7 @@ from hope.jobs.audit_log import AuditLog
 from hope.web.auth.auth import Authenticator
 from hope.web.context import WebContext
 from hope.web.events import EventHub
+from hope.web.keeping import Keeping
 from hope.web.series_intake import SeriesIntake
 from hope.web.uploads import Uploads
 
@@ -22,7 +23,8 @@ class GatewayParts:
         context: what `create_app` was given.
         authenticator: who may open a session.
         audit: the audit log.
-        uploads: scans from the wire to the stores.
+        uploads: scans from the wire to clean files.
+        keeping: clean files to the stores.
         intake: what takes a child process, such as archives.
         events: the events of cases, for whoever listens.
         check_limiter: threads of readiness checks that may hang at once.
@@ -32,6 +34,7 @@ class GatewayParts:
     authenticator: Authenticator
     audit: AuditLog
     uploads: Uploads
+    keeping: Keeping
     intake: SeriesIntake
     events: EventHub
     check_limiter: CapacityLimiter
@@ -45,12 +48,14 @@ def parts_for(context: WebContext, checks: int) -> GatewayParts:
         checks: threads of readiness checks that may hang at once.
     """
     uploads = Uploads(context)
+    keeping = Keeping(context, uploads)
     return GatewayParts(
         context=context,
         authenticator=Authenticator(context.settings),
         audit=AuditLog(context.store),
         uploads=uploads,
-        intake=SeriesIntake(context, uploads),
+        keeping=keeping,
+        intake=SeriesIntake(context, uploads, keeping),
         events=EventHub(context.store),
         check_limiter=CapacityLimiter(checks),
     )

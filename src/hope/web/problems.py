@@ -18,6 +18,7 @@ _WORDS = {
     404: "no such session, case or file: unknown, deleted, or another session's",
     408: "the upload stopped for too long",
     409: "it does not fit the case's state",
+    412: "what was to be replaced is not there any more",
     413: "too large, or too many",
     415: "another kind of file",
     421: "not a name of this server",

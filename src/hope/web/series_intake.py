@@ -13,7 +13,7 @@ from typing import Any
 from anyio import CapacityLimiter, to_thread
 
 from hope.contract.job import Artifact, CaseRecord, CaseState, ConflictError, SeriesRecord
-from hope.contract.outputs import OutputFile, Role
+from hope.contract.outputs import UNKNOWN_VERSION, OutputFile, Role
 from hope.contract.report import CaseReport
 from hope.domain.case import MRSequence
 from hope.domain.errors import InputError
@@ -23,6 +23,7 @@ from hope.formats.hashing import hash_file
 from hope.formats.nifti_clean import WrongTypeError
 from hope.web.answers import case_name
 from hope.web.context import WebContext
+from hope.web.keeping import Keeping, NewScan
 from hope.web.uploads import MIB, Spool, Uploads
 
 _SYNTHETIC = "This scan is synthetic: the program made it, it shows nobody."
@@ -35,17 +36,18 @@ class SeriesIntake:
 
     Args:
         context: stores and tasks.
-        uploads: checks and stores scans.
+        uploads: checks scans.
+        keeping: stores them.
     """
 
-    def __init__(self, context: WebContext, uploads: Uploads) -> None:
-        self._context, self._uploads = context, uploads
+    def __init__(self, context: WebContext, uploads: Uploads, keeping: Keeping) -> None:
+        self._context, self._uploads, self._keeping = context, uploads, keeping
         self._sample: tuple[Path, list[Mapping[str, Any]]] | None = None
         self._sample_lock = asyncio.Lock()
         self._children = CapacityLimiter(_CHILDREN)
 
     async def archive(self, case: CaseRecord, spool: Spool) -> tuple[list[SeriesRecord], str]:
-        """Find the MRI series in a zip of DICOM files and store them.
+        """Find the MRI series in a zip of DICOM files and store them beside what the case has, all in one go.
 
         Returns:
             The stored series, and why some of them are not assigned (empty if all is clear).
@@ -63,7 +65,12 @@ class SeriesIntake:
         problem = str(result.get("problem") or "")
         if not found:
             raise InputError(problem or "the archive holds no MRI series", expected="a zip of DICOM files")
-        return await self._store(case, spool.folder / "out", found, spool.folder), problem
+        records = await self._store(case, spool.folder / "out", found, spool.folder)
+        said = [problem] if problem else []
+        for facts, record in zip(found, records, strict=True):
+            if facts.get("sequence") and record.sequence is None:
+                said.append(f"the case has another {facts['sequence']}; assign {record.key} if it is to take its place")
+        return records, "; ".join(said)
 
     async def sample(self, case: CaseRecord) -> list[SeriesRecord]:
         """Give a case the synthetic sample's scans; they are made once per process."""
@@ -103,8 +110,8 @@ class SeriesIntake:
     async def _store(
         self, case: CaseRecord, made: Path, found: list[Mapping[str, Any]], folder: Path, *warnings: str
     ) -> list[SeriesRecord]:
-        """Clean and store each file; a name that a task gives is not trusted to lead elsewhere."""
-        stored = []
+        """Clean each file and store all; a name that a task gives is not trusted to lead elsewhere."""
+        new = []
         for number, facts in enumerate(found):
             target = folder / f"clean-{number}.nii"
             key = str(facts["key"])
@@ -112,10 +119,11 @@ class SeriesIntake:
             said = [str(text) for text in facts.get("warnings") or []]
             scan = replace(scan, warnings=tuple(dict.fromkeys((*scan.warnings, *said, *warnings))))
             sequence = MRSequence(facts["sequence"]) if facts.get("sequence") else None
-            store = partial(self._uploads.store_scan, case, target, scan, key, sequence)
             known = {name: facts.get(name) for name in ("confidence", "reason")}
-            stored.append(await to_thread.run_sync(partial(store, **known)))
-        return stored
+            new.append(NewScan(target, scan, key, sequence, known))
+        commit = partial(self._context.store.add_series, case.id)
+        change = await to_thread.run_sync(self._keeping.store_scans, case, new, commit)
+        return list(change.stored)
 
     def check_may_correct(self, case: CaseRecord) -> None:
         """Whether a mask of the case can be corrected, before its bytes are sent. Blocks.
@@ -142,15 +150,14 @@ class SeriesIntake:
         spool.path.rename(room / ("mask.nii.gz" if await to_thread.run_sync(_is_gzip, spool.path) else "mask.nii"))
         measured = await self._run("segmentation", case, spool.folder)
         mask = spool.folder / "out" / "mask.nii.gz"
-        version = 1 + max((file.version for file in files), default=0)
-        folder = f"cases/{case.id}/corrected/{new_id()}/"
+        folder = f"cases/{case.id}/{case.run}/corrected/{new_id()}/"
         output = OutputFile.of(Role.CORRECTED_SEGMENTATION)
-        name = output.name(case_name(case.id), version)
+        name = output.name(case_name(case.id), UNKNOWN_VERSION)
         digest, size = await to_thread.run_sync(hash_file, mask)
         key = f"{folder}seg.nii.gz"
-        artifact = Artifact(name, output.kind, key, size, digest, None, version, public=True, output=output)
+        artifact = Artifact(name, output.kind, key, size, digest, None, public=True, output=output)
         kept = await to_thread.run_sync(
-            lambda: self._uploads.store_segmentation(case, mask, artifact, folder, measured)
+            lambda: self._keeping.store_segmentation(case, mask, artifact, folder, measured)
         )
         return kept, measured
 

@@ -1,11 +1,11 @@
-"""Uploads: from the wire to a private file, from there to a clean scan in the stores, and never whole in memory."""
+"""Uploads: from the wire to a private file, from there to a clean scan, and never whole in memory."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,8 +16,7 @@ import anyio
 from anyio import CapacityLimiter, to_thread
 from starlette.requests import ClientDisconnect, Request
 
-from hope.contract.job import Artifact, CaseRecord, CaseState, ConflictError, GoneError, SeriesRecord
-from hope.domain.case import MRSequence
+from hope.contract.job import CaseRecord, CaseState, ConflictError, GoneError
 from hope.domain.errors import InputError
 from hope.formats.atomic import output_error
 from hope.formats.nifti_clean import CleanScan, TooLargeError, clean_nifti
@@ -212,13 +211,13 @@ class Uploads:
             raise ConflictError("the case is in work; wait until it is done, or cancel it, before changing its scans")
         self.check_quota(case, 0, replaced=key)
 
-    def check_quota(self, case: CaseRecord, more_bytes: int, replaced: str | None = None) -> None:
-        """Whether the session may store one more file of this size. Blocks.
+    def check_quota(self, case: CaseRecord, more_bytes: int, more_files: int = 1, replaced: str | None = None) -> None:
+        """Whether the session may store so many more files of this size together. Blocks.
 
         Raises:
             TooLargeError: if not.
         """
-        files, size = 1, more_bytes
+        files, size = more_files, more_bytes
         for other in self._context.store.cases(case.session_id):
             kept = [s for s in other.series if other.id != case.id or s.key != replaced]
             sizes = [series.bytes for series in kept]
@@ -234,60 +233,8 @@ class Uploads:
             expected = f"at most {SESSION_UPLOADS * self.max_bytes // MIB} MiB"
             raise TooLargeError("the session's scans take too much space", expected=expected, fix="delete a case first")
 
-    def store_scan(
-        self, case: CaseRecord, path: Path, scan: CleanScan, key: str, sequence: MRSequence | None, **facts: object
-    ) -> SeriesRecord:
-        """Put a clean scan into both stores; what it replaces is deleted. Blocks.
-
-        Raises:
-            GoneError, ConflictError: if the case may not take it any more; nothing stays behind then.
-            TooLargeError: if the session has no room for it.
-            OutputError: if the blob store refuses.
-        """
-        self.check_quota(case, scan.bytes, replaced=key)
-        known = {k: v for k, v in {**scan.facts(), **facts}.items() if v is not None}
-        warnings = [*known["warnings"], *_same_bytes(case, scan.sha256, key)]
-        # A folder for each blob, because that is what the store can delete.
-        folder = f"cases/{case.id}/series/{key}-{secrets.token_hex(8)}/"
-        record = SeriesRecord(
-            sequence, key, f"{folder}scan.nii", scan.bytes, scan.sha256, {**known, "warnings": warnings}
-        )
-        self._keep(folder, path, record, lambda: self._replace(case, record))
-        return record
-
-    def store_segmentation(
-        self, case: CaseRecord, path: Path, artifact: Artifact, folder: str, result: Mapping[str, object]
-    ) -> Artifact:
-        """Put a corrected mask into both stores. Blocks; raises as `store_scan`."""
-        self.check_quota(case, artifact.bytes)
-        return self._keep(
-            folder, path, artifact, lambda: self._context.store.add_segmentation(case.id, artifact, result)
-        )
-
-    def _keep(self, folder: str, path: Path, what: SeriesRecord | Artifact, commit: Callable[[], Result]) -> Result:
-        """Blob first, row last: a row never names bytes that are not there, and a refused row leaves no bytes."""
-        kept = False
-        try:
-            self._context.blobs.put_file(what.blob_key, path, what.sha256)
-            result = commit()
-            kept = True
-        finally:
-            if not kept:
-                self._context.blobs.delete_prefix(folder)
-        return result
-
-    def _replace(self, case: CaseRecord, record: SeriesRecord) -> None:
-        replaced = self._context.store.put_series(case.id, record)
-        if replaced and replaced != record.blob_key:
-            self._context.blobs.delete_prefix(replaced.removesuffix("scan.nii"))
-
 
 def _open_private(path: Path) -> BinaryIO:
     # The folder is its owner's alone; the file says so too.
     path.touch(mode=0o600, exist_ok=False)
     return path.open("wb")
-
-
-def _same_bytes(case: CaseRecord, sha256: str, key: str) -> list[str]:
-    same = [series.key for series in case.series if series.sha256 == sha256 and series.key != key]
-    return [f"{key} is the same image as {same[0]}; give each sequence its own scan."] if same else []

@@ -20,7 +20,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 """The newest migration."""
 
 metadata = MetaData()
@@ -66,6 +66,8 @@ cases = Table(
     Column("problem", Text, nullable=False),
     Column("problem_is_ours", Boolean, nullable=False),
     Column("result", JSON, nullable=False),
+    # Stem -> highest number: what keys of scans were given, since none is given twice.
+    Column("keys_made", JSON, nullable=False, server_default="{}"),
     Index("cases_by_session", "session_id", "number", unique=True),
     Index("cases_by_state", "state"),
 )
