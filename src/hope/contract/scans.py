@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hope.contract.job import SeriesRecord
-from hope.domain.errors import HopeError
+from hope.domain.errors import HopeError, InputError
 
 
 class ChangedError(HopeError):
@@ -27,3 +27,26 @@ class SeriesChange:
     replaced: tuple[SeriesRecord, ...] = ()
     unassigned: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SessionLimits:
+    """What a session may hold.
+
+    Attributes:
+        bytes: of stored scans, stored corrections and uploads under way, unpacked.
+        files: of them.
+        uploads: that are under way at once.
+    """
+
+    bytes: int
+    files: int
+    uploads: int
+
+
+class QuotaError(InputError):
+    """The session holds as many bytes or files as it may."""
+
+
+class BusyError(HopeError):
+    """The session has as much under way as it may; later there is room."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import gc
 import importlib
 import json
 import logging
 import os
 import queue
+import shutil
 import signal
 import sys
 import tempfile
@@ -24,8 +24,9 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from hope.domain.errors import HopeError, InputError
+from hope.domain.errors import FullError, HopeError, InputError
 from hope.domain.progress import Progress
+from hope.formats.atomic import FULL
 
 Run = Callable[[Mapping[str, Any], Progress], dict[str, Any]]
 """What a module of bodies offers as ``run``: does one job, tells how far it is, returns the ``done`` value."""
@@ -35,7 +36,8 @@ HEARTBEAT_SECONDS = 2.0
 
 _PR_SET_PDEATHSIG = 1
 _LEAST_STEP = 0.005
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL_BYTES = 2**20
+"""With fewer bytes free than this beside a job's files, whatever went wrong is the full disk's fault."""
 
 
 class Channel:
@@ -114,25 +116,40 @@ def _serve(line: bytes, run: Run, channel: Channel) -> None:
 
 
 def _answer(line: bytes, run: Run, told: Progress) -> dict[str, Any]:
-    name = "job"
+    name, job = "job", {}
     try:
         job = json.loads(line)
         name = str(job["do"])
         with _temporary_files_in(job.get("scratch")):
             return {"done": run(job, told)}
     except InputError as error:
-        return _error("input", error.sentence())
+        return _full(name) if _is_full(error, job) else _error("input", error.sentence())
     except HopeError as error:
         _log(error)
-        return _error("ours", str(error))
+        return _full(name) if _is_full(error, job) else _error("ours", str(error))
     except MemoryError as error:
         _log(error)
         return _error("ours", f"this machine's memory does not suffice for {name}")
     except Exception as error:
         _log(error)
-        full = isinstance(error, OSError) and error.errno in _FULL
-        reason = "the disk is full" if full else f"an unforeseen {type(error).__name__}, see the worker's log"
-        return _error("ours", f"{name} failed: {reason}")
+        if _is_full(error, job):
+            return _full(name)
+        return _error("ours", f"{name} failed: an unforeseen {type(error).__name__}, see the worker's log")
+
+
+def _full(name: str) -> dict[str, Any]:
+    return _error("full", f"{name}: the disk is full; free some space, then it goes on")
+
+
+def _is_full(error: BaseException, job: Any) -> bool:
+    """Whether a full disk is behind it, also where a library or a program says something else."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, FullError) or (isinstance(seen, OSError) and seen.errno in FULL):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    folders = [job.get(name) for name in ("out", "scratch")] if isinstance(job, dict) else []
+    return any(folder and shutil.disk_usage(folder).free < _FULL_BYTES for folder in folders)
 
 
 @contextlib.contextmanager

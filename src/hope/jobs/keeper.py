@@ -63,10 +63,16 @@ class Lease:
         self._thread.start()
 
     def _run(self) -> None:
+        judge_from = 0.0
         while not self._stop.wait(self._seconds / 5):
             try:
                 self._store.renew_lease(self._executor, self._seconds)
+                if time.monotonic() - self.renewed_at > self._seconds:
+                    # The database was away, for the others too: they have not died, they could not say that they live.
+                    judge_from = time.monotonic() + 2 * self._seconds
                 self.renewed_at = time.monotonic()
+                if self.renewed_at < judge_from:
+                    continue
                 dead = [name for name in self._store.expired_executors() if name != self._executor]
                 if dead:
                     self._on_death()
@@ -166,6 +172,7 @@ class Keeper:
             await asyncio.to_thread(self._sessions.mend, case)
 
     async def _clear(self) -> None:
+        await asyncio.to_thread(self._sessions.take_ballast)
         if time.monotonic() >= self._next_strays:
             self._next_strays = time.monotonic() + STRAY_SECONDS
             await asyncio.to_thread(self._sessions.forget_strays)

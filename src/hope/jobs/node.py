@@ -22,6 +22,7 @@ from hope.domain.errors import HopeError, InputError
 from hope.domain.ids import new_id
 from hope.jobs.keeper import Keeper, Lease
 from hope.jobs.processes import StageProcesses
+from hope.jobs.room import Ballast
 from hope.jobs.scratch import Scratch, Sweeper
 from hope.jobs.sessions import Sessions
 from hope.jobs.worker import StageWorker
@@ -119,7 +120,8 @@ class Node:
 
     def _sessions(self) -> Sessions:
         most = self.services.settings.platform.max_cases_in_work
-        return Sessions(self.store, self.blobs, self.queue, most, self.services.copies)
+        ballast = Ballast(self.services.settings.data_dir / "ballast")
+        return Sessions(self.store, self.blobs, self.queue, most, self.services.copies, ballast)
 
     def _say_alive(self) -> None:
         """Touch a file while the lease is fresh, for `hope worker --check`."""

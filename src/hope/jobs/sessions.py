@@ -12,12 +12,14 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from hope.contract.job import USUAL_PRIORITY, CaseRecord, DeletionReceipt, GoneError
 from hope.contract.options import RunOptions
 from hope.domain.errors import OutputError
 from hope.domain.ids import reference_of
+from hope.jobs.room import Ballast
 from hope.ports import BlobStore, CaseStore, JobQueue
 
 DEATH_SECONDS = 15.0
@@ -69,6 +71,7 @@ class Sessions:
         queue: the engine.
         max_cases_in_work: of one session.
         copies: where cases are copied on their way to a model that runs elsewhere.
+        ballast: what is given up for a deletion on a full disk.
     """
 
     def __init__(
@@ -78,7 +81,9 @@ class Sessions:
         queue: JobQueue,
         max_cases_in_work: int = 10,
         copies: BlobStore | None = None,
+        ballast: Ballast | None = None,
     ) -> None:
+        self._ballast = ballast
         self._store, self._blobs, self._queue, self._copies = store, blobs, queue, copies
         self._max_in_work = max_cases_in_work
         self._mended: dict[tuple[str, int], int] = {}
@@ -139,7 +144,8 @@ class Sessions:
         current = await asyncio.to_thread(self._with_room, removed, [case], self._store.cancel_case, case.id)
         unconfirmed: tuple[str, ...] = ()
         if current.run:
-            await asyncio.to_thread(self._queue.cancel, case.id, current.run)
+            cancel = partial(self._queue.cancel, run=current.run)
+            await asyncio.to_thread(self._with_room, removed, [case], cancel, case.id)
             unconfirmed = await self._until_cleared(case_id=case.id)
         await asyncio.to_thread(self._with_room, removed, [case], self._store.delete_case, case.id)
         await asyncio.to_thread(self._remove, [current], removed)
@@ -167,7 +173,8 @@ class Sessions:
         stopped = len(await asyncio.to_thread(lambda: self._store.running_attempts(session_id=session_id)))
         for case in cases:
             if case.state.in_work:
-                await asyncio.to_thread(self._queue.cancel, case.id, case.run)
+                cancel = partial(self._queue.cancel, run=case.run)
+                await asyncio.to_thread(self._with_room, removed, cases, cancel, case.id)
         unconfirmed = await self._until_cleared(session_id=session_id)
         await asyncio.to_thread(self._remove, cases, removed)
         await asyncio.to_thread(self._store.delete_session_rows, session_id)
@@ -183,6 +190,8 @@ class Sessions:
             return write(identifier)
         except OutputError:
             log.warning("the disk is full: files are deleted before their tombstone is written")
+            if self._ballast is not None:
+                self._ballast.give_up()
             for case in cases:
                 removed.add(self._blobs.delete_prefix(f"cases/{case.id}/"))
             return write(identifier)
@@ -252,6 +261,11 @@ class Sessions:
             if not self.exists(case_id):
                 self._queue.cancel(case_id, runs)
                 self._queue.forget(case_id, runs)
+
+    def take_ballast(self) -> None:
+        """Take up again the room that a deletion on a full disk needed. Blocks."""
+        if self._ballast is not None:
+            self._ballast.take()
 
     def is_in_work(self, case_id: str, run: str) -> bool:
         """Whether a run (its number as it stands in keys) is the current one of its case, and in work. Blocks."""

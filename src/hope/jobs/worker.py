@@ -16,9 +16,11 @@ from typing import Any, TypeVar
 from hope.contract.job import Artifact, Attempt, CaseState, DamagedError, FencedError, GoneError, StageJob, StageState
 from hope.contract.outputs import OutputFile
 from hope.contract.stages import SCANS
-from hope.domain.errors import HopeError, InputError, OutputError, StageError
+from hope.domain.errors import FullError, HopeError, InputError, OutputError, StageError
+from hope.formats.atomic import FULL
 from hope.formats.hashing import hash_file
 from hope.jobs.processes import StageProcesses
+from hope.jobs.room import Room
 from hope.jobs.scratch import Scratch
 from hope.ports import BlobStore, CaseStore
 
@@ -34,8 +36,16 @@ QUIET_BEATS = 4
 MAX_ATTEMPTS = 10
 """A stage that was begun this often is given up, whatever ended it: it may be what kills the workers."""
 
+ROOM_BYTES = 2**20
+"""A stage that met a full disk is tried again when so much more is free than after it."""
+
+FULL_SECONDS = 60.0
+"""It is tried again after this long anyway."""
+
 AWAY_SECONDS = 1.0
 """Pause between two tries to reach a store that does not answer."""
+
+_FULL_SENTENCE = "the disk is full; the stage goes on when there is room"
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -84,6 +94,7 @@ class StageWorker:
         copies: BlobStore | None = None,
     ) -> None:
         self._store, self._blobs, self._processes, self._scratch = store, blobs, processes, scratch
+        self._room = Room(scratch.room, blobs, 0)
         self._executor, self._slots = executor, slots
         self._tries, self._timeout, self._copies = tries, timeout_seconds, copies
         self._gate: asyncio.Semaphore | None = None
@@ -99,13 +110,15 @@ class StageWorker:
         # Made here because a semaphore belongs to the loop that runs the jobs.
         self._gate = self._gate or asyncio.Semaphore(self._slots)
         try:
-            async with self._gate:
-                while True:
-                    attempt = await _patiently(self._store.begin_attempt, job, self._executor)
-                    self.changed_at = time.monotonic()
-                    if outcome := await self._try(attempt):
-                        return outcome
-                    await asyncio.sleep(min(5.0, 0.2 * 2**attempt.number))
+            full = 0
+            while True:
+                try:
+                    async with self._gate:
+                        return await self._until_it_ends(job, full)
+                except FullError:
+                    # Others may have what they need: this one waits outside of the gate.
+                    full += 1
+                    await self._until_room(job)
         except GoneError:
             return STOPPED
         except FencedError:
@@ -129,11 +142,38 @@ class StageWorker:
                 return FAILED if case.state is CaseState.FAILED else STOPPED
             await asyncio.sleep(BEAT_SECONDS)
 
-    async def _try(self, attempt: Attempt) -> str | None:
-        """One attempt; None means try again. Whatever happens, the store learns when its process is dead."""
+    async def _until_it_ends(self, job: StageJob, full: int) -> str:
+        """Try until there is an outcome; ``full`` earlier attempts met a full disk and do not count."""
+        while True:
+            attempt = await _patiently(self._store.begin_attempt, job, self._executor)
+            self.changed_at = time.monotonic()
+            if outcome := await self._try(attempt, full):
+                return outcome
+            await asyncio.sleep(min(5.0, 0.2 * 2**attempt.number))
+
+    async def _until_room(self, job: StageJob) -> None:
+        """Wait until more is free than after the attempt that met a full disk, or the run is not wanted any more.
+
+        The full disk may be one that cannot be measured from here: so after a while it is tried anyway.
+        """
+        deadline, before = time.monotonic() + FULL_SECONDS, await _in_thread(self._room.free)
+        while time.monotonic() < deadline:
+            await asyncio.sleep(AWAY_SECONDS)
+            if await _in_thread(self._room.free) > before + ROOM_BYTES:
+                return
+            case = await _patiently(self._store.case, job.case_id)
+            if case.run != job.run or not case.state.in_work:
+                return
+
+    async def _try(self, attempt: Attempt, full: int = 0) -> str | None:
+        """One attempt; None means try again. Whatever happens, the store learns when its process is dead.
+
+        Raises:
+            FullError: if a disk is full; the stage waits then, and how often it was tried does not count.
+        """
         tidy = False
         try:
-            await self._attempt(attempt)
+            await self._attempt(attempt, attempt.number - full)
             tidy = True
             return DONE
         except (GoneError, FencedError):
@@ -146,9 +186,13 @@ class StageWorker:
             await self._failed(attempt, reason, ours=True, final=True)
             return FAILED
         except (HopeError, OSError) as error:
+            if _is_full(error):
+                log.warning("stage %s waits: the disk is full", attempt.job.stage)
+                await self._failed(attempt, _FULL_SENTENCE, ours=True, final=False)
+                raise FullError(_FULL_SENTENCE) from error
             # A store that is away for a while is not the stage's fault, and comes back.
             tries = MAX_ATTEMPTS if isinstance(error, ConnectionError) else self._tries
-            final = attempt.number >= min(tries, MAX_ATTEMPTS)
+            final = attempt.number - full >= min(tries, MAX_ATTEMPTS)
             log.warning("stage %s failed (try %d): %s", attempt.job.stage, attempt.number, _sentence(error))
             await self._failed(attempt, _sentence(error), ours=True, final=final)
             return FAILED if final else None
@@ -162,8 +206,8 @@ class StageWorker:
     async def _failed(self, attempt: Attempt, problem: str, *, ours: bool, final: bool) -> None:
         await _patiently(lambda: self._store.fail_attempt(attempt, problem, ours=ours, final=final))
 
-    async def _attempt(self, attempt: Attempt) -> None:
-        if attempt.number > MAX_ATTEMPTS:
+    async def _attempt(self, attempt: Attempt, number: int) -> None:
+        if number > MAX_ATTEMPTS:
             raise StageError(
                 f"the stage was begun {MAX_ATTEMPTS} times and never ended; its process may not survive it"
             )
@@ -257,6 +301,10 @@ class StageWorker:
         return stored
 
 
+def _is_full(error: Exception) -> bool:
+    return isinstance(error, FullError) or (isinstance(error, OSError) and error.errno in FULL)
+
+
 def _reads(roles: Collection[str], artifact: Artifact) -> bool:
     """Whether a stage that reads these roles needs the file; one of an earlier version's worker names no role."""
     return artifact.output is None or artifact.output.role in roles
@@ -307,11 +355,11 @@ async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
 
 
 async def _patiently(function: Callable[..., T], *arguments: Any) -> T:
-    """Run a call of the store in a thread, again and again while the store does not answer."""
+    """Run a call of the store in a thread, again and again while it does not answer or its disk is full."""
     while True:
         try:
             return await _in_thread(function, *arguments)
-        except ConnectionError:
+        except (ConnectionError, FullError):
             await asyncio.sleep(AWAY_SECONDS)
 
 

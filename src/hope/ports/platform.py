@@ -11,6 +11,7 @@ from hope.contract.job import Artifact, Attempt, CaseEvent, CaseRecord, Session,
 from hope.contract.options import RunOptions
 from hope.domain.audit import AuditEntry
 from hope.ports.scans import ScanStore
+from hope.ports.uploads import UploadStore
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,10 @@ class BlobStore(Protocol):
 
     def delete_prefix(self, prefix: str) -> tuple[int, int]:
         """Delete all under a prefix that ends in a slash; returns how many blobs and bytes. Missing is fine."""
+        ...
+
+    def free_bytes(self) -> int | None:
+        """How many bytes may still be stored; None where there is no disk whose end is known."""
         ...
 
     def check(self) -> None:
@@ -112,7 +117,7 @@ class SessionStore(Protocol):
         ...
 
 
-class CaseStore(SessionStore, ScanStore, Protocol):
+class CaseStore(SessionStore, ScanStore, UploadStore, Protocol):
     """Cases, attempts, files and events. All calls block and are safe from many threads and processes."""
 
     def create_case(self, session_id: str) -> CaseRecord:
@@ -187,7 +192,7 @@ class CaseStore(SessionStore, ScanStore, Protocol):
         ...
 
     def end_attempts_of(self, executor: str) -> None:
-        """Say that an executor is dead and that its scratch room is deleted: all its attempts have ended."""
+        """Say that an executor is dead and that its scratch room is deleted: its attempts and uploads have ended."""
         ...
 
     def artifacts(self, case_id: str, *, public: bool | None = None) -> list[Artifact]:
@@ -195,12 +200,12 @@ class CaseStore(SessionStore, ScanStore, Protocol):
         ...
 
     def add_segmentation(
-        self, case_id: str, artifact: Artifact, result: Mapping[str, Any], run: int | None = None
+        self, case_id: str, artifact: Artifact, result: Mapping[str, Any], run: int | None = None, upload: str = ""
     ) -> Artifact:
         """Keep a corrected mask as the next version (the version of ``artifact`` is ignored), with what it measures.
 
         `UNKNOWN_VERSION` in the artifact's name becomes the number, in the transaction that gives it. The answer says
-        both.
+        both. The bytes of ``upload`` count no more, since the mask's do from now on.
 
         Raises:
             GoneError: if the case is gone. ConflictError: unless it is done (in that run, if one is given).

@@ -13,12 +13,15 @@ from hope.domain.case import MRSequence
 class ScanStore(Protocol):
     """Scans of cases. All calls block and are safe from many threads and processes."""
 
-    def put_series(self, case_id: str, scan: SeriesRecord, match: Collection[str] | None = None) -> SeriesChange:
+    def put_series(
+        self, case_id: str, scan: SeriesRecord, match: Collection[str] | None = None, upload: str = ""
+    ) -> SeriesChange:
         """Store the scan of a sequence, in place of the one that is named, and append events; one transaction.
 
         The one that is named has a hash in ``match`` (``*``: has the sequence), or else the very key and sequence of
         the new scan; the new one then gets its key. If there is none the key is the scan's own, or the next one of its
-        kind if that was given before. A scan that only had the sequence loses it and stays.
+        kind if that was given before. A scan that only had the sequence loses it and stays. The bytes of ``upload``
+        count no more, since the scan's do from now on.
 
         Raises:
             GoneError: if the case is gone.
@@ -27,7 +30,7 @@ class ScanStore(Protocol):
         """
         ...
 
-    def add_series(self, case_id: str, scans: Sequence[SeriesRecord]) -> SeriesChange:
+    def add_series(self, case_id: str, scans: Sequence[SeriesRecord], upload: str = "") -> SeriesChange:
         """Store scans beside those that are there, and append events; one transaction, and nothing is replaced.
 
         Their keys are wishes, as in `put_series`. A sequence that another scan has stays with that one. Of a scan whose

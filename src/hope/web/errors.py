@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hope.contract.job import ConflictError, DamagedError, FencedError, GoneError
 from hope.contract.scans import ChangedError
 from hope.domain.errors import BundleError, HopeError, InputError, OutputError, StageError
+from hope.formats.atomic import FULL, output_error
 from hope.formats.nifti_clean import TooLargeError, WrongTypeError
 from hope.web.middleware.logs import error_facts
 
@@ -110,6 +111,11 @@ def install_errors(app: FastAPI) -> None:
         log_failure("a store does not answer", error)
         return problem(503, "away", _AWAY, headers={"Retry-After": str(_AWAY_SECONDS)})
 
+    async def on_os_error(request: Request, error: Exception) -> JSONResponse:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return of_domain(output_error("what the call needs", error))
+        raise error
+
     async def on_problem(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, ProblemError)  # noqa: S101
         return problem(error.status, error.name, error.detail, headers=error.headers)
@@ -129,6 +135,7 @@ def install_errors(app: FastAPI) -> None:
 
     app.add_exception_handler(HopeError, on_domain)
     app.add_exception_handler(ConnectionError, on_away)
+    app.add_exception_handler(OSError, on_os_error)
     app.add_exception_handler(ProblemError, on_problem)
     app.add_exception_handler(StarletteHTTPException, on_http)
     app.add_exception_handler(HTTPException, on_http)

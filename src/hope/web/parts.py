@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from anyio import CapacityLimiter
 
 from hope.jobs.audit_log import AuditLog
+from hope.jobs.room import Room
 from hope.web.auth.auth import Authenticator
 from hope.web.context import WebContext
 from hope.web.events import EventHub
@@ -21,6 +22,7 @@ class GatewayParts:
 
     Attributes:
         context: what `create_app` was given.
+        room: whether the disks have room.
         authenticator: who may open a session.
         audit: the audit log.
         uploads: scans from the wire to clean files.
@@ -31,6 +33,7 @@ class GatewayParts:
     """
 
     context: WebContext
+    room: Room
     authenticator: Authenticator
     audit: AuditLog
     uploads: Uploads
@@ -47,10 +50,12 @@ def parts_for(context: WebContext, checks: int) -> GatewayParts:
         context: stores, engine, settings.
         checks: threads of readiness checks that may hang at once.
     """
-    uploads = Uploads(context)
+    room = Room(context.scratch, context.blobs, context.settings.platform.keep_free_mb)
+    uploads = Uploads(context, room)
     keeping = Keeping(context, uploads)
     return GatewayParts(
         context=context,
+        room=room,
         authenticator=Authenticator(context.settings),
         audit=AuditLog(context.store),
         uploads=uploads,

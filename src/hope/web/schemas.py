@@ -289,4 +289,4 @@ class ReadyOut(Answer):
     """Everything that the gateway needs answers."""
 
     status: str = Field(examples=["ok"])
-    parts: dict[str, str] = Field(examples=[{"store": "ok", "blobs": "ok", "queue": "ok"}])
+    parts: dict[str, str] = Field(examples=[{"store": "ok", "blobs": "ok", "queue": "ok", "disk": "ok"}])

@@ -20,6 +20,7 @@ from hope.contract.job import CaseRecord, CaseState, ConflictError, GoneError
 from hope.domain.errors import InputError
 from hope.formats.atomic import output_error
 from hope.formats.nifti_clean import CleanScan, TooLargeError, clean_nifti
+from hope.jobs.room import Room
 from hope.web.context import WebContext
 from hope.web.errors import ProblemError, log_failure
 
@@ -67,12 +68,13 @@ class Uploads:
 
     Args:
         context: stores, limits and the scratch directory.
+        room: whether the disks have room.
 
     A few threads write and fewer unpack, so that fifty uploads at once need no more memory than their chunks.
     """
 
-    def __init__(self, context: WebContext) -> None:
-        self._context = context
+    def __init__(self, context: WebContext, room: Room) -> None:
+        self._context, self._room = context, room
         self._writers = CapacityLimiter(_WRITERS)
         self._cleaners = CapacityLimiter(_CLEANERS)
 
@@ -175,6 +177,7 @@ class Uploads:
                     raise self._too_large(what, "more")
                 held += chunk
                 if len(held) >= _FLUSH:
+                    await to_thread.run_sync(self._room.check)
                     await self._writing(partial(file.write, held))
                     held = bytearray()
             await self._writing(partial(file.write, held))
@@ -216,7 +219,9 @@ class Uploads:
 
         Raises:
             TooLargeError: if not.
+            FullError: if the disk has no room for it.
         """
+        self._room.check(more_bytes)
         files, size = more_files, more_bytes
         for other in self._context.store.cases(case.session_id):
             kept = [s for s in other.series if other.id != case.id or s.key != replaced]

@@ -69,7 +69,7 @@ def test_signs_of_life_come_while_working() -> None:
         ("output", "ours", "it is like this"),
         ("wraps", "ours", "registration diverged"),
         ("hungry", "ours", "this machine's memory does not suffice for hungry"),
-        ("full", "ours", "full failed: the disk is full"),
+        ("full", "full", "full: the disk is full; free some space, then it goes on"),
         ("quotes", "ours", "quotes failed: an unforeseen ValueError, see the worker's log"),
         ("not_json", "ours", "a stage answered with something that is not plain JSON"),
         ("unknown", "ours", "unknown failed: an unforeseen KeyError, see the worker's log"),

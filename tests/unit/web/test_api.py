@@ -371,7 +371,7 @@ async def test_words_and_models(client: httpx.AsyncClient) -> None:
 
 
 async def test_health_and_readiness(gateway: Gateway, client: httpx.AsyncClient, monkeypatch: Any) -> None:
-    assert (await client.get("/readyz")).json()["parts"] == {"store": "ok", "blobs": "ok", "queue": "ok"}
+    assert (await client.get("/readyz")).json()["parts"] == {"store": "ok", "blobs": "ok", "queue": "ok", "disk": "ok"}
     gateway.queue.wrong = RuntimeError("secret of the engine")
     body = problem_of(await client.get("/readyz"), 503)
     assert body["detail"] == "queue reports an error"

@@ -16,7 +16,7 @@ import pytest
 from tests.unit.web.fakes import Gateway, nifti
 
 from hope.contract.job import CaseRecord
-from hope.domain.errors import OutputError
+from hope.domain.errors import FullError, OutputError
 from hope.testing import short_stages
 
 pytestmark = pytest.mark.anyio
@@ -231,3 +231,55 @@ async def test_two_assignments_at_once_end_as_one_of_them(client: httpx.AsyncCli
         answers = await asyncio.gather(*(client.put(f"/api/cases/{case_id}/assignments", json=one) for one in wanted))
         assert [answer.status_code for answer in answers] == [200, 200]
         assert await sequences(client, case_id) in ({"t1c": "t1n", "t1n": "t1c"}, {"t1n": "t2w", "t1c": "t2f"})
+
+
+async def test_a_full_disk_is_said_before_anything_is_stored_and_reading_goes_on(
+    gateway: Gateway, client: httpx.AsyncClient, case_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await client.put(f"/api/cases/{case_id}/series/t1c", content=scan(1))
+    usual = gateway.context.blobs.free_bytes
+    monkeypatch.setattr(gateway.context.blobs, "free_bytes", lambda: 1000)
+    files = gateway.blob_files()
+    for method, path in (("PUT", "series/t1n"), ("PUT", "dicom"), ("POST", "sample")):
+        answer = await client.request(method, f"/api/cases/{case_id}/{path}", content=ZIP)
+        assert answer.status_code == 507 and "the disk is full" in answer.json()["detail"], answer.text
+    ready = await client.get("/readyz")
+    assert ready.status_code == 503 and ready.json()["detail"] == "disk is full"
+    assert await stored(client, case_id, "t1c") == scan(1)[-240:]
+    assert gateway.blob_files() == files and gateway.scratch_files() == []
+    monkeypatch.setattr(gateway.context.blobs, "free_bytes", usual)
+    assert (await client.get("/readyz")).status_code == 200
+
+
+@pytest.mark.parametrize("task", ["dicom", "sample", "segmentation"])
+async def test_a_task_that_meets_a_full_disk_is_a_507(
+    gateway: Gateway, client: httpx.AsyncClient, case_id: str, task: str
+) -> None:
+    await client.post(f"/api/cases/{case_id}/sample")
+    await client.post(f"/api/cases/{case_id}/run")
+    gateway.finish(gateway.store.case(case_id))
+    gateway.app.state.parts.intake._sample = None
+
+    def body(job: dict[str, Any]) -> dict[str, Any]:
+        raise FullError(f"{job['do']}: the disk is full; free some space, then it goes on")
+
+    gateway.tasks.body = body
+    method, content = ("POST", b"") if task == "sample" else ("PUT", ZIP)
+    answer = await client.request(method, f"/api/cases/{case_id}/{task}", content=content)
+    assert answer.status_code == 507 and "the disk is full" in answer.json()["detail"], answer.text
+
+
+async def test_a_download_does_not_fail_for_an_audit_row_that_cannot_be_written(
+    gateway: Gateway, client: httpx.AsyncClient, case_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await client.put(f"/api/cases/{case_id}/series/t1c", content=scan(1))
+
+    def full(*_: Any) -> None:
+        raise FullError("the database cannot be written: the disk is full; free some space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gateway.store, "append_audit", full)
+        assert await stored(client, case_id, "t1c") == scan(1)[-240:]
+    await stored(client, case_id, "t1c")
+    said = [(entry.action, entry.outcome) for entry in gateway.store.audit()][-2:]
+    assert said == [("file.download", "ok (written late)"), ("file.download", "ok")]

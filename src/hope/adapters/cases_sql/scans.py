@@ -13,6 +13,7 @@ from hope.adapters.cases_sql.database import Database, Transaction
 from hope.adapters.cases_sql.holding import hold_idle_case, record_of
 from hope.adapters.cases_sql.rows import series_from
 from hope.adapters.cases_sql.tables import cases, series
+from hope.adapters.cases_sql.uploads import count_no_more
 from hope.contract.job import CaseRecord, EventKind, SeriesRecord
 from hope.contract.scans import ChangedError, SeriesChange
 from hope.domain.case import MRSequence
@@ -26,7 +27,9 @@ class ScanRows:
 
     _db: Database
 
-    def put_series(self, case_id: str, scan: SeriesRecord, match: Collection[str] | None = None) -> SeriesChange:
+    def put_series(
+        self, case_id: str, scan: SeriesRecord, match: Collection[str] | None = None, upload: str = ""
+    ) -> SeriesChange:
         """Store the scan of a sequence, in place of the one that is named, and append events; one transaction.
 
         Raises:
@@ -36,6 +39,7 @@ class ScanRows:
         """
         with self._db.write() as transaction:
             there = _held(transaction, case_id)
+            count_no_more(transaction, upload)
             old = _named(there, scan, match)
             keys = _Keys(transaction, case_id, there)
             key = old.key if old else keys.take(scan.key)
@@ -49,7 +53,7 @@ class ScanRows:
             gone = (old,) if old is not None else ()
             return SeriesChange((stored,), gone, tuple(taken), tuple(record.blob_key for record in gone))
 
-    def add_series(self, case_id: str, scans: Sequence[SeriesRecord]) -> SeriesChange:
+    def add_series(self, case_id: str, scans: Sequence[SeriesRecord], upload: str = "") -> SeriesChange:
         """Store scans beside those that are there, and append events; one transaction, and nothing is replaced.
 
         Raises:
@@ -58,6 +62,7 @@ class ScanRows:
         """
         with self._db.write() as transaction:
             there = _held(transaction, case_id)
+            count_no_more(transaction, upload)
             by_hash = {record.sha256: record for record in there.values()}
             keys = _Keys(transaction, case_id, there)
             assigned = {record.sequence for record in there.values()}

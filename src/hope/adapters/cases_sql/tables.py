@@ -20,7 +20,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 """The newest migration."""
 
 metadata = MetaData()
@@ -172,6 +172,20 @@ audit_log = Table(
     Column("outcome", String(200), nullable=False),
     Column("previous", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
+)
+
+# References instead of ids, because a row stays until nothing of the upload lies in any scratch directory.
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("session", String(64), nullable=False),
+    Column("case_ref", String(64), nullable=False),
+    Column("executor", String(200), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("begun_at", Double, nullable=False),
+    Index("uploads_by_session", "session"),
+    Index("uploads_by_case", "case_ref"),
 )
 
 leases = Table(

@@ -145,7 +145,7 @@ class AttemptContract:
         assert (stage_of(store, attempt).share, stage_of(store, attempt).message) == (1.0, "b")
 
     def test_a_failure_that_is_not_final_lets_the_stage_wait_again(self, store: CaseStore) -> None:
-        """The case goes on; the next attempt counts on."""
+        """The case goes on and says why it waits; the next attempt counts on."""
         case = a_run(store)
         attempt = an_attempt(store, case)
         store.beat(attempt, 0.5, "half way")
@@ -154,7 +154,7 @@ class AttemptContract:
         assert (waiting.state, waiting.share, waiting.message, waiting.started_at) == (
             StageState.WAITING,
             0.0,
-            "",
+            "the child died",
             None,
         )
         assert store.case(case.id).state is CaseState.RUNNING
