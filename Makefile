@@ -13,7 +13,7 @@ export PIP_NO_INPUT := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: demo up page test training-paused training-status system lint format types page-test pytest wheel docs campaigns aws-faults phantoms clean help
+.PHONY: demo up page test training-paused training-status system lint format types page-test pytest wheel docs campaigns attack aws-faults phantoms clean help
 
 demo: $(INSTALLED) ## the whole pipeline on a synthetic raw case
 	@rm -rf demo
@@ -67,6 +67,9 @@ campaigns: $(INSTALLED) ## the long fault and load campaigns (ten minutes); CI r
 	$(BIN)/python benchmarks/platform_fairness.py --database postgres
 	$(BIN)/python benchmarks/platform_load.py --sessions 50
 	$(BIN)/python benchmarks/platform_overhead.py
+
+attack: $(INSTALLED) ## the long form of tests/attack: races, a lost database, a full disk, killed workers; CI runs the short form
+	HOPE_ATTACK_LONG=1 $(BIN)/python -m pytest -s --timeout 0 tests/attack
 
 aws-faults: $(INSTALLED) ## the AWS route under faults, on this machine (five minutes); CI runs a short form
 	$(BIN)/python benchmarks/aws_faults.py

@@ -67,6 +67,7 @@ def serve(host: str | None, port: int | None, stages: Collection[Stage]) -> None
         tasks=StageProcesses(platform.stage_bodies, keep=1, keep_seconds=120),
         models=services.model_list,
         scratch=node.scratch.room,
+        executor=node.executor,
     )
     app = create_app(context)
     node.start()

@@ -40,6 +40,11 @@ _UNCONFIRMED = (
     " or others on the same volume, start again"
 )
 
+_UPLOADS = (
+    "{uploads} upload(s) had not ended, because their gateway died or did not answer: what they sent is deleted when it"
+    " or another on the same volume starts again"
+)
+
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
@@ -149,6 +154,7 @@ class Sessions:
             unconfirmed = await self._until_cleared(case_id=case.id)
         await asyncio.to_thread(self._with_room, removed, [case], self._store.delete_case, case.id)
         await asyncio.to_thread(self._remove, [current], removed)
+        unconfirmed += await self._until_uploads_end(case.id)
         return removed.receipt(case.id, 1, stopped, reason, unconfirmed)
 
     async def kill(self, session_id: str, reason: str) -> DeletionReceipt:
@@ -212,6 +218,7 @@ class Sessions:
         its next start, or to a peer on the same volume.
         """
         await self._until_dead(session_id=session_id, case_id=case_id)
+        uploads = await self._until_uploads_end(str(session_id)) if session_id else ()
         deadline = time.monotonic() + SWEEP_SECONDS
         while left := await asyncio.to_thread(
             lambda: self._store.open_attempts(session_id=session_id, case_id=case_id)
@@ -219,7 +226,16 @@ class Sessions:
             if time.monotonic() > deadline:
                 workers = len({attempt.executor for attempt in left})
                 log.error("the scratch directories of %d worker(s) are not known to be deleted", workers)
-                return (_UNCONFIRMED.format(workers=workers),)
+                return (_UNCONFIRMED.format(workers=workers), *uploads)
+            await asyncio.sleep(POLL_SECONDS)
+        return uploads
+
+    async def _until_uploads_end(self, identifier: str) -> tuple[str, ...]:
+        """Wait until nothing of a deleted session's or case's uploads lies in a gateway's scratch directory."""
+        deadline = time.monotonic() + SWEEP_SECONDS
+        while left := await asyncio.to_thread(self._store.open_uploads, identifier):
+            if time.monotonic() > deadline:
+                return (_UPLOADS.format(uploads=left),)
             await asyncio.sleep(POLL_SECONDS)
         return ()
 

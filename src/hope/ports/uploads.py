@@ -10,8 +10,8 @@ from hope.contract.scans import SessionLimits
 class UploadStore(Protocol):
     """Uploads that have not ended. All calls block and are safe from many threads and processes."""
 
-    def begin_upload(self, case_id: str, executor: str, size: int, limits: SessionLimits) -> str:
-        """Count a new upload of so many bytes; returns its id.
+    def begin_upload(self, case_id: str, executor: str, size: int, limits: SessionLimits, files: int = 1) -> str:
+        """Count a new upload of so many bytes, and files that it will leave; returns its id.
 
         Raises:
             GoneError: if the case is gone.
@@ -43,13 +43,4 @@ class UploadStore(Protocol):
 
     def open_uploads(self, identifier: str) -> int:
         """How many uploads of a session or a case have not ended, also of one that is deleted."""
-        ...
-
-    def check_room(self, case_id: str, more_bytes: int, more_files: int, limits: SessionLimits) -> None:
-        """Whether the session of a case may store so much more, besides what is under way.
-
-        Raises:
-            GoneError: if the case is gone.
-            QuotaError: if not.
-        """
         ...

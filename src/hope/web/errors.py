@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hope.contract.job import ConflictError, DamagedError, FencedError, GoneError
-from hope.contract.scans import ChangedError
+from hope.contract.scans import BusyError, ChangedError, QuotaError
 from hope.domain.errors import BundleError, HopeError, InputError, OutputError, StageError
 from hope.formats.atomic import FULL, output_error
 from hope.formats.nifti_clean import TooLargeError, WrongTypeError
@@ -33,6 +33,8 @@ _TABLE: tuple[tuple[type[HopeError], int, str], ...] = (
     (ConflictError, 409, "conflict"),
     (ChangedError, 412, "changed"),
     (FencedError, 409, "conflict"),
+    (BusyError, 429, "busy"),
+    (QuotaError, 413, "too-large"),
     (TooLargeError, 413, "too-large"),
     (WrongTypeError, 415, "wrong-type"),
     (InputError, 422, "input"),
@@ -96,7 +98,8 @@ def of_domain(error: HopeError) -> JSONResponse:
         return problem(status, name, error.sentence(), parts)
     if status >= 500:
         log_failure("a request failed", error)
-    return problem(status, name, GONE if isinstance(error, GoneError) else str(error) or _OURS)
+    later = {"Retry-After": str(_AWAY_SECONDS)} if status == 429 else {}
+    return problem(status, name, GONE if isinstance(error, GoneError) else str(error) or _OURS, headers=later)
 
 
 def install_errors(app: FastAPI) -> None:

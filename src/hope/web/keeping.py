@@ -15,7 +15,6 @@ from hope.domain.errors import HopeError
 from hope.formats.nifti_clean import CleanScan
 from hope.web.context import WebContext
 from hope.web.errors import log_failure
-from hope.web.uploads import Uploads
 
 
 @dataclass(frozen=True)
@@ -48,11 +47,10 @@ class Keeping:
 
     Args:
         context: the stores.
-        uploads: knows what a session may still store.
     """
 
-    def __init__(self, context: WebContext, uploads: Uploads) -> None:
-        self._context, self._uploads = context, uploads
+    def __init__(self, context: WebContext) -> None:
+        self._context = context
 
     def store_scans(
         self, case: CaseRecord, scans: Sequence[NewScan], commit: Callable[[list[SeriesRecord]], SeriesChange]
@@ -66,11 +64,8 @@ class Keeping:
 
         Raises:
             GoneError, ConflictError, ChangedError: if the case may not take them any more; nothing stays behind then.
-            TooLargeError: if the session has no room for them.
             OutputError: if the blob store refuses.
         """
-        replaced = scans[0].key if len(scans) == 1 else None
-        self._uploads.check_quota(case, sum(scan.clean.bytes for scan in scans), len(scans), replaced)
         with self._blobs_of_rows() as folders:
             records = []
             for scan in scans:
@@ -91,14 +86,13 @@ class Keeping:
                 log_failure("a scan that was replaced could not be deleted yet", error)
 
     def store_segmentation(
-        self, case: CaseRecord, path: Path, artifact: Artifact, folder: str, result: Mapping[str, object]
+        self, case: CaseRecord, path: Path, artifact: Artifact, result: Mapping[str, object], upload: str
     ) -> Artifact:
         """Put a corrected mask into both stores. Blocks; raises as `store_scan`."""
-        self._uploads.check_quota(case, artifact.bytes)
         with self._blobs_of_rows() as folders:
-            folders.append(folder)
+            folders.append(artifact.blob_key.rpartition("/")[0] + "/")
             self._context.blobs.put_file(artifact.blob_key, path, artifact.sha256)
-            return self._context.store.add_segmentation(case.id, artifact, result, case.run)
+            return self._context.store.add_segmentation(case.id, artifact, result, case.run, upload)
 
     @contextmanager
     def _blobs_of_rows(self) -> Iterator[list[str]]:

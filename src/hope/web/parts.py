@@ -52,7 +52,7 @@ def parts_for(context: WebContext, checks: int) -> GatewayParts:
     """
     room = Room(context.scratch, context.blobs, context.settings.platform.keep_free_mb)
     uploads = Uploads(context, room)
-    keeping = Keeping(context, uploads)
+    keeping = Keeping(context)
     return GatewayParts(
         context=context,
         room=room,

@@ -22,6 +22,7 @@ from hope.formats.archive import is_zip
 from hope.formats.hashing import hash_file
 from hope.formats.nifti_clean import WrongTypeError
 from hope.web.answers import case_name
+from hope.web.claims import Claim
 from hope.web.context import WebContext
 from hope.web.keeping import Keeping, NewScan
 from hope.web.uploads import MIB, Spool, Uploads
@@ -60,12 +61,13 @@ class SeriesIntake:
             fix = "zip the DICOM directory; send NIfTI files to /series/t1n and so on"
             raise WrongTypeError("the upload is not a zip archive", expected="a zip of DICOM files", fix=fix)
         spool.path.rename(spool.room("in") / "upload.zip")
-        result = await self._run("dicom", case, spool.folder)
+        result = await self._run("dicom", case, spool.folder, await self._uploads.unpacked_limit(spool.claim))
+        await to_thread.run_sync(_drop, spool.folder / "in", spool.folder / "scratch")
         found = list(result.get("series") or [])
         problem = str(result.get("problem") or "")
         if not found:
             raise InputError(problem or "the archive holds no MRI series", expected="a zip of DICOM files")
-        records = await self._store(case, spool.folder / "out", found, spool.folder)
+        records = await self._store(case, spool.folder / "out", found, spool.folder, spool.claim)
         said = [problem] if problem else []
         for facts, record in zip(found, records, strict=True):
             if facts.get("sequence") and record.sequence is None:
@@ -78,8 +80,8 @@ class SeriesIntake:
             if self._sample is None or not self._sample[0].is_dir():
                 self._sample = await self._make_sample()
         made, found = self._sample
-        async with self._uploads.folder() as folder:
-            return await self._store(case, made, found, folder, _SYNTHETIC)
+        async with self._uploads.claims.claimed(case, 0, len(found)) as claim, self._uploads.folder() as folder:
+            return await self._store(case, made, found, folder, claim, _SYNTHETIC)
 
     async def _make_sample(self) -> tuple[Path, list[Mapping[str, Any]]]:
         async with self._uploads.folder() as folder:
@@ -90,7 +92,7 @@ class SeriesIntake:
             (folder / "out").rename(kept)
             return kept, list(result["series"])
 
-    async def _run(self, task: str, case: CaseRecord | None, folder: Path) -> dict[str, Any]:
+    async def _run(self, task: str, case: CaseRecord | None, folder: Path, limit: int = 0) -> dict[str, Any]:
         for room in ("out", "scratch"):
             (folder / room).mkdir(mode=0o700)
         job = {
@@ -99,7 +101,7 @@ class SeriesIntake:
             "out": str(folder / "out"),
             "scratch": str(folder / "scratch"),
             "case": case_name(case.id if case else "sample000"),
-            "max_bytes": self._context.settings.platform.max_unpacked_mb * MIB,
+            "max_bytes": limit or self._context.settings.platform.max_unpacked_mb * MIB,
             "cache": str(self._context.settings.data_dir / "cache"),
         }
         async with self._children:
@@ -108,20 +110,21 @@ class SeriesIntake:
         return result
 
     async def _store(
-        self, case: CaseRecord, made: Path, found: list[Mapping[str, Any]], folder: Path, *warnings: str
+        self, case: CaseRecord, made: Path, found: list[Mapping[str, Any]], folder: Path, claim: Claim, *warnings: str
     ) -> list[SeriesRecord]:
         """Clean each file and store all; a name that a task gives is not trusted to lead elsewhere."""
         new = []
         for number, facts in enumerate(found):
             target = folder / f"clean-{number}.nii"
             key = str(facts["key"])
-            scan = await self._uploads.clean(made / Path(str(facts["file"])).name, target, key)
+            scan = await self._uploads.clean(made / Path(str(facts["file"])).name, target, key, claim)
             said = [str(text) for text in facts.get("warnings") or []]
             scan = replace(scan, warnings=tuple(dict.fromkeys((*scan.warnings, *said, *warnings))))
             sequence = MRSequence(facts["sequence"]) if facts.get("sequence") else None
             known = {name: facts.get(name) for name in ("confidence", "reason")}
             new.append(NewScan(target, scan, key, sequence, known))
-        commit = partial(self._context.store.add_series, case.id)
+        await to_thread.run_sync(claim.settle, sum(scan.clean.bytes for scan in new))
+        commit = partial(self._context.store.add_series, case.id, upload=claim.id)
         change = await to_thread.run_sync(self._keeping.store_scans, case, new, commit)
         return list(change.stored)
 
@@ -129,10 +132,10 @@ class SeriesIntake:
         """Whether a mask of the case can be corrected, before its bytes are sent. Blocks.
 
         Raises:
-            ConflictError: unless the case is done. TooLargeError: if the session is full.
+            ConflictError: unless the case is done. FullError: if the disk is full.
         """
         reference_view(case, self._context.store.artifacts(case.id, public=True))
-        self._uploads.check_quota(case, 0)
+        self._uploads.check_room()
 
     async def segmentation(self, case: CaseRecord, spool: Spool) -> tuple[Artifact, dict[str, Any]]:
         """Check and measure a corrected mask, and keep it as the next version.
@@ -148,17 +151,17 @@ class SeriesIntake:
             lambda: self._context.blobs.fetch(view.blob_key, room / "reference.nii.gz", view.sha256)
         )
         spool.path.rename(room / ("mask.nii.gz" if await to_thread.run_sync(_is_gzip, spool.path) else "mask.nii"))
-        measured = await self._run("segmentation", case, spool.folder)
+        limit = await self._uploads.unpacked_limit(spool.claim)
+        measured = await self._run("segmentation", case, spool.folder, limit)
         mask = spool.folder / "out" / "mask.nii.gz"
-        folder = f"cases/{case.id}/{case.run}/corrected/{new_id()}/"
         output = OutputFile.of(Role.CORRECTED_SEGMENTATION)
         name = output.name(case_name(case.id), UNKNOWN_VERSION)
         digest, size = await to_thread.run_sync(hash_file, mask)
-        key = f"{folder}seg.nii.gz"
+        key = f"cases/{case.id}/{case.run}/corrected/{new_id()}/seg.nii.gz"
         artifact = Artifact(name, output.kind, key, size, digest, None, public=True, output=output)
-        kept = await to_thread.run_sync(
-            lambda: self._keeping.store_segmentation(case, mask, artifact, folder, measured)
-        )
+        await to_thread.run_sync(spool.claim.settle, size)
+        store = self._keeping.store_segmentation
+        kept = await to_thread.run_sync(store, case, mask, artifact, measured, spool.claim.id)
         return kept, measured
 
 
@@ -174,6 +177,12 @@ def reference_view(case: CaseRecord, files: list[Artifact]) -> Artifact:
     if case.state is not CaseState.DONE or view is None:
         raise ConflictError("the case is not done; a mask can be corrected once there is one")
     return view
+
+
+def _drop(*folders: Path) -> None:
+    """What is not needed any more counts no more."""
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_gzip(path: Path) -> bool:

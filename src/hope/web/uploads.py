@@ -16,18 +16,17 @@ import anyio
 from anyio import CapacityLimiter, to_thread
 from starlette.requests import ClientDisconnect, Request
 
-from hope.contract.job import CaseRecord, CaseState, ConflictError, GoneError
-from hope.domain.errors import InputError
+from hope.contract.job import CaseRecord, ConflictError, GoneError
+from hope.contract.scans import QuotaError
+from hope.domain.errors import HopeError, InputError
 from hope.formats.atomic import output_error
 from hope.formats.nifti_clean import CleanScan, TooLargeError, clean_nifti
 from hope.jobs.room import Room
+from hope.web.claims import STEP, Claim, Claims
 from hope.web.context import WebContext
 from hope.web.errors import ProblemError, log_failure
 
 MIB = 2**20
-
-SESSION_UPLOADS = 8
-"""A session may store this many times the largest upload."""
 
 IDLE_SECONDS = 60.0
 """A client that sends nothing for this long has gone, or means harm."""
@@ -50,11 +49,13 @@ class Spool:
         folder: the private folder.
         path: the body as it came.
         bytes: its size.
+        claim: what it takes up of its session.
     """
 
     folder: Path
     path: Path
     bytes: int
+    claim: Claim
 
     def room(self, name: str) -> Path:
         """A new empty folder beside the body."""
@@ -75,6 +76,7 @@ class Uploads:
 
     def __init__(self, context: WebContext, room: Room) -> None:
         self._context, self._room = context, room
+        self.claims = Claims(context.store, context.settings.platform, context.executor)
         self._writers = CapacityLimiter(_WRITERS)
         self._cleaners = CapacityLimiter(_CLEANERS)
 
@@ -84,15 +86,21 @@ class Uploads:
         return self._context.settings.platform.max_upload_mb * MIB
 
     @asynccontextmanager
-    async def spooled(self, request: Request, case: CaseRecord, what: str) -> AsyncIterator[Spool]:
+    async def spooled(
+        self, request: Request, case: CaseRecord, what: str, replaced: str | None = None
+    ) -> AsyncIterator[Spool]:
         """The request's body as a file, for the length of the block, or until the case is deleted.
+
+        It counts against its session's quota from its first byte, and so does all that is made of it.
 
         Args:
             request: whose body nobody has read yet.
             case: what it is for.
             what: its role, for sentences.
+            replaced: key of the scan that it may replace.
 
         Raises:
+            QuotaError, BusyError: if the session may not hold it, also out of the block.
             TooLargeError: if it is, or says it is, larger than an upload may be.
             InputError: if it is empty.
             OutputError: if the disk is full.
@@ -100,33 +108,47 @@ class Uploads:
             ProblemError: 400 if it is not as long as it said, 408 if nothing comes for long.
         """
         declared = self._declared(request, what)
-        async with self._while_there(case), self.folder() as folder:
+        await to_thread.run_sync(self._room.check, declared or 0)
+        files = 0 if any(series.key == replaced for series in case.series) else 1
+        async with (
+            self.claims.claimed(case, declared or 0, files) as claim,
+            self.folder() as folder,
+            self._while_there(case, claim, folder),
+        ):
             path = folder / "body"
-            size = await self._receive(request, path, what)
+            size = await self._receive(request, path, what, claim)
             if declared is not None and size != declared:
                 raise ProblemError(400, "cut-off", f"{what} is {size} bytes long, but Content-Length said {declared}")
             if size == 0:
                 raise InputError(f"{what} is empty", expected="a file as the body", got="0 bytes")
-            yield Spool(folder, path, size)
+            yield Spool(folder, path, size, claim)
 
     @asynccontextmanager
-    async def _while_there(self, case: CaseRecord) -> AsyncIterator[None]:
-        """Cancel the block when the case is gone: a client that goes on sending must not keep voxels on our disk."""
+    async def _while_there(self, case: CaseRecord, claim: Claim, folder: Path) -> AsyncIterator[None]:
+        """Cancel the block when the case is gone: a client that goes on sending must not keep voxels on our disk.
+
+        The same when what is made of the upload grows beyond what the session may hold.
+        """
+        ended: list[HopeError] = []
         with anyio.CancelScope() as scope:
-            watch = asyncio.create_task(self._watch(case, scope))
+            watch = asyncio.create_task(self._watch(case, claim, folder, scope, ended))
             try:
                 yield
             finally:
                 watch.cancel()
         if scope.cancelled_caught:
-            raise GoneError
+            raise ended[0]
 
-    async def _watch(self, case: CaseRecord, scope: anyio.CancelScope) -> None:
+    async def _watch(
+        self, case: CaseRecord, claim: Claim, folder: Path, scope: anyio.CancelScope, ended: list[HopeError]
+    ) -> None:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             try:
                 await to_thread.run_sync(self._context.store.case, case.id)
-            except GoneError:
+                await to_thread.run_sync(claim.measure, folder)
+            except (GoneError, QuotaError) as error:
+                ended.append(error)
                 scope.cancel()
                 return
             except ConnectionError as error:
@@ -160,7 +182,7 @@ class Uploads:
         limit = f"at most {self._context.settings.platform.max_upload_mb} MiB"
         return TooLargeError(f"{what} is too large", expected=limit, got=got, fix="send one scan, or fewer series")
 
-    async def _receive(self, request: Request, path: Path, what: str) -> int:
+    async def _receive(self, request: Request, path: Path, what: str, claim: Claim) -> int:
         size, held = 0, bytearray()
         file = await self._writing(partial(_open_private, path))
         try:
@@ -175,6 +197,8 @@ class Uploads:
                 size += len(chunk)
                 if size > self.max_bytes:
                     raise self._too_large(what, "more")
+                if size > claim.size:
+                    await to_thread.run_sync(claim.grow, size + STEP)
                 held += chunk
                 if len(held) >= _FLUSH:
                     await to_thread.run_sync(self._room.check)
@@ -194,49 +218,37 @@ class Uploads:
         except OSError as error:
             raise output_error("the upload", error) from error
 
-    async def clean(self, source: Path, target: Path, what: str) -> CleanScan:
+    async def unpacked_limit(self, claim: Claim) -> int:
+        """Bytes that an upload may unpack to: by the settings, its session and the disk, whichever is least.
+
+        Raises:
+            QuotaError: if that is nothing. FullError: if the disk is full.
+        """
+        room = await to_thread.run_sync(claim.room)
+        if room <= 0:
+            await to_thread.run_sync(claim.settle, claim.size + 1)
+        await to_thread.run_sync(self._room.check)
+        return min(self._context.settings.platform.max_unpacked_mb * MIB, room)
+
+    async def clean(self, source: Path, target: Path, what: str, claim: Claim) -> CleanScan:
         """`clean_nifti` in one of few threads, with the limit of what may be unpacked."""
-        limit = self._context.settings.platform.max_unpacked_mb * MIB
+        limit = await self.unpacked_limit(claim)
         return await to_thread.run_sync(lambda: clean_nifti(source, target, what, limit), limiter=self._cleaners)
 
-    def check_may_upload(self, case: CaseRecord, key: str | None = None) -> None:
+    def check_may_upload(self, case: CaseRecord) -> None:
         """Whether a case may take another scan, before its bytes are sent. Blocks.
-
-        Args:
-            case: which case.
-            key: the scan that would be replaced, if it is there.
 
         Raises:
             ConflictError: while the case is in work.
-            TooLargeError: if the session holds as many files or bytes as it may.
+            FullError: if the disk is full.
         """
         if case.state.in_work:
             raise ConflictError("the case is in work; wait until it is done, or cancel it, before changing its scans")
-        self.check_quota(case, 0, replaced=key)
+        self.check_room()
 
-    def check_quota(self, case: CaseRecord, more_bytes: int, more_files: int = 1, replaced: str | None = None) -> None:
-        """Whether the session may store so many more files of this size together. Blocks.
-
-        Raises:
-            TooLargeError: if not.
-            FullError: if the disk has no room for it.
-        """
-        self._room.check(more_bytes)
-        files, size = more_files, more_bytes
-        for other in self._context.store.cases(case.session_id):
-            kept = [s for s in other.series if other.id != case.id or s.key != replaced]
-            sizes = [series.bytes for series in kept]
-            if other.state is CaseState.DONE:
-                stored = self._context.store.artifacts(other.id, public=True)
-                sizes += [artifact.bytes for artifact in stored if artifact.stage is None]
-            files, size = files + len(sizes), size + sum(sizes)
-        most_files = self._context.settings.platform.max_session_files
-        if files > most_files:
-            expected = f"at most {most_files}"
-            raise TooLargeError("the session holds too many files", expected=expected, fix="delete a case first")
-        if size > SESSION_UPLOADS * self.max_bytes:
-            expected = f"at most {SESSION_UPLOADS * self.max_bytes // MIB} MiB"
-            raise TooLargeError("the session's scans take too much space", expected=expected, fix="delete a case first")
+    def check_room(self) -> None:
+        """Whether the disk has room. Blocks; raises FullError."""
+        self._room.check()
 
 
 def _open_private(path: Path) -> BinaryIO:

@@ -315,7 +315,7 @@ def _failing(real: Callable[..., Any], times: int) -> Callable[..., Any]:
 def test_a_database_that_was_away_for_a_moment_costs_nothing(
     platform: Platform, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr("hope.jobs.worker.AWAY_SECONDS", 0.05)
+    monkeypatch.setattr("hope.jobs.waiting.AWAY_SECONDS", 0.05)
     monkeypatch.setattr(platform.store, name, _failing(getattr(platform.store, name), 2))
     assert platform.stage() == DONE
     assert platform.store.running_attempts(case_id=platform.case_id) == []

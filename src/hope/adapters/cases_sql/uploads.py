@@ -21,8 +21,8 @@ class UploadRows:
 
     _db: Database
 
-    def begin_upload(self, case_id: str, executor: str, size: int, limits: SessionLimits) -> str:
-        """Count a new upload of so many bytes; returns its id.
+    def begin_upload(self, case_id: str, executor: str, size: int, limits: SessionLimits, files: int = 1) -> str:
+        """Count a new upload of so many bytes, and files that it will leave; returns its id.
 
         Raises:
             GoneError: if the case is gone.
@@ -34,7 +34,7 @@ class UploadRows:
             query = select(func.count()).where(uploads.c.session == reference_of(session))
             if (transaction.connection.execute(query).scalar() or 0) >= limits.uploads:
                 raise BusyError(f"this session has {limits.uploads} uploads under way, which is the most; wait for one")
-            _check(transaction.connection, session, size, 1, limits, but="")
+            _check(transaction.connection, session, size, files, limits, but="")
             row = {
                 "id": new_id(),
                 "session": reference_of(session),
@@ -60,7 +60,7 @@ class UploadRows:
             if before is None:
                 raise GoneError(GONE)
             if size > before:
-                _check(transaction.connection, session, size, 1, limits, but=upload_id)
+                _check(transaction.connection, session, size, 0, limits, but=upload_id)
             transaction.connection.execute(update(uploads).where(this).values(bytes=size))
 
     def upload_room(self, upload_id: str, case_id: str, limits: SessionLimits) -> int:
@@ -85,19 +85,6 @@ class UploadRows:
         """How many uploads of a session or a case have not ended, also of one that is deleted."""
         with self._db.read() as connection:
             return connection.execute(select(func.count()).where(_of(identifier))).scalar() or 0
-
-    def check_room(self, case_id: str, more_bytes: int, more_files: int, limits: SessionLimits) -> None:
-        """Whether the session of a case may store so much more.
-
-        Raises:
-            GoneError: if the case is gone.
-            QuotaError: if not.
-        """
-        with self._db.read() as connection:
-            session = connection.execute(select(cases.c.session_id).where(cases.c.id == case_id)).scalar()
-            if session is None:
-                raise GoneError(GONE)
-            _check(connection, session, more_bytes, more_files, limits, but="")
 
 
 def count_no_more(transaction: Transaction, upload_id: str) -> None:

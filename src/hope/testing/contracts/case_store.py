@@ -30,9 +30,10 @@ from hope.testing.contracts.making import (
 )
 from hope.testing.contracts.scans import ScanContract
 from hope.testing.contracts.session_store import Reopen, SessionStoreContract
+from hope.testing.contracts.uploads import UploadContract
 
 
-class CaseStoreContract(SessionStoreContract, AttemptContract, ScanContract):
+class CaseStoreContract(SessionStoreContract, AttemptContract, ScanContract, UploadContract):
     """Subclass it as ``class TestMyStore(CaseStoreContract)`` and provide the fixtures ``store`` and ``reopen``.
 
     ``store``: an empty store. ``reopen``: a function that opens the same store once more, as another process would.

@@ -41,12 +41,14 @@ async def upload_series(
     stays; if it had the sequence, it is unassigned. The answer says which scan was replaced or unassigned.
     """
     uploads, key = parts.uploads, str(sequence)
-    await to_thread.run_sync(uploads.check_may_upload, own.case, key)
-    async with uploads.spooled(request, own.case, key) as spool:
+    await to_thread.run_sync(uploads.check_may_upload, own.case)
+    async with uploads.spooled(request, own.case, key, key) as spool:
         target = spool.folder / "clean.nii"
-        new = NewScan(target, await uploads.clean(spool.path, target, key), key, sequence)
+        new = NewScan(target, await uploads.clean(spool.path, target, key, spool.claim), key, sequence)
+        spool.path.unlink()
+        await to_thread.run_sync(spool.claim.settle, new.clean.bytes)
         match = etags(if_match) if if_match else None
-        commit = lambda records: parts.context.store.put_series(own.case.id, records[0], match)  # noqa: E731
+        commit = lambda records: parts.context.store.put_series(own.case.id, records[0], match, spool.claim.id)  # noqa: E731
         change = await to_thread.run_sync(parts.keeping.store_scans, own.case, [new], commit)
     await to_thread.run_sync(audit.record, own.session.owner, "series.upload", own.case.id)
     return series_stored(change)
