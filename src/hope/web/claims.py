@@ -11,7 +11,7 @@ import anyio
 from anyio import to_thread
 
 from hope.contract.job import CaseRecord
-from hope.contract.scans import SessionLimits
+from hope.contract.scans import QuotaError, SessionLimits
 from hope.domain.errors import HopeError
 from hope.ports import CaseStore
 from hope.settings import PlatformSettings
@@ -63,6 +63,13 @@ class Claim:
     def room(self) -> int:
         """Bytes that the upload may take up at most."""
         return self.store.upload_room(self.id, self.case_id, self.limits)
+
+    def exhausted(self) -> QuotaError:
+        """What to say when an upload needs more than `room`."""
+        expected = f"at most {self.limits.bytes // MIB} MiB"
+        return QuotaError(
+            "the session's scans take too much space", expected=expected, fix="delete a case or a scan first"
+        )
 
     def measure(self, folder: Path) -> None:
         """Claim what lies in the upload's folder now; raises as `grow`."""

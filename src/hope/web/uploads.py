@@ -233,7 +233,12 @@ class Uploads:
     async def clean(self, source: Path, target: Path, what: str, claim: Claim) -> CleanScan:
         """`clean_nifti` in one of few threads, with the limit of what may be unpacked."""
         limit = await self.unpacked_limit(claim)
-        return await to_thread.run_sync(lambda: clean_nifti(source, target, what, limit), limiter=self._cleaners)
+        try:
+            return await to_thread.run_sync(lambda: clean_nifti(source, target, what, limit), limiter=self._cleaners)
+        except TooLargeError as error:
+            if limit < self._context.settings.platform.max_unpacked_mb * MIB:
+                raise claim.exhausted() from error
+            raise
 
     def check_may_upload(self, case: CaseRecord) -> None:
         """Whether a case may take another scan, before its bytes are sent. Blocks.
