@@ -66,10 +66,8 @@ class Claim:
 
     def exhausted(self) -> QuotaError:
         """What to say when an upload needs more than `room`."""
-        expected = f"at most {self.limits.bytes // MIB} MiB"
-        return QuotaError(
-            "the session's scans take too much space", expected=expected, fix="delete a case or a scan first"
-        )
+        most, fix = f"at most {self.limits.bytes // MIB} MiB", "delete a case or a scan first"
+        return QuotaError("the session's scans take too much space", expected=most, fix=fix)
 
     def measure(self, folder: Path) -> None:
         """Claim what lies in the upload's folder now; raises as `grow`."""
