@@ -22,6 +22,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from hope.domain.errors import FullError, HopeError, InputError
@@ -149,7 +150,8 @@ def _is_full(error: BaseException, job: Any) -> bool:
             return True
         seen = seen.__cause__ or seen.__context__
     folders = [job.get(name) for name in ("out", "scratch")] if isinstance(job, dict) else []
-    return any(folder and shutil.disk_usage(folder).free < _FULL_BYTES for folder in folders)
+    there = [folder for folder in folders if folder and Path(folder).is_dir()]
+    return any(shutil.disk_usage(folder).free < _FULL_BYTES for folder in there)
 
 
 @contextlib.contextmanager

@@ -228,7 +228,7 @@ class Uploads:
         if room <= 0:
             await to_thread.run_sync(claim.settle, claim.size + 1)
         await to_thread.run_sync(self._room.check)
-        return min(self._context.settings.platform.max_unpacked_mb * MIB, room)
+        return max(1, min(self._context.settings.platform.max_unpacked_mb * MIB, room))
 
     async def clean(self, source: Path, target: Path, what: str, claim: Claim) -> CleanScan:
         """`clean_nifti` in one of few threads, with the limit of what may be unpacked."""
