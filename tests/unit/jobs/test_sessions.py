@@ -100,7 +100,7 @@ class Place:
     def copied(self) -> list[str]:
         return [blob.key for blob in self.copies.keys("cases/")]
 
-    def rounds(self, keeper: Keeper, seconds: float = 0.5) -> None:
+    def rounds(self, keeper: Keeper, seconds: float = 1.0) -> None:
         async def some() -> None:
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(keeper.run(), seconds)
