@@ -69,7 +69,7 @@ campaigns: $(INSTALLED) ## the long fault and load campaigns (ten minutes); CI r
 	$(BIN)/python benchmarks/platform_overhead.py
 
 attack: $(INSTALLED) ## the long form of tests/attack: races, a lost database, a full disk, killed workers; CI runs the short form
-	HOPE_ATTACK_LONG=1 $(BIN)/python -m pytest -s --timeout 0 tests/attack
+	ATTACK_LONG=1 $(BIN)/python -m pytest -s --timeout 0 tests/attack
 
 aws-faults: $(INSTALLED) ## the AWS route under faults, on this machine (five minutes); CI runs a short form
 	$(BIN)/python benchmarks/aws_faults.py

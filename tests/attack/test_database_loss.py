@@ -1,6 +1,6 @@
 """The database goes away under load, three times: every run is finished or failed soon after it is back.
 
-HOPE_ATTACK_LONG=1 makes each outage 80 s long, four minutes together.
+ATTACK_LONG=1 makes each outage 80 s long, four minutes together.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.servers import PostgresServer, postgres_server
 from hope.adapters import dbos_patience
 from hope.testing.fleet import Fleet, SessionClient, small_scan
 
-LONG = bool(os.environ.get("HOPE_ATTACK_LONG"))
+LONG = bool(os.environ.get("ATTACK_LONG"))
 AWAY_SECONDS = 80.0 if LONG else 4.0
 BACK_SECONDS = 120.0
 """What docs/how-to/deploy.md promises."""

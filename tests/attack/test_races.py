@@ -1,6 +1,6 @@
 """Two calls at once on one case, in all pairs: every answer is true afterwards, and nothing is left.
 
-HOPE_ATTACK_LONG=1 does 100 rounds of each pair instead of one, HOPE_ATTACK_ROUNDS as many as it says; HOPE_ATTACK_SEED
+ATTACK_LONG=1 does 100 rounds of each pair instead of one, ATTACK_ROUNDS as many as it says; ATTACK_SEED
 chooses another order.
 """
 
@@ -23,8 +23,8 @@ from tests.unit.web.fakes import nifti
 
 from hope.testing.fleet import Fleet, SessionClient, small_scan
 
-ROUNDS = int(os.environ.get("HOPE_ATTACK_ROUNDS") or (100 if os.environ.get("HOPE_ATTACK_LONG") else 1))
-SEED = int(os.environ.get("HOPE_ATTACK_SEED") or 18)
+ROUNDS = int(os.environ.get("ATTACK_ROUNDS") or (100 if os.environ.get("ATTACK_LONG") else 1))
+SEED = int(os.environ.get("ATTACK_SEED") or 18)
 ACTIONS = ("correct", "assign", "run", "cancel", "delete", "upload", "kill")
 PAIRS = tuple(itertools.combinations_with_replacement(ACTIONS, 2))
 SIDE_BY_SIDE = 4
