@@ -30,7 +30,16 @@ const words: Words = {
   kinds: {},
 }
 const series = (...keys: SequenceKey[]): SeriesOut[] =>
-  keys.map((key) => ({ key, sequence: key, shape: [], spacing_mm: [], orientation: '', warnings: [], bytes: 1 }))
+  keys.map((key) => ({
+    key,
+    sequence: key,
+    shape: [],
+    spacing_mm: [],
+    orientation: '',
+    warnings: [],
+    bytes: 1,
+    sha256: '',
+  }))
 
 describe('volumes', () => {
   it('lists labels, then composites that are no labels, with their parts', () => {
