@@ -72,9 +72,10 @@ campaigns: $(INSTALLED) ## the long fault and load campaigns (ten minutes); CI r
 	$(BIN)/python benchmarks/platform_load.py --sessions 50
 	$(BIN)/python benchmarks/platform_overhead.py
 
-attack: $(INSTALLED) ## hostile clients, uploads, bundles and inputs, long form (an hour); CI runs a short one; figures in docs/benchmarks.md
-	HOPE_ATTACK=long ATTACK_TRIES=600 $(BIN)/python -m pytest tests/attack -s --durations=10
+attack: $(INSTALLED) ## hostile clients, uploads, races, faults of disk and database, long form (an hour or two); CI runs a short one
+	HOPE_ATTACK=long ATTACK_LONG=1 ATTACK_TRIES=600 $(BIN)/python -m pytest -s --timeout 0 --durations=10 tests/attack
 	$(BIN)/python benchmarks/malformed.py --tries 10000
+	$(BIN)/python benchmarks/malformed_http.py --tries 4000
 	$(BIN)/python benchmarks/uploads_at_once.py
 
 aws-faults: $(INSTALLED) ## the AWS route under faults, on this machine (five minutes); CI runs a short form

@@ -43,7 +43,12 @@ class PlatformSettings:
         session_hours: an idle session is deleted after this long.
         max_upload_mb: largest upload (MiB), of one scan or one zip.
         max_unpacked_mb: most that an upload may decompress to (MiB).
+        keep_free_mb: MiB of the disks that stay free (2 % of a smaller disk): uploads are refused before, so that
+            reading, deleting and the database go on.
+        max_session_mb: most that a session may hold (MiB): scans and corrections as they are stored, and uploads under
+            way, unpacked.
         max_session_files: most uploads stored in a session.
+        max_session_uploads: uploads of one session that may be under way at once.
         max_cases_in_work: cases of one session that may be queued or running.
         requests_per_minute: of one client; uploads' chunks do not count.
         requests_at_once: calls of one client that may be in work at once, event streams and uploads included.
@@ -73,7 +78,10 @@ class PlatformSettings:
     session_hours: float = 24.0
     max_upload_mb: int = 2048
     max_unpacked_mb: int = 8192
+    keep_free_mb: int = 512
+    max_session_mb: int = 4096
     max_session_files: int = 400
+    max_session_uploads: int = 16
     max_cases_in_work: int = 10
     requests_per_minute: int = 1200
     requests_at_once: int = 64

@@ -100,6 +100,8 @@ def test_rows_of_an_earlier_version_are_read(url: str, opened: Callable[[str], S
     old = {"model": "m", "harmonize": True, "preprocessed": None, "postprocess": False, "priority": 7}
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE artifacts DROP COLUMN output"))
+        connection.execute(text("ALTER TABLE cases DROP COLUMN keys_made"))
+        connection.execute(text("DROP TABLE uploads"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
         connection.execute(text("UPDATE cases SET choice = :choice"), {"choice": json.dumps(old)})
         for name, public in (("x-t1c-view.nii.gz", True), ("aligned-t1c.npy", False)):

@@ -9,6 +9,7 @@ const series = (change: Partial<SeriesOut>): SeriesOut => ({
   spacing_mm: [1, 1, 1],
   orientation: 'RAS',
   warnings: [],
+  sha256: '',
   bytes: 1,
   ...change,
 })

@@ -30,7 +30,16 @@ const words: Words = {
   kinds: {},
 }
 const series = (...keys: SequenceKey[]): SeriesOut[] =>
-  keys.map((key) => ({ key, sequence: key, shape: [], spacing_mm: [], orientation: '', warnings: [], bytes: 1 }))
+  keys.map((key) => ({
+    key,
+    sequence: key,
+    shape: [],
+    spacing_mm: [],
+    orientation: '',
+    warnings: [],
+    bytes: 1,
+    sha256: '',
+  }))
 
 describe('volumes', () => {
   it('lists labels, then composites that are no labels, with their parts', () => {
@@ -96,6 +105,7 @@ describe('receipts', () => {
     stopped: 1,
     at: 1795363200,
     reason: 'user',
+    unconfirmed: [],
   }
   it('says what, how many bytes and when', () => {
     expect(receiptSentence(receipt)).toBe('Deleted 1 case with 18 files (61 MB), and stopped 1 running stage.')
@@ -103,6 +113,8 @@ describe('receipts', () => {
     expect(text).toContain('61000000')
     expect(text).toContain(new Date(1795363200000).toISOString())
     expect(text).toContain('ab12cd34ef')
+    const doubt = 'the scratch directory of one worker is deleted when it starts again'
+    expect(receiptText({ ...receipt, unconfirmed: [doubt] })).toContain(`Not yet confirmed: ${doubt}`)
     expect(receiptName(receipt)).toMatch(/^hope-deletion-\d{4}-\d\d-\d\d-ab12cd34\.txt$/)
   })
 })

@@ -112,6 +112,18 @@ class LocalBlobs:
             _remove_if_empty(self._root / parent_folder)
         return count, size
 
+    def free_bytes(self) -> int:
+        """How many bytes are free on the disk of the directory, which is made if need be.
+
+        Raises:
+            OutputError: if it cannot be made.
+        """
+        try:
+            self._make_folder(self._root)
+            return shutil.disk_usage(self._root).free
+        except OSError as error:
+            raise output_error("a file of the store", error) from error
+
     def check(self) -> None:
         """Write and delete a small file.
 

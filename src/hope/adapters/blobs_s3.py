@@ -75,6 +75,9 @@ class S3Blobs:
         """
         return self._bucket.delete_prefix(self._root + checked_prefix(prefix))
 
+    def free_bytes(self) -> None:
+        """A bucket has no end that is known."""
+
     def check(self) -> None:
         """Ask for the bucket.
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,8 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, WorkflowHandleAsy
 from dbos._error import DBOSAwaitedWorkflowCancelledError
 from sqlalchemy import event
 
+from hope.adapters import dbos_patience
+from hope.adapters.database_errors import worded
 from hope.contract.job import PIPELINE_QUEUE, StageJob
 from hope.contract.stages import STAGES, Stage
 
@@ -121,6 +124,7 @@ class DbosQueue:
         self._pace = poll_seconds
         self.enqueued_at = time.monotonic()
         self._engine = _engine(database_url)
+        dbos_patience.install()
         config: DBOSConfig = {
             "name": "hope",
             "application_version": PROTOCOL_VERSION,
@@ -181,26 +185,29 @@ class DbosQueue:
         self.enqueued_at = time.monotonic()
         if self._pace > self._poll:
             self.pace(self._poll)
-        DBOS.enqueue_workflow_with_options(
-            {
-                "workflow_name": "pipeline",
-                "queue_name": PIPELINE_QUEUE,
-                "workflow_id": _pipeline_id(case_id, run),
-                "priority": priority,
-            },
-            job,
-        )
+        with self._worded():
+            DBOS.enqueue_workflow_with_options(
+                {
+                    "workflow_name": "pipeline",
+                    "queue_name": PIPELINE_QUEUE,
+                    "workflow_id": _pipeline_id(case_id, run),
+                    "priority": priority,
+                },
+                job,
+            )
 
     def cancel(self, case_id: str, run: int) -> None:
         """Cancel the pipeline of a run and its stages."""
-        DBOS.cancel_workflows(_all_ids(case_id, run))
+        with self._worded():
+            DBOS.cancel_workflows(_all_ids(case_id, run))
 
     def forget(self, case_id: str, runs: int) -> None:
         """Delete all that the engine's database holds about runs 1 to ``runs`` of a case."""
         ids = [one for run in range(1, runs + 1) for one in _all_ids(case_id, run)]
         if not ids:
             return
-        DBOS.delete_workflows(ids)
+        with self._worded():
+            DBOS.delete_workflows(ids)
         if self._engine.dialect.name == "sqlite":
             with self._engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -208,14 +215,17 @@ class DbosQueue:
     def held(self) -> dict[str, int]:
         """Cases that the engine's database holds anything about, and their highest run."""
         runs: dict[str, int] = {}
-        for status in DBOS.list_workflows(name=["pipeline", "stage"], load_input=False, load_output=False):
+        with self._worded():
+            kept = DBOS.list_workflows(name=["pipeline", "stage"], load_input=False, load_output=False)
+        for status in kept:
             case_id, run = status.workflow_id.split(":")[:2]
             runs[case_id] = max(runs.get(case_id, 0), int(run))
         return runs
 
     def has_ended(self, case_id: str, run: int) -> bool | None:
         """Whether the pipeline of a run has come to an end, whatever end; None if it was never enqueued."""
-        status = DBOS.get_workflow_status(_pipeline_id(case_id, run))
+        with self._worded():
+            status = DBOS.get_workflow_status(_pipeline_id(case_id, run))
         return None if status is None else status.status not in ("ENQUEUED", "PENDING", "DELAYED")
 
     def recover(self, executors: Sequence[str]) -> int:
@@ -223,9 +233,18 @@ class DbosQueue:
         # Private but idempotent: it moves rows from the dead executors back to their queues, and nothing else.
         return len(DBOS._recover_pending_workflows(list(executors)))
 
+    @contextmanager
+    def _worded(self) -> Iterator[None]:
+        """A full disk, and a database that does not answer, in the words that everybody knows."""
+        try:
+            with dbos_patience.at_once():
+                yield
+        except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
+            raise worded(error, self._engine.url) from error
+
     def check(self) -> None:
         """Raise if the engine's database does not answer."""
-        with self._engine.connect() as connection:
+        with self._worded(), self._engine.connect() as connection:
             connection.execute(sa.text("select 1"))
 
 

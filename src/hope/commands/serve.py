@@ -56,6 +56,7 @@ def serve(host: str | None, port: int | None, stages: Collection[Stage]) -> None
     services = Services(settings)
     socket = listen(platform.host, platform.port, WAITING_IN_KERNEL)
     node = Node(services, stages, pipelines=True, slots=platform.workers)
+    node.keep_to_itself()
     audit = AuditLog(node.store)
     context = WebContext(
         settings=settings,
@@ -66,6 +67,7 @@ def serve(host: str | None, port: int | None, stages: Collection[Stage]) -> None
         tasks=StageProcesses(platform.stage_bodies, keep=settings.reading.children, keep_seconds=120, spare=True),
         models=services.model_list,
         scratch=node.scratch.room,
+        executor=node.executor,
     )
     app = create_app(context)
     node.start()

@@ -60,6 +60,7 @@ def _work(stages: Sequence[Stage], slots: int) -> None:
     configure_logging()
     os.umask(0o077)  # what this process and its children write is its user's alone
     node = Node(Services(Settings.from_environment()), stages, pipelines=False, slots=slots)
+    node.keep_to_itself()
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())

@@ -105,7 +105,8 @@ class SeriesRecord:
 
     Attributes:
         sequence: which of the four, or None for a DICOM series that nobody has assigned yet.
-        key: ``t1n``, ``t1c``, ``t2w``, ``t2f``, or ``series-1`` and so on; unique within the case.
+        key: ``t1n``, ``t1c-2``, ``series-1`` and so on; unique within the case, and never given to another scan unless
+            the user replaces this one by name.
         blob_key: where the bytes lie: an uncompressed NIfTI file with a clean header.
         bytes: their number.
         sha256: their hash.
@@ -273,6 +274,7 @@ class DeletionReceipt:
         stopped: number of running stages that were stopped.
         at: when it was complete, seconds since 1970.
         reason: ``user``, ``expired``, ``page closed``, ``interrupted`` (finished later) or ``case deleted``.
+        unconfirmed: sentences that say what may still be there for a while, and until when; empty if all is gone.
     """
 
     reference: str
@@ -282,6 +284,7 @@ class DeletionReceipt:
     stopped: int
     at: float
     reason: str
+    unconfirmed: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""

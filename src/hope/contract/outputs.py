@@ -155,6 +155,9 @@ class Role(StrEnum):
         return self.spec.audience
 
 
+UNKNOWN_VERSION: Final = "{version}"
+"""Stands in a file's name for the number that the store gives when it keeps the file."""
+
 LISTED: Final = tuple(role for role in Role if role.audience is not Audience.STAGES)
 """Roles of files that a person can list and download, in order."""
 
@@ -200,12 +203,12 @@ class OutputFile:
         said = self._place.kind.format(sequence=self.sequence)
         return f"{said}: {self.detail}" if self.detail else said
 
-    def name(self, case: str, version: int = 0) -> str:
+    def name(self, case: str, version: int | str = 0) -> str:
         """The file's name.
 
         Args:
             case: what files call the case.
-            version: of a correction.
+            version: of a correction; `UNKNOWN_VERSION` where only the store can tell.
         """
         return self._place.file.format(case=case, sequence=self.sequence, label=self.label, version=version)
 

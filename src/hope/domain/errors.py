@@ -37,6 +37,10 @@ class OutputError(HopeError):
     """The result cannot be written: disk full, no permission, directory missing."""
 
 
+class FullError(OutputError):
+    """A disk is full: it goes on when there is room, and nobody's input is to blame."""
+
+
 class BundleError(HopeError):
     """A model bundle is missing, damaged, or made for something else."""
 

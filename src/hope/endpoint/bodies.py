@@ -1,14 +1,12 @@
 """What a child process of the endpoint does: a whole case, the model's part of one, or the self-test.
 
-Models stay loaded between jobs. Temporary files go to the job's own folder, which the parent removes even if this
-process is killed.
+Models stay loaded between jobs. Temporary files go to the job's own folder (`hope.jobs.child`), which the parent
+removes even if this process is killed.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
@@ -52,7 +50,6 @@ def run(job: Mapping[str, Any], told: Progress) -> Done:
     name = str(job["do"])
     if name not in _BODIES:
         raise InputError("there is no such job", expected=", ".join(_BODIES), got=name)
-    os.environ["TMPDIR"] = tempfile.tempdir = str(job["scratch"])
     return _BODIES[name](job, told)
 
 

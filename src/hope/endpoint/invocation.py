@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hope.contract.job import ConflictError, DamagedError
-from hope.domain.errors import BundleError, HopeError, InputError, StageError
+from hope.domain.errors import BundleError, FullError, HopeError, InputError, StageError
 from hope.domain.ids import reference_of
 from hope.endpoint.answers import BusyError, Problem, UnknownModelError, blamed_on, problem_of
 from hope.endpoint.inputs import (
@@ -260,7 +260,7 @@ class Invocations:
         }
         try:
             return await self._processes.run(job)
-        except StageError:
+        except (StageError, FullError):
             self.failed()
             raise
 

@@ -86,7 +86,7 @@ def serve_endpoint(host: str, port: int) -> None:
     scratch = Scratch(_scratch_root(chosen.scratch))
     try:
         if swept := scratch.sweep():
-            log.warning("folders of processes that died were removed", extra={"count": swept})
+            log.warning("folders of processes that died were removed", extra={"count": len(swept)})
         server = _Server(services, settings, scratch)
         # When the server has closed it repeats the signal that ended it; there is still something to put away.
         with contextlib.suppress(KeyboardInterrupt, SystemExit):

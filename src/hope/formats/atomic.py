@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from hope.domain.errors import OutputError
+from hope.domain.errors import FullError, OutputError
 
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space or choose another output directory"),
@@ -25,10 +25,15 @@ _REASONS = {
 }
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the operating system says when there is no room."""
+
+
 def output_error(name: str, error: OSError) -> OutputError:
-    """Word the one sentence for an operating system error while writing ``name``."""
+    """Word the one sentence for an operating system error while writing ``name``; a FullError if there is no room."""
     reason, fix = _REASONS.get(error.errno or 0, (error.strerror or "an input/output error", "check the output disk"))
-    return OutputError(f"cannot write {name}: {reason}; {fix}")
+    kind = FullError if error.errno in FULL else OutputError
+    return kind(f"cannot write {name}: {reason}; {fix}")
 
 
 @contextmanager

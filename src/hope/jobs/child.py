@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import gc
 import importlib
 import json
 import logging
 import os
 import queue
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from hope.domain.errors import HopeError, InputError
+from hope.domain.errors import FullError, HopeError, InputError
 from hope.domain.progress import Progress
+from hope.formats.atomic import FULL
 
 Run = Callable[[Mapping[str, Any], Progress], dict[str, Any]]
 """What a module of bodies offers as ``run``: does one job, tells how far it is, returns the ``done`` value."""
@@ -34,7 +37,8 @@ HEARTBEAT_SECONDS = 2.0
 
 _PR_SET_PDEATHSIG = 1
 _LEAST_STEP = 0.005
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL_BYTES = 2**20
+"""With fewer bytes free than this beside a job's files, whatever went wrong is the full disk's fault."""
 
 
 class Channel:
@@ -113,25 +117,60 @@ def _serve(line: bytes, run: Run, channel: Channel) -> None:
 
 
 def _answer(line: bytes, run: Run, told: Progress) -> dict[str, Any]:
-    name = "job"
+    name, job = "job", {}
     try:
         job = json.loads(line)
         name = str(job["do"])
-        return {"done": run(job, told)}
+        with _temporary_files_in(job.get("scratch")):
+            return {"done": run(job, told)}
     except InputError as error:
+        if _is_full(error, job):
+            return _full(name)
         parts = {name: getattr(error, name) for name in ("what", "expected", "got", "fix") if getattr(error, name)}
         return {"error": {**_error("input", error.sentence())["error"], "type": type(error).__name__, "parts": parts}}
     except HopeError as error:
         _log(error)
-        return _error("ours", str(error))
+        return _full(name) if _is_full(error, job) else _error("ours", str(error))
     except MemoryError as error:
         _log(error)
         return _error("ours", f"this machine's memory does not suffice for {name}")
     except Exception as error:
         _log(error)
-        full = isinstance(error, OSError) and error.errno in _FULL
-        reason = "the disk is full" if full else f"an unforeseen {type(error).__name__}, see the worker's log"
-        return _error("ours", f"{name} failed: {reason}")
+        if _is_full(error, job):
+            return _full(name)
+        return _error("ours", f"{name} failed: an unforeseen {type(error).__name__}, see the worker's log")
+
+
+def _full(name: str) -> dict[str, Any]:
+    return _error("full", f"{name}: the disk is full; free some space, then it goes on")
+
+
+def _is_full(error: BaseException, job: Any) -> bool:
+    """Whether a full disk is behind it, also where a library or a program says something else."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, FullError) or (isinstance(seen, OSError) and seen.errno in FULL):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    folders = [job.get(name) for name in ("out", "scratch")] if isinstance(job, dict) else []
+    there = [folder for folder in folders if folder and Path(folder).is_dir()]
+    return any(shutil.disk_usage(folder).free < _FULL_BYTES for folder in there)
+
+
+@contextlib.contextmanager
+def _temporary_files_in(folder: str | None) -> Iterator[None]:
+    """Let what the job's libraries and programs write to the side go with the job's own folder, however it ends."""
+    before = os.environ.get("TMPDIR")
+    if folder is not None:
+        os.environ["TMPDIR"] = tempfile.tempdir = folder
+    try:
+        yield
+    finally:
+        tempfile.tempdir = None
+        if before is None:
+            os.environ.pop("TMPDIR", None)
+        else:
+            os.environ["TMPDIR"] = before
 
 
 def _error(kind: str, sentence: str) -> dict[str, Any]:

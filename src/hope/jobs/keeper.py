@@ -1,4 +1,4 @@
-"""The housekeeper of a process: its lease, dead peers' work, sessions that have ended, rooms of dead processes."""
+"""The housekeeper of a process: its lease, dead peers' work, sessions that have ended."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import time
 from collections.abc import Awaitable, Callable
 
 from hope.contract.job import GoneError, Session
-from hope.jobs.scratch import Scratch
 from hope.jobs.sessions import Sessions
 from hope.ports import BlobStore, CaseStore, JobQueue
 
@@ -43,8 +42,16 @@ class Lease:
     A thread, because an event loop that is busy must not look like a dead process.
     """
 
-    def __init__(self, store: CaseStore, queue: JobQueue, executor: str, seconds: float) -> None:
+    def __init__(
+        self,
+        store: CaseStore,
+        queue: JobQueue,
+        executor: str,
+        seconds: float,
+        on_death: Callable[[], None] = lambda: None,
+    ) -> None:
         self._store, self._queue, self._executor, self._seconds = store, queue, executor, seconds
+        self._on_death = on_death
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="hope-lease", daemon=True)
         self.renewed_at = 0.0
@@ -56,12 +63,19 @@ class Lease:
         self._thread.start()
 
     def _run(self) -> None:
+        judge_from = 0.0
         while not self._stop.wait(self._seconds / 5):
             try:
                 self._store.renew_lease(self._executor, self._seconds)
+                if time.monotonic() - self.renewed_at > self._seconds:
+                    # The database was away, for the others too: they have not died, they could not say that they live.
+                    judge_from = time.monotonic() + 2 * self._seconds
                 self.renewed_at = time.monotonic()
+                if self.renewed_at < judge_from:
+                    continue
                 dead = [name for name in self._store.expired_executors() if name != self._executor]
                 if dead:
+                    self._on_death()
                     pieces = self._queue.recover(dead)
                     log.warning("%d dead process(es) noticed, %d pieces of work taken up", len(dead), pieces)
                     for name in dead:
@@ -77,10 +91,10 @@ class Lease:
 
 
 class Keeper:
-    """Ends sessions whose time has come, finishes interrupted kills, mends runs, clears dead processes' rooms.
+    """Ends sessions whose time has come, finishes interrupted kills, mends runs, deletes what belongs to nobody.
 
     Args:
-        store, blobs, sessions, scratch: what it looks after.
+        store, blobs, sessions: what it looks after.
         session_hours: an idle session ends after this.
         on_end: told of every ended session (for the audit log): owner's name, session id, outcome.
         pause: seconds between two rounds.
@@ -92,13 +106,12 @@ class Keeper:
         store: CaseStore,
         blobs: BlobStore,
         sessions: Sessions,
-        scratch: Scratch,
         session_hours: float,
         on_end: Callable[[str, str], None],
         pause: float = 2.0,
         copies: BlobStore | None = None,
     ) -> None:
-        self._store, self._blobs, self._sessions, self._scratch = store, blobs, sessions, scratch
+        self._store, self._blobs, self._sessions = store, blobs, sessions
         self._copies = copies
         self._idle_seconds, self._on_end, self._pause = session_hours * 3600, on_end, pause
         self._next_orphans = self._next_strays = self._next_copies = 0.0
@@ -159,7 +172,7 @@ class Keeper:
             await asyncio.to_thread(self._sessions.mend, case)
 
     async def _clear(self) -> None:
-        await asyncio.to_thread(self._scratch.sweep)
+        await asyncio.to_thread(self._sessions.take_ballast)
         if time.monotonic() >= self._next_strays:
             self._next_strays = time.monotonic() + STRAY_SECONDS
             await asyncio.to_thread(self._sessions.forget_strays)

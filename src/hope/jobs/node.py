@@ -7,7 +7,9 @@ import fcntl
 import importlib.util
 import logging
 import os
+import resource
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -20,7 +22,8 @@ from hope.domain.errors import HopeError, InputError
 from hope.domain.ids import new_id
 from hope.jobs.keeper import Keeper, Lease
 from hope.jobs.processes import StageProcesses
-from hope.jobs.scratch import Scratch
+from hope.jobs.room import Ballast
+from hope.jobs.scratch import Scratch, Sweeper
 from hope.jobs.sessions import Sessions
 from hope.jobs.worker import StageWorker
 from hope.ports import BlobStore, CaseStore
@@ -58,15 +61,19 @@ class Node:
         self._lock = _embedded_lock(settings.data_dir) if pipelines and set(stages) == set(STAGES) else None
         self.store, self.blobs = _reached(services)
         self.queue = services.queue(self.executor)
-        self.scratch = Scratch(settings.data_dir / "scratch")
+        self.scratch = Scratch(settings.data_dir / "scratch", self.executor)
+        self.sweeper = Sweeper(self.scratch, self.store.end_attempts_of)
         self.processes = StageProcesses(settings.platform.stage_bodies, keep=max(1, slots))
-        self.lease = Lease(self.store, self.queue, self.executor, settings.platform.lease_seconds)
+        seconds = settings.platform.lease_seconds
+        self.lease = Lease(self.store, self.queue, self.executor, seconds, self.sweeper.wake)
         self.sessions = self._sessions()
         self._alive_file = settings.data_dir / "alive" / self.executor
 
     def start(self) -> None:
         """Begin to work. Call it outside of an event loop."""
         platform = self.services.settings.platform
+        # What dead processes of this machine left is gone before anything new is begun.
+        self.sweeper.start()
         self.lease.start()
         worker = StageWorker(
             self.store,
@@ -96,17 +103,25 @@ class Node:
             except Exception:  # a busy database: the pace can wait
                 log.exception("the pace of the queues could not be set")
 
+    def keep_to_itself(self) -> None:
+        """Let this process and its children leave nothing anywhere else: no temporary file, no core file."""
+        folder = self.scratch.room / "tmp"
+        folder.mkdir(mode=0o700)
+        os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
     def keep_house(self, on_end: Callable[[str, str], None]) -> None:
         """Look after sessions, in a thread of its own; ``on_end`` is told session id and reason."""
         # Its own Sessions: that one belongs to the event loop of this thread.
         sessions, copies = self._sessions(), self.services.copies
         hours = self.services.settings.platform.session_hours
-        keeper = Keeper(self.store, self.blobs, sessions, self.scratch, hours, on_end, copies=copies)
+        keeper = Keeper(self.store, self.blobs, sessions, hours, on_end, copies=copies)
         threading.Thread(target=lambda: asyncio.run(keeper.run()), name="hope-keeper", daemon=True).start()
 
     def _sessions(self) -> Sessions:
         most = self.services.settings.platform.max_cases_in_work
-        return Sessions(self.store, self.blobs, self.queue, most, self.services.copies)
+        ballast = Ballast(self.services.settings.data_dir / "ballast")
+        return Sessions(self.store, self.blobs, self.queue, most, self.services.copies, ballast)
 
     def _say_alive(self) -> None:
         """Touch a file while the lease is fresh, for `hope worker --check`."""

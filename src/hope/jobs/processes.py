@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from hope.domain.errors import InputError, StageError
+from hope.domain.errors import FullError, InputError, StageError
 from hope.domain.progress import Progress, silent
 from hope.formats.nifti_clean import TooLargeError, WrongTypeError
 
@@ -168,6 +168,7 @@ class StageProcesses:
 
         Raises:
             InputError: if the input is to blame; the sentence is the child's.
+            FullError: if the disk is full.
             StageError: if the work failed, or the child died or went silent.
         """
         child = await self._take()
@@ -188,7 +189,7 @@ class StageProcesses:
                     done: dict[str, Any] = message["done"]
                     return done
                 elif "error" in message:
-                    reusable = message["error"].get("kind") == "input"
+                    reusable = message["error"].get("kind") in ("input", "full")
                     raise self._error(message["error"], child)
         except (BrokenPipeError, ConnectionResetError) as error:
             raise StageError("the stage process ended unexpectedly") from error
@@ -197,11 +198,13 @@ class StageProcesses:
             await self._give_back(child, reusable)
 
     @staticmethod
-    def _error(error: Mapping[str, Any], child: _Child) -> InputError | StageError:
+    def _error(error: Mapping[str, Any], child: _Child) -> InputError | FullError | StageError:
         sentence = str(error.get("sentence") or "the stage failed without saying why")
         if error.get("kind") == "input":
             kind, parts = _REFUSALS.get(str(error.get("type")), InputError), dict(error.get("parts") or {})
             return kind(str(parts.pop("what", sentence)), **{name: str(text) for name, text in parts.items()})
+        if error.get("kind") == "full":
+            return FullError(sentence)
         log.error("a stage failed: %s\n%s", sentence, child.last_words)
         return StageError(sentence)
 

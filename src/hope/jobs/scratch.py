@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import secrets
 import shutil
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from hope.domain.errors import HopeError
+
+SWEEP_SECONDS = 1.0
+"""How often every process looks for rooms of dead ones; it lists one directory."""
+
+CLOSE_SECONDS = 2.0
+"""How long the removal of a folder is tried again while a process that was just killed still writes into it."""
+
+_ROOM = "room-"
+
+log = logging.getLogger(__name__)
 
 
 class Scratch:
@@ -16,50 +30,136 @@ class Scratch:
 
     Args:
         root: shared by the processes of one machine; made if need be, readable by its owner only.
+        name: of this process, unique for every start; random if not given.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, name: str = "") -> None:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._root = root
-        self.room = root / f"room-{secrets.token_hex(8)}"
-        # The lock exists before the room does, so that nobody takes a new room for a dead process's.
-        self._lock = (root / f"{self.room.name}.lock").open("w")
+        self.room = root / f"{_ROOM}{name or secrets.token_hex(8)}"
+        # The lock is held before it has its name, and the room is made after that: so nobody takes a new room for a
+        # dead process's, and a room without a lock is always one that nobody has any more.
+        unnamed = root / f".{self.room.name}.lock"
+        self._lock = unnamed.open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._lock_path = unnamed.rename(root / f"{self.room.name}.lock")
         self.room.mkdir(mode=0o700)
         self._sweeping = threading.Lock()
+        self._left: set[Path] = set()
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
-        """A new empty folder that is gone when the block ends."""
+        """A new empty folder that is gone when the block ends.
+
+        Raises:
+            OSError: if it cannot be made.
+        """
         path = self.room / secrets.token_hex(8)
         path.mkdir(mode=0o700)
         try:
             yield path
         finally:
-            shutil.rmtree(path, ignore_errors=True)
+            if not _removed(path, CLOSE_SECONDS):
+                self._left.add(path)
 
-    def sweep(self) -> int:
-        """Delete what dead processes left; returns how many rooms."""
-        swept = 0
+    def sweep(self) -> list[str]:
+        """Delete what dead processes left.
+
+        Returns:
+            the names of the processes whose room is gone now. One whose room could not be deleted is not among them;
+            the next sweep tries again.
+        """
+        swept = []
         with self._sweeping:
-            for lock_path in list(self._root.glob("room-*.lock")):
+            self._left = {path for path in self._left if not _removed(path)}
+            for lock_path in self._root.glob(f"{_ROOM}*.lock"):
                 room = lock_path.with_suffix("")
-                if room == self.room:
-                    continue
-                with lock_path.open("w") as lock:
-                    try:
-                        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    except OSError:
-                        continue  # its process lives
-                    shutil.rmtree(room, ignore_errors=True)
-                    if not room.exists():
-                        lock_path.unlink(missing_ok=True)
-                        swept += 1
+                if room != self.room and _taken(lock_path, room):
+                    swept.append(room.name.removeprefix(_ROOM))
+            for room in self._root.glob(f"{_ROOM}*"):
+                if room.suffix != ".lock" and not room.with_suffix(".lock").exists() and _removed(room):
+                    swept.append(room.name.removeprefix(_ROOM))
         return swept
 
     def close(self) -> None:
-        """Delete this process's room."""
-        shutil.rmtree(self.room, ignore_errors=True)
+        """Delete this process's room. If that is not possible yet, the next process's sweep finds it."""
+        _removed(self.room, CLOSE_SECONDS)
         if not self._lock.closed:
-            Path(self._lock.name).unlink(missing_ok=True)
+            self._lock_path.unlink(missing_ok=True)
             self._lock.close()
+
+
+class Sweeper:
+    """Sweeps the rooms of one machine in a thread of its own, and says whose are gone.
+
+    Args:
+        scratch: this process's room among them.
+        tell: told of each process whose room is gone; called again later if the store does not answer or is full.
+    """
+
+    def __init__(self, scratch: Scratch, tell: Callable[[str], None]) -> None:
+        self._scratch, self._tell = scratch, tell
+        self._untold: set[str] = set()
+        self._wake = threading.Event()
+
+    def start(self) -> None:
+        """Sweep once before this returns, then again and again."""
+        self.sweep()
+        threading.Thread(target=self._run, name="hope-sweeper", daemon=True).start()
+
+    def wake(self) -> None:
+        """A peer has died: look at once."""
+        self._wake.set()
+
+    def sweep(self) -> None:
+        """One round."""
+        try:
+            swept = self._scratch.sweep()
+        except OSError as error:
+            log.warning("rooms of dead processes could not be looked for: %s", type(error).__name__)
+            return
+        if swept:
+            log.warning("the scratch directories of %d dead process(es) were deleted", len(swept))
+        self._untold.update(swept)
+        for name in sorted(self._untold):
+            try:
+                self._tell(name)
+            except (HopeError, OSError) as error:
+                log.info("the store could not be told of a deleted scratch directory yet: %s", type(error).__name__)
+                return
+            self._untold.discard(name)
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait(SWEEP_SECONDS)
+            self._wake.clear()
+            self.sweep()
+
+
+def _taken(lock_path: Path, room: Path) -> bool:
+    """Delete a room whose lock nobody holds; whether it is gone."""
+    try:
+        lock = lock_path.open("r+")
+    except FileNotFoundError:
+        return False  # somebody else was here at the same time
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False  # its process lives
+        if not _removed(room):
+            return False
+        lock_path.unlink(missing_ok=True)
+        return True
+
+
+def _removed(folder: Path, seconds: float = 0.0) -> bool:
+    """Delete a folder; whether it is gone. For so many seconds it is tried again."""
+    deadline = time.monotonic() + seconds
+    while True:
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return True
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.02)

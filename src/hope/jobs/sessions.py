@@ -12,16 +12,21 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from hope.contract.job import USUAL_PRIORITY, CaseRecord, DeletionReceipt, GoneError
 from hope.contract.options import RunOptions
 from hope.domain.errors import OutputError
 from hope.domain.ids import reference_of
+from hope.jobs.room import Ballast
 from hope.ports import BlobStore, CaseStore, JobQueue
 
 DEATH_SECONDS = 15.0
 """How long a kill waits for running stages to be dead. A worker that does not answer loses its lease before that."""
+
+SWEEP_SECONDS = 5.0
+"""How long a deletion waits besides for the scratch directories of workers that died; a peer needs two seconds."""
 
 POLL_SECONDS = 0.05
 
@@ -29,6 +34,16 @@ MENDS = 3
 """How often a run that the engine lost is started again."""
 
 GONE = "the case has been deleted"
+
+_UNCONFIRMED = (
+    "{workers} worker(s) died or did not answer: copies of scans in their scratch directories are deleted when they,"
+    " or others on the same volume, start again"
+)
+
+_UPLOADS = (
+    "{uploads} upload(s) had not ended, because their gateway died or did not answer: what they sent is deleted when it"
+    " or another on the same volume starts again"
+)
 
 T = TypeVar("T")
 
@@ -44,6 +59,13 @@ class _Removed:
         self.files += removed[0]
         self.bytes += removed[1]
 
+    def receipt(
+        self, identifier: str, cases: int, stopped: int, reason: str, unconfirmed: tuple[str, ...]
+    ) -> DeletionReceipt:
+        """What the user is told, now that it is complete."""
+        now, reference = time.time(), reference_of(identifier)
+        return DeletionReceipt(reference, cases, self.files, self.bytes, stopped, now, reason, unconfirmed)
+
 
 class Sessions:
     """Starts and ends work.
@@ -54,6 +76,7 @@ class Sessions:
         queue: the engine.
         max_cases_in_work: of one session.
         copies: where cases are copied on their way to a model that runs elsewhere.
+        ballast: what is given up for a deletion on a full disk.
     """
 
     def __init__(
@@ -63,7 +86,9 @@ class Sessions:
         queue: JobQueue,
         max_cases_in_work: int = 10,
         copies: BlobStore | None = None,
+        ballast: Ballast | None = None,
     ) -> None:
+        self._ballast = ballast
         self._store, self._blobs, self._queue, self._copies = store, blobs, queue, copies
         self._max_in_work = max_cases_in_work
         self._mended: dict[tuple[str, int], int] = {}
@@ -103,7 +128,6 @@ class Sessions:
         """Files of runs that a new one replaces; corrections go with the result that they correct."""
         for run in range(1, case.run):
             self._blobs.delete_prefix(f"cases/{case.id}/{run}/")
-        self._blobs.delete_prefix(f"cases/{case.id}/corrected/")
 
     async def cancel_case(self, case: CaseRecord) -> CaseRecord:
         """Stop a run; the stage's process is dead when this returns, unless its worker does not answer."""
@@ -123,12 +147,15 @@ class Sessions:
         # Whatever run it is in now, which need not be the one that the caller has seen.
         removed = _Removed()
         current = await asyncio.to_thread(self._with_room, removed, [case], self._store.cancel_case, case.id)
+        unconfirmed: tuple[str, ...] = ()
         if current.run:
-            await asyncio.to_thread(self._queue.cancel, case.id, current.run)
-            await self._until_dead(case_id=case.id)
+            cancel = partial(self._queue.cancel, run=current.run)
+            await asyncio.to_thread(self._with_room, removed, [case], cancel, case.id)
+            unconfirmed = await self._until_cleared(case_id=case.id)
         await asyncio.to_thread(self._with_room, removed, [case], self._store.delete_case, case.id)
         await asyncio.to_thread(self._remove, [current], removed)
-        return DeletionReceipt(reference_of(case.id), 1, removed.files, removed.bytes, stopped, time.time(), reason)
+        unconfirmed += await self._until_uploads_end(case.id)
+        return removed.receipt(case.id, 1, stopped, reason, unconfirmed)
 
     async def kill(self, session_id: str, reason: str) -> DeletionReceipt:
         """Stop all that runs for a session and delete all it has; a second call while one is under way joins it.
@@ -152,14 +179,14 @@ class Sessions:
         stopped = len(await asyncio.to_thread(lambda: self._store.running_attempts(session_id=session_id)))
         for case in cases:
             if case.state.in_work:
-                await asyncio.to_thread(self._queue.cancel, case.id, case.run)
-        await self._until_dead(session_id=session_id)
+                cancel = partial(self._queue.cancel, run=case.run)
+                await asyncio.to_thread(self._with_room, removed, cases, cancel, case.id)
+        unconfirmed = await self._until_cleared(session_id=session_id)
         await asyncio.to_thread(self._remove, cases, removed)
         await asyncio.to_thread(self._store.delete_session_rows, session_id)
         # A worker that was refused its commit takes back what it wrote; what it wrote meanwhile goes here.
         await asyncio.to_thread(self._remove, cases, removed)
-        now = time.time()
-        return DeletionReceipt(reference_of(session_id), len(cases), removed.files, removed.bytes, stopped, now, reason)
+        return removed.receipt(session_id, len(cases), stopped, reason, unconfirmed)
 
     def _with_room(
         self, removed: _Removed, cases: Sequence[CaseRecord], write: Callable[[str], T], identifier: str
@@ -169,6 +196,8 @@ class Sessions:
             return write(identifier)
         except OutputError:
             log.warning("the disk is full: files are deleted before their tombstone is written")
+            if self._ballast is not None:
+                self._ballast.give_up()
             for case in cases:
                 removed.add(self._blobs.delete_prefix(f"cases/{case.id}/"))
             return write(identifier)
@@ -181,6 +210,34 @@ class Sessions:
         if self._copies is not None:
             for case in cases:
                 removed.add(self._copies.delete_prefix(f"cases/{case.id}/"))
+
+    async def _until_cleared(self, *, session_id: str | None = None, case_id: str | None = None) -> tuple[str, ...]:
+        """Wait until the stages are dead and what workers that died left is deleted; returns what is not known to be.
+
+        A worker that lives deletes its files before it says that the attempt has ended. One that died leaves that to
+        its next start, or to a peer on the same volume.
+        """
+        await self._until_dead(session_id=session_id, case_id=case_id)
+        uploads = await self._until_uploads_end(str(session_id)) if session_id else ()
+        deadline = time.monotonic() + SWEEP_SECONDS
+        while left := await asyncio.to_thread(
+            lambda: self._store.open_attempts(session_id=session_id, case_id=case_id)
+        ):
+            if time.monotonic() > deadline:
+                workers = len({attempt.executor for attempt in left})
+                log.error("the scratch directories of %d worker(s) are not known to be deleted", workers)
+                return (_UNCONFIRMED.format(workers=workers), *uploads)
+            await asyncio.sleep(POLL_SECONDS)
+        return uploads
+
+    async def _until_uploads_end(self, identifier: str) -> tuple[str, ...]:
+        """Wait until nothing of a deleted session's or case's uploads lies in a gateway's scratch directory."""
+        deadline = time.monotonic() + SWEEP_SECONDS
+        while left := await asyncio.to_thread(self._store.open_uploads, identifier):
+            if time.monotonic() > deadline:
+                return (_UPLOADS.format(uploads=left),)
+            await asyncio.sleep(POLL_SECONDS)
+        return ()
 
     async def _until_dead(self, *, session_id: str | None = None, case_id: str | None = None) -> None:
         deadline = time.monotonic() + DEATH_SECONDS
@@ -220,6 +277,11 @@ class Sessions:
             if not self.exists(case_id):
                 self._queue.cancel(case_id, runs)
                 self._queue.forget(case_id, runs)
+
+    def take_ballast(self) -> None:
+        """Take up again the room that a deletion on a full disk needed. Blocks."""
+        if self._ballast is not None:
+            self._ballast.take()
 
     def is_in_work(self, case_id: str, run: str) -> bool:
         """Whether a run (its number as it stands in keys) is the current one of its case, and in work. Blocks."""

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import logging
 import re
 import time
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from hope.contract.job import Artifact, Attempt, CaseState, DamagedError, FencedError, GoneError, StageJob, StageState
 from hope.contract.outputs import OutputFile
 from hope.contract.stages import SCANS
-from hope.domain.errors import HopeError, InputError, OutputError, StageError
+from hope.domain.errors import FullError, HopeError, InputError, OutputError, StageError
+from hope.formats.atomic import FULL
 from hope.formats.hashing import hash_file
 from hope.jobs.processes import StageProcesses
+from hope.jobs.room import Room
 from hope.jobs.scratch import Scratch
+from hope.jobs.waiting import AWAY_SECONDS, in_thread, patiently, race
 from hope.ports import BlobStore, CaseStore
 
 DONE, FAILED, STOPPED = "done", "failed", "stopped"
@@ -34,12 +36,16 @@ QUIET_BEATS = 4
 MAX_ATTEMPTS = 10
 """A stage that was begun this often is given up, whatever ended it: it may be what kills the workers."""
 
-AWAY_SECONDS = 1.0
-"""Pause between two tries to reach a store that does not answer."""
+ROOM_BYTES = 2**20
+"""A stage that met a full disk is tried again when so much more is free than after it."""
+
+FULL_SECONDS = 60.0
+"""It is tried again after this long anyway."""
+
+_FULL_SENTENCE = "the disk is full; the stage goes on when there is room"
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
-T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -84,6 +90,7 @@ class StageWorker:
         copies: BlobStore | None = None,
     ) -> None:
         self._store, self._blobs, self._processes, self._scratch = store, blobs, processes, scratch
+        self._room = Room(scratch.room, blobs, 0)
         self._executor, self._slots = executor, slots
         self._tries, self._timeout, self._copies = tries, timeout_seconds, copies
         self._gate: asyncio.Semaphore | None = None
@@ -99,13 +106,15 @@ class StageWorker:
         # Made here because a semaphore belongs to the loop that runs the jobs.
         self._gate = self._gate or asyncio.Semaphore(self._slots)
         try:
-            async with self._gate:
-                while True:
-                    attempt = await _patiently(self._store.begin_attempt, job, self._executor)
-                    self.changed_at = time.monotonic()
-                    if outcome := await self._try(attempt):
-                        return outcome
-                    await asyncio.sleep(min(5.0, 0.2 * 2**attempt.number))
+            full = 0
+            while True:
+                try:
+                    async with self._gate:
+                        return await self._until_it_ends(job, full)
+                except FullError:
+                    # Others may have what they need: this one waits outside of the gate.
+                    full += 1
+                    await self._until_room(job)
         except GoneError:
             return STOPPED
         except FencedError:
@@ -118,7 +127,7 @@ class StageWorker:
         """
         while True:
             try:
-                case = await _in_thread(self._store.case, job.case_id)
+                case = await in_thread(self._store.case, job.case_id)
             except GoneError:
                 return STOPPED
             if case.run != job.run:
@@ -129,11 +138,38 @@ class StageWorker:
                 return FAILED if case.state is CaseState.FAILED else STOPPED
             await asyncio.sleep(BEAT_SECONDS)
 
-    async def _try(self, attempt: Attempt) -> str | None:
-        """One attempt; None means try again. Whatever happens, the store learns when its process is dead."""
+    async def _until_it_ends(self, job: StageJob, full: int) -> str:
+        """Try until there is an outcome; ``full`` earlier attempts met a full disk and do not count."""
+        while True:
+            attempt = await patiently(self._store.begin_attempt, job, self._executor)
+            self.changed_at = time.monotonic()
+            if outcome := await self._try(attempt, full):
+                return outcome
+            await asyncio.sleep(min(5.0, 0.2 * 2**attempt.number))
+
+    async def _until_room(self, job: StageJob) -> None:
+        """Wait until more is free than after the attempt that met a full disk, or the run is not wanted any more.
+
+        The full disk may be one that cannot be measured from here: so after a while it is tried anyway.
+        """
+        deadline, before = time.monotonic() + FULL_SECONDS, await in_thread(self._room.free)
+        while time.monotonic() < deadline:
+            await asyncio.sleep(AWAY_SECONDS)
+            if await in_thread(self._room.free) > before + ROOM_BYTES:
+                return
+            case = await patiently(self._store.case, job.case_id)
+            if case.run != job.run or not case.state.in_work:
+                return
+
+    async def _try(self, attempt: Attempt, full: int = 0) -> str | None:
+        """One attempt; None means try again. Whatever happens, the store learns when its process is dead.
+
+        Raises:
+            FullError: if a disk is full; the stage waits then, and how often it was tried does not count.
+        """
         tidy = False
         try:
-            await self._attempt(attempt)
+            await self._attempt(attempt, attempt.number - full)
             tidy = True
             return DONE
         except (GoneError, FencedError):
@@ -146,29 +182,33 @@ class StageWorker:
             await self._failed(attempt, reason, ours=True, final=True)
             return FAILED
         except (HopeError, OSError) as error:
+            if _is_full(error):
+                log.warning("stage %s waits: the disk is full", attempt.job.stage)
+                await self._failed(attempt, _FULL_SENTENCE, ours=True, final=False)
+                raise FullError(_FULL_SENTENCE) from error
             # A store that is away for a while is not the stage's fault, and comes back.
             tries = MAX_ATTEMPTS if isinstance(error, ConnectionError) else self._tries
-            final = attempt.number >= min(tries, MAX_ATTEMPTS)
+            final = attempt.number - full >= min(tries, MAX_ATTEMPTS)
             log.warning("stage %s failed (try %d): %s", attempt.job.stage, attempt.number, _sentence(error))
             await self._failed(attempt, _sentence(error), ours=True, final=final)
             return FAILED if final else None
         finally:
             self.changed_at = time.monotonic()
             # A kill waits for these words.
-            await asyncio.shield(_patiently(self._store.end_attempt, attempt))
+            await asyncio.shield(patiently(self._store.end_attempt, attempt))
             if not tidy:
-                await _in_thread(self._drop_copies, attempt.job, _prefix(attempt))
+                await in_thread(self._drop_copies, attempt.job, _prefix(attempt))
 
     async def _failed(self, attempt: Attempt, problem: str, *, ours: bool, final: bool) -> None:
-        await _patiently(lambda: self._store.fail_attempt(attempt, problem, ours=ours, final=final))
+        await patiently(lambda: self._store.fail_attempt(attempt, problem, ours=ours, final=final))
 
-    async def _attempt(self, attempt: Attempt) -> None:
-        if attempt.number > MAX_ATTEMPTS:
+    async def _attempt(self, attempt: Attempt, number: int) -> None:
+        if number > MAX_ATTEMPTS:
             raise StageError(
                 f"the stage was begun {MAX_ATTEMPTS} times and never ended; its process may not survive it"
             )
         if attempt.number > 1:
-            await _in_thread(self._drop_copies, attempt.job, _stage_prefix(attempt.job))
+            await in_thread(self._drop_copies, attempt.job, _stage_prefix(attempt.job))
         with self._scratch.folder() as folder:
             paths = {name: folder / name for name in ("in", "out", "scratch")}
             for path in paths.values():
@@ -176,12 +216,12 @@ class StageWorker:
             news = _News()
 
             async def work() -> None:
-                sources = await _in_thread(self._fetch, attempt, paths["in"])
+                sources = await in_thread(self._fetch, attempt, paths["in"])
                 done = await self._processes.run({**_job(attempt, paths), "sources": sources}, news.tell)
-                await _in_thread(self._finish, attempt, done, paths["out"])
+                await in_thread(self._finish, attempt, done, paths["out"])
 
             async with asyncio.timeout(self._timeout):
-                await _race(work(), self._beats(attempt, news))
+                await race(work(), self._beats(attempt, news))
 
     async def _beats(self, attempt: Attempt, news: _News) -> None:
         """Write progress until cancelled; ends with FencedError or GoneError when the work is no longer wanted."""
@@ -191,9 +231,9 @@ class StageWorker:
             quiet = 0 if news.changed else quiet + 1
             news.changed = False
             if quiet == 0 or quiet % QUIET_BEATS == 0:
-                await _in_thread(self._store.beat, attempt, news.share, news.message)
+                await in_thread(self._store.beat, attempt, news.share, news.message)
             else:
-                await _in_thread(self._check_wanted, attempt)
+                await in_thread(self._check_wanted, attempt)
 
     def _drop_copies(self, job: StageJob, prefix: str) -> None:
         """Delete what a stage that was killed left on its way to a model elsewhere; the keeper looks once more."""
@@ -257,6 +297,10 @@ class StageWorker:
         return stored
 
 
+def _is_full(error: Exception) -> bool:
+    return isinstance(error, FullError) or (isinstance(error, OSError) and error.errno in FULL)
+
+
 def _reads(roles: Collection[str], artifact: Artifact) -> bool:
     """Whether a stage that reads these roles needs the file; one of an earlier version's worker names no role."""
     return artifact.output is None or artifact.output.role in roles
@@ -292,44 +336,3 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, HopeError | OutputError):
         return str(error)
     return type(error).__name__
-
-
-async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
-    """Run a blocking call in a thread, and wait for its end even when cancelled: it may be using our files."""
-    running = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])
-        if not running.cancelled() and (error := running.exception()):
-            log.info("a call ended with %s after it was no longer waited for", type(error).__name__)
-        raise
-
-
-async def _patiently(function: Callable[..., T], *arguments: Any) -> T:
-    """Run a call of the store in a thread, again and again while the store does not answer."""
-    while True:
-        try:
-            return await _in_thread(function, *arguments)
-        except ConnectionError:
-            await asyncio.sleep(AWAY_SECONDS)
-
-
-async def _race(work: Coroutine[Any, Any, None], watch: Coroutine[Any, Any, None]) -> None:
-    """Wait for the work; the watch only ever ends by an error, which then stops the work.
-
-    Returns or raises only when both have ended, so that the stage's process is dead by then.
-    """
-    tasks = [asyncio.create_task(work), asyncio.create_task(watch)]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        ending = asyncio.gather(*tasks, return_exceptions=True)
-        while not ending.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.shield(ending)
-    for task in tasks:
-        if not task.cancelled():
-            task.result()

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from hope.contract.job import Artifact, Attempt, CaseEvent, CaseRecord, SeriesRecord, Session, StageJob
+from hope.contract.job import Artifact, Attempt, CaseEvent, CaseRecord, Session, StageJob
 from hope.contract.options import RunOptions
 from hope.domain.audit import AuditEntry
-from hope.domain.case import MRSequence
+from hope.ports.scans import ScanStore
+from hope.ports.uploads import UploadStore
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,10 @@ class BlobStore(Protocol):
 
     def delete_prefix(self, prefix: str) -> tuple[int, int]:
         """Delete all under a prefix that ends in a slash; returns how many blobs and bytes. Missing is fine."""
+        ...
+
+    def free_bytes(self) -> int | None:
+        """How many bytes may still be stored; None where there is no disk whose end is known."""
         ...
 
     def check(self) -> None:
@@ -112,8 +117,8 @@ class SessionStore(Protocol):
         ...
 
 
-class CaseStore(SessionStore, Protocol):
-    """Cases, scans, attempts, files and events. All calls block and are safe from many threads and processes."""
+class CaseStore(SessionStore, ScanStore, UploadStore, Protocol):
+    """Cases, attempts, files and events. All calls block and are safe from many threads and processes."""
 
     def create_case(self, session_id: str) -> CaseRecord:
         """A new case; raises GoneError if the session is gone."""
@@ -129,19 +134,6 @@ class CaseStore(SessionStore, Protocol):
 
     def living_cases(self, case_ids: Collection[str]) -> set[str]:
         """Those of the ids whose case is there and whose session is not closed."""
-        ...
-
-    def put_series(self, case_id: str, series: SeriesRecord) -> str | None:
-        """Add or replace (same key) a scan and append an event; returns the blob key that was replaced, if any.
-
-        Raises:
-            GoneError: if the case is gone.
-            ConflictError: while the case is queued or running.
-        """
-        ...
-
-    def assign_series(self, case_id: str, key: str, sequence: MRSequence | None) -> CaseRecord:
-        """Say which sequence a stored series is; another series that had it loses it. Raises as `put_series`."""
         ...
 
     def queue_case(self, case_id: str, choice: RunOptions, max_in_work: int) -> CaseRecord:
@@ -199,15 +191,28 @@ class CaseStore(SessionStore, Protocol):
         """Attempts whose process may still live: begun, not ended, and their executor's lease not expired."""
         ...
 
+    def open_attempts(self, *, session_id: str | None = None, case_id: str | None = None) -> list[Attempt]:
+        """Attempts that were begun and not ended, also of dead executors: scratch rooms may still hold their scans."""
+        ...
+
+    def end_attempts_of(self, executor: str) -> None:
+        """Say that an executor is dead and that its scratch room is deleted: its attempts and uploads have ended."""
+        ...
+
     def artifacts(self, case_id: str, *, public: bool | None = None) -> list[Artifact]:
         """Files of the current run that finished stages left, and corrections; raises GoneError."""
         ...
 
-    def add_segmentation(self, case_id: str, artifact: Artifact, result: Mapping[str, Any]) -> Artifact:
+    def add_segmentation(
+        self, case_id: str, artifact: Artifact, result: Mapping[str, Any], run: int | None = None, upload: str = ""
+    ) -> Artifact:
         """Keep a corrected mask as the next version (the version of ``artifact`` is ignored), with what it measures.
 
+        `UNKNOWN_VERSION` in the artifact's name becomes the number, in the transaction that gives it. The answer says
+        both. The bytes of ``upload`` count no more, since the mask's do from now on.
+
         Raises:
-            GoneError: if the case is gone. ConflictError: unless it is done.
+            GoneError: if the case is gone. ConflictError: unless it is done (in that run, if one is given).
         """
         ...
 

@@ -51,13 +51,18 @@ class Fleet:
         """Where the gateway listens."""
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start ``hope ARGUMENTS``; its output goes to a log in the folder."""
+    def start(self, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+        """Start ``hope ARGUMENTS``; its output goes to a log in the folder.
+
+        Args:
+            arguments: of the command line.
+            environment: what only this process sees besides.
+        """
         log = (self.folder / f"{arguments[0]}-{len(self.processes)}.log").open("ab")
         with log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "hope.cli", *arguments],
-                env=self.environment,
+                env={**self.environment, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

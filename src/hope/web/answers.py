@@ -10,6 +10,7 @@ from hope import DISCLAIMER
 from hope.contract.job import Artifact, CaseRecord, SeriesRecord, Session, StageStatus
 from hope.contract.options import RunOptions
 from hope.contract.report import CaseReport
+from hope.contract.scans import SeriesChange
 from hope.contract.stages import shares
 from hope.domain.grid import ATLAS_GRID
 from hope.settings import Settings
@@ -123,8 +124,20 @@ def series_out(record: SeriesRecord) -> schemas.SeriesOut:
         orientation=str(facts.get("orientation", "")),
         warnings=list(facts.get("warnings", [])),
         bytes=record.bytes,
+        sha256=record.sha256,
         **there,
     )
+
+
+def series_stored(change: SeriesChange) -> schemas.SeriesStored:
+    """A scan that was just stored, and what became of others."""
+    stored = series_out(change.stored[0])
+    told: dict[str, Any] = {name: getattr(stored, name) for name in stored.model_fields_set}
+    if change.replaced:
+        told["replaced"] = series_out(change.replaced[0])
+    if change.unassigned:
+        told["unassigned"] = list(change.unassigned)
+    return schemas.SeriesStored(**told)
 
 
 def _stage_out(status: StageStatus, weight: float) -> schemas.StageOut:

@@ -60,6 +60,7 @@ class WebContext:
         tasks: short work in child processes.
         models: what the installed model bundles say of themselves, ``{"id", "title", "licence", ...}`` each.
         scratch: a private directory of this process for uploads in flight.
+        executor: id of this process, as its scratch directory has it.
     """
 
     settings: Settings
@@ -70,3 +71,4 @@ class WebContext:
     tasks: Tasks
     models: Callable[[], list[dict[str, Any]]]
     scratch: Path
+    executor: str = "gateway"

@@ -76,6 +76,10 @@ async def _rest(first: bytes, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
                 await to_thread.run_sync(close)
 
 
+def etags(header: str) -> list[str]:
+    """The hashes in an If-Match or If-None-Match header; ``*`` stays as it is."""
+    return [tag.strip().removeprefix("W/").strip('"') for tag in header.split(",")]
+
+
 def _matches(header: str, sha256: str) -> bool:
-    tags = [tag.strip().removeprefix("W/") for tag in header.split(",")]
-    return "*" in tags or f'"{sha256}"' in tags
+    return "*" in (tags := etags(header)) or sha256 in tags

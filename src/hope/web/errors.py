@@ -16,7 +16,9 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hope.contract.job import ConflictError, DamagedError, FencedError, GoneError
+from hope.contract.scans import BusyError, ChangedError, QuotaError
 from hope.domain.errors import BundleError, HopeError, InputError, OutputError, StageError
+from hope.formats.atomic import FULL, output_error
 from hope.formats.nifti_clean import TooLargeError, WrongTypeError
 from hope.web.middleware.logs import METHODS, error_facts
 
@@ -30,7 +32,10 @@ GONE = "there is no such session or case, or it has been deleted"
 _TABLE: tuple[tuple[type[HopeError], int, str], ...] = (
     (GoneError, 404, "gone"),
     (ConflictError, 409, "conflict"),
+    (ChangedError, 412, "changed"),
     (FencedError, 409, "conflict"),
+    (BusyError, 429, "busy"),
+    (QuotaError, 413, "too-large"),
     (TooLargeError, 413, "too-large"),
     (WrongTypeError, 415, "wrong-type"),
     (InputError, 422, "input"),
@@ -94,7 +99,8 @@ def of_domain(error: HopeError) -> JSONResponse:
         return problem(status, name, error.sentence(), parts)
     if status >= 500:
         log_failure("a request failed", error)
-    return problem(status, name, GONE if isinstance(error, GoneError) else str(error) or _OURS)
+    later = {"Retry-After": str(_AWAY_SECONDS)} if status == 429 else {}
+    return problem(status, name, GONE if isinstance(error, GoneError) else str(error) or _OURS, headers=later)
 
 
 def install_errors(app: FastAPI) -> None:
@@ -108,6 +114,11 @@ def install_errors(app: FastAPI) -> None:
         # Not the error's own words: they name hosts.
         log_failure("a store does not answer", error)
         return problem(503, "away", _AWAY, headers={"Retry-After": str(_AWAY_SECONDS)})
+
+    async def on_os_error(request: Request, error: Exception) -> JSONResponse:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return of_domain(output_error("what the call needs", error))
+        raise error
 
     async def on_problem(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, ProblemError)  # noqa: S101
@@ -129,6 +140,7 @@ def install_errors(app: FastAPI) -> None:
 
     app.add_exception_handler(HopeError, on_domain)
     app.add_exception_handler(ConnectionError, on_away)
+    app.add_exception_handler(OSError, on_os_error)
     app.add_exception_handler(ProblemError, on_problem)
     app.add_exception_handler(StarletteHTTPException, on_http)
     app.add_exception_handler(HTTPException, on_http)

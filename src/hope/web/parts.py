@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from anyio import CapacityLimiter
 
 from hope.jobs.audit_log import AuditLog
+from hope.jobs.room import Room
 from hope.web.auth.auth import Authenticator
 from hope.web.context import WebContext
 from hope.web.events import EventHub
+from hope.web.keeping import Keeping
 from hope.web.reading import UploadReader
 from hope.web.series_intake import SeriesIntake
 from hope.web.uploads import Uploads
@@ -21,18 +23,22 @@ class GatewayParts:
 
     Attributes:
         context: what `create_app` was given.
+        room: whether the disks have room.
         authenticator: who may open a session.
         audit: the audit log.
-        uploads: scans from the wire to the stores.
+        uploads: scans from the wire to clean files.
+        keeping: clean files to the stores.
         intake: what takes a child process, such as archives.
         events: the events of cases, for whoever listens.
         check_limiter: threads of readiness checks that may hang at once.
     """
 
     context: WebContext
+    room: Room
     authenticator: Authenticator
     audit: AuditLog
     uploads: Uploads
+    keeping: Keeping
     intake: SeriesIntake
     events: EventHub
     check_limiter: CapacityLimiter
@@ -45,14 +51,18 @@ def parts_for(context: WebContext, checks: int) -> GatewayParts:
         context: stores, engine, settings.
         checks: threads of readiness checks that may hang at once.
     """
+    room = Room(context.scratch, context.blobs, context.settings.platform.keep_free_mb)
     reader = UploadReader(context)
-    uploads = Uploads(context, reader)
+    uploads = Uploads(context, room, reader)
+    keeping = Keeping(context)
     return GatewayParts(
         context=context,
+        room=room,
         authenticator=Authenticator(context.settings),
         audit=AuditLog(context.store),
         uploads=uploads,
-        intake=SeriesIntake(context, uploads, reader),
+        keeping=keeping,
+        intake=SeriesIntake(context, uploads, keeping, reader),
         events=EventHub(context.store),
         check_limiter=CapacityLimiter(checks),
     )

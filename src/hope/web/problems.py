@@ -18,6 +18,7 @@ _WORDS = {
     404: "no such session, case or file: unknown, deleted, or another session's",
     408: "the header or the body came too slowly",
     409: "it does not fit the case's state",
+    412: "what was to be replaced is not there any more",
     413: "too large, or too many",
     414: "the query is too long",
     415: "another kind of file",

@@ -107,8 +107,16 @@ class SeriesOut(Answer):
     orientation: str = Field(description="directions of i, j, k", examples=["LPS"])
     warnings: list[Sentence] = Field(description="what looks odd")
     bytes: int = Field(description="size of the stored .nii")
+    sha256: str = Field(description="its hash, which is its ETag, too")
     confidence: float | None = Field(default=None, description="how sure the sequence is, 0 to 1 (DICOM)")
     reason: str | None = Field(default=None, description="why it was taken for that sequence (DICOM)")
+
+
+class SeriesStored(SeriesOut):
+    """A scan that was just stored, and what became of others."""
+
+    replaced: SeriesOut | None = Field(default=None, description="the scan in whose place it is; deleted")
+    unassigned: list[str] = Field(default=[], description="keys of scans that stay, but lost the sequence to it")
 
 
 class CaseOut(Answer):
@@ -189,6 +197,9 @@ class ReceiptOut(Answer):
     stopped: int = Field(description="running stages that were stopped")
     at: Seconds
     reason: str = Field(examples=["user"])
+    unconfirmed: list[str] = Field(
+        description="what may still be there for a while, and until when: sentences; empty if all is gone"
+    )
 
 
 class FileOut(Answer):
@@ -278,4 +289,4 @@ class ReadyOut(Answer):
     """Everything that the gateway needs answers."""
 
     status: str = Field(examples=["ok"])
-    parts: dict[str, str] = Field(examples=[{"store": "ok", "blobs": "ok", "queue": "ok"}])
+    parts: dict[str, str] = Field(examples=[{"store": "ok", "blobs": "ok", "queue": "ok", "disk": "ok"}])

@@ -13,7 +13,7 @@ from typing import Any
 from anyio import to_thread
 
 from hope.contract.job import Artifact, CaseRecord, CaseState, ConflictError, SeriesRecord
-from hope.contract.outputs import OutputFile, Role
+from hope.contract.outputs import UNKNOWN_VERSION, OutputFile, Role
 from hope.contract.report import CaseReport
 from hope.domain.case import MRSequence
 from hope.domain.errors import InputError
@@ -22,7 +22,9 @@ from hope.formats.archive import is_zip
 from hope.formats.hashing import hash_file
 from hope.formats.nifti_clean import WrongTypeError
 from hope.web.answers import case_name
+from hope.web.claims import Claim
 from hope.web.context import WebContext
+from hope.web.keeping import Keeping, NewScan
 from hope.web.reading import UploadReader
 from hope.web.uploads import MIB, Spool, Uploads
 
@@ -35,17 +37,18 @@ class SeriesIntake:
 
     Args:
         context: stores and tasks.
-        uploads: checks and stores scans.
+        uploads: checks scans.
+        keeping: stores them.
         reader: lets children read what came.
     """
 
-    def __init__(self, context: WebContext, uploads: Uploads, reader: UploadReader) -> None:
-        self._context, self._uploads, self._reader = context, uploads, reader
+    def __init__(self, context: WebContext, uploads: Uploads, keeping: Keeping, reader: UploadReader) -> None:
+        self._context, self._uploads, self._keeping, self._reader = context, uploads, keeping, reader
         self._sample: tuple[Path, list[Mapping[str, Any]]] | None = None
         self._sample_lock = asyncio.Lock()
 
     async def archive(self, case: CaseRecord, spool: Spool) -> tuple[list[SeriesRecord], str]:
-        """Find the MRI series in a zip of DICOM files and store them.
+        """Find the MRI series in a zip of DICOM files and store them beside what the case has, all in one go.
 
         Returns:
             The stored series, and why some of them are not assigned (empty if all is clear).
@@ -59,12 +62,18 @@ class SeriesIntake:
             raise WrongTypeError("the upload is not a zip archive", expected="a zip of DICOM files", fix=fix)
         spool.path.rename(spool.room("in") / "upload.zip")
         async with self._reader.slot(case.session_id):
-            result = await self._run("dicom", case, spool.folder, spool.bytes)
+            result = await self._run("dicom", case, spool.folder, spool)
+            await to_thread.run_sync(_drop, spool.folder / "in", spool.folder / "scratch")
             found = list(result.get("series") or [])
             problem = str(result.get("problem") or "")
             if not found:
                 raise InputError(problem or "the archive holds no MRI series", expected="a zip of DICOM files")
-            return await self._store(case, spool.folder / "out", found, spool.folder), problem
+            records = await self._store(case, spool.folder / "out", found, spool.folder, spool.claim)
+        said = [problem] if problem else []
+        for facts, record in zip(found, records, strict=True):
+            if facts.get("sequence") and record.sequence is None:
+                said.append(f"the case has another {facts['sequence']}; assign {record.key} if it is to take its place")
+        return records, "; ".join(said)
 
     async def sample(self, case: CaseRecord) -> list[SeriesRecord]:
         """Give a case the synthetic sample's scans; they are made once per process."""
@@ -72,8 +81,8 @@ class SeriesIntake:
             if self._sample is None or not self._sample[0].is_dir():
                 self._sample = await self._make_sample()
         made, found = self._sample
-        async with self._uploads.folder() as folder:
-            return await self._store(case, made, found, folder, _SYNTHETIC)
+        async with self._uploads.claims.claimed(case, 0, len(found)) as claim, self._uploads.folder() as folder:
+            return await self._store(case, made, found, folder, claim, _SYNTHETIC)
 
     async def _make_sample(self) -> tuple[Path, list[Mapping[str, Any]]]:
         async with self._uploads.folder() as folder:
@@ -85,7 +94,7 @@ class SeriesIntake:
             return kept, list(result["series"])
 
     async def _run(
-        self, task: str, case: CaseRecord | None, folder: Path, upload_bytes: int | None = None
+        self, task: str, case: CaseRecord | None, folder: Path, spool: Spool | None = None
     ) -> dict[str, Any]:
         """Let a child do a task: within the policy for uploads if there is one, else as the platform's own work."""
         for room in ("out", "scratch"):
@@ -99,38 +108,41 @@ class SeriesIntake:
             "max_bytes": self._context.settings.platform.max_unpacked_mb * MIB,
             "cache": str(self._context.settings.data_dir / "cache"),
         }
-        if upload_bytes is None:
+        if spool is None:
             done = await self._context.tasks.run(job)
         else:
-            done = await self._reader.run(job, folder, upload_bytes)
+            limit = await self._uploads.unpacked_limit(spool.claim)
+            done = await self._reader.run({**job, "max_bytes": limit}, folder, spool.bytes)
         result: dict[str, Any] = done.get("result") or {}
         return result
 
     async def _store(
-        self, case: CaseRecord, made: Path, found: list[Mapping[str, Any]], folder: Path, *warnings: str
+        self, case: CaseRecord, made: Path, found: list[Mapping[str, Any]], folder: Path, claim: Claim, *warnings: str
     ) -> list[SeriesRecord]:
-        """Clean and store each file; a name that a task gives is not trusted to lead elsewhere."""
-        stored = []
+        """Clean each file and store all; a name that a task gives is not trusted to lead elsewhere."""
+        new = []
         for number, facts in enumerate(found):
             target = folder / f"clean-{number}.nii"
             key = str(facts["key"])
-            scan = await self._uploads.clean(made / Path(str(facts["file"])).name, target, key)
+            scan = await self._uploads.clean(made / Path(str(facts["file"])).name, target, key, claim)
             said = [str(text) for text in facts.get("warnings") or []]
             scan = replace(scan, warnings=tuple(dict.fromkeys((*scan.warnings, *said, *warnings))))
             sequence = MRSequence(facts["sequence"]) if facts.get("sequence") else None
-            store = partial(self._uploads.store_scan, case, target, scan, key, sequence)
             known = {name: facts.get(name) for name in ("confidence", "reason")}
-            stored.append(await to_thread.run_sync(partial(store, **known)))
-        return stored
+            new.append(NewScan(target, scan, key, sequence, known))
+        await to_thread.run_sync(claim.settle, sum(scan.clean.bytes for scan in new))
+        commit = partial(self._context.store.add_series, case.id, upload=claim.id)
+        change = await to_thread.run_sync(self._keeping.store_scans, case, new, commit)
+        return list(change.stored)
 
     def check_may_correct(self, case: CaseRecord) -> None:
         """Whether a mask of the case can be corrected, before its bytes are sent. Blocks.
 
         Raises:
-            ConflictError: unless the case is done. TooLargeError: if the session is full.
+            ConflictError: unless the case is done. FullError: if the disk is full.
         """
         reference_view(case, self._context.store.artifacts(case.id, public=True))
-        self._uploads.check_quota(case, 0)
+        self._uploads.check_room()
 
     async def segmentation(self, case: CaseRecord, spool: Spool) -> tuple[Artifact, dict[str, Any]]:
         """Check and measure a corrected mask, and keep it as the next version.
@@ -147,18 +159,16 @@ class SeriesIntake:
         )
         spool.path.rename(room / ("mask.nii.gz" if await to_thread.run_sync(_is_gzip, spool.path) else "mask.nii"))
         async with self._reader.slot(case.session_id):
-            measured = await self._run("segmentation", case, spool.folder, spool.bytes)
+            measured = await self._run("segmentation", case, spool.folder, spool)
         mask = spool.folder / "out" / "mask.nii.gz"
-        version = 1 + max((file.version for file in files), default=0)
-        folder = f"cases/{case.id}/corrected/{new_id()}/"
         output = OutputFile.of(Role.CORRECTED_SEGMENTATION)
-        name = output.name(case_name(case.id), version)
+        name = output.name(case_name(case.id), UNKNOWN_VERSION)
         digest, size = await to_thread.run_sync(hash_file, mask)
-        key = f"{folder}seg.nii.gz"
-        artifact = Artifact(name, output.kind, key, size, digest, None, version, public=True, output=output)
-        kept = await to_thread.run_sync(
-            lambda: self._uploads.store_segmentation(case, mask, artifact, folder, measured)
-        )
+        key = f"cases/{case.id}/{case.run}/corrected/{new_id()}/seg.nii.gz"
+        artifact = Artifact(name, output.kind, key, size, digest, None, public=True, output=output)
+        await to_thread.run_sync(spool.claim.settle, size)
+        store = self._keeping.store_segmentation
+        kept = await to_thread.run_sync(store, case, mask, artifact, measured, spool.claim.id)
         return kept, measured
 
 
@@ -174,6 +184,12 @@ def reference_view(case: CaseRecord, files: list[Artifact]) -> Artifact:
     if case.state is not CaseState.DONE or view is None:
         raise ConflictError("the case is not done; a mask can be corrected once there is one")
     return view
+
+
+def _drop(*folders: Path) -> None:
+    """What is not needed any more counts no more."""
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_gzip(path: Path) -> bool:

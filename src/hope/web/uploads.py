@@ -1,10 +1,10 @@
-"""Uploads: from the wire to a private file, from there to a clean scan in the stores, and never whole in memory."""
+"""Uploads: from the wire to a private file, from there to a clean scan, and never whole in memory."""
 
 from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,21 +15,19 @@ import anyio
 from anyio import CapacityLimiter, to_thread
 from starlette.requests import ClientDisconnect, Request
 
-from hope.contract.job import Artifact, CaseRecord, CaseState, ConflictError, SeriesRecord
-from hope.domain.case import MRSequence
+from hope.contract.job import CaseRecord, ConflictError
 from hope.domain.errors import InputError
 from hope.formats.atomic import output_error
 from hope.formats.nifti_clean import CleanScan, TooLargeError, clean_nifti
+from hope.jobs.room import Room
 from hope.jobs.scan_task import CLEAN, UPLOAD
 from hope.web.case_watch import CaseWatch
+from hope.web.claims import STEP, Claim, Claims
 from hope.web.context import WebContext
 from hope.web.errors import ProblemError
 from hope.web.reading import UploadReader, while_connected
 
 MIB = 2**20
-
-SESSION_UPLOADS = 8
-"""A session may store this many times the largest upload."""
 
 IDLE_SECONDS = 60.0
 """A client that sends nothing for this long has gone, or means harm."""
@@ -49,11 +47,13 @@ class Spool:
         folder: the private folder.
         path: the body as it came.
         bytes: its size.
+        claim: what it takes up of its session.
     """
 
     folder: Path
     path: Path
     bytes: int
+    claim: Claim
 
     def room(self, name: str) -> Path:
         """A new empty folder beside the body."""
@@ -67,13 +67,15 @@ class Uploads:
 
     Args:
         context: stores, limits and the scratch directory.
+        room: whether the disks have room.
         reader: lets children read what came.
 
     A few threads write and fewer unpack, so that fifty uploads at once need no more memory than their chunks.
     """
 
-    def __init__(self, context: WebContext, reader: UploadReader) -> None:
-        self._context, self._reader = context, reader
+    def __init__(self, context: WebContext, room: Room, reader: UploadReader) -> None:
+        self._context, self._room, self._reader = context, room, reader
+        self.claims = Claims(context.store, context.settings.platform, context.executor)
         self._watch = CaseWatch(context.store)
         self._writers = CapacityLimiter(_WRITERS)
         self._cleaners = CapacityLimiter(_CLEANERS)
@@ -84,15 +86,21 @@ class Uploads:
         return self._context.settings.platform.max_upload_mb * MIB
 
     @asynccontextmanager
-    async def spooled(self, request: Request, case: CaseRecord, what: str) -> AsyncIterator[Spool]:
+    async def spooled(
+        self, request: Request, case: CaseRecord, what: str, replaced: str | None = None
+    ) -> AsyncIterator[Spool]:
         """The request's body as a file, for the length of the block, or until the case is deleted.
+
+        It counts against its session's quota from its first byte, and so does all that is made of it.
 
         Args:
             request: whose body nobody has read yet.
             case: what it is for.
             what: its role, for sentences.
+            replaced: key of the scan that it may replace.
 
         Raises:
+            QuotaError, BusyError: if the session may not hold it, also out of the block.
             TooLargeError: if it is, or says it is, larger than an upload may be.
             InputError: if it is empty.
             OutputError: if the disk is full.
@@ -101,15 +109,21 @@ class Uploads:
             ClientDisconnect: if the sender hangs up, also out of the block.
         """
         declared = self._declared(request, what)
-        async with self._watch.while_there(case.id), self.folder() as folder:
+        await to_thread.run_sync(self._room.check, declared or 0)
+        files = 0 if any(series.key == replaced for series in case.series) else 1
+        async with (
+            self.claims.claimed(case, declared or 0, files) as claim,
+            self.folder() as folder,
+            self._watch.while_there(case.id, partial(claim.measure, folder)),
+        ):
             path = folder / "body"
-            size = await self._receive(request, path, what)
+            size = await self._receive(request, path, what, claim)
             if declared is not None and size != declared:
                 raise ProblemError(400, "cut-off", f"{what} is {size} bytes long, but Content-Length said {declared}")
             if size == 0:
                 raise InputError(f"{what} is empty", expected="a file as the body", got="0 bytes")
             async with while_connected(request):
-                yield Spool(folder, path, size)
+                yield Spool(folder, path, size, claim)
 
     @asynccontextmanager
     async def folder(self) -> AsyncIterator[Path]:
@@ -139,7 +153,7 @@ class Uploads:
         limit = f"at most {self._context.settings.platform.max_upload_mb} MiB"
         return TooLargeError(f"{what} is too large", expected=limit, got=got, fix="send one scan, or fewer series")
 
-    async def _receive(self, request: Request, path: Path, what: str) -> int:
+    async def _receive(self, request: Request, path: Path, what: str, claim: Claim) -> int:
         size, held = 0, bytearray()
         file = await self._writing(partial(_open_private, path))
         try:
@@ -154,8 +168,11 @@ class Uploads:
                 size += len(chunk)
                 if size > self.max_bytes:
                     raise self._too_large(what, "more")
+                if size > claim.size:
+                    await to_thread.run_sync(claim.grow, size + STEP)
                 held += chunk
                 if len(held) >= _FLUSH:
+                    await to_thread.run_sync(self._room.check)
                     await self._writing(partial(file.write, held))
                     held = bytearray()
             await self._writing(partial(file.write, held))
@@ -173,120 +190,65 @@ class Uploads:
             raise output_error("the upload", error) from error
 
     async def read(self, case: CaseRecord, spool: Spool, what: str) -> tuple[Path, CleanScan]:
-        """An uploaded scan as a child leaves it: the clean file, and what it is.
+        """An uploaded scan as a child leaves it: the clean file, and what it is. What was uploaded is gone then.
 
         Raises:
             InputError: as `clean_nifti`, and if it takes more than the policy allows.
+            QuotaError: if the session may not hold what is in it.
         """
         spool.path.rename(spool.room("in") / UPLOAD)
         out = spool.room("out")
-        job = {
-            "do": "scan",
-            "in": str(spool.folder / "in"),
-            "out": str(out),
-            "what": what,
-            "max_bytes": self._context.settings.platform.max_unpacked_mb * MIB,
-        }
+        limit = await self.unpacked_limit(spool.claim)
+        job = {"do": "scan", "in": str(spool.folder / "in"), "out": str(out), "what": what, "max_bytes": limit}
         async with self._reader.slot(case.session_id):
-            done = await self._reader.run(job, spool.folder, spool.bytes)
+            try:
+                done = await self._reader.run(job, spool.folder, spool.bytes)
+            except TooLargeError as error:
+                raise self._exhausted(spool.claim, limit, error) from error
+        await to_thread.run_sync(lambda: shutil.rmtree(spool.folder / "in", ignore_errors=True))
         return out / CLEAN, CleanScan.from_json(done["result"])
 
-    async def clean(self, source: Path, target: Path, what: str) -> CleanScan:
-        """`clean_nifti` of what a child left, in one of few threads."""
-        limit = self._context.settings.platform.max_unpacked_mb * MIB
-        return await to_thread.run_sync(lambda: clean_nifti(source, target, what, limit), limiter=self._cleaners)
+    async def unpacked_limit(self, claim: Claim) -> int:
+        """Bytes that an upload may unpack to: by the settings, its session and the disk, whichever is least.
 
-    def check_may_upload(self, case: CaseRecord, key: str | None = None) -> None:
+        Raises:
+            QuotaError: if that is nothing. FullError: if the disk is full.
+        """
+        room = await to_thread.run_sync(claim.room)
+        if room <= 0:
+            await to_thread.run_sync(claim.settle, claim.size + 1)
+        await to_thread.run_sync(self._room.check)
+        return max(1, min(self._context.settings.platform.max_unpacked_mb * MIB, room))
+
+    async def clean(self, source: Path, target: Path, what: str, claim: Claim) -> CleanScan:
+        """`clean_nifti` of what a child left, in one of few threads, with the limit of what may be unpacked."""
+        limit = await self.unpacked_limit(claim)
+        try:
+            return await to_thread.run_sync(lambda: clean_nifti(source, target, what, limit), limiter=self._cleaners)
+        except TooLargeError as error:
+            raise self._exhausted(claim, limit, error) from error
+
+    def _exhausted(self, claim: Claim, limit: int, error: TooLargeError) -> InputError:
+        """What to say of a scan that unpacks to more than it may: the session's limit, or the server's."""
+        return claim.exhausted() if limit < self._context.settings.platform.max_unpacked_mb * MIB else error
+
+    def check_may_upload(self, case: CaseRecord) -> None:
         """Whether a case may take another scan, before its bytes are sent. Blocks.
-
-        Args:
-            case: which case.
-            key: the scan that would be replaced, if it is there.
 
         Raises:
             ConflictError: while the case is in work.
-            TooLargeError: if the session holds as many files or bytes as it may.
+            FullError: if the disk is full.
         """
         if case.state.in_work:
             raise ConflictError("the case is in work; wait until it is done, or cancel it, before changing its scans")
-        self.check_quota(case, 0, replaced=key)
+        self.check_room()
 
-    def check_quota(self, case: CaseRecord, more_bytes: int, replaced: str | None = None) -> None:
-        """Whether the session may store one more file of this size. Blocks.
-
-        Raises:
-            TooLargeError: if not.
-        """
-        files, size = 1, more_bytes
-        for other in self._context.store.cases(case.session_id):
-            kept = [s for s in other.series if other.id != case.id or s.key != replaced]
-            sizes = [series.bytes for series in kept]
-            if other.state is CaseState.DONE:
-                stored = self._context.store.artifacts(other.id, public=True)
-                sizes += [artifact.bytes for artifact in stored if artifact.stage is None]
-            files, size = files + len(sizes), size + sum(sizes)
-        most_files = self._context.settings.platform.max_session_files
-        if files > most_files:
-            expected = f"at most {most_files}"
-            raise TooLargeError("the session holds too many files", expected=expected, fix="delete a case first")
-        if size > SESSION_UPLOADS * self.max_bytes:
-            expected = f"at most {SESSION_UPLOADS * self.max_bytes // MIB} MiB"
-            raise TooLargeError("the session's scans take too much space", expected=expected, fix="delete a case first")
-
-    def store_scan(
-        self, case: CaseRecord, path: Path, scan: CleanScan, key: str, sequence: MRSequence | None, **facts: object
-    ) -> SeriesRecord:
-        """Put a clean scan into both stores; what it replaces is deleted. Blocks.
-
-        Raises:
-            GoneError, ConflictError: if the case may not take it any more; nothing stays behind then.
-            TooLargeError: if the session has no room for it.
-            OutputError: if the blob store refuses.
-        """
-        self.check_quota(case, scan.bytes, replaced=key)
-        known = {k: v for k, v in {**scan.facts(), **facts}.items() if v is not None}
-        warnings = [*known["warnings"], *_same_bytes(case, scan.sha256, key)]
-        # A folder for each blob, because that is what the store can delete.
-        folder = f"cases/{case.id}/series/{key}-{secrets.token_hex(8)}/"
-        record = SeriesRecord(
-            sequence, key, f"{folder}scan.nii", scan.bytes, scan.sha256, {**known, "warnings": warnings}
-        )
-        self._keep(folder, path, record, lambda: self._replace(case, record))
-        return record
-
-    def store_segmentation(
-        self, case: CaseRecord, path: Path, artifact: Artifact, folder: str, result: Mapping[str, object]
-    ) -> Artifact:
-        """Put a corrected mask into both stores. Blocks; raises as `store_scan`."""
-        self.check_quota(case, artifact.bytes)
-        return self._keep(
-            folder, path, artifact, lambda: self._context.store.add_segmentation(case.id, artifact, result)
-        )
-
-    def _keep(self, folder: str, path: Path, what: SeriesRecord | Artifact, commit: Callable[[], Result]) -> Result:
-        """Blob first, row last: a row never names bytes that are not there, and a refused row leaves no bytes."""
-        kept = False
-        try:
-            self._context.blobs.put_file(what.blob_key, path, what.sha256)
-            result = commit()
-            kept = True
-        finally:
-            if not kept:
-                self._context.blobs.delete_prefix(folder)
-        return result
-
-    def _replace(self, case: CaseRecord, record: SeriesRecord) -> None:
-        replaced = self._context.store.put_series(case.id, record)
-        if replaced and replaced != record.blob_key:
-            self._context.blobs.delete_prefix(replaced.removesuffix("scan.nii"))
+    def check_room(self) -> None:
+        """Whether the disk has room. Blocks; raises FullError."""
+        self._room.check()
 
 
 def _open_private(path: Path) -> BinaryIO:
     # The folder is its owner's alone; the file says so too.
     path.touch(mode=0o600, exist_ok=False)
     return path.open("wb")
-
-
-def _same_bytes(case: CaseRecord, sha256: str, key: str) -> list[str]:
-    same = [series.key for series in case.series if series.sha256 == sha256 and series.key != key]
-    return [f"{key} is the same image as {same[0]}; give each sequence its own scan."] if same else []

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 
+import pytest
+
 from hope.domain.audit import FIRST_PREVIOUS, AuditEntry, Head, entry_hash
+from hope.domain.errors import FullError
 from hope.domain.ids import new_id, reference_of
 from hope.jobs.audit_log import LONGEST, AuditLog
 
@@ -66,3 +69,28 @@ def test_a_store_that_repeats_itself_does_not_hang() -> None:
         log.record("local", "case.run", "x")
     store.entries.append(store.entries[0])
     assert log.verify().bad == 4
+
+
+@pytest.mark.parametrize("error", [FullError("the disk is full"), ConnectionError("the database does not answer")])
+def test_what_cannot_be_written_is_owed_and_written_before_the_next_entry(error: Exception) -> None:
+    class Refusing(Store):
+        refuses = True
+
+        def append_audit(self, actor: str, action: str, target: str, outcome: str) -> AuditEntry:
+            if self.refuses:
+                raise error
+            return super().append_audit(actor, action, target, outcome)
+
+    store = Refusing()
+    log = AuditLog(store)
+    assert log.record("local", "file.download", new_id()) is None
+    assert log.record("local", "case.delete", new_id(), "refused") is None
+    assert store.entries == []
+    store.refuses = False
+    assert log.record("local", "case.run", new_id()) is not None
+    assert [(entry.action, entry.outcome) for entry in store.entries] == [
+        ("file.download", "ok (written late)"),
+        ("case.delete", "refused (written late)"),
+        ("case.run", "ok"),
+    ]
+    assert log.verify().bad is None

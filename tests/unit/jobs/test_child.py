@@ -69,7 +69,7 @@ def test_signs_of_life_come_while_working() -> None:
         ("output", "ours", "it is like this"),
         ("wraps", "ours", "registration diverged"),
         ("hungry", "ours", "this machine's memory does not suffice for hungry"),
-        ("full", "ours", "full failed: the disk is full"),
+        ("full", "full", "full: the disk is full; free some space, then it goes on"),
         ("quotes", "ours", "quotes failed: an unforeseen ValueError, see the worker's log"),
         ("not_json", "ours", "a stage answered with something that is not plain JSON"),
         ("unknown", "ours", "unknown failed: an unforeseen KeyError, see the worker's log"),
@@ -87,6 +87,16 @@ def test_errors_become_one_sentence_and_the_child_goes_on(do: str, kind: str, se
     if do in ("quotes", "wraps"):
         assert "in quotes" in log
         assert "ValueError" in log
+
+
+def test_temporary_files_lie_in_the_jobs_own_folder(tmp_path: Path) -> None:
+    """Of Python's libraries and of programs that a job starts; the next job's lie in the next job's folder."""
+    with child(ODD) as driven:
+        for name in ("first", "second"):
+            (tmp_path / name).mkdir()
+            answer, _ = driven.answer({"do": "litters", "scratch": str(tmp_path / name)})
+            places = {Path(path).parent for path in answer["done"]["result"].values()}
+            assert places == {tmp_path / name}
 
 
 def test_a_line_that_is_no_job_is_answered_too() -> None:

@@ -20,8 +20,7 @@ from hope.domain.case import MRSequence
 from hope.domain.errors import OutputError
 from hope.domain.ids import new_token, reference_of, token_hash
 from hope.jobs.keeper import Keeper
-from hope.jobs.scratch import Scratch
-from hope.jobs.sessions import MENDS, Sessions
+from hope.jobs.sessions import MENDS, SWEEP_SECONDS, Sessions
 from hope.ports import BlobInfo
 
 
@@ -87,9 +86,8 @@ class Place:
 
     def keeper(self, hours: float = 24.0) -> tuple[Keeper, list[tuple[str, str]]]:
         ended: list[tuple[str, str]] = []
-        scratch = Scratch(self.folder / "scratch")
         note = lambda session, reason: ended.append((session, reason))  # noqa: E731 - a note needs no name
-        keeper = Keeper(self.store, self.blobs, self.sessions, scratch, hours, note, pause=0.05, copies=self.copies)
+        keeper = Keeper(self.store, self.blobs, self.sessions, hours, note, pause=0.05, copies=self.copies)
         return keeper, ended
 
     def copy(self, case: CaseRecord, run: int = 1) -> str:
@@ -102,7 +100,7 @@ class Place:
     def copied(self) -> list[str]:
         return [blob.key for blob in self.copies.keys("cases/")]
 
-    def rounds(self, keeper: Keeper, seconds: float = 0.5) -> None:
+    def rounds(self, keeper: Keeper, seconds: float = 1.0) -> None:
         async def some() -> None:
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(keeper.run(), seconds)
@@ -194,8 +192,29 @@ def test_a_dead_workers_stage_does_not_hold_a_kill_up(place: Place) -> None:
     place.store.renew_lease("worker", 0.2)
     place.store.begin_attempt(StageJob(case.id, place.session, 1, Stage.PREPROCESS), "worker")
     start = time.monotonic()
-    asyncio.run(place.sessions.kill(place.session, "user"))
-    assert time.monotonic() - start < 3
+    receipt = asyncio.run(place.sessions.kill(place.session, "user"))
+    assert time.monotonic() - start < SWEEP_SECONDS + 3
+    [sentence] = receipt.unconfirmed
+    assert sentence.startswith("1 worker(s) died or did not answer")
+    assert receipt.files == 1
+
+
+@pytest.mark.parametrize("whole_session", [True, False])
+def test_a_receipt_waits_until_a_dead_workers_scratch_directory_is_deleted(place: Place, whole_session: bool) -> None:
+    case = place.case()
+    place.sessions.run_case(case, RunOptions())
+    place.store.renew_lease("worker", -1)
+    place.store.begin_attempt(StageJob(case.id, place.session, 1, Stage.PREPROCESS), "worker")
+
+    async def work() -> DeletionReceipt:
+        end = place.sessions.kill(place.session, "user") if whole_session else place.sessions.delete_case(case)
+        ending = asyncio.ensure_future(end)
+        await asyncio.sleep(0.5)
+        assert not ending.done()
+        place.store.end_attempts_of("worker")
+        return await ending
+
+    assert asyncio.run(work()).unconfirmed == ()
 
 
 def test_deleting_a_case_leaves_the_others(place: Place) -> None:

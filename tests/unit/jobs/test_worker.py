@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import time
 from collections.abc import Awaitable, Callable
@@ -17,6 +18,7 @@ from hope.contract.job import CaseRecord, CaseState, SeriesRecord, StageJob, Sta
 from hope.contract.options import RunOptions
 from hope.contract.stages import Stage
 from hope.domain.case import MRSequence
+from hope.domain.errors import FullError
 from hope.domain.ids import new_id, new_token, token_hash
 from hope.jobs.processes import StageProcesses
 from hope.jobs.scratch import Scratch
@@ -313,7 +315,7 @@ def _failing(real: Callable[..., Any], times: int) -> Callable[..., Any]:
 def test_a_database_that_was_away_for_a_moment_costs_nothing(
     platform: Platform, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr("hope.jobs.worker.AWAY_SECONDS", 0.05)
+    monkeypatch.setattr("hope.jobs.waiting.AWAY_SECONDS", 0.05)
     monkeypatch.setattr(platform.store, name, _failing(getattr(platform.store, name), 2))
     assert platform.stage() == DONE
     assert platform.store.running_attempts(case_id=platform.case_id) == []
@@ -354,3 +356,47 @@ def test_slots_limit_how_many_stages_run_at_once(platform: Platform, monkeypatch
         return most
 
     assert platform.run(work, slots=1) == 1
+
+
+class FullFor:
+    """A blob store on a disk that is full for so many tries, and says so in the way of the operating system or ours."""
+
+    def __init__(self, blobs: LocalBlobs, times: int, error: Exception) -> None:
+        self._blobs, self._times, self._error = blobs, times, error
+
+    def put_file(self, key: str, path: Path, sha256: str) -> None:
+        if self._times:
+            self._times -= 1
+            raise self._error
+        self._blobs.put_file(key, path, sha256)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._blobs, name)
+
+
+@pytest.mark.parametrize("error", [FullError("cannot write: the disk is full"), OSError(errno.ENOSPC, "No space left")])
+def test_a_full_disk_is_said_and_waited_for_and_costs_no_try(
+    platform: Platform, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hope.jobs.worker.FULL_SECONDS", 0.5)
+    monkeypatch.setattr("hope.jobs.worker.AWAY_SECONDS", 0.1)
+    platform.blobs = FullFor(platform.blobs, 4, error)  # type: ignore[assignment]
+    assert platform.stage(tries=1) == DONE
+    stage = platform.case.stages[0]
+    assert (stage.state, stage.attempts) == (StageState.DONE, 5)
+    problems = [e.data["problem"] for e in platform.store.events([platform.case_id], 0) if "problem" in e.data]
+    assert problems == ["the disk is full; the stage goes on when there is room"] * 4
+    assert platform.scratch_is_empty()
+
+
+def test_a_stage_that_waits_for_room_ends_when_its_run_is_cancelled(platform: Platform) -> None:
+    platform.blobs = FullFor(platform.blobs, 1000, FullError("the disk is full"))  # type: ignore[assignment]
+
+    async def work(worker: StageWorker, _: StageProcesses) -> str:
+        waiting = asyncio.ensure_future(worker.run(platform.job(Stage.PREPROCESS)))
+        while not platform.case.stages[0].message.startswith("the disk is full"):
+            await asyncio.sleep(0.05)
+        platform.store.cancel_case(platform.case_id)
+        return await asyncio.wait_for(waiting, 10)
+
+    assert platform.run(work) == STOPPED

@@ -321,8 +321,8 @@ async def test_limits_of_a_session(new_gateway: MakeGateway) -> None:
         assert "1 cases in work" in problem_of(await client.post(f"/api/cases/{two}/run"), 409)["detail"]
 
 
-async def test_a_session_has_room_for_eight_times_the_largest_upload(new_gateway: MakeGateway) -> None:
-    gateway = new_gateway(max_upload_mb=1)
+async def test_a_session_has_room_for_so_many_bytes_however_small_they_were_sent(new_gateway: MakeGateway) -> None:
+    gateway = new_gateway(max_upload_mb=1, max_session_mb=8)
     large = packed(nifti((180, 180, 120), voxels=bytes(180 * 180 * 120 * 2 - 2) + b"\1\1"))  # 7.4 MiB unpacked
     async with gateway.client() as client:
         await client.post("/api/session")
@@ -370,7 +370,7 @@ async def test_words_and_models(client: httpx.AsyncClient) -> None:
 
 
 async def test_health_and_readiness(gateway: Gateway, client: httpx.AsyncClient, monkeypatch: Any) -> None:
-    assert (await client.get("/readyz")).json()["parts"] == {"store": "ok", "blobs": "ok", "queue": "ok"}
+    assert (await client.get("/readyz")).json()["parts"] == {"store": "ok", "blobs": "ok", "queue": "ok", "disk": "ok"}
     gateway.queue.wrong = RuntimeError("secret of the engine")
     body = problem_of(await client.get("/readyz"), 503)
     assert body["detail"] == "queue reports an error"

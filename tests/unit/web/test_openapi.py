@@ -57,6 +57,7 @@ OPERATIONS = [
     ("GET", f"{_CASE}/series/{{key}}"),
     ("PUT", f"{_CASE}/dicom"),
     ("POST", f"{_CASE}/sample"),
+    ("DELETE", f"{_CASE}/series/{{key}}"),
     ("PUT", f"{_CASE}/assignments"),
     ("POST", f"{_CASE}/run"),
     ("POST", f"{_CASE}/cancel"),

@@ -280,6 +280,8 @@ export interface ReceiptOut {
   /** seconds since 1970, UTC */
   at: number
   reason: string
+  /** what may still be there for a while, and until when: sentences; empty if all is gone */
+  unconfirmed: string[]
 }
 
 /** A composite of tumour parts. */
@@ -377,10 +379,40 @@ export interface SeriesOut {
   warnings: string[]
   /** size of the stored .nii */
   bytes: number
+  /** its hash, which is its ETag, too */
+  sha256: string
   /** how sure the sequence is, 0 to 1 (DICOM) */
   confidence?: number | null
   /** why it was taken for that sequence (DICOM) */
   reason?: string | null
+}
+
+/** A scan that was just stored, and what became of others. */
+export interface SeriesStored {
+  /** its name within the case */
+  key: string
+  /** which of the four; null until somebody says so */
+  sequence: MRSequence | null
+  /** voxels along i, j, k in file order */
+  shape: number[]
+  /** voxel size along i, j, k */
+  spacing_mm: number[]
+  /** directions of i, j, k */
+  orientation: string
+  /** what looks odd */
+  warnings: string[]
+  /** size of the stored .nii */
+  bytes: number
+  /** its hash, which is its ETag, too */
+  sha256: string
+  /** how sure the sequence is, 0 to 1 (DICOM) */
+  confidence?: number | null
+  /** why it was taken for that sequence (DICOM) */
+  reason?: string | null
+  /** the scan in whose place it is; deleted */
+  replaced?: SeriesOut | null
+  /** keys of scans that stay, but lost the sequence to it */
+  unassigned?: string[]
 }
 
 /** A new session. The token is told once, here; whoever has it may do everything in the session. */

@@ -26,6 +26,7 @@ export function receiptText(receipt: Receipt): string {
     `Why:        ${WHY[receipt.reason] ?? receipt.reason}`,
     `Bytes:      ${receipt.bytes}`,
     `Reference:  ${receipt.reference}`,
+    ...receipt.unconfirmed.map((sentence) => `Not yet confirmed: ${sentence}`),
     '',
     'The reference is a hash under which the audit log of the server knows this deletion.',
     'It says nothing about you or your data.',

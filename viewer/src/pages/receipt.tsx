@@ -21,6 +21,11 @@ export function ReceiptCard() {
     <section class="card receipt" aria-labelledby="receipt-title" data-receipt={told.reference}>
       <h2 id="receipt-title">Deletion receipt</h2>
       <p>{receiptSentence(told)}</p>
+      {told.unconfirmed.map((sentence) => (
+        <p key={sentence} role="alert">
+          Not yet confirmed: {sentence}.
+        </p>
+      ))}
       <dl class="facts">
         <dt>When</dt>
         <dd>{moment(told.at)}</dd>

@@ -7,12 +7,14 @@ from hope.adapters.cases_sql.cases import CaseRows
 from hope.adapters.cases_sql.database import Database
 from hope.adapters.cases_sql.files import FileRows
 from hope.adapters.cases_sql.logbook import Logbook
+from hope.adapters.cases_sql.scans import ScanRows
 from hope.adapters.cases_sql.sessions import SessionRows
+from hope.adapters.cases_sql.uploads import UploadRows
 
 __all__ = ["SqlCaseStore"]
 
 
-class SqlCaseStore(SessionRows, CaseRows, AttemptRows, FileRows, Logbook):
+class SqlCaseStore(SessionRows, CaseRows, ScanRows, UploadRows, AttemptRows, FileRows, Logbook):
     """`hope.ports.CaseStore` on SQL. Connects, and makes or migrates its tables, when first used.
 
     Args:

@@ -6,12 +6,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, and_, func, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, select, update
 
 from hope.adapters.cases_sql.database import Database, Transaction
 from hope.adapters.cases_sql.holding import GONE, hold_case
 from hope.adapters.cases_sql.rows import artifact_row, attempt_from
-from hope.adapters.cases_sql.tables import artifacts, attempts, cases, leases, stages
+from hope.adapters.cases_sql.tables import artifacts, attempts, cases, leases, stages, uploads
 from hope.contract.job import Artifact, Attempt, CaseState, EventKind, FencedError, GoneError, StageJob, StageState
 from hope.contract.stages import Stage
 from hope.domain.ids import new_token
@@ -126,7 +126,7 @@ class AttemptRows:
             if final:
                 changes |= {"ended_at": now}
             else:
-                changes |= {"share": 0.0, "message": "", "started_at": None}
+                changes |= {"share": 0.0, "message": problem[:LONGEST_MESSAGE], "started_at": None}
             transaction.connection.execute(update(stages).where(_this_stage(job)).values(**changes))
             facts = _stage_facts(job, state, problem=problem)
             if final:
@@ -159,7 +159,21 @@ class AttemptRows:
 
     def running_attempts(self, *, session_id: str | None = None, case_id: str | None = None) -> list[Attempt]:
         """Attempts whose process may still live: begun, not ended, and their executor's lease not expired."""
-        query = select(attempts).where(alive(self._db)).order_by(attempts.c.begun_at)
+        return self._attempts(alive(self._db), session_id, case_id)
+
+    def open_attempts(self, *, session_id: str | None = None, case_id: str | None = None) -> list[Attempt]:
+        """Attempts that were begun and not ended, also of dead executors: scratch rooms may still hold their scans."""
+        return self._attempts(attempts.c.ended_at.is_(None), session_id, case_id)
+
+    def end_attempts_of(self, executor: str) -> None:
+        """Say that an executor is dead and that its scratch room is deleted: its attempts and uploads have ended."""
+        its = (attempts.c.executor == executor) & attempts.c.ended_at.is_(None)
+        with self._db.write() as transaction:
+            transaction.connection.execute(update(attempts).where(its).values(ended_at=time.time()))
+            transaction.connection.execute(delete(uploads).where(uploads.c.executor == executor))
+
+    def _attempts(self, which: ColumnElement[bool], session_id: str | None, case_id: str | None) -> list[Attempt]:
+        query = select(attempts).where(which).order_by(attempts.c.begun_at)
         if session_id is not None:
             query = query.where(attempts.c.session_id == session_id)
         if case_id is not None:

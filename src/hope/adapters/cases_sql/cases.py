@@ -1,4 +1,4 @@
-"""Cases and their scans: made, listed, queued, cancelled, deleted."""
+"""Cases: made, listed, queued, cancelled, deleted."""
 
 from __future__ import annotations
 
@@ -19,11 +19,9 @@ from hope.adapters.cases_sql.holding import (
     records_of,
 )
 from hope.adapters.cases_sql.tables import artifacts, attempts, cases, series, sessions, stages
-from hope.contract.job import CaseRecord, CaseState, ConflictError, EventKind, GoneError, SeriesRecord, StageState
+from hope.contract.job import CaseRecord, CaseState, ConflictError, EventKind, GoneError, StageState
 from hope.contract.options import RunOptions
 from hope.contract.stages import STAGES
-from hope.domain.case import MRSequence
-from hope.domain.errors import InputError
 from hope.domain.ids import new_id
 
 _IN_WORK = tuple(str(state) for state in CaseState if state.in_work)
@@ -31,7 +29,7 @@ _OPEN_STAGES = (str(StageState.WAITING), str(StageState.RUNNING))
 
 
 class CaseRows:
-    """The methods of `hope.ports.CaseStore` about cases and scans."""
+    """The methods of `hope.ports.CaseStore` about cases."""
 
     _db: Database
 
@@ -91,37 +89,6 @@ class CaseRows:
         query = joined.where(cases.c.id.in_(list(case_ids)), sessions.c.closed_at.is_(None))
         with self._db.read() as connection:
             return set(connection.execute(query).scalars())
-
-    def put_series(self, case_id: str, series: SeriesRecord) -> str | None:
-        """Add or replace (same key) a scan and append an event; returns the blob key that was replaced, if any.
-
-        Raises:
-            GoneError: if the case is gone.
-            ConflictError: while the case is queued or running.
-        """
-        with self._db.write() as transaction:
-            hold_idle_case(transaction, case_id)
-            return _put_series(transaction, case_id, series)
-
-    def assign_series(self, case_id: str, key: str, sequence: MRSequence | None) -> CaseRecord:
-        """Say which sequence a stored series is; another series that had it loses it.
-
-        Raises:
-            GoneError: if the case is gone.
-            ConflictError: while the case is queued or running.
-            InputError: if the case has no series with this key.
-        """
-        with self._db.write() as transaction:
-            row = hold_idle_case(transaction, case_id)
-            _take_from_others(transaction, case_id, sequence)
-            here = (series.c.case_id == case_id) & (series.c.key == key)
-            changed = transaction.connection.execute(
-                update(series).where(here).values(sequence=str(sequence) if sequence else None)
-            )
-            if not changed.rowcount:
-                raise InputError("the case has no series of that key", got=key, fix="use a key that the upload named")
-            transaction.tell(case_id, EventKind.SERIES, _series_facts(key, sequence))
-            return record_of(transaction.connection, row)
 
     def queue_case(self, case_id: str, choice: RunOptions, max_in_work: int) -> CaseRecord:
         """Start a new run: run + 1, state queued, four waiting stages, result and problem cleared, an event.
@@ -224,37 +191,6 @@ def _check_may_queue(transaction: Transaction, session_id: str, case_id: str, ma
         raise ConflictError(
             f"this session has {max_in_work} cases in work already, which is the most; wait until one is done"
         )
-
-
-def _put_series(transaction: Transaction, case_id: str, record: SeriesRecord) -> str | None:
-    connection = transaction.connection
-    here = (series.c.case_id == case_id) & (series.c.key == record.key)
-    replaced = connection.execute(select(series.c.blob_key).where(here)).scalar()
-    connection.execute(delete(series).where(here))
-    _take_from_others(transaction, case_id, record.sequence)
-    row = {
-        "case_id": case_id,
-        "key": record.key,
-        "sequence": str(record.sequence) if record.sequence else None,
-        "blob_key": record.blob_key,
-        "bytes": record.bytes,
-        "sha256": record.sha256,
-        "facts": dict(record.facts),
-    }
-    connection.execute(series.insert(), row)
-    transaction.tell(case_id, EventKind.SERIES, _series_facts(record.key, record.sequence))
-    return replaced if replaced != record.blob_key else None
-
-
-def _take_from_others(transaction: Transaction, case_id: str, sequence: MRSequence | None) -> None:
-    """A sequence belongs to one series at a time."""
-    if sequence is not None:
-        had = (series.c.case_id == case_id) & (series.c.sequence == str(sequence))
-        transaction.connection.execute(update(series).where(had).values(sequence=None))
-
-
-def _series_facts(key: str, sequence: MRSequence | None) -> dict[str, str | None]:
-    return {"sequence": str(sequence) if sequence else None, "key": key}
 
 
 def _waiting_stages(case_id: str) -> list[dict[str, Any]]:

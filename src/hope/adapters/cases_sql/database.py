@@ -22,8 +22,9 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from hope.adapters.cases_sql.schema import bring_up_to_date
 from hope.adapters.cases_sql.tables import events
+from hope.adapters.database_errors import worded
 from hope.contract.job import EventKind
-from hope.domain.errors import InputError, OutputError
+from hope.domain.errors import InputError
 
 BUSY_SECONDS = 30
 """How long a writer waits for another process's writer on SQLite."""
@@ -105,7 +106,7 @@ class Database:
         Raises:
             ConnectionError: if the database does not answer.
         """
-        with _worded():
+        with self._worded():
             self._prepare()
             with self._reading.begin() as connection:
                 yield connection
@@ -116,9 +117,9 @@ class Database:
 
         Raises:
             ConnectionError: if the database does not answer.
-            OutputError: if the disk is full.
+            FullError: if the disk is full.
         """
-        with _worded():
+        with self._worded():
             self._prepare()
             with self._turn:
                 with self._writing.begin() as connection:
@@ -126,6 +127,14 @@ class Database:
                     yield transaction
                     transaction.write_events()
                 self._scrub_if_due()
+
+    @contextmanager
+    def _worded(self) -> Iterator[None]:
+        """Errors of the database's libraries in words of our own, since nobody else knows those libraries."""
+        try:
+            yield
+        except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+            raise worded(error, self._url) from error
 
     def now(self) -> ColumnElement[float]:
         """Seconds since 1970 by the one clock that all processes share."""
@@ -137,7 +146,7 @@ class Database:
         """After a deletion: leave no deleted byte in SQLite's files. Postgres does so by its own vacuum."""
         if self.postgres:
             return
-        with _worded(), self._turn:
+        with self._worded(), self._turn:
             deadline = time.monotonic() + SCRUB_SECONDS
             while not (done := self._scrubbed(wait_ms=500)) and time.monotonic() < deadline:
                 time.sleep(0.05)
@@ -268,15 +277,3 @@ def _on_begin(connection: Connection) -> None:
     # A reader that turned writer would be refused at once when another has written meanwhile; so writers say it first.
     writes = connection.get_execution_options().get(_WRITE, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-@contextmanager
-def _worded() -> Iterator[None]:
-    """Errors of the database's libraries in words of our own, since nobody else knows those libraries."""
-    try:
-        yield
-    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
-        reason = str(getattr(error, "orig", None) or "no free connection").strip().partition("\n")[0]
-        if "full" in reason:
-            raise OutputError(f"the database cannot be written: {reason}; free some space") from error
-        raise ConnectionError(f"the database does not answer: {reason}") from error

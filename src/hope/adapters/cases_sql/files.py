@@ -12,7 +12,9 @@ from hope.adapters.cases_sql.database import Database
 from hope.adapters.cases_sql.holding import GONE, hold_case
 from hope.adapters.cases_sql.rows import artifact_from, artifact_row
 from hope.adapters.cases_sql.tables import artifacts, cases, sessions
+from hope.adapters.cases_sql.uploads import count_no_more
 from hope.contract.job import Artifact, CaseState, ConflictError, EventKind, GoneError
+from hope.contract.outputs import UNKNOWN_VERSION
 from hope.contract.stages import STAGES, Stage
 
 _ORDER: dict[Stage | None, int] = {stage: place for place, stage in enumerate((*STAGES, None))}
@@ -37,21 +39,34 @@ class FileRows:
             found = [artifact_from(row) for row in connection.execute(query).mappings()]
         return sorted(found, key=lambda entry: (_ORDER[entry.stage], entry.version, entry.name))
 
-    def add_segmentation(self, case_id: str, artifact: Artifact, result: Mapping[str, Any]) -> Artifact:
+    def add_segmentation(
+        self, case_id: str, artifact: Artifact, result: Mapping[str, Any], run: int | None = None, upload: str = ""
+    ) -> Artifact:
         """Keep a corrected mask as the next version (the version of ``artifact`` is ignored), with what it measures.
 
-        ``{version}`` in the artifact's name becomes the number, which nobody can know before.
+        `UNKNOWN_VERSION` in the artifact's name becomes the number, which nobody can know before.
+
+        Args:
+            case_id: whose mask it is.
+            artifact: the mask, its bytes stored.
+            result: what it measures.
+            run: the run whose result it corrects; any if not given.
+            upload: the upload whose bytes count no more, since the mask's do from now on.
 
         Raises:
             GoneError: if the case is gone.
-            ConflictError: unless it is done.
+            ConflictError: unless it is done, in that run.
         """
         with self._db.write() as transaction:
-            if hold_case(transaction, case_id)["state"] != CaseState.DONE:
+            case = hold_case(transaction, case_id)
+            if case["state"] != CaseState.DONE:
                 raise ConflictError("only a case that is done has a segmentation to correct")
+            if run not in (None, case["run"]):
+                raise ConflictError("the case was run again meanwhile; correct the new segmentation")
+            count_no_more(transaction, upload)
             newest = select(func.max(artifacts.c.version)).where(artifacts.c.case_id == case_id)
             version = (transaction.connection.execute(newest).scalar() or 0) + 1
-            name = artifact.name.replace("{version}", str(version))
+            name = artifact.name.replace(UNKNOWN_VERSION, str(version))
             kept = replace(artifact, name=name, stage=None, version=version)
             transaction.connection.execute(artifacts.insert(), artifact_row(case_id, kept, result))
             transaction.tell(case_id, EventKind.SEGMENTATION, {"version": version})

@@ -20,7 +20,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0004"
 """The newest migration."""
 
 metadata = MetaData()
@@ -66,6 +66,8 @@ cases = Table(
     Column("problem", Text, nullable=False),
     Column("problem_is_ours", Boolean, nullable=False),
     Column("result", JSON, nullable=False),
+    # Stem -> highest number: what keys of scans were given, since none is given twice.
+    Column("keys_made", JSON, nullable=False, server_default="{}"),
     Index("cases_by_session", "session_id", "number", unique=True),
     Index("cases_by_state", "state"),
 )
@@ -170,6 +172,20 @@ audit_log = Table(
     Column("outcome", String(200), nullable=False),
     Column("previous", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
+)
+
+# References instead of ids, because a row stays until nothing of the upload lies in any scratch directory.
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("session", String(64), nullable=False),
+    Column("case_ref", String(64), nullable=False),
+    Column("executor", String(200), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("begun_at", Double, nullable=False),
+    Index("uploads_by_session", "session"),
+    Index("uploads_by_case", "case_ref"),
 )
 
 leases = Table(

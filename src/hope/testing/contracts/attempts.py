@@ -145,7 +145,7 @@ class AttemptContract:
         assert (stage_of(store, attempt).share, stage_of(store, attempt).message) == (1.0, "b")
 
     def test_a_failure_that_is_not_final_lets_the_stage_wait_again(self, store: CaseStore) -> None:
-        """The case goes on; the next attempt counts on."""
+        """The case goes on and says why it waits; the next attempt counts on."""
         case = a_run(store)
         attempt = an_attempt(store, case)
         store.beat(attempt, 0.5, "half way")
@@ -154,7 +154,7 @@ class AttemptContract:
         assert (waiting.state, waiting.share, waiting.message, waiting.started_at) == (
             StageState.WAITING,
             0.0,
-            "",
+            "the child died",
             None,
         )
         assert store.case(case.id).state is CaseState.RUNNING
@@ -252,6 +252,22 @@ class AttemptContract:
         assert store.running_attempts() == []
         store.renew_lease(lone.executor, 60.0)
         assert store.running_attempts() == [lone]
+
+    def test_what_a_dead_process_left_is_open_until_somebody_says_that_it_is_deleted(self, store: CaseStore) -> None:
+        """An expired lease says that the process is dead, not that its scratch room is gone."""
+        session = a_session(store)
+        case, other = a_run(store, session), a_run(store)
+        left, foreign = an_attempt(store, case), store.begin_attempt(job_of(other), "another")
+        ended = store.begin_attempt(job_of(case), "another")
+        store.renew_lease(EXECUTOR, -1.0)
+        store.forget_executor(EXECUTOR)
+        store.end_attempt(ended)
+        assert store.open_attempts() == [left, foreign]
+        assert store.open_attempts(session_id=session.id) == store.open_attempts(case_id=case.id) == [left]
+        store.end_attempts_of("nobody-knows-me")
+        assert store.open_attempts(session_id=session.id) == [left]
+        store.end_attempts_of(EXECUTOR)
+        assert store.open_attempts() == [foreign]
 
     def test_leases(self, store: CaseStore, reopen: Callable[[], CaseStore]) -> None:
         """They run out by themselves, can be renewed, and are forgotten only when they have run out."""

@@ -14,7 +14,6 @@ from hope.contract.job import CaseEvent, CaseState, ConflictError, EventKind, Go
 from hope.contract.options import RunOptions
 from hope.contract.stages import STAGES
 from hope.domain.case import MRSequence
-from hope.domain.errors import HopeError
 from hope.domain.ids import new_id
 from hope.ports import CaseStore
 from hope.testing.contracts.attempts import AttemptContract
@@ -29,10 +28,12 @@ from hope.testing.contracts.making import (
     an_attempt,
     done,
 )
+from hope.testing.contracts.scans import ScanContract
 from hope.testing.contracts.session_store import Reopen, SessionStoreContract
+from hope.testing.contracts.uploads import UploadContract
 
 
-class CaseStoreContract(SessionStoreContract, AttemptContract):
+class CaseStoreContract(SessionStoreContract, AttemptContract, ScanContract, UploadContract):
     """Subclass it as ``class TestMyStore(CaseStoreContract)`` and provide the fixtures ``store`` and ``reopen``.
 
     ``store``: an empty store. ``reopen``: a function that opens the same store once more, as another process would.
@@ -85,41 +86,6 @@ class CaseStoreContract(SessionStoreContract, AttemptContract):
         assert store.living_cases(asked) == {here}
         assert store.living_cases([]) == set()
 
-    def test_scans_are_added_and_replaced(self, store: CaseStore) -> None:
-        """Same key replaces, and says which blob is no longer needed; each writes an event."""
-        case = store.create_case(a_session(store).id)
-        first, second, flair = a_scan(), a_scan(), a_scan("t2f", MRSequence.T2F)
-        assert store.put_series(case.id, flair) is None
-        assert store.put_series(case.id, first) is None
-        assert store.put_series(case.id, second) == first.blob_key
-        assert store.case(case.id).series == (second, flair)
-        events = store.events([case.id], 0)
-        assert [(e.kind, e.data) for e in events] == [
-            (EventKind.SERIES, {"sequence": "t2f", "key": "t2f"}),
-            (EventKind.SERIES, {"sequence": "t1c", "key": "t1c"}),
-            (EventKind.SERIES, {"sequence": "t1c", "key": "t1c"}),
-        ]
-
-    def test_a_sequence_belongs_to_one_series(self, store: CaseStore) -> None:
-        """Assigning it to another series takes it from the one that had it; None gives it up."""
-        case = store.create_case(a_session(store).id)
-        for key in ("series-1", "series-2", "series-10"):
-            store.put_series(case.id, a_scan(key, None))
-        assert [s.key for s in store.case(case.id).series] == ["series-1", "series-2", "series-10"]
-        store.assign_series(case.id, "series-2", MRSequence.T1C)
-        changed = store.assign_series(case.id, "series-1", MRSequence.T1C)
-        assert {s.key: s.sequence for s in changed.series} == {
-            "series-1": MRSequence.T1C,
-            "series-2": None,
-            "series-10": None,
-        }
-        assert store.case(case.id) == changed
-        store.put_series(case.id, a_scan("t1c", MRSequence.T1C))
-        assert [s.key for s in store.case(case.id).series if s.sequence] == ["t1c"]
-        assert store.assign_series(case.id, "t1c", None).sequences == ()
-        with pytest.raises(HopeError, match="series"):
-            store.assign_series(case.id, "series-99", MRSequence.T1C)
-
     def test_a_run_begins(self, store: CaseStore) -> None:
         """Queued, with the choice, four waiting stages, and one event."""
         case = a_case(store)
@@ -149,7 +115,9 @@ class CaseStoreContract(SessionStoreContract, AttemptContract):
             store.queue_case(case.id, RunOptions(), MOST)
         for change in (
             lambda: store.put_series(case.id, a_scan()),
-            lambda: store.assign_series(case.id, "t1c", MRSequence.T1N),
+            lambda: store.assign_series(case.id, {MRSequence.T1N: "t1c"}),
+            lambda: store.add_series(case.id, [a_scan()]),
+            lambda: store.delete_series(case.id, "t1c"),
         ):
             with pytest.raises(ConflictError):
                 change()
@@ -220,6 +188,10 @@ class CaseStoreContract(SessionStoreContract, AttemptContract):
         """While it runs, nobody knows what would be corrected."""
         with pytest.raises(ConflictError):
             store.add_segmentation(a_run(store).id, a_file("x", None), {})
+        again = done(store, store.queue_case(done(store, a_run(store)).id, RunOptions(), MOST))
+        with pytest.raises(ConflictError, match="run again"):
+            store.add_segmentation(again.id, a_file("x", None), {}, run=1)
+        assert store.add_segmentation(again.id, a_file("x", None), {}, run=2).version == 1
         with pytest.raises(GoneError):
             store.add_segmentation(new_id(), a_file("x", None), {})
         with pytest.raises(GoneError):

@@ -56,7 +56,8 @@ async def delete_case(parts: Parts, own: Own, context: Context, audit: Audit) ->
     """Stop the case's work and delete everything of it."""
     receipt = await context.sessions.delete_case(own.case)
     parts.events.forget(own.case.id)
-    await to_thread.run_sync(audit.record, own.session.owner, "case.delete", own.case.id)
+    outcome = "ok, but scratch of a dead worker unconfirmed" if receipt.unconfirmed else "ok"
+    await to_thread.run_sync(audit.record, own.session.owner, "case.delete", own.case.id, outcome)
     return ReceiptOut(**receipt.to_json())
 
 

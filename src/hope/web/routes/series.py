@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Header, Path, Request
 from starlette.responses import Response
 
-from hope.domain.case import SEQUENCES, MRSequence
-from hope.domain.errors import InputError
-from hope.web.answers import case_name, case_out, series_out
+from hope.domain.case import MRSequence
+from hope.web.answers import case_name, case_out, series_out, series_stored
 from hope.web.auth.access import Audit, Context, Own, Parts
-from hope.web.downloads import download
+from hope.web.downloads import download, etags
 from hope.web.errors import ProblemError
+from hope.web.keeping import NewScan
 from hope.web.problems import BODY, SESSION, UPLOAD, binary, body_of_bytes, problems
-from hope.web.schemas import AssignmentsIn, CaseOut, SeriesFound, SeriesOut
+from hope.web.schemas import AssignmentsIn, CaseOut, SeriesFound, SeriesStored
 
 router = APIRouter(prefix="/api/cases/{case_id}", tags=["scans"])
 
@@ -24,18 +24,32 @@ router = APIRouter(prefix="/api/cases/{case_id}", tags=["scans"])
     "/series/{sequence}",
     operation_id="upload_series",
     response_model_exclude_unset=True,
-    responses=problems(*UPLOAD),
+    responses=problems(*UPLOAD, 412),
     openapi_extra=body_of_bytes("a .nii or .nii.gz file; its content decides", "application/octet-stream"),
 )
-async def upload_series(request: Request, sequence: MRSequence, own: Own, parts: Parts, audit: Audit) -> SeriesOut:
-    """Upload one scan, streamed. It is checked at once, and stored without its name and without any text in it."""
+async def upload_series(
+    request: Request,
+    sequence: MRSequence,
+    own: Own,
+    parts: Parts,
+    audit: Audit,
+    if_match: Annotated[str, Header(description="the ETag of the one scan that this one replaces")] = "",
+) -> SeriesStored:
+    """Upload one scan, streamed. It is checked at once, and stored without its name and without any text in it.
+
+    It replaces the scan that has this sequence under this very key, or the one that `If-Match` names. Any other scan
+    stays; if it had the sequence, it is unassigned. The answer says which scan was replaced or unassigned.
+    """
     uploads, key = parts.uploads, str(sequence)
-    await to_thread.run_sync(uploads.check_may_upload, own.case, key)
-    async with uploads.spooled(request, own.case, key) as spool:
-        target, scan = await uploads.read(own.case, spool, key)
-        record = await to_thread.run_sync(uploads.store_scan, own.case, target, scan, key, sequence)
+    await to_thread.run_sync(uploads.check_may_upload, own.case)
+    async with uploads.spooled(request, own.case, key, key) as spool:
+        new = NewScan(*await uploads.read(own.case, spool, key), key, sequence)
+        await to_thread.run_sync(spool.claim.settle, new.clean.bytes)
+        match = etags(if_match) if if_match else None
+        commit = lambda records: parts.context.store.put_series(own.case.id, records[0], match, spool.claim.id)  # noqa: E731
+        change = await to_thread.run_sync(parts.keeping.store_scans, own.case, [new], commit)
     await to_thread.run_sync(audit.record, own.session.owner, "series.upload", own.case.id)
-    return series_out(record)
+    return series_stored(change)
 
 
 @router.put(
@@ -46,7 +60,10 @@ async def upload_series(request: Request, sequence: MRSequence, own: Own, parts:
     openapi_extra=body_of_bytes("a zip of DICOM files, in any folders", "application/zip", "application/octet-stream"),
 )
 async def upload_dicom(request: Request, own: Own, parts: Parts, audit: Audit) -> SeriesFound:
-    """Upload a study as a zip of DICOM files. The series in it are converted and, where it is clear, assigned."""
+    """Upload a study as a zip of DICOM files. The series in it are converted and, where it is clear, assigned.
+
+    All of them are stored or none. They replace nothing: a sequence that a scan of the case has already stays with it.
+    """
     uploads = parts.uploads
     await to_thread.run_sync(uploads.check_may_upload, own.case)
     async with uploads.spooled(request, own.case, "the archive") as spool:
@@ -77,24 +94,27 @@ async def use_sample(own: Own, parts: Parts, audit: Audit) -> SeriesFound:
     responses=problems(*SESSION, 409, *BODY),
 )
 def assign_series(body: AssignmentsIn, own: Own, context: Context) -> CaseOut:
-    """Say which stored series is which sequence."""
-    wanted = body.root
-    keys = [key for key in wanted.values() if key is not None]
-    unknown = sorted(set(keys) - {series.key for series in own.case.series})
-    if unknown:
-        there = ", ".join(series.key for series in own.case.series) or "none"
-        raise InputError("the case has no such series", expected=f"one of: {there}", got=unknown[0])
-    if len(set(keys)) < len(keys):
-        raise InputError("one series cannot be two sequences", expected="each key once")
-    case = own.case
-    for series in own.case.series:
-        if series.sequence in wanted and wanted[series.sequence] != series.key:
-            case = context.store.assign_series(case.id, series.key, None)
-    for sequence in SEQUENCES:
-        key = wanted.get(sequence)
-        if key is not None:
-            case = context.store.assign_series(case.id, key, sequence)
-    return case_out(case)
+    """Say which stored series is which sequence, all at once or not at all."""
+    return case_out(context.store.assign_series(own.case.id, body.root))
+
+
+@router.delete(
+    "/series/{key}",
+    operation_id="delete_series",
+    response_model_exclude_unset=True,
+    responses=problems(*SESSION, 409, 422),
+)
+def delete_series(
+    key: Annotated[str, Path(description="key of a stored series", max_length=64)],
+    own: Own,
+    parts: Parts,
+    audit: Audit,
+) -> CaseOut:
+    """Delete the one scan under this key, whichever sequence it is. The key is not given again."""
+    removed = parts.context.store.delete_series(own.case.id, key)
+    parts.keeping.drop([removed.blob_key])
+    audit.record(own.session.owner, "series.delete", own.case.id)
+    return case_out(parts.context.store.case(own.case.id))
 
 
 @router.get(

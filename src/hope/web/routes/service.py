@@ -8,6 +8,7 @@ import anyio
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter
 
+from hope.domain.errors import FullError
 from hope.web.auth.access import Context, Parts
 from hope.web.errors import ProblemError, log_failure
 from hope.web.problems import problems
@@ -41,8 +42,13 @@ async def health() -> HealthOut:
 
 @router.get("/readyz", operation_id="ready", responses=problems(503, probe=True))
 async def ready(parts: Parts, context: Context) -> ReadyOut:
-    """Whether store, blobs and engine answer within two seconds; 503 names what does not."""
-    checks = {"store": context.store.check, "blobs": context.blobs.check, "queue": context.queue.check}
+    """Whether store, blobs and engine answer within two seconds and the disk has room; 503 names what does not."""
+    checks = {
+        "store": context.store.check,
+        "blobs": context.blobs.check,
+        "queue": context.queue.check,
+        "disk": parts.room.check,
+    }
     states: dict[str, str] = {}
     async with anyio.create_task_group() as group:
         for name, check in checks.items():
@@ -59,6 +65,8 @@ async def _look(name: str, check: Callable[[], None], limiter: CapacityLimiter, 
         try:
             # A check that hangs keeps its thread; the limiter keeps their number small.
             await to_thread.run_sync(check, abandon_on_cancel=True, limiter=limiter)
+        except FullError:
+            parts[name] = "is full"
         except Exception as error:  # whatever it is, this part is not ready
             log_failure(f"the {name} is not ready", error)
             parts[name] = "reports an error"

@@ -76,7 +76,8 @@ async def kill_session(
     cases = await to_thread.run_sync(context.store.cases, session.id)
     receipt = await context.sessions.kill(session.id, "user")
     parts.events.forget(*(case.id for case in cases))
-    await to_thread.run_sync(audit.record, session.owner, "session.kill", session.id)
+    outcome = "ok, but scratch of a dead worker unconfirmed" if receipt.unconfirmed else "ok"
+    await to_thread.run_sync(audit.record, session.owner, "session.kill", session.id, outcome)
     take_cookie(response, context.settings)
     return ReceiptOut(**receipt.to_json())
 

@@ -1,0 +1,129 @@
+"""What an upload takes up, counted against its session from its first byte to its last temporary file."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+from anyio import to_thread
+
+from hope.contract.job import CaseRecord
+from hope.contract.scans import QuotaError, SessionLimits
+from hope.domain.errors import HopeError
+from hope.ports import CaseStore
+from hope.settings import PlatformSettings
+from hope.web.errors import log_failure
+
+MIB = 2**20
+
+STEP = 4 * MIB
+"""An upload that does not say how long it is claims its room in such steps."""
+
+
+def limits_of(platform: PlatformSettings) -> SessionLimits:
+    """What a session may hold, by the settings."""
+    return SessionLimits(platform.max_session_mb * MIB, platform.max_session_files, platform.max_session_uploads)
+
+
+@dataclass
+class Claim:
+    """The room of one upload. All calls block.
+
+    Attributes:
+        store: where it is counted.
+        case_id: what the upload is for.
+        id: of the upload.
+        limits: of its session.
+        size: bytes that are claimed.
+    """
+
+    store: CaseStore
+    case_id: str
+    id: str
+    limits: SessionLimits
+    size: int
+
+    def grow(self, size: int) -> None:
+        """Claim so many bytes if fewer are.
+
+        Raises:
+            QuotaError: if the session may not hold them. GoneError: if the case is gone.
+        """
+        if size > self.size:
+            self.settle(size)
+
+    def settle(self, size: int) -> None:
+        """Claim exactly so many bytes; raises as `grow`."""
+        self.store.resize_upload(self.id, self.case_id, size, self.limits)
+        self.size = size
+
+    def room(self) -> int:
+        """Bytes that the upload may take up at most."""
+        return self.store.upload_room(self.id, self.case_id, self.limits)
+
+    def exhausted(self) -> QuotaError:
+        """What to say when an upload needs more than `room`."""
+        most, fix = f"at most {self.limits.bytes // MIB} MiB", "delete a case or a scan first"
+        return QuotaError("the session's scans take too much space", expected=most, fix=fix)
+
+    def measure(self, folder: Path) -> None:
+        """Claim what lies in the upload's folder now; raises as `grow`."""
+        self.grow(_size_of(folder))
+
+
+class Claims:
+    """Makes claims for one gateway process.
+
+    Args:
+        store: where they are counted.
+        platform: the limits.
+        executor: id of this process.
+    """
+
+    def __init__(self, store: CaseStore, platform: PlatformSettings, executor: str) -> None:
+        self._store, self._executor, self.limits = store, executor, limits_of(platform)
+        self._unended: set[str] = set()
+
+    @asynccontextmanager
+    async def claimed(self, case: CaseRecord, size: int, files: int = 1) -> AsyncIterator[Claim]:
+        """Room for one upload until the block ends; its files have to be gone by then.
+
+        Args:
+            case: what the upload is for.
+            size: bytes to begin with.
+            files: how many more files the session will hold.
+
+        Raises:
+            GoneError, BusyError, QuotaError: if there is none.
+        """
+        begin = self._store.begin_upload
+        upload = await to_thread.run_sync(begin, case.id, self._executor, size, self.limits, files)
+        try:
+            yield Claim(self._store, case.id, upload, self.limits, size)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(self._end, upload)
+
+    def _end(self, upload: str) -> None:
+        """End an upload, and those that could not be ended when it was their turn."""
+        self._unended.add(upload)
+        for one in sorted(self._unended):
+            try:
+                self._store.end_upload(one)
+            except (HopeError, OSError) as error:
+                log_failure("an upload could not be ended in the store yet", error)
+                return
+            self._unended.discard(one)
+
+
+def _size_of(folder: Path) -> int:
+    size = 0
+    for path in folder.rglob("*"):
+        try:
+            size += path.lstat().st_size
+        except FileNotFoundError:
+            continue  # deleted meanwhile
+    return size
