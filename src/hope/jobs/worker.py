@@ -49,6 +49,14 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 log = logging.getLogger(__name__)
 
 
+class _NoRoomError(FullError):
+    """A stage met a full disk, on which so many bytes were free right after it."""
+
+    def __init__(self, free: int) -> None:
+        super().__init__(_FULL_SENTENCE)
+        self.free = free
+
+
 @dataclass
 class _News:
     """The last thing a child said."""
@@ -111,10 +119,10 @@ class StageWorker:
                 try:
                     async with self._gate:
                         return await self._until_it_ends(job, full)
-                except FullError:
+                except _NoRoomError as error:
                     # Others may have what they need: this one waits outside of the gate.
                     full += 1
-                    await self._until_room(job)
+                    await self._until_room(job, error.free)
         except GoneError:
             return STOPPED
         except FencedError:
@@ -147,16 +155,16 @@ class StageWorker:
                 return outcome
             await asyncio.sleep(min(5.0, 0.2 * 2**attempt.number))
 
-    async def _until_room(self, job: StageJob) -> None:
-        """Wait until more is free than after the attempt that met a full disk, or the run is not wanted any more.
+    async def _until_room(self, job: StageJob, before: int) -> None:
+        """Wait until more is free than right after the attempt that met a full disk, or the run is not wanted any more.
 
         The full disk may be one that cannot be measured from here: so after a while it is tried anyway.
         """
-        deadline, before = time.monotonic() + FULL_SECONDS, await in_thread(self._room.free)
+        deadline = time.monotonic() + FULL_SECONDS
         while time.monotonic() < deadline:
-            await asyncio.sleep(AWAY_SECONDS)
             if await in_thread(self._room.free) > before + ROOM_BYTES:
                 return
+            await asyncio.sleep(AWAY_SECONDS)
             case = await patiently(self._store.case, job.case_id)
             if case.run != job.run or not case.state.in_work:
                 return
@@ -184,8 +192,10 @@ class StageWorker:
         except (HopeError, OSError) as error:
             if _is_full(error):
                 log.warning("stage %s waits: the disk is full", attempt.job.stage)
+                # Now: the store may be on the same disk, and takes the news only when there is room.
+                free = await in_thread(self._room.free)
                 await self._failed(attempt, _FULL_SENTENCE, ours=True, final=False)
-                raise FullError(_FULL_SENTENCE) from error
+                raise _NoRoomError(free) from error
             # A store that is away for a while is not the stage's fault, and comes back.
             tries = MAX_ATTEMPTS if isinstance(error, ConnectionError) else self._tries
             final = attempt.number - full >= min(tries, MAX_ATTEMPTS)
