@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from safetensors.numpy import save
 from tests.servers import S3Place
 
 from hope.adapters.models_s3 import RELEASE, BucketModels
@@ -21,11 +23,12 @@ from hope.models.registry import ModelRegistry
 
 
 def bundle(folder: Path, model_id: str = "toy", version: str = "1.0", weights: bytes = b"weights") -> Bundle:
-    """A bundle with the starter's facts and a few bytes of weights: nothing here loads them."""
+    """A bundle with the starter's facts and a few bytes of weights: nothing here builds a network of them."""
     folder.mkdir()
     manifest = json.loads((BUNDLED / DEFAULT_MODEL / MANIFEST).read_bytes())
     for name in manifest["files"]:
-        (folder / name).write_bytes(weights)
+        tensors = save({"weights": np.frombuffer(weights, np.uint8)})
+        (folder / name).write_bytes(tensors if name.endswith(".safetensors") else weights)
     return write_manifest(folder, {**manifest, "id": model_id, "version": version})
 
 
