@@ -84,7 +84,7 @@ async def test_405_names_every_method_of_the_path(attacked: Attacked) -> None:
         "/api/session": {"GET", "POST", "PATCH", "DELETE"},
         "/api/cases": {"GET", "POST"},
         case: {"GET", "DELETE"},
-        f"{case}/series/t1c": {"GET", "PUT"},
+        f"{case}/series/t1c": {"GET", "PUT", "DELETE"},
         f"{case}/files/x": {"GET", "HEAD"},
         f"{case}/dicom": {"PUT"},
         "/metrics": {"GET"},

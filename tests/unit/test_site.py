@@ -24,7 +24,7 @@ LOADED = re.compile(r"<(?:script|link|img|iframe|source)\b[^>]*?(?:src|href)=\"(
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built site; strict mode turns every warning into a failure."""
     out = tmp_path_factory.mktemp("site")
-    environment = {k: v for k, v in os.environ.items() if k != "HOPE_REPOSITORY_URL"} | {"NO_MKDOCS_2_WARNING": "1"}
+    environment = {k: v for k, v in os.environ.items() if k != "REPOSITORY_URL"} | {"NO_MKDOCS_2_WARNING": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "-q", "-d", str(out)],
         cwd=REPOSITORY,

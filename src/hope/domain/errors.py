@@ -29,6 +29,14 @@ class InputError(HopeError):
         return " ".join(text.split())
 
 
+class WrongTypeError(InputError):
+    """The bytes are of another kind of file."""
+
+
+class TooLargeError(InputError):
+    """The bytes are more than the platform takes."""
+
+
 class AmbiguousInputError(InputError):
     """The sequences cannot be told apart with confidence: the user has to say which is which."""
 

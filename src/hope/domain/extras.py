@@ -14,6 +14,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
         "authlib",
         "dbos",
         "fastapi",
+        "h11",
         "httpx",
         "httpx2",
         "itsdangerous",

@@ -16,6 +16,8 @@ import nibabel as nib
 import numpy as np
 
 from hope.domain.errors import InputError
+from hope.domain.errors import TooLargeError as TooLargeError
+from hope.domain.errors import WrongTypeError as WrongTypeError
 from hope.domain.grid import Grid
 from hope.formats.atomic import output_error
 from hope.formats.gunzip import MAGIC, GunzipReader
@@ -57,14 +59,6 @@ _SIGNATURES = (
     (b"\x89HDF", "an HDF5 or MINC file"),
 )
 _DICOM_ROUTE = "zip the DICOM directory and send it as DICOM"
-
-
-class WrongTypeError(InputError):
-    """The bytes are of another kind of file."""
-
-
-class TooLargeError(InputError):
-    """The bytes are more than the platform takes."""
 
 
 @dataclass(frozen=True)

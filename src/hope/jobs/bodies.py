@@ -50,6 +50,8 @@ def run(job: Mapping[str, Any], told: Progress) -> Done:
 
             return tasks.TASKS[name](job, told)
     except InputError as error:
+        if "--" not in error.fix:
+            raise
         raise for_the_page(error) from error
     raise InputError("there is no such stage or task", expected=", ".join((*STAGES, *TASKS)), got=name)
 
@@ -204,8 +206,6 @@ def _scale_of(scan: Path) -> tuple[float, float]:
 
 def for_the_page(error: InputError) -> InputError:
     """Advice that speaks of the command line's flags, in words that fit the web page and the REST interface."""
-    if "--" not in error.fix:
-        return error
     named = [s for s in SEQUENCES if f"--{s}" in error.fix]
     if "--preprocessed" in error.fix:
         fix = "run it again as raw scans"
@@ -213,4 +213,4 @@ def for_the_page(error: InputError) -> InputError:
         fix = f"look at the scans, and assign or add {' and '.join(named)}"
     else:
         fix = ""
-    return InputError(error.what, expected=error.expected, got=error.got, fix=fix)
+    return type(error)(error.what, expected=error.expected, got=error.got, fix=fix)

@@ -148,9 +148,11 @@ def _full(name: str) -> dict[str, Any]:
 def _is_full(error: BaseException, job: Any) -> bool:
     """Whether a full disk is behind it, also where a library or a program says something else."""
     seen: BaseException | None = error
-    while seen is not None:
+    known: set[int] = set()  # an error may be its own cause
+    while seen is not None and id(seen) not in known:
         if isinstance(seen, FullError) or (isinstance(seen, OSError) and seen.errno in FULL):
             return True
+        known.add(id(seen))
         seen = seen.__cause__ or seen.__context__
     folders = [job.get(name) for name in ("out", "scratch")] if isinstance(job, dict) else []
     there = [folder for folder in folders if folder and Path(folder).is_dir()]

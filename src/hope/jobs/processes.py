@@ -19,9 +19,8 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from hope.domain.errors import FullError, InputError, StageError
+from hope.domain.errors import FullError, InputError, StageError, TooLargeError, WrongTypeError
 from hope.domain.progress import Progress, silent
-from hope.formats.nifti_clean import TooLargeError, WrongTypeError
 
 READY_SECONDS = 120.0
 """A child that has not said that it is ready by then is taken for broken; importing takes seconds on a slow disk."""

@@ -109,7 +109,7 @@ def main() -> None:
         '    MRSequence.TOYSEQ: "Toy",\n': '    MRSequence.T1N: "T1 native",\n',
         '    MRSequence.TOYSEQ: "a toy",\n': '    MRSequence.T1N: "T1-weighted, before contrast agent",\n',
     }
-    add("hope.domain.case", new_sequence)
+    add("hope.domain.sequence", new_sequence)
     add("hope.contract.options", {TOY_OPTION: "    @classmethod\n    def stored("})
     add("hope.contract.outputs", {TOY_FILE: "    FACTS = RoleSpec("})
     add("hope.contract.stages", {TOY_STAGE: "    POSTPROCESS = StageSpec("})

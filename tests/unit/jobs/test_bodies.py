@@ -322,7 +322,6 @@ def test_advice_speaks_of_no_flags(
         ("add a scan with --t2w FILE or --t2f FILE", "look at the scans, and assign or add t2w and t2f"),
         ("say it with --t1n FILE or --t1c FILE", "look at the scans, and assign or add t1n and t1c"),
         ("name a case or a style file with --target", ""),
-        ("zip one study at a time", "zip one study at a time"),
     ],
 )
 def test_flags_become_words(fix: str, said: str) -> None:
@@ -346,3 +345,16 @@ def test_every_job_speaks_of_no_flags(job: str, monkeypatch: pytest.MonkeyPatch)
 def test_an_unknown_job_is_refused() -> None:
     with pytest.raises(InputError, match="no such stage"):
         bodies.run({"do": "delete"}, silent)
+
+
+def test_advice_without_flags_is_passed_on_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not raised from itself: whoever follows its causes would not end."""
+    error = InputError("two scans look alike", fix="zip one study at a time")
+
+    def refused(*_: object) -> None:
+        raise error
+
+    monkeypatch.setitem(tasks.TASKS, "dicom", refused)
+    with pytest.raises(InputError) as caught:
+        bodies.run({"do": "dicom"}, silent)
+    assert caught.value is error and error.__cause__ is None

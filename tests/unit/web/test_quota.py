@@ -34,7 +34,8 @@ async def trickle(size: int, go_on: asyncio.Event, first: int) -> AsyncIterator[
 
 
 def noise(voxels: int) -> bytes:
-    return nifti((voxels, 32, 32), voxels=bytes(voxels * 32 * 32 * 2 - 2) + b"\1\2")
+    data = bytes(voxels * 32 * 32 * 2 - 2) + b"\1\2"
+    return nifti((voxels, 32, 32), voxels=data, spacing_mm=1.0)
 
 
 async def test_uploads_that_have_not_ended_count_from_their_first_byte(new_gateway: MakeGateway) -> None:
@@ -111,7 +112,7 @@ async def test_a_small_file_may_unpack_to_what_the_session_may_hold_and_no_more(
 
 async def test_what_a_task_unpacks_counts_while_it_does(new_gateway: MakeGateway, monkeypatch: Any) -> None:
     """A zip of padded gzips: 0.1 MiB sent, and as much on the disk as nobody stops."""
-    monkeypatch.setattr("hope.web.uploads.WATCH_SECONDS", 0.05)
+    monkeypatch.setattr("hope.web.case_watch.WATCH_SECONDS", 0.05)
     gateway = new_gateway(max_session_mb=16)
     client, case_id = await opened(gateway)
     most = [0]
