@@ -255,7 +255,10 @@ def test_what_a_dead_stage_copied_for_an_endpoint_is_deleted(
     assert platform.run(work, copies=copies) == [DONE] * 3
     # What the attempt had, as soon as its process was dead; before the next one whatever is left of any.
     attempts = [prefix.removeprefix(stage) for prefix in copies.deleted]
-    assert [attempt.count("/") for attempt in attempts] == [1, 0][away:]
+    depths = [attempt.count("/") for attempt in attempts]
+    assert depths[: 2 - away] == [1, 0][away:]
+    # A beat that comes just after the commit finds the attempt fenced: its own copies are then looked at once more.
+    assert depths[2 - away :] in ([], [1])
     assert all(prefix.startswith(stage) for prefix in copies.deleted)
 
 
