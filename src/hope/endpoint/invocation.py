@@ -29,10 +29,11 @@ from hope.endpoint.inputs import (
 )
 from hope.endpoint.payload import Payload, folder_of, parse, read_json
 from hope.endpoint.results import commit, new_run_id, prior_result, tell_failure
-from hope.endpoint.store import Store, in_thread
+from hope.endpoint.store import Store
 from hope.formats.hashing import hash_file
 from hope.jobs.processes import StageProcesses
 from hope.jobs.scratch import Scratch
+from hope.jobs.waiting import in_thread
 
 DOWNLOADS = 4
 """Files of one case that are downloaded at once."""

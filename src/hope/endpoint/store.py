@@ -1,15 +1,10 @@
-"""What the endpoint needs of an object store, and blocking calls beside an event loop."""
+"""What the endpoint needs of an object store."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
-
-T = TypeVar("T")
-log = logging.getLogger(__name__)
+from typing import Any, Protocol
 
 
 class Listed(Protocol):
@@ -60,15 +55,3 @@ class Store(Protocol):
     def delete_prefix(self, location: str) -> tuple[int, int]:
         """Delete all below a location; missing is fine."""
         ...
-
-
-async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
-    """Run a blocking call in a thread, and wait for its end even when cancelled: it may be using our files."""
-    running = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])
-        if not running.cancelled() and (error := running.exception()):
-            log.info("a call ended with %s after it was no longer waited for", type(error).__name__)
-        raise
