@@ -26,6 +26,7 @@ from hope.jobs.processes import ProcessEndedError, StageProcesses
 from hope.jobs.slots import FairSlots
 from hope.testing import hostile_dicom as hostile
 from hope.testing.fleet import Fleet, SessionClient
+from hope.testing.live_files import files_below
 
 pytestmark = pytest.mark.alone
 
@@ -65,7 +66,7 @@ def put(client: SessionClient, raw: bytes) -> httpx.Response:
 
 def leavings(platform: Fleet) -> list[Path]:
     """Files of uploads in flight."""
-    return list((platform.folder / "data" / "scratch").rglob("upload-*"))
+    return [p for p in files_below(platform.folder / "data" / "scratch") if p.name.startswith("upload-")]
 
 
 @contextmanager

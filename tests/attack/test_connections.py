@@ -14,6 +14,7 @@ import pytest
 from tests.attack.conftest import FILES, LONG, log_bytes, open_files
 
 from hope.testing.fleet import Fleet, SessionClient, small_scan
+from hope.testing.live_files import files_below
 
 pytestmark = pytest.mark.alone
 
@@ -114,7 +115,9 @@ def test_a_body_that_trickles_is_ended_and_leaves_nothing(platform: Fleet) -> No
             pass
         assert time.monotonic() - begun < 12
     deadline = time.monotonic() + 5
-    while (left := list((platform.folder / "data").rglob("upload-*"))) and time.monotonic() < deadline:
+    while (
+        left := [p for p in files_below(platform.folder / "data") if p.name.startswith("upload-")]
+    ) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert left == []
 

@@ -20,6 +20,7 @@ from tests.servers import PostgresServer, postgres_server
 
 from hope.adapters import dbos_patience
 from hope.testing.fleet import Fleet, SessionClient, small_scan
+from hope.testing.live_files import files_below
 
 LONG = bool(os.environ.get("ATTACK_LONG"))
 AWAY_SECONDS = 80.0 if LONG else 4.0
@@ -93,7 +94,7 @@ def test_runs_end_within_the_promised_time_after_the_database_is_back(tmp_path: 
             for client in clients:
                 receipt = client.call("DELETE", "/api/session")
                 assert receipt["unconfirmed"] == []
-            assert [p for p in (tmp_path / "data" / "blobs").rglob("*") if p.is_file()] == []
+            assert files_below(tmp_path / "data" / "blobs") == []
         finally:
             fleet.stop()
             database.stop()

@@ -24,6 +24,7 @@ from hope.domain.grid import Grid
 from hope.domain.volume import Volume
 from hope.testing.dicom_series import SeriesRecipe, write_series
 from hope.testing.fleet import Fleet, SessionClient
+from hope.testing.live_files import paths_below
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +57,7 @@ class Place:
     def found(self) -> list[str]:
         """Files, and names of files, that hold a needle; packed ones are looked into."""
         found = []
-        for path in self.folder.rglob("*"):
+        for path in paths_below(self.folder):
             if any(needle in str(path).encode() for needle in NEEDLES):
                 found.append(f"the name of {path}")
             if path.is_file() and (hits := {needle for needle in NEEDLES if needle in _content(path)}):

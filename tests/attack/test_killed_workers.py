@@ -12,6 +12,7 @@ import pytest
 from tests.attack.littering_stages import LITTER
 
 from hope.testing.fleet import Fleet, SessionClient, small_scan
+from hope.testing.live_files import files_below
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +43,7 @@ class Volumes:
 
     def left(self) -> list[Path]:
         """Files with voxels that lie on the workers' volume or among the system's temporary files."""
-        files = [p for folder in (self.workers / "scratch", self.elsewhere) for p in folder.rglob("*") if p.is_file()]
+        files = [p for folder in (self.workers / "scratch", self.elsewhere) for p in files_below(folder)]
         return [path for path in files if path.suffix == ".nii" and _size(path)]
 
     def running(self, client: SessionClient) -> str:

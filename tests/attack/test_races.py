@@ -22,6 +22,7 @@ import pytest
 from tests.unit.web.fakes import nifti
 
 from hope.testing.fleet import Fleet, SessionClient, small_scan
+from hope.testing.live_files import files_below
 
 ROUNDS = int(os.environ.get("ATTACK_ROUNDS") or (100 if os.environ.get("ATTACK_LONG") else 1))
 SEED = int(os.environ.get("ATTACK_SEED") or 18)
@@ -155,8 +156,8 @@ def one_round(fleet: Fleet, pair: tuple[str, str], seed: int) -> Counter[str]:
 
 def left_behind(data: Path) -> list[str]:
     """Files and rows of sessions that are all deleted."""
-    files = [str(path) for path in (data / "blobs").rglob("*") if path.is_file()]
-    rooms = [p for p in (data / "scratch").rglob("*") if p.is_file() and p.suffix != ".lock"]
+    files = [str(path) for path in files_below(data / "blobs")]
+    rooms = [p for p in files_below(data / "scratch") if p.suffix != ".lock"]
     rows = []
     with sqlite3.connect(data / "hope.sqlite") as connection:
         for table in ("sessions", "cases", "series", "stages", "attempts", "artifacts", "events", "uploads"):

@@ -23,6 +23,8 @@ import psutil
 import pytest
 from tests.unit.web.fakes import chunks_of, nifti, packed
 
+from hope.testing.live_files import files_below
+
 pytestmark = pytest.mark.alone
 
 MIB = 2**20
@@ -46,7 +48,7 @@ class Server:
         return int(psutil.Process(self.process.pid).memory_info().rss)
 
     def files(self, name: str) -> list[Path]:
-        return [path for path in (self.folder / name).rglob("*") if path.is_file()]
+        return files_below(self.folder / name)
 
     def client(self) -> httpx.Client:
         """A client with a session of its own."""

@@ -29,6 +29,7 @@ from hope.localaws.aws_proxy import Fault
 from hope.testing.aws_bodies import HOLD
 from hope.testing.fleet import SessionClient
 from hope.testing.head import atlas_scan
+from hope.testing.live_files import files_below
 
 pytestmark = [pytest.mark.alone, pytest.mark.slow]
 SECONDS = 120.0
@@ -54,7 +55,7 @@ def route(_route: Route) -> Iterator[Route]:
     _route.endpoint_s3.clear()
     _route.aws.deliveries.wait_idle(SECONDS)
     assert _route.wait_empty() == []
-    scratch = [path for path in (_route.folder / "scratch").rglob("*") if path.is_file() and path.suffix != ".lock"]
+    scratch = [path for path in files_below(_route.folder / "scratch") if path.suffix != ".lock"]
     assert scratch == []
 
 

@@ -16,6 +16,7 @@ from hope.cli import main
 from hope.domain.case import SEQUENCES
 from hope.formats.nifti import read_labels, read_scan
 from hope.testing.fleet import Fleet
+from hope.testing.live_files import files_below
 
 pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -172,7 +173,7 @@ def what_must_go(platform: Fleet, case_id: str, scans: Path) -> list[bytes]:
 def holders(platform: Fleet, needle: bytes) -> list[str]:
     """Files of the platform that hold some bytes."""
     data = platform.folder / "data"
-    return [str(path) for path in data.rglob("*") if path.is_file() and needle in path.read_bytes()]
+    return [str(path) for path in files_below(data) if needle in path.read_bytes()]
 
 
 def receipt(page: Page) -> None:
@@ -188,7 +189,6 @@ def receipt(page: Page) -> None:
 def assert_nothing_left(platform: Fleet, needles: list[bytes]) -> None:
     for needle in needles:
         assert holders(platform, needle) == []
-    left = [path for path in (platform.folder / "data" / "blobs").rglob("*") if path.is_file()]
-    assert left == []
-    scratch = [path for path in (platform.folder / "data" / "scratch").rglob("*") if path.is_file()]
+    assert files_below(platform.folder / "data" / "blobs") == []
+    scratch = files_below(platform.folder / "data" / "scratch")
     assert all(path.suffix == ".lock" for path in scratch)

@@ -15,6 +15,7 @@ from hope.jobs.node import Node
 from hope.services import Services
 from hope.settings import Settings
 from hope.testing.fleet import Fleet, small_scan
+from hope.testing.live_files import files_below
 
 
 def settings(folder: Path, **platform: object) -> Settings:
@@ -69,7 +70,7 @@ def test_a_platform_that_is_told_to_stop_leaves_no_process_and_no_voxel_in_scrat
         client.wait(case, 60, ("running",))
         scratch = tmp_path / "data" / "scratch"
         deadline = time.monotonic() + 20
-        while not any(path.is_file() and path.suffix == ".nii" for path in scratch.rglob("*")):
+        while not any(path.suffix == ".nii" for path in files_below(scratch)):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         process.send_signal(number)
