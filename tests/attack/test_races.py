@@ -118,10 +118,10 @@ class Round:
 
     def _after_upload(self, case: dict[str, object], number: int, answer: httpx.Response, ok: list[str]) -> None:
         stored = {s["key"]: s for s in series(case)}
-        told = answer.json()
+        reported = answer.json()
         if ok.count("upload") == 1:
-            assert stored[told["key"]]["sha256"] == told["sha256"]
-            content = self.http.get(f"{self.path}/series/{told['key']}").content
+            assert stored[reported["key"]]["sha256"] == reported["sha256"]
+            content = self.http.get(f"{self.path}/series/{reported['key']}").content
             assert content[352:] == small_scan(10 + number)[352:]
         assert sum(s["sequence"] == "t1c" for s in series(case)) <= 1
 
@@ -148,8 +148,8 @@ def one_round(fleet: Fleet, pair: tuple[str, str], seed: int) -> Counter[str]:
     try:
         play.check(answers)
     except AssertionError as error:
-        told = [(action, answer.status_code, answer.text[:400]) for action, _, answer in answers]
-        raise AssertionError(f"{pair} with seed {seed}: {error}; {told}") from error
+        reported = [(action, answer.status_code, answer.text[:400]) for action, _, answer in answers]
+        raise AssertionError(f"{pair} with seed {seed}: {error}; {reported}") from error
     play.http.delete("/api/session")
     return Counter(f"{action} {answer.status_code}" for action, _, answer in answers)
 

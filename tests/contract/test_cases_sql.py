@@ -182,8 +182,8 @@ for case_id, session_id in jobs:
         files = store.artifacts(case.id)
         assert len(files) == 4
         assert current.result == {"by": int(files[-1].blob_key.removeprefix("k/"))}
-        told = [e for e in store.events([case.id], 0, 10_000) if e.kind is EventKind.STAGE]
-        assert Counter(e.data["stage"] for e in told if e.data["state"] == "done") == dict.fromkeys(STAGES, 1)
+        reported = [e for e in store.events([case.id], 0, 10_000) if e.kind is EventKind.STAGE]
+        assert Counter(e.data["stage"] for e in reported if e.data["state"] == "done") == dict.fromkeys(STAGES, 1)
     entries = store.audit()
     assert verify(entries).whole
     assert Counter(e.target for e in entries) == {f"{c.id[:5]}{s.stage}": 1 for c in cases for s in c.stages}

@@ -79,14 +79,14 @@ def place(objects: Objects, s3_url: S3Place, tmp_path: Path, monkeypatch: pytest
 
 
 def test_it_answers_like_a_model_here(place: Place) -> None:
-    told: list[float] = []
+    reported: list[float] = []
     case, predictor = a_case(), place.predictor()
-    prediction = predictor.predict(case, lambda message, share: told.append(share))
+    prediction = predictor.predict(case, lambda message, share: reported.append(share))
     expected = place.endpoint.predict(case)
     np.testing.assert_array_equal(prediction.labels.data, expected.labels.data)
     assert prediction.labels.grid.same_as(GRID)
     assert (prediction.model_id, prediction.model_sha256) == (BUNDLE.id, BUNDLE.sha256)
-    assert told == sorted(told)
+    assert reported == sorted(reported)
     assert place.is_clean()
     facts = predictor.describe()
     assert {facts["device"], facts["precision"], facts["endpoint"]} == {"cuda:0", "bf16", NAME}
@@ -214,12 +214,12 @@ def test_who_stops_waiting_leaves_nothing(place: Place, stop: BaseException | ty
     place.endpoint.react = lambda call: None
     timeout = 0.2 if isinstance(stop, StageError) else 60.0
 
-    def told(message: str, share: float) -> None:
+    def reported(message: str, share: float) -> None:
         if "wait" in message and not isinstance(stop, StageError):
             raise stop
 
     with pytest.raises(stop if isinstance(stop, type) else type(stop)):
-        place.predictor(timeout_seconds=timeout).predict(a_case(), told)
+        place.predictor(timeout_seconds=timeout).predict(a_case(), reported)
     assert place.endpoint.calls
     assert place.is_clean()
 
@@ -312,5 +312,5 @@ class TestNotices:
         # One address for SageMaker and SQS: the queue's is told here by its own client.
         predictor = place.predictor(queue_url=url)
         monkeypatch.setattr(Notices, "_client", client)
-        told = lambda message, share: waits.set() if "wait" in message else None  # noqa: E731 - no name needed
-        assert predictor.predict(a_case(), told).model_id == BUNDLE.id
+        reported = lambda message, share: waits.set() if "wait" in message else None  # noqa: E731 - no name needed
+        assert predictor.predict(a_case(), reported).model_id == BUNDLE.id

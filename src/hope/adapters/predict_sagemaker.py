@@ -186,12 +186,12 @@ class SageMakerPredictor:
     def _wait(watch: AnswerWatch, progress: Progress) -> Mapping[str, Any]:
         start = time.monotonic()
 
-        def told() -> None:
+        def report() -> None:
             # Nobody knows how long it takes: half of what is left every two minutes.
             gone = 1 - 0.5 ** ((time.monotonic() - start) / 120)
             progress("segment: wait for the endpoint", SENT + (ANSWERED - SENT) * gone)
 
-        return watch.manifest(told)
+        return watch.manifest(report)
 
     def _check_model(self, manifest: Mapping[str, Any]) -> None:
         """A bundle's id means the same bytes everywhere."""

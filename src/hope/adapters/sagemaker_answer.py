@@ -111,8 +111,8 @@ class AnswerWatch:
         self._objects, self._answer, self._timeout, self._notices = objects, answer, timeout_seconds, notices
         self._answered = False
 
-    def manifest(self, told: Callable[[], None]) -> dict[str, Any]:
-        """The manifest, as soon as it is there; ``told`` is called before every pause.
+    def manifest(self, progress: Callable[[], None]) -> dict[str, Any]:
+        """The manifest, as soon as it is there; ``progress`` is called before every pause.
 
         Raises:
             InputError: if the endpoint refuses the case.
@@ -132,7 +132,7 @@ class AnswerWatch:
             left = self._timeout - (time.monotonic() - start)
             if left <= 0:
                 raise StageError(f"the endpoint did not answer within {self._timeout / 60:g} minutes")
-            told()
+            progress()
             self._pause(min(pause, left))
             pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE_SECONDS)
 

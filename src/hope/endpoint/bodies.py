@@ -40,7 +40,7 @@ _SEGMENTATION = (OutputFile(Role.SEGMENTATION, space=Space.NATIVE), OutputFile.o
 """What is wanted if only the segmentation is."""
 
 
-def run(job: Mapping[str, Any], told: Progress) -> Done:
+def run(job: Mapping[str, Any], progress: Progress) -> Done:
     """Do one job; see `hope.jobs.child` for the job and the answer.
 
     Raises:
@@ -50,10 +50,10 @@ def run(job: Mapping[str, Any], told: Progress) -> Done:
     name = str(job["do"])
     if name not in _BODIES:
         raise InputError("there is no such job", expected=", ".join(_BODIES), got=name)
-    return _BODIES[name](job, told)
+    return _BODIES[name](job, progress)
 
 
-def _case(job: Mapping[str, Any], told: Progress) -> Done:
+def _case(job: Mapping[str, Any], progress: Progress) -> Done:
     """Scans in, everything that `hope segment` writes out."""
     from hope.endpoint.inputs import for_a_payload
     from hope.pipeline import run_case
@@ -65,7 +65,7 @@ def _case(job: Mapping[str, Any], told: Progress) -> Done:
         sources = find_cases([Path(job["in"])], {})
         if len(sources) != 1:
             raise InputError("the input holds several cases", expected="one case", got=str(len(sources)))
-        result = run_case(sources[0], _predictor(str(job["model"])), _brain(), out, options, told)
+        result = run_case(sources[0], _predictor(str(job["model"])), _brain(), out, options, progress)
     except InputError as error:
         raise for_a_payload(error) from error
     folder = out / sources[0].case_id
@@ -79,7 +79,7 @@ def _case(job: Mapping[str, Any], told: Progress) -> Done:
     return {"files": wanted, "facts": {"volumes_ml": report["volumes_ml"], "qc": report["qc"]}}
 
 
-def _prediction(job: Mapping[str, Any], told: Progress) -> Done:
+def _prediction(job: Mapping[str, Any], progress: Progress) -> Done:
     """A harmonized case in, what the model says out."""
     from hope.domain.case import HarmonizedCase
     from hope.formats import handover
@@ -94,14 +94,14 @@ def _prediction(job: Mapping[str, Any], told: Progress) -> Done:
         words = str(error) if isinstance(error, StageError) else "its files do not fit together"
         raise InputError(f"the harmonized case cannot be read: {words}", fix="prepare it again") from error
     predictor.missing_sequences(case.images.keys())
-    prediction = segment(case, predictor, told)
+    prediction = segment(case, predictor, progress)
     names = handover.save_prediction(prediction, out)
     (out / MODEL_FACTS).write_text(json.dumps(dict(predictor.describe()), allow_nan=False, indent=1))
     flags = [flag.to_json() for flag in prediction.flags]
     return {"files": [*names, MODEL_FACTS], "facts": {"qc": flags}}
 
 
-def _selftest(job: Mapping[str, Any], told: Progress) -> Done:
+def _selftest(job: Mapping[str, Any], progress: Progress) -> Done:
     from hope.endpoint.selftest import self_test
 
     return {"files": [], "facts": self_test(_predictor(str(job["model"])))}

@@ -116,13 +116,13 @@ def _serve(line: bytes, run: Run, channel: Channel) -> None:
         channel.send(_error("ours", "a stage answered with something that is not plain JSON"))
 
 
-def _answer(line: bytes, run: Run, told: Progress) -> dict[str, Any]:
+def _answer(line: bytes, run: Run, progress: Progress) -> dict[str, Any]:
     name, job = "job", {}
     try:
         job = json.loads(line)
         name = str(job["do"])
         with _temporary_files_in(job.get("scratch")):
-            return {"done": run(job, told)}
+            return {"done": run(job, progress)}
     except InputError as error:
         if _is_full(error, job):
             return _full(name)

@@ -96,7 +96,7 @@ class Keeper:
     Args:
         store, blobs, sessions: what it looks after.
         session_hours: an idle session ends after this.
-        on_end: told of every ended session (for the audit log): owner's name, session id, outcome.
+        on_end: called for every ended session (for the audit log): owner's name, session id, outcome.
         pause: seconds between two rounds.
         copies: where cases are copied on their way to a model that runs elsewhere; of this platform alone.
     """

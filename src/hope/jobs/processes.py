@@ -153,13 +153,13 @@ class StageProcesses:
         return [child.process.pid for child in (*self._idle, *self._busy) if child.alive]
 
     async def run(
-        self, job: Mapping[str, Any], told: Progress = silent, alive: Callable[[], None] | None = None
+        self, job: Mapping[str, Any], progress: Progress = silent, alive: Callable[[], None] | None = None
     ) -> dict[str, Any]:
         """Let a child do a job. If the caller is cancelled, the child is dead before the cancellation goes on.
 
         Args:
             job: what the protocol of `hope.jobs.child` calls a job.
-            told: called for every sign of progress, in this event loop.
+            progress: called for every sign of progress, in this event loop.
             alive: called for every line, progress or not.
 
         Returns:
@@ -182,7 +182,7 @@ class StageProcesses:
                 if alive:
                     alive()
                 if "share" in message:
-                    told(str(message.get("message", "")), float(message["share"]))
+                    progress(str(message.get("message", "")), float(message["share"]))
                 elif "done" in message:
                     reusable = True
                     done: dict[str, Any] = message["done"]

@@ -94,7 +94,7 @@ class Sweeper:
 
     Args:
         scratch: this process's room among them.
-        tell: told of each process whose room is gone; called again later if the store does not answer or is full.
+        tell: called for each process whose room is gone; called again later if the store does not answer or is full.
     """
 
     def __init__(self, scratch: Scratch, tell: Callable[[str], None]) -> None:

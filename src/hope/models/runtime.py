@@ -87,7 +87,7 @@ class BundleRunner:
 
         Args:
             case: images on one grid, in any orientation.
-            progress: told of every tile.
+            progress: called for every tile.
 
         Raises:
             InputError: if a sequence is missing that the model cannot do without.

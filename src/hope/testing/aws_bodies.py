@@ -31,7 +31,7 @@ _LONGEST_HOLD_SECONDS = 120.0
 _numbers = itertools.count()
 
 
-def run(job: Mapping[str, Any], told: Progress) -> dict[str, Any]:
+def run(job: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Do one job for show; see `hope.jobs.child` for the job and the answer.
 
     Raises:
@@ -39,7 +39,7 @@ def run(job: Mapping[str, Any], told: Progress) -> dict[str, Any]:
         StageError: if it was held for minutes.
     """
     name = str(job["do"])
-    told(f"{name}: begin", 0.0)
+    progress(f"{name}: begin", 0.0)
     if name == "selftest":
         return {"files": [], "facts": {"dice": 1.0}}
     _wait_if_held()

@@ -26,22 +26,22 @@ from hope.formats.nifti import read_scan, write_labels
 LABELS = ("ET", "NET", "CC", "ED")
 
 
-def run(job: Mapping[str, Any], told: Progress) -> dict[str, Any]:
+def run(job: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Do one stage; see `hope.jobs.child` for the job and the answer.
 
     Raises:
         InputError, StageError: as the real `segment` does.
     """
     name = str(job["do"])
-    told(f"{name}: begin", 0.0)
+    progress(f"{name}: begin", 0.0)
     if name in ("segment", "scan"):  # an upload is read as it always is
         from hope.jobs import bodies
 
-        return bodies.run(job, told)
+        return bodies.run(job, progress)
     if name not in _BODIES:
         raise InputError("there is no such stage", expected=", ".join(_BODIES), got=name)
     done = _BODIES[name](str(job["case"]), Path(job["in"]), Path(job["out"]))
-    told(f"{name}: done", 1.0)
+    progress(f"{name}: done", 1.0)
     return done
 
 

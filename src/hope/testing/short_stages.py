@@ -40,7 +40,7 @@ _UINT8, _INT16 = 2, 4
 Artifacts = list[dict[str, Any]]
 
 
-def run(job: Mapping[str, Any], told: Progress) -> dict[str, Any]:
+def run(job: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Do one stage or task for show; see `hope.jobs.child` for the job and the answer.
 
     Raises:
@@ -56,7 +56,7 @@ def run(job: Mapping[str, Any], told: Progress) -> dict[str, Any]:
         raise InputError("there is no such stage or task", got=name)
     _note("start", name, case)
     _misbehave(name, case)
-    _take_time(name, told)
+    _take_time(name, progress)
     done = _BODIES[name](job)
     _note("end", name, case)
     return done
@@ -71,15 +71,15 @@ def _seconds(name: str) -> float:
     return 0.05
 
 
-def _take_time(name: str, told: Progress) -> None:
+def _take_time(name: str, progress: Progress) -> None:
     stubborn = os.environ.get("HOPE_SHORT_STUBBORN") == "1"
     if stubborn:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     seconds = _seconds(name)
     begin = time.monotonic()
-    told(f"{name}: begin", 0.0)
+    progress(f"{name}: begin", 0.0)
     while (gone := time.monotonic() - begin) < seconds:
-        told(f"{name}: working", gone / seconds)
+        progress(f"{name}: working", gone / seconds)
         pause = min(_STEP_SECONDS, seconds - gone)
         if stubborn:
             until = time.monotonic() + pause
@@ -87,7 +87,7 @@ def _take_time(name: str, told: Progress) -> None:
                 pass
         else:
             time.sleep(pause)
-    told(f"{name}: done", 1.0)
+    progress(f"{name}: done", 1.0)
 
 
 def _note(what: str, name: str, case: str) -> None:

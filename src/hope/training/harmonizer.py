@@ -162,7 +162,7 @@ def train(
         config: settings.
         folder: where checkpoint and log go.
         groups: the pool.
-        progress: told every ten steps.
+        progress: called every ten steps.
         stop_at: leave with a checkpoint after this step, to be resumed; None goes to the end.
     """
     last = min(config.steps, stop_at or config.steps)

@@ -113,7 +113,7 @@ def load_pool(folder: Path, config: HarmonizerConfig, progress: Progress) -> lis
     Args:
         folder: of the pool.
         config: seed and sizes.
-        progress: told of every group that is made.
+        progress: called for every group that is made.
 
     Raises:
         InputError: if a file of the pool is damaged.

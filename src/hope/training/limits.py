@@ -46,7 +46,7 @@ def write_limits(average: nn.Module, pool: CasePool, config: TrainingConfig, fol
         pool: the cases of the run.
         config: settings.
         folder: of the run.
-        progress: told of every case.
+        progress: called for every case.
 
     Raises:
         OutputError: if they cannot be written.

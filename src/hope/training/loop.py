@@ -153,7 +153,7 @@ def train(
         state: fresh (``start``) or resumed (``load_checkpoint``).
         config: settings.
         folder: where checkpoint and log go.
-        progress: told every ten steps.
+        progress: called every ten steps.
         real: files of real cases per kind, as ``CasePool`` takes them.
         stop_at: leave with a checkpoint after this step, to be resumed; None goes to the end.
         unseen: real cases that are not trained on, to follow the run.

@@ -160,7 +160,7 @@ def fit_postprocess(cases: Sequence[FitCase], choices: FitChoices, progress: Pro
     Args:
         cases: with a predicted tumour; with features unless one cluster is asked for.
         choices: of the user.
-        progress: told which number of clusters is tried.
+        progress: called with which number of clusters is tried.
 
     Raises:
         InputError: if there are too few cases.

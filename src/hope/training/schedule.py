@@ -183,7 +183,7 @@ def run_schedule(
         stored: brings the real cases to disk; called when the first phase, which sees none, is done.
         folds: which cases a phase must not see.
         base: the bundle that phase 1 starts from.
-        progress: told of every phase.
+        progress: called for every phase.
 
     Returns:
         The bundle of the last phase.

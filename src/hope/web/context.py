@@ -37,7 +37,7 @@ class Sessions(Protocol):
 class Tasks(Protocol):
     """Runs short work on voxels in a child process."""
 
-    async def run(self, job: dict[str, Any], told: Callable[[str, float], None] = silent) -> dict[str, Any]:
+    async def run(self, job: dict[str, Any], progress: Callable[[str, float], None] = silent) -> dict[str, Any]:
         """Do a task (``dicom``, ``sample``, ``segmentation``) and return its "done" value.
 
         Raises:

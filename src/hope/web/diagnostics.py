@@ -32,11 +32,11 @@ class DiagnosticsOut(Answer):
 
 def diagnostics_of(case: CaseRecord, store: CaseStore) -> DiagnosticsOut:
     """Collect the facts. Blocks."""
-    told: CaseOut = case_out(case)
+    shown: CaseOut = case_out(case)
     return DiagnosticsOut(
         reference=reference_of(case.id),
         software=_software(),
-        case=told.model_dump(mode="json", exclude_unset=True, exclude={"id"}),
+        case=shown.model_dump(mode="json", exclude_unset=True, exclude={"id"}),
         events=[
             {"number": event.number, "at": event.at, "kind": str(event.kind), **event.data}
             for event in _events(case.id, store)

@@ -276,11 +276,11 @@ def test_progress_grows_from_nothing_to_all(scans: Path, tmp_path: Path, finishe
         shares: list[float] = []
         words: list[str] = []
 
-        def told(message: str, share: float, shares: list[float] = shares, words: list[str] = words) -> None:
+        def reported(message: str, share: float, shares: list[float] = shares, words: list[str] = words) -> None:
             shares.append(share)
             words.append(message)
 
-        bodies.run(job_in(tmp_path, stage, CASE), told)
+        bodies.run(job_in(tmp_path, stage, CASE), reported)
         assert shares == sorted(shares), stage
         assert 0 <= shares[0] <= shares[-1] <= 1.0001, stage
         assert shares[-1] > 0.95, stage

@@ -85,15 +85,15 @@ def test_a_folder_that_could_not_be_deleted_at_its_end_is_deleted_later(
 
 
 def test_whose_room_is_gone_is_told_again_until_the_store_has_heard_it(tmp_path: Path) -> None:
-    told: list[str] = []
+    reported: list[str] = []
 
     def tell(name: str) -> None:
-        told.append(name)
-        if len(told) == 1:
+        reported.append(name)
+        if len(reported) == 1:
             raise ConnectionError("the database does not answer")
 
     (tmp_path / "room-dead").mkdir()
     sweeper = Sweeper(Scratch(tmp_path), tell)
     for _ in range(3):
         sweeper.sweep()
-    assert told == ["dead", "dead"]
+    assert reported == ["dead", "dead"]

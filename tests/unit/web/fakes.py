@@ -67,7 +67,7 @@ class ShortTasks:
         self.jobs: list[dict[str, Any]] = []
         self.body: Callable[[dict[str, Any]], dict[str, Any]] = lambda job: short_stages.run(job, silent)
 
-    async def run(self, job: dict[str, Any], told: Callable[[str, float], None] = silent) -> dict[str, Any]:
+    async def run(self, job: dict[str, Any], reported: Callable[[str, float], None] = silent) -> dict[str, Any]:
         self.jobs.append(job)
         return await to_thread.run_sync(self.body, job)
 

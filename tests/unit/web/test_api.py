@@ -454,7 +454,7 @@ async def test_a_task_ends_when_its_case_is_deleted(
     case_id = await new_case(client)
     begun, ended = asyncio.Event(), asyncio.Event()
 
-    async def endless(job: dict[str, Any], told: Any = None) -> dict[str, Any]:
+    async def endless(job: dict[str, Any], reported: Any = None) -> dict[str, Any]:
         begun.set()
         try:
             await asyncio.sleep(3600)

@@ -117,7 +117,7 @@ async def test_what_a_task_unpacks_counts_while_it_does(new_gateway: MakeGateway
     client, case_id = await opened(gateway)
     most = [0]
 
-    async def run(job: dict[str, Any], told: Any = None) -> dict[str, Any]:
+    async def run(job: dict[str, Any], reported: Any = None) -> dict[str, Any]:
         assert job["max_bytes"] <= 16 * MIB
         try:
             for number in range(200):

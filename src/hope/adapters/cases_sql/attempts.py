@@ -16,7 +16,7 @@ from hope.contract.job import Artifact, Attempt, CaseState, EventKind, FencedErr
 from hope.contract.stages import Stage
 from hope.domain.ids import new_token
 
-TOLD_SHARE = 0.01
+PROGRESS_STEP = 0.01
 """Progress by less than this is no news."""
 
 LONGEST_MESSAGE = 500
@@ -78,7 +78,7 @@ class AttemptRows:
             row = _hold_current(transaction, attempt)
             changes: dict[str, Any] = {"seen_at": time.time()}
             complete = share == 1.0 and row["share"] != 1.0
-            if message != row["message"] or abs(share - row["share"]) >= TOLD_SHARE - 1e-9 or complete:
+            if message != row["message"] or abs(share - row["share"]) >= PROGRESS_STEP - 1e-9 or complete:
                 changes |= {"share": share, "message": message}
                 facts = {"stage": str(attempt.job.stage), "share": share, "message": message, "run": attempt.job.run}
                 transaction.tell(attempt.job.case_id, EventKind.PROGRESS, facts)

@@ -73,7 +73,7 @@ class EnsembleRunner:
 
         Args:
             case: images on one grid, in any orientation.
-            progress: told of every tile, and of every retreat for want of memory.
+            progress: called for every tile, and of every retreat for want of memory.
 
         Raises:
             InputError: if a sequence is missing that the model cannot do without.

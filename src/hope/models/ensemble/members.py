@@ -179,7 +179,7 @@ class Members:
 
         Args:
             work: reads `effort`, and changes nothing when it runs out of memory.
-            aloud: told of every retreat.
+            aloud: called for every retreat.
 
         Raises:
             StageError: if there is nothing smaller left to try.

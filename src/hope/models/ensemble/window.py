@@ -116,7 +116,7 @@ def slide(
         plan: for this volume.
         classes: channels of the network's answer.
         batch: tiles and mirrorings that are asked at once.
-        on_tile: told how many tiles are finished, after each.
+        on_tile: called with how many tiles are finished, after each.
 
     Returns:
         (classes, i, j, k), a view without the padding: logits, or probabilities if the tiling averages those; float32,

@@ -40,7 +40,7 @@ Made = TypeVar("Made")
 
 
 def import_bundle(
-    sources: Sequence[Path], model_id: str, choices: ImportChoices, folder: Path, told: Progress
+    sources: Sequence[Path], model_id: str, choices: ImportChoices, folder: Path, progress: Progress
 ) -> Bundle:
     """Read published checkpoints and write them as one bundle.
 
@@ -49,7 +49,7 @@ def import_bundle(
         model_id: of the bundle.
         choices: what the files do not say.
         folder: an empty directory, which becomes the bundle.
-        told: hears what is being done, and every assumption.
+        progress: called with what is being done, and every assumption.
 
     Returns:
         The bundle, with its groups and all its files.
@@ -60,17 +60,17 @@ def import_bundle(
         OutputError: if the disk is full or not writable.
     """
     with tempfile.TemporaryDirectory(prefix="hope-import-") as scratch:
-        told("import: looking through the sources", 0.0)
+        progress("import: looking through the sources", 0.0)
         found = find(sources, Path(scratch))
         if (published := hail.checkpoint_in(found)) is not None:
-            return _read(hail.WHO, lambda: hail.import_hail(published, model_id, choices, folder, told))
-        parts = _parts(found, choices, told)
+            return _read(hail.WHO, lambda: hail.import_hail(published, model_id, choices, folder, progress))
+        parts = _parts(found, choices, progress)
         postprocess, files, more = _postprocess(found, model_id)
         weights, said = _weights([part.group.name for part in parts], choices.weights)
         assumed = [sentence for part in parts for sentence in part.assumed] + more + said + _left_open(choices)
         for sentence in assumed:
-            told(f"assumed: {sentence}", 0.05)
-        groups = [_write(part, weights[part.group.name], len(parts) > 1, folder, told, n / len(parts))
+            progress(f"assumed: {sentence}", 0.05)
+        groups = [_write(part, weights[part.group.name], len(parts) > 1, folder, progress, n / len(parts))
                   for n, part in enumerate(parts)]  # fmt: skip
         source = {
             "kind": "import",
@@ -85,11 +85,11 @@ def import_bundle(
             bundle = write_manifest(folder, _manifest(model_id, choices, groups, source))
         except OSError as error:
             raise output_error("the bundle", error) from error
-    told("import: done", 1.0)
+    progress("import: done", 1.0)
     return bundle
 
 
-def _parts(found: Found, choices: ImportChoices, told: Progress) -> list[Part]:
+def _parts(found: Found, choices: ImportChoices, progress: Progress) -> list[Part]:
     kinds: list[tuple[str, bool, Callable[[], Part]]] = [
         ("nnU-Net", bool(found.nnunet), lambda: read_nnunet(found.nnunet[0], choices.sequences)),
         ("MedNeXt", bool(found.mednext), lambda: read_mednext(found.mednext, choices.sequences)),
@@ -98,7 +98,7 @@ def _parts(found: Found, choices: ImportChoices, told: Progress) -> list[Part]:
     parts = []
     for who, there, read in kinds:
         if there:
-            told(f"import: reading {who}", 0.02)
+            progress(f"import: reading {who}", 0.02)
             parts.append(_read(who, read))
     if not parts:
         raise InputError(
@@ -138,12 +138,12 @@ def _left_open(choices: ImportChoices) -> list[str]:
     return said
 
 
-def _write(part: Part, weight: float, mixed: bool, folder: Path, told: Progress, share: float) -> Group:
+def _write(part: Part, weight: float, mixed: bool, folder: Path, progress: Progress, share: float) -> Group:
     """Store the weights of every fold, one after another, and complete the group."""
     group = part.group
     files = []
     for number, fold in enumerate(part.folds):
-        told(f"import: {part.kind}, {number + 1} of {len(part.folds)} folds", 0.1 + 0.85 * share)
+        progress(f"import: {part.kind}, {number + 1} of {len(part.folds)} folds", 0.1 + 0.85 * share)
         name = f"{group.name}-{fold.name.replace(' ', '')}.safetensors"
         _store(group, fold, folder / name)
         files.append(name)

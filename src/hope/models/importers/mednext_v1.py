@@ -81,8 +81,8 @@ def read_mednext(checkpoints: list[Path], chosen: tuple[str, ...] | None) -> Par
         arguments = found
     facts = plans[0]
     if arguments["channels"] != facts.channels:
-        got, told = arguments["channels"], facts.channels
-        raise BundleError(f"{_WHO}: its network has {got} input channels, its plans say {told}")
+        got, planned = arguments["channels"], facts.channels
+        raise BundleError(f"{_WHO}: its network has {got} input channels, its plans say {planned}")
     if facts.classes not in (None, arguments["classes"]):
         raise BundleError(f"{_WHO}: its network has {arguments['classes']} output classes, its plans {facts.classes}")
     if arguments["classes"] != len(PEDS_CLASSES):

@@ -58,7 +58,7 @@ def harmonize(case: AlignedCase, harmonizer: Harmonizer, style: Style, progress:
         case: aligned images.
         harmonizer: the method.
         style: what to bring them to.
-        progress: told of the work done.
+        progress: called for the work done.
 
     Raises:
         InputError: if the method cannot use the style.

@@ -59,7 +59,7 @@ def load_case(
         source: where they lie, from `find_cases`.
         preprocessed: the scans are co-registered in atlas space already; None lets them decide (a flag says how).
         scratch: an existing directory for DICOM conversion and unpacking; nothing is kept there that the result needs.
-        progress: told what is being read.
+        progress: called with what is being read.
 
     Returns:
         float32 scans on their own grids, with flags; nothing of names, dates or header texts.

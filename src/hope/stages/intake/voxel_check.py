@@ -82,13 +82,13 @@ class VoxelOpinion:
 
     def sentence(self) -> str:
         """What is thought to be what, such as ``t1c looks like t2f and t2f looks like t1c``; or only what it is not."""
-        told = {name: self.may_be[name] for name in self.misnamed}
-        parts = [f"{name} looks like {next(iter(seen))}" for name, seen in told.items() if len(seen) == 1]
+        misread = {name: self.may_be[name] for name in self.misnamed}
+        parts = [f"{name} looks like {next(iter(seen))}" for name, seen in misread.items() if len(seen) == 1]
         parts += [
-            f"{name} does not look like {name}" for name, seen in told.items() if len(seen) > 1 and name not in seen
+            f"{name} does not look like {name}" for name, seen in misread.items() if len(seen) > 1 and name not in seen
         ]
         if not parts:
-            return f"{', '.join(told)} are not all what they are called"
+            return f"{', '.join(misread)} are not all what they are called"
         return " and ".join(parts)
 
 

@@ -36,7 +36,7 @@ def to_reference(
         scans: bias-corrected copies, each on its own grid.
         reference: the scan that stays where it is.
         brain: bool mask on the reference's grid, if there is one to believe.
-        progress: told of each scan.
+        progress: called for each scan.
 
     Raises:
         StageError: if a scan cannot be aligned.

@@ -53,7 +53,7 @@ def preprocess(
         case: one to four sequences.
         head_state: what the images shall show; a head that lost more than that is left as it is, and flagged.
         brain: finds the brain in T1-weighted scans.
-        progress: told of each step.
+        progress: called for each step.
 
     Raises:
         InputError: if a case that is said to be preprocessed is not on an atlas-shaped grid.

@@ -24,7 +24,7 @@ def stage_of(store: CaseStore, attempt: Attempt) -> StageStatus:
     return next(s for s in store.case(attempt.job.case_id).stages if s.stage is attempt.job.stage)
 
 
-def told(store: CaseStore, case_id: str, kind: EventKind) -> list[dict[str, object]]:
+def events_of(store: CaseStore, case_id: str, kind: EventKind) -> list[dict[str, object]]:
     """The data of all events of a kind."""
     return [dict(event.data) for event in store.events([case_id], 0, limit=10_000) if event.kind is kind]
 
@@ -56,9 +56,9 @@ class AttemptContract:
             assert ended.ended_at is not None
         case = store.case(queued.id)
         assert (case.state, case.result) == (CaseState.DONE, {"tumour_found": True})
-        states = [(data["state"], data["run"]) for data in told(store, case.id, EventKind.STATE)]
+        states = [(data["state"], data["run"]) for data in events_of(store, case.id, EventKind.STATE)]
         assert states == [("queued", 1), ("running", 1), ("done", 1)]
-        stages = told(store, case.id, EventKind.STAGE)
+        stages = events_of(store, case.id, EventKind.STAGE)
         assert [(d["stage"], d["state"]) for d in stages] == [(s, w) for s in STAGES for w in ("running", "done")]
         assert all(float(str(d["seconds"])) >= 0 for d in stages if d["state"] == "done")
 
@@ -122,7 +122,7 @@ class AttemptContract:
             store.commit_attempt(old, [a_file("late")])
         assert new.number == 1
 
-    def test_progress_is_told_when_it_is_news(self, store: CaseStore) -> None:
+    def test_progress_is_recorded_when_it_is_news(self, store: CaseStore) -> None:
         """A hundredth or another message; a sign of life is kept always."""
         case = a_run(store)
         attempt = an_attempt(store, case)
@@ -139,7 +139,7 @@ class AttemptContract:
             time.sleep(0.002)
             store.beat(attempt, share, message)
             assert (stage_of(store, attempt).seen_at or 0.0) > before
-        progress = told(store, case.id, EventKind.PROGRESS)
+        progress = events_of(store, case.id, EventKind.PROGRESS)
         assert [(d["share"], d["message"]) for d in progress] == [(0.1, "a"), (0.105, "b"), (0.5, "b"), (1.0, "b")]
         assert progress[0] == {"stage": "preprocess", "share": 0.1, "message": "a", "run": 1}
         assert (stage_of(store, attempt).share, stage_of(store, attempt).message) == (1.0, "b")
@@ -158,7 +158,7 @@ class AttemptContract:
             None,
         )
         assert store.case(case.id).state is CaseState.RUNNING
-        last = told(store, case.id, EventKind.STAGE)[-1]
+        last = events_of(store, case.id, EventKind.STAGE)[-1]
         assert (last["state"], last["problem"]) == ("waiting", "the child died")
         with pytest.raises(FencedError):
             store.commit_attempt(attempt, [])
@@ -173,12 +173,12 @@ class AttemptContract:
         failed = store.case(case.id)
         assert (failed.state, failed.problem, failed.problem_is_ours) == (CaseState.FAILED, "the scan is empty", ours)
         assert [s.state for s in failed.stages] == [StageState.FAILED, *[StageState.WAITING] * 3]
-        assert told(store, case.id, EventKind.STATE)[-1] == {
+        assert events_of(store, case.id, EventKind.STATE)[-1] == {
             "state": "failed",
             "run": 1,
             "problem": "the scan is empty",
         }
-        assert told(store, case.id, EventKind.STAGE)[-1]["problem"] == "the scan is empty"
+        assert events_of(store, case.id, EventKind.STAGE)[-1]["problem"] == "the scan is empty"
 
     def test_a_failed_case_fences_its_other_attempts(self, store: CaseStore) -> None:
         """A stage that was begun beside the one that failed for good counts no more."""
@@ -208,7 +208,7 @@ class AttemptContract:
         number = store.events([case.id], 0)[-1].number
         assert store.cancel_case(case.id) == cancelled
         assert store.events([case.id], number) == []
-        assert told(store, case.id, EventKind.STATE)[-1] == {"state": "cancelled", "run": 1}
+        assert events_of(store, case.id, EventKind.STATE)[-1] == {"state": "cancelled", "run": 1}
         for idle in (a_case(store), done(store, a_run(store))):
             assert store.cancel_case(idle.id) == idle
         with pytest.raises(GoneError):
@@ -308,7 +308,7 @@ class AttemptContract:
         assert len(winners) == 1
         assert [f.name for f in store.artifacts(case.id)] == [f"{winners[0]}-{part}" for part in range(3)]
         assert store.case(case.id).result == {"by": int(winners[0])}
-        assert sum(d["state"] == "done" for d in told(store, case.id, EventKind.STAGE)) == 1
+        assert sum(d["state"] == "done" for d in events_of(store, case.id, EventKind.STAGE)) == 1
 
     def test_attempts_follow_the_model(self, store: CaseStore) -> None:
         """Thousands of calls in any order: the store and a model in memory agree after each."""

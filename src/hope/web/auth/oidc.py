@@ -105,8 +105,8 @@ class OpenIdSignIn:
             "nonce": {"essential": True},
         }
         try:
-            told = request.query_params.get("iss")
-            if told is not None and told != self._issuer:
+            issuer = request.query_params.get("iss")
+            if issuer is not None and issuer != self._issuer:
                 raise _refused("the answer comes from another issuer")
             token = await self._client.authorize_access_token(request, claims_options=options)
             subject = token["userinfo"]["sub"]

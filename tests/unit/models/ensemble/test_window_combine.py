@@ -64,16 +64,16 @@ def test_monai_tiles_give_monais_answer(shape: tuple[int, int, int]) -> None:
 @pytest.mark.parametrize("mean", list(Average))
 def test_batches_change_nothing_and_every_tile_is_told(tiles: Tiles, mean: Average) -> None:
     torch.manual_seed(2)
-    volume, net, told = torch.randn(2, 11, 9, 7), network(), list[int]()
+    volume, net, reported = torch.randn(2, 11, 9, 7), network(), list[int]()
     plan = plan_tiles((11, 9, 7), Tiling((8, 8, 8), tiles=tiles, mirror_axes=(0, 2), mean=mean), True)
     assert len(plan.flips) == 4 and plan.padding == ((0, 0), (0, 0), (0, 1))
     one = slide(net, CPU, volume, plan, 5, 1, quiet)
-    three = slide(net, CPU, volume, plan, 5, 3, told.append)
+    three = slide(net, CPU, volume, plan, 5, 3, reported.append)
     assert one.shape == (5, 11, 9, 7)
     half = (tiles, mean) == (Tiles.NNUNET, Average.LOGITS)
     assert one.dtype == three.dtype == (torch.float16 if half else torch.float32)
     assert torch.allclose(one, three, atol=2e-3 if half else 1e-5)
-    assert told == list(range(1, len(plan.places) + 1))
+    assert reported == list(range(1, len(plan.places) + 1))
     if mean is Average.PROBABILITIES:
         assert torch.allclose(one.sum(dim=0), torch.ones(11, 9, 7), atol=1e-5)
 

@@ -106,8 +106,8 @@ def test_what_was_passed_on_unchanged_has_one_view(changed: tuple[MRSequence, ..
 
 
 @pytest.mark.parametrize("told", [{}, {"asked": "histogram", "sequences": {"t1c": {"changed": False, "reason": "no"}}}])
-def test_the_page_is_told_what_harmonisation_did(told: dict[str, object]) -> None:
+def test_the_page_is_told_what_harmonisation_did(reported: dict[str, object]) -> None:
     answer = case_out(
-        CaseRecord("id", "session", 1, CaseState.DONE, 0.0, result={"case_id": "x", "harmonization": told})
+        CaseRecord("id", "session", 1, CaseState.DONE, 0.0, result={"case_id": "x", "harmonization": reported})
     )
-    assert (answer.harmonization and answer.harmonization.model_dump(exclude_unset=True)) == (told or None)
+    assert (answer.harmonization and answer.harmonization.model_dump(exclude_unset=True)) == (reported or None)
