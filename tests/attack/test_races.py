@@ -157,7 +157,7 @@ def one_round(fleet: Fleet, pair: tuple[str, str], seed: int) -> Counter[str]:
 def left_behind(data: Path) -> list[str]:
     """Files and rows of sessions that are all deleted."""
     files = [str(path) for path in files_below(data / "blobs")]
-    rooms = [p for p in files_below(data / "scratch") if p.suffix != ".lock"]
+    directories = [p for p in files_below(data / "scratch") if p.suffix != ".lock"]
     rows = []
     with sqlite3.connect(data / "hope.sqlite") as connection:
         for table in ("sessions", "cases", "series", "stages", "attempts", "artifacts", "events", "uploads"):
@@ -166,7 +166,7 @@ def left_behind(data: Path) -> list[str]:
     with sqlite3.connect(data / "hope-engine.sqlite") as connection:
         count = connection.execute("SELECT count(*) FROM workflow_status").fetchone()[0]
         rows += [f"{count} workflows"] if count else []
-    return [*files, *map(str, rooms), *rows]
+    return [*files, *map(str, directories), *rows]
 
 
 @pytest.mark.slow

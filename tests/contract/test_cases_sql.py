@@ -240,7 +240,7 @@ def a_busy_session(store: SqlCaseStore, random: Random) -> tuple[str, list[str]]
         for stage in queued.stages:
             attempt = store.begin_attempt(job_of(queued, stage.stage), EXECUTOR)
             for turn in range(random.randint(0, 6)):
-                store.beat(attempt, turn / 10, marks[2] + "m" * random.randint(0, 300))
+                store.heartbeat(attempt, turn / 10, marks[2] + "m" * random.randint(0, 300))
             made = [a_file(f"{marks[3]}-{n}", stage.stage) for n in range(random.randint(0, 5))]
             store.commit_attempt(attempt, made, {marks[4]: "r" * random.randint(0, 9000)})
             secret.append(attempt.token)

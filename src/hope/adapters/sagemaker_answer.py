@@ -39,7 +39,7 @@ _BUSY = 503
 _REFUSED = range(400, 500)
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_LONGEST_SENTENCE = 600
+_LONGEST_MESSAGE = 600
 _FOREIGN_PAUSE_SECONDS = 1.0
 _LONGEST_POLL_SECONDS = 20
 
@@ -183,7 +183,7 @@ class AnswerWatch:
 
 
 def _worded_failure(failure: Mapping[str, Any]) -> InputError | StageError:
-    detail = " ".join(str(failure.get("detail") or "it did not say why").split())[:_LONGEST_SENTENCE]
+    detail = " ".join(str(failure.get("detail") or "it did not say why").split())[:_LONGEST_MESSAGE]
     if failure.get("status") in _REFUSED:
         return InputError(f"the endpoint refused the case: {detail}")
     return StageError(f"the endpoint failed: {detail}")
@@ -211,12 +211,12 @@ class Notices:
         """Wait until a notice of a job comes, but no longer than this; returns whether it came."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            heard = self._receive(job_id, left) if self._works else None
-            if heard:
+            notice = self._receive(job_id, left) if self._works else None
+            if notice:
                 return True
             # After messages of others: they would come again at once.
             left = deadline - time.monotonic()
-            time.sleep(max(0.0, min(left, _FOREIGN_PAUSE_SECONDS) if heard is False else left))
+            time.sleep(max(0.0, min(left, _FOREIGN_PAUSE_SECONDS) if notice is False else left))
         return False
 
     def _receive(self, job_id: str, seconds: float) -> bool | None:

@@ -127,7 +127,7 @@ def _answer(line: bytes, run: Run, progress: Progress) -> dict[str, Any]:
         if _is_full(error, job):
             return _full(name)
         parts = {name: getattr(error, name) for name in ("what", "expected", "got", "fix") if getattr(error, name)}
-        return {"error": {**_error("input", error.sentence())["error"], "type": type(error).__name__, "parts": parts}}
+        return {"error": {**_error("input", error.message())["error"], "type": type(error).__name__, "parts": parts}}
     except HopeError as error:
         _log(error)
         return _full(name) if _is_full(error, job) else _error("ours", str(error))
@@ -175,8 +175,8 @@ def _temporary_files_in(folder: str | None) -> Iterator[None]:
             os.environ["TMPDIR"] = before
 
 
-def _error(kind: str, sentence: str) -> dict[str, Any]:
-    return {"error": {"kind": kind, "sentence": " ".join(sentence.split())}}
+def _error(kind: str, message: str) -> dict[str, Any]:
+    return {"error": {"kind": kind, "message": " ".join(message.split())}}
 
 
 def _log(error: BaseException) -> None:
@@ -194,7 +194,7 @@ def _log(error: BaseException) -> None:
 def _heartbeat(channel: Channel) -> Iterator[None]:
     stop = threading.Event()
 
-    def beat() -> None:
+    def heartbeat() -> None:
         while True:
             try:
                 if stop.wait(HEARTBEAT_SECONDS):
@@ -204,7 +204,7 @@ def _heartbeat(channel: Channel) -> Iterator[None]:
                 # The job has taken what it may have; it hears of that itself, and until then this process lives.
                 continue
 
-    thread = threading.Thread(target=beat, daemon=True, name="heartbeat")
+    thread = threading.Thread(target=heartbeat, daemon=True, name="heartbeat")
     thread.start()
     try:
         yield

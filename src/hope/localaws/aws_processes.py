@@ -92,9 +92,9 @@ class ServerProcess:
             if self._answers():
                 return
             time.sleep(0.05)
-        raise OutputError(f"{self._log.stem} did not start within {seconds:g} s; it said: {self.last_words()}")
+        raise OutputError(f"{self._log.stem} did not start within {seconds:g} s; it said: {self.last_output()}")
 
-    def last_words(self) -> str:
+    def last_output(self) -> str:
         """The end of its output."""
         return self._log.read_text(errors="replace")[-2000:].strip() if self._log.exists() else ""
 

@@ -46,15 +46,15 @@ class Augmentation:
 
 def _crop_start(rng: np.random.Generator, sets: npt.NDArray[np.uint8], patch: Patch) -> Patch:
     """Where to cut: in two of three cases around a random voxel of a random label, else anywhere."""
-    room = [max(n - p, 0) for n, p in zip(sets.shape, patch, strict=True)]
+    slack = [max(n - p, 0) for n, p in zip(sets.shape, patch, strict=True)]
     present = [code for code in np.unique(sets) if code != _BACKGROUND]
     if present and rng.random() < 0.67:
         where = np.flatnonzero(sets == rng.choice(present))
         centre = np.unravel_index(int(where[rng.integers(len(where))]), sets.shape)
         jitter = [int(rng.integers(-p // 4, p // 4 + 1)) for p in patch]
-        start = [min(max(int(c) - p // 2 + j, 0), r) for c, p, j, r in zip(centre, patch, jitter, room, strict=True)]
+        start = [min(max(int(c) - p // 2 + j, 0), r) for c, p, j, r in zip(centre, patch, jitter, slack, strict=True)]
     else:
-        start = [int(rng.integers(r + 1)) for r in room]
+        start = [int(rng.integers(r + 1)) for r in slack]
     return start[0], start[1], start[2]
 
 

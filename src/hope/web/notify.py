@@ -183,9 +183,9 @@ class Notifier:
         return {**body, "url": self._platform.public_url} if self._platform.public_url else body
 
     def _letter(self, notice: Notice) -> tuple[str, str]:
-        sentence = f"Case {notice.case_number} {_WORDS[notice.state]}"
+        message = f"Case {notice.case_number} {_WORDS[notice.state]}"
         at = datetime.fromtimestamp(notice.at, UTC).strftime("%Y-%m-%d %H:%M UTC")
-        lines = [f"{sentence} ({at}).", ""]
+        lines = [f"{message} ({at}).", ""]
         if self._platform.public_url:
             lines += [f"Open {self._platform.public_url} in the browser in which you started it.", ""]
         lines += [
@@ -193,7 +193,7 @@ class Notifier:
             "Research use only. Not a medical device.",
             "",
         ]
-        return f"HOPE: {sentence[0].lower()}{sentence[1:]}", "\n".join(lines)
+        return f"HOPE: {message[0].lower()}{message[1:]}", "\n".join(lines)
 
 
 def _log_failure(event: str, error: Exception) -> None:

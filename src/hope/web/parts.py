@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from anyio import CapacityLimiter
 
 from hope.jobs.audit_log import AuditLog
-from hope.jobs.room import Room
+from hope.jobs.disk_space import DiskSpace
 from hope.web.auth.auth import Authenticator
 from hope.web.context import WebContext
 from hope.web.events import EventHub
@@ -23,7 +23,7 @@ class GatewayParts:
 
     Attributes:
         context: what `create_app` was given.
-        room: whether the disks have room.
+        disk: whether the disks have room.
         authenticator: who may open a session.
         audit: the audit log.
         uploads: scans from the wire to clean files.
@@ -34,7 +34,7 @@ class GatewayParts:
     """
 
     context: WebContext
-    room: Room
+    disk: DiskSpace
     authenticator: Authenticator
     audit: AuditLog
     uploads: Uploads
@@ -51,13 +51,13 @@ def parts_for(context: WebContext, checks: int) -> GatewayParts:
         context: stores, engine, settings.
         checks: threads of readiness checks that may hang at once.
     """
-    room = Room(context.scratch, context.blobs, context.settings.platform.keep_free_mb)
+    disk = DiskSpace(context.scratch, context.blobs, context.settings.platform.keep_free_mb)
     reader = UploadReader(context)
-    uploads = Uploads(context, room, reader)
+    uploads = Uploads(context, disk, reader)
     keeping = Keeping(context)
     return GatewayParts(
         context=context,
-        room=room,
+        disk=disk,
         authenticator=Authenticator(context.settings),
         audit=AuditLog(context.store),
         uploads=uploads,

@@ -14,7 +14,7 @@ from hope.contract.stages import Stage
 from hope.domain.case import MRSequence
 
 Seconds = Annotated[float, Field(description="seconds since 1970, UTC", examples=[1795363200.0])]
-Sentence = Annotated[str, Field(examples=["t2f has slices of 8.0 mm: small parts may be missed."])]
+Message = Annotated[str, Field(examples=["t2f has slices of 8.0 mm: small parts may be missed."])]
 
 _ID = "abcdefghjk0123456789mnpqrs"
 
@@ -105,7 +105,7 @@ class SeriesOut(Answer):
     shape: list[int] = Field(description="voxels along i, j, k in file order", examples=[[240, 240, 155]])
     spacing_mm: list[float] = Field(description="voxel size along i, j, k", examples=[[1.0, 1.0, 1.0]])
     orientation: str = Field(description="directions of i, j, k", examples=["LPS"])
-    warnings: list[Sentence] = Field(description="what looks odd")
+    warnings: list[Message] = Field(description="what looks odd")
     bytes: int = Field(description="size of the stored .nii")
     sha256: str = Field(description="its hash, which is its ETag, too")
     confidence: float | None = Field(default=None, description="how sure the sequence is, 0 to 1 (DICOM)")

@@ -60,7 +60,7 @@ class SeriesIntake:
         if not await to_thread.run_sync(is_zip, spool.path):
             fix = "zip the DICOM directory; send NIfTI files to /series/t1n and so on"
             raise WrongTypeError("the upload is not a zip archive", expected="a zip of DICOM files", fix=fix)
-        spool.path.rename(spool.room("in") / "upload.zip")
+        spool.path.rename(spool.directory("in") / "upload.zip")
         async with self._reader.slot(case.session_id):
             result = await self._run("dicom", case, spool.folder, spool)
             await to_thread.run_sync(_drop, spool.folder / "in", spool.folder / "scratch")
@@ -97,8 +97,8 @@ class SeriesIntake:
         self, task: str, case: CaseRecord | None, folder: Path, spool: Spool | None = None
     ) -> dict[str, Any]:
         """Let a child do a task: within the policy for uploads if there is one, else as the platform's own work."""
-        for room in ("out", "scratch"):
-            (folder / room).mkdir(mode=0o700)
+        for directory in ("out", "scratch"):
+            (folder / directory).mkdir(mode=0o700)
         job = {
             "do": task,
             "in": str(folder / "in"),
@@ -142,7 +142,7 @@ class SeriesIntake:
             ConflictError: unless the case is done. FullError: if the disk is full.
         """
         reference_view(case, self._context.store.artifacts(case.id, public=True))
-        self._uploads.check_room()
+        self._uploads.check_space()
 
     async def segmentation(self, case: CaseRecord, spool: Spool) -> tuple[Artifact, dict[str, Any]]:
         """Check and measure a corrected mask, and keep it as the next version.
@@ -153,11 +153,11 @@ class SeriesIntake:
         """
         files = await to_thread.run_sync(lambda: self._context.store.artifacts(case.id, public=True))
         view = reference_view(case, files)
-        room = spool.room("in")
+        directory = spool.directory("in")
         await to_thread.run_sync(
-            lambda: self._context.blobs.fetch(view.blob_key, room / "reference.nii.gz", view.sha256)
+            lambda: self._context.blobs.fetch(view.blob_key, directory / "reference.nii.gz", view.sha256)
         )
-        spool.path.rename(room / ("mask.nii.gz" if await to_thread.run_sync(_is_gzip, spool.path) else "mask.nii"))
+        spool.path.rename(directory / ("mask.nii.gz" if await to_thread.run_sync(_is_gzip, spool.path) else "mask.nii"))
         async with self._reader.slot(case.session_id):
             measured = await self._run("segmentation", case, spool.folder, spool)
         mask = spool.folder / "out" / "mask.nii.gz"

@@ -313,7 +313,7 @@ def test_advice_speaks_of_no_flags(
         write_scan(scan, tmp_path / "in" / f"{name}.nii")
     with pytest.raises(InputError, match=words) as caught:
         bodies.run(job_in(tmp_path, "preprocess", CASE, choice=choice), silent)
-    assert "--" not in caught.value.sentence()
+    assert "--" not in caught.value.message()
 
 
 @pytest.mark.parametrize(
@@ -339,7 +339,7 @@ def test_every_job_speaks_of_no_flags(job: str, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(tasks.TASKS, "dicom", refused)
     with pytest.raises(InputError, match="assign or add t2w") as caught:
         bodies.run({"do": job}, silent)
-    assert "--" not in caught.value.sentence()
+    assert "--" not in caught.value.message()
 
 
 def test_an_unknown_job_is_refused() -> None:

@@ -74,7 +74,7 @@ class Platform:
         return [blob.key for blob in self.blobs.keys("cases/")]
 
     def scratch_is_empty(self) -> bool:
-        return not any(self.scratch.room.iterdir())
+        return not any(self.scratch.directory.iterdir())
 
 
 @pytest.fixture

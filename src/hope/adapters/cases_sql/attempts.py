@@ -66,7 +66,7 @@ class AttemptRows:
                 _set_case(transaction, job.case_id, job.run, CaseState.RUNNING)
             return attempt_from(row)  # type: ignore[arg-type]
 
-    def beat(self, attempt: Attempt, share: float, message: str) -> None:
+    def heartbeat(self, attempt: Attempt, share: float, message: str) -> None:
         """Progress of an attempt: a sign of life always, an event if share (by 0.01) or message changed.
 
         Raises:

@@ -63,7 +63,7 @@ class UploadRows:
                 _check(transaction.connection, session, size, 0, limits, but=upload_id)
             transaction.connection.execute(update(uploads).where(this).values(bytes=size))
 
-    def upload_room(self, upload_id: str, case_id: str, limits: SessionLimits) -> int:
+    def upload_bytes_left(self, upload_id: str, case_id: str, limits: SessionLimits) -> int:
         """How many bytes this upload may take up at most, with what the session holds and uploads besides.
 
         Raises:

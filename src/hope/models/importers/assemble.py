@@ -67,9 +67,9 @@ def import_bundle(
         parts = _parts(found, choices, progress)
         postprocess, files, more = _postprocess(found, model_id)
         weights, said = _weights([part.group.name for part in parts], choices.weights)
-        assumed = [sentence for part in parts for sentence in part.assumed] + more + said + _left_open(choices)
-        for sentence in assumed:
-            progress(f"assumed: {sentence}", 0.05)
+        assumed = [message for part in parts for message in part.assumed] + more + said + _left_open(choices)
+        for message in assumed:
+            progress(f"assumed: {message}", 0.05)
         groups = [_write(part, weights[part.group.name], len(parts) > 1, folder, progress, n / len(parts))
                   for n, part in enumerate(parts)]  # fmt: skip
         source = {
@@ -180,7 +180,7 @@ def _sha256(path: Path) -> str:
 
 def _suppositions(source: Mapping[str, Any]) -> list[str]:
     """What the reader of a result has to know of how the model came to be."""
-    return [f"Assumed at import: {sentence}." for sentence in source["assumed"]]
+    return [f"Assumed at import: {message}." for message in source["assumed"]]
 
 
 def _manifest(

@@ -86,8 +86,8 @@ def import_hail(path: Path, model_id: str, choices: ImportChoices, folder: Path,
     assumed = [*_ASSUMED]
     if choices.licence is None:
         assumed.append("no licence was given: ask whoever made the weights, and add them again with --licence")
-    for sentence in assumed:
-        progress(f"assumed: {sentence}", 0.5)
+    for message in assumed:
+        progress(f"assumed: {message}", 0.5)
     with reading(short(path)):
         origin = {"name": short(path), "sha256": sha256_of(path)}
     manifest = {

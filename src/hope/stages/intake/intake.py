@@ -126,7 +126,7 @@ def doubts(
     flags = [] if treated else _one_head(scans)
     opinion = opinion or check_sequences(scans)
     if opinion is not None and opinion.doubtful:
-        reason = f"by their voxels, {opinion.sentence()}: look whether the scans were mixed up"
+        reason = f"by their voxels, {opinion.message()}: look whether the scans were mixed up"
         flags.append(QCFlag("sequence_odd", Severity.WARNING, reason))
     for sequence, scan in scans.items():
         flags += scan_flags(scan, facts[sequence], sequence)
@@ -254,7 +254,7 @@ def _ask_if_mixed_up(opinion: VoxelOpinion | None, found: Mapping[MRSequence, Fo
     odd = opinion.misnamed
     if not all(found[sequence].reason == NAMED for sequence in odd):
         raise AmbiguousInputError(
-            f"the scans do not look like what names or tags say: {opinion.sentence()}",
+            f"the scans do not look like what names or tags say: {opinion.message()}",
             fix="look at them, and say which is which with " + " and ".join(f"--{sequence} FILE" for sequence in odd),
         )
 

@@ -80,7 +80,7 @@ class VoxelOpinion:
         wrong = [name for name, seen in self.may_be.items() if name not in seen]
         return wrong or [name for name, seen in self.may_be.items() if seen != {name}]
 
-    def sentence(self) -> str:
+    def message(self) -> str:
         """What is thought to be what, such as ``t1c looks like t2f and t2f looks like t1c``; or only what it is not."""
         misread = {name: self.may_be[name] for name in self.misnamed}
         parts = [f"{name} looks like {next(iter(seen))}" for name, seen in misread.items() if len(seen) == 1]

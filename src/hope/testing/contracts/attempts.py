@@ -70,7 +70,7 @@ class AttemptContract:
         assert (new.number, new.executor) == (2, "worker-2")
         assert new.token != old.token
         with pytest.raises(FencedError):
-            store.beat(old, 0.9, "still here")
+            store.heartbeat(old, 0.9, "still here")
         with pytest.raises(FencedError):
             store.commit_attempt(old, [a_file("old")], {"from": "old"})
         store.fail_attempt(old, "old", ours=True, final=True)
@@ -111,7 +111,7 @@ class AttemptContract:
         store.cancel_case(case.id)
         again = store.queue_case(case.id, RunOptions(), MOST)
         for call in (
-            lambda: store.beat(old, 0.5, "late"),
+            lambda: store.heartbeat(old, 0.5, "late"),
             lambda: store.commit_attempt(old, [a_file("late")]),
             lambda: an_attempt(store, case),
         ):
@@ -137,7 +137,7 @@ class AttemptContract:
         ):
             before = stage_of(store, attempt).seen_at or 0.0
             time.sleep(0.002)
-            store.beat(attempt, share, message)
+            store.heartbeat(attempt, share, message)
             assert (stage_of(store, attempt).seen_at or 0.0) > before
         progress = events_of(store, case.id, EventKind.PROGRESS)
         assert [(d["share"], d["message"]) for d in progress] == [(0.1, "a"), (0.105, "b"), (0.5, "b"), (1.0, "b")]
@@ -148,7 +148,7 @@ class AttemptContract:
         """The case goes on and says why it waits; the next attempt counts on."""
         case = a_run(store)
         attempt = an_attempt(store, case)
-        store.beat(attempt, 0.5, "half way")
+        store.heartbeat(attempt, 0.5, "half way")
         store.fail_attempt(attempt, "the child died", ours=True, final=False)
         waiting = stage_of(store, attempt)
         assert (waiting.state, waiting.share, waiting.message, waiting.started_at) == (
@@ -187,7 +187,7 @@ class AttemptContract:
         store.fail_attempt(fatal, "the scan is empty", ours=False, final=True)
         failed = store.case(case.id)
         with pytest.raises(FencedError):
-            store.beat(other, 0.5, "working")
+            store.heartbeat(other, 0.5, "working")
         with pytest.raises(FencedError):
             store.commit_attempt(other, [a_file("late", Stage.HARMONIZE)])
         store.fail_attempt(other, "another reason", ours=True, final=True)
@@ -296,7 +296,7 @@ class AttemptContract:
             peer = peers[number % 2]
             try:
                 attempt = peer.begin_attempt(job_of(case), f"worker-{number}")
-                peer.beat(attempt, 0.5, f"by {number}")
+                peer.heartbeat(attempt, 0.5, f"by {number}")
                 peer.commit_attempt(attempt, [a_file(f"{number}-{part}") for part in range(3)], {"by": number})
             except FencedError:
                 return "fenced"

@@ -251,7 +251,7 @@ class CaseStoreContract(SessionStoreContract, AttemptContract, ScanContract, Upl
 
         def write(number: int) -> None:
             for turn in range(25):
-                peers[number % 2].beat(attempts[number], 0.5, f"turn {turn}")
+                peers[number % 2].heartbeat(attempts[number], 0.5, f"turn {turn}")
 
         def read() -> None:
             reader, last_round = reopen(), False

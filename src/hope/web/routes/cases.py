@@ -54,7 +54,7 @@ async def get_case(own: Own) -> CaseOut:
 @router.delete("/{case_id}", operation_id="delete_case", responses=problems(*SESSION))
 async def delete_case(parts: Parts, own: Own, context: Context, audit: Audit) -> ReceiptOut:
     """Stop the case's work and delete everything of it."""
-    receipt = await context.sessions.delete_case(own.case)
+    receipt = await context.lifecycle.delete_case(own.case)
     parts.events.forget(own.case.id)
     outcome = "ok, but scratch of a dead worker unconfirmed" if receipt.unconfirmed else "ok"
     await to_thread.run_sync(audit.record, own.session.owner, "case.delete", own.case.id, outcome)
@@ -72,7 +72,7 @@ def run_case(own: Own, context: Context, audit: Audit, body: Annotated[RunOption
     """Start the four stages. Follow them at /events; a case that is done may be run again."""
     choice = body or RunOptions()
     _check_runnable(own.case, choice, context)
-    queued = context.sessions.run_case(own.case, choice)
+    queued = context.lifecycle.run_case(own.case, choice)
     audit.record(own.session.owner, "case.run", own.case.id)
     return case_out(queued)
 
@@ -87,7 +87,7 @@ async def cancel_case(own: Own, context: Context, audit: Audit) -> CaseOut:
     """Stop the case's work; its scans stay. A case that is not in work stays as it is."""
     if not own.case.state.in_work:
         return case_out(own.case)
-    cancelled = await context.sessions.cancel_case(own.case)
+    cancelled = await context.lifecycle.cancel_case(own.case)
     await to_thread.run_sync(audit.record, own.session.owner, "case.cancel", own.case.id)
     return case_out(cancelled)
 

@@ -47,7 +47,7 @@ async def ready(parts: Parts, context: Context) -> ReadyOut:
         "store": context.store.check,
         "blobs": context.blobs.check,
         "queue": context.queue.check,
-        "disk": parts.room.check,
+        "disk": parts.disk.check,
     }
     states: dict[str, str] = {}
     async with anyio.create_task_group() as group:

@@ -68,13 +68,13 @@ def change_session(body: SessionPatch, session: Current, context: Context) -> Se
     return session_out(changed, context.store.cases(session.id), context.settings)
 
 
-@router.delete("", operation_id="kill_session", responses=problems(401, 404))
-async def kill_session(
+@router.delete("", operation_id="delete_session", responses=problems(401, 404))
+async def delete_session(
     response: Response, session: Current, parts: Parts, context: Context, audit: Audit
 ) -> ReceiptOut:
     """Stop all running work of the session, delete everything in it, and say what was deleted."""
     cases = await to_thread.run_sync(context.store.cases, session.id)
-    receipt = await context.sessions.kill(session.id, "user")
+    receipt = await context.lifecycle.delete_session(session.id, "user")
     parts.events.forget(*(case.id for case in cases))
     outcome = "ok, but scratch of a dead worker unconfirmed" if receipt.unconfirmed else "ok"
     await to_thread.run_sync(audit.record, session.owner, "session.kill", session.id, outcome)

@@ -49,9 +49,9 @@ def test_what_an_image_is_instead_is_said_only_where_the_voxels_tell() -> None:
     both = frozenset({T1C, T2F})
     unsure = VoxelOpinion({T1N: frozenset({T2W}), T1C: both, T2W: frozenset({T1N, T1C}), T2F: both}, 30.0, 1.5)
     assert unsure.disagrees and unsure.misnamed == [T1N, T2W]
-    assert unsure.sentence() == "t1n looks like t2w and t2w does not look like t2w"
+    assert unsure.message() == "t1n looks like t2w and t2w does not look like t2w"
     torn = VoxelOpinion({T1N: frozenset({T1N}), T1C: both, T2F: both}, 30.0, 1.5)
-    assert torn.misnamed == [T1C, T2F] and torn.sentence() == "t1c, t2f are not all what they are called"
+    assert torn.misnamed == [T1C, T2F] and torn.message() == "t1c, t2f are not all what they are called"
 
 
 def test_without_a_t2_more_is_needed() -> None:
