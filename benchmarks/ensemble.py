@@ -164,7 +164,7 @@ def work_gflop(runner: Any, case: Any, mirroring: bool) -> float:
     images = CaseImages(case)
     return sum(
         GFLOP[group.architecture] * len(group.members)
-        * plan_tiles(lay_out(images, group).shape, group.tiling, mirroring).looks
+        * plan_tiles(lay_out(images, group).shape, group.tiling, mirroring).evaluations
         for group in runner.bundle.groups
     )  # fmt: skip
 

@@ -110,7 +110,7 @@ def test_what_each_architecture_says(made: Path, registry: ModelRegistry) -> Non
     assert prep.normalise_first
     assert prep.schemes == ("ZScoreNormalization",) * 4
     assert prep.nonzero_only == (True,) * 4
-    assert (prep.images, prep.answers) == (Resampling(3, 0, None), Resampling(1, 0, None))
+    assert (prep.images, prep.outputs) == (Resampling(3, 0, None), Resampling(1, 0, None))
     assert (nnunet.tiling.mean, nnunet.tiling.step, nnunet.tiling.mirror_axes) == (Average.LOGITS, 0.5, (0, 1, 2))
     assert nnunet.outside is Outside.BACKGROUND
     assert not mednext.preprocessing.normalise_first

@@ -70,7 +70,7 @@ def facts_of(plans: Mapping[str, Any], configuration: str, channels: int) -> Pla
             nonzero_only=tuple(bool(m) for m in masks),
             intensities=_intensities(plans, schemes),
             images=_resampling(chosen, "resampling_fn_data", where),
-            answers=_resampling(chosen, "resampling_fn_probabilities", where),
+            outputs=_resampling(chosen, "resampling_fn_probabilities", where),
         ),
     )
 

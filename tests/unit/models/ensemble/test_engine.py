@@ -19,7 +19,7 @@ from hope.models.bundle import Bundle
 from hope.models.ensemble import engine, members
 from hope.models.ensemble.engine import EnsembleRunner
 from hope.models.ensemble.spec import Average, Outside, Tiling
-from hope.models.execution import Forward, Precision
+from hope.models.execution import CompiledNetwork, Precision
 
 SHAPE = (14, 12, 13)
 IMAGES = blob_images(SHAPE)
@@ -32,8 +32,8 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def compiled(
         network: nn.Module, channels: int, patch: Sequence[int], device: torch.device, precision: Precision, *more: Any
-    ) -> Forward:
-        return Forward(network.eval(), device, precision, "torch")
+    ) -> CompiledNetwork:
+        return CompiledNetwork(network.eval(), device, precision, "torch")
 
     monkeypatch.setattr(members, "compile_network", compiled)
 
@@ -158,14 +158,14 @@ class Scripted:
         device: torch.device,
         precision: Precision,
         *more: Any,
-    ) -> Forward:
+    ) -> CompiledNetwork:
         def run(batch: Tensor) -> Tensor:
             self.batches.append((str(device), len(batch)))
             self.fail(str(device), len(batch))
             answer: Tensor = network.eval()(batch)
             return answer
 
-        return Forward(run, torch.device("cpu"), precision, "torch")
+        return CompiledNetwork(run, torch.device("cpu"), precision, "torch")
 
 
 @pytest.fixture
@@ -222,10 +222,10 @@ def test_a_gpu_that_cannot_hold_the_networks_is_left_at_once(
 ) -> None:
     def compiled(
         network: nn.Module, channels: int, patch: Any, device: torch.device, precision: Precision, *more: Any
-    ) -> Forward:
+    ) -> CompiledNetwork:
         if str(device) == "cpu:0":
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return Forward(network.eval(), device, precision, "torch")
+        return CompiledNetwork(network.eval(), device, precision, "torch")
 
     monkeypatch.setattr(members, "compile_network", compiled)
     monkeypatch.setattr(engine, "choose_device", lambda wanted: torch.device(wanted))
@@ -270,8 +270,8 @@ def test_answers_that_cannot_be_used_fail_the_case(
 ) -> None:
     def compiled(
         network: nn.Module, channels: int, patch: Any, device: torch.device, precision: Precision, *more: Any
-    ) -> Forward:
-        return Forward(answer, device, precision, "torch")
+    ) -> CompiledNetwork:
+        return CompiledNetwork(answer, device, precision, "torch")
 
     monkeypatch.setattr(members, "compile_network", compiled)
     with pytest.raises(StageError, match=sentence):
