@@ -136,7 +136,7 @@ def _change_contrast(
         if rng.random() < augmentation.thick_slices:
             image = thicken(image, float(rng.uniform(1.5, 3.2)), axis)
         if rng.random() < augmentation.curves:
-            image = _bent(rng, image)
+            image = _curved(rng, image)
         if rng.random() < augmentation.smooth_fields:
             shading = fields.smooth(float(rng.uniform(45, 110))) * np.float32(rng.uniform(0, 0.25))
             image = (image - np.float32(_ZERO_SIGNAL)) * np.exp(shading) + np.float32(_ZERO_SIGNAL)
@@ -151,7 +151,7 @@ def _change_contrast(
     return x
 
 
-def _bent(rng: np.random.Generator, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _curved(rng: np.random.Generator, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """A rising curve through 0 with random slopes between z-scores of -3 and 5."""
     knots = np.array([-20, -3, -2, -1, 0, 1, 2, 3.5, 5, 20], np.float32)
     slopes = np.exp(np.clip(rng.normal(0, 0.3, len(knots) - 1), -0.6, 0.6))
