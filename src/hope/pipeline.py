@@ -21,9 +21,9 @@ from hope.stages.harmonize.harmonize import default_style, harmonize, not_harmon
 from hope.stages.harmonize.histogram import HistogramHarmonizer
 from hope.stages.intake.intake import CaseSource, load_case
 from hope.stages.postprocess.adaptive import AdaptivePostprocess
-from hope.stages.postprocess.doubt import doubt_map
 from hope.stages.postprocess.measure import measure
 from hope.stages.postprocess.postprocess import PostprocessOutcome, count_voxels, default_cleanup, drop_unsure
+from hope.stages.postprocess.uncertainty import uncertainty_map
 from hope.stages.preprocess.preprocess import preprocess, to_native
 from hope.stages.report.deliver import deliver, result_folder
 from hope.stages.report.facts import MadeWith, brain_method, describe
@@ -213,8 +213,8 @@ def finish_case(folder: Path, case: Segmented, options: RunOptions, clock: Clock
     with clock.stage("report") as step:
         step("report: write files", 0.0)
         reference = uploaded.scans[uploaded.reference]
-        doubt = doubt_map(prediction) if options.uncertainty_map else None
-        written = deliver(folder, result, case.harmonized, reference, clock.seconds, doubt)
+        uncertainty = uncertainty_map(prediction) if options.uncertainty_map else None
+        written = deliver(folder, result, case.harmonized, reference, clock.seconds, uncertainty)
     return replace(result, report=written)
 
 

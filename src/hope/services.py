@@ -123,7 +123,7 @@ class Services:
             raise InputError("there is no such way to harmonize", expected="histogram or hail", got=str(method))
         from hope.models.hail.choose import harmonizer_of
         from hope.stages.harmonize.anatomy_check import guard
-        from hope.stages.harmonize.suspicion import healthy_brain
+        from hope.stages.harmonize.lesion_prior import healthy_brain
 
         bundle = self.models.get(model or DEFAULT_HARMONIZER, HARMONIZER)
         return harmonizer_of(bundle, self.settings.device, healthy_brain, guard)

@@ -10,7 +10,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from hope.domain.qc import OLD_CODES
 
 FORMAT: Final = "hope-result/1"
 
@@ -108,6 +110,12 @@ class Flag(Part):
     severity: str = Field(examples=["info", "caution", "warning"])
     sequence: str | None = Field(default=None, description="empty for the whole case")
     reason: str = Field(description="one sentence with the measured figures")
+
+    @field_validator("code", mode="before")
+    @classmethod
+    def _present_code(cls, code: object) -> object:
+        """Read the codes of version 0.1 as those of today."""
+        return OLD_CODES.get(code, code) if isinstance(code, str) else code
 
 
 class VolumeMl(Part):

@@ -33,7 +33,7 @@ def create_app(invocations: Invocations, readiness: Readiness) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        invocations.failed = readiness.doubt
+        invocations.failed = readiness.recheck
         async with kept(readiness):
             yield
 

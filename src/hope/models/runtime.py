@@ -19,11 +19,11 @@ from hope.domain.qc import QCFlag
 from hope.domain.volume import Volume
 from hope.models.bundle import WEIGHTS, Bundle
 from hope.models.devices import choose_device as choose_device
-from hope.models.familiarity import Familiarity, measurements
 from hope.models.missing import MeasuredDice, missing_flags
 from hope.models.model_grid import from_model_grid, to_model_grid
 from hope.models.networks import build_network
 from hope.models.normalise import NORMALISATION, zscore_inside
+from hope.models.out_of_distribution import OutOfDistributionScore, measurements
 from hope.models.sliding_window import sliding_window
 from hope.models.tensor_files import load_tensors
 
@@ -53,7 +53,7 @@ class BundleRunner:
         self.bundle = bundle
         self._device = choose_device(device)
         self._network = self._load()
-        self._familiarity = Familiarity.read(bundle.folder)
+        self._out_of_distribution = OutOfDistributionScore.read(bundle.folder)
         self._measured = MeasuredDice.from_manifest(bundle.manifest)
 
     @property
@@ -126,18 +126,20 @@ class BundleRunner:
         if MRSequence.T1C in missing:
             fine[NET] += fine[ET]
             fine[ET] = 0
-        strange = self._strange(x, small[-1] > 0.5, missing)
-        flags = (*missing_flags(missing, self._measured), *([strange] if strange else []))
+        unlike = self._unlike_training(x, small[-1] > 0.5, missing)
+        flags = (*missing_flags(missing, self._measured), *([unlike] if unlike else []))
         return self._prediction(case, fine, inside > 0.5, box, missing, flags)
 
-    def _strange(
+    def _unlike_training(
         self, x: npt.NDArray[np.float32], inside: npt.NDArray[np.bool_], missing: tuple[MRSequence, ...]
     ) -> QCFlag | None:
         """A warning where the input is unlike the training, if the bundle can tell."""
-        if self._familiarity is None or not inside.any():
+        if self._out_of_distribution is None or not inside.any():
             return None
         present = [s for s in self.bundle.sequences if s not in missing]
-        return self._familiarity.flag(measurements(x, inside, self.bundle.spacing_mm, present, self.bundle.sequences))
+        return self._out_of_distribution.flag(
+            measurements(x, inside, self.bundle.spacing_mm, present, self.bundle.sequences)
+        )
 
     def _prediction(
         self,

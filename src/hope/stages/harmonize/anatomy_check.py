@@ -12,7 +12,7 @@ from hope.domain.style import SequenceStyle, Style
 from hope.domain.volume import Volume
 from hope.stages.harmonize.edges import Edges
 from hope.stages.harmonize.histogram import style_of
-from hope.stages.harmonize.suspicion import LEAST_ML, Regions, regions_of
+from hope.stages.harmonize.lesion_prior import LEAST_ML, Regions, regions_of
 
 LEAST_EDGE_SSIM = 0.95
 """Below this, edges were flattened, blown up or moved: a curve whose slope varies by less than a third stays above."""

@@ -18,7 +18,7 @@ from hope.domain.volume import Volume
 from hope.ports import Harmonizer
 from hope.stages.harmonize.anatomy_check import AnatomyCheck, check_anatomy
 from hope.stages.harmonize.histogram import HistogramHarmonizer
-from hope.stages.harmonize.suspicion import regions_of
+from hope.stages.harmonize.lesion_prior import regions_of
 
 NONE = "none"
 NOT_ASKED = "images were passed on unchanged: harmonisation was not asked for"

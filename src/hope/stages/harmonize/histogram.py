@@ -21,7 +21,7 @@ from hope.domain.progress import Progress, silent
 from hope.domain.style import PERCENTILES, SequenceStyle, Style
 from hope.domain.volume import Volume
 from hope.stages.harmonize.edges import Edges
-from hope.stages.harmonize.suspicion import Regions, regions_of
+from hope.stages.harmonize.lesion_prior import Regions, regions_of
 
 SLOPES = (0.4, 2.5)
 """Least and largest slope, where 1 is plain scaling: no edge is flattened away, and no noise is made into one."""

@@ -142,7 +142,7 @@ class _Finder:
     def _choices(self, found: Sequence[DicomSeries]) -> list[SeriesChoice]:
         """Choose for one sequence at a time: what is unclear about one must not hold up the others."""
         choices: list[SeriesChoice] = []
-        doubts: dict[str, None] = {}
+        cautions: dict[str, None] = {}
         gains: dict[tuple[str, str], float] = {}
 
         def enhancement(one: DicomSeries, two: DicomSeries) -> float:
@@ -155,8 +155,8 @@ class _Finder:
             try:
                 choices += choose_series(found, [sequence], enhancement).values()
             except AmbiguousInputError as error:
-                doubts[error.what] = None
-        self.problems += [f"{doubt}: {_CHOOSE}" for doubt in doubts]
+                cautions[error.what] = None
+        self.problems += [f"{caution}: {_CHOOSE}" for caution in cautions]
         return choices
 
     def _enhancement(self, one: DicomSeries, two: DicomSeries) -> float:

@@ -69,7 +69,7 @@ class VoxelOpinion:
         return self.margin >= needed and self.fit >= MIN_FIT
 
     @property
-    def doubtful(self) -> bool:
+    def uncertain(self) -> bool:
         """Whether other names are so likely that somebody should look."""
         enough = self.margin >= WARNING_MARGIN and MRSequence.T2W in self.may_be and self.fit >= MIN_FIT
         return self.disagrees or enough

@@ -167,7 +167,7 @@ def _own_brain(
         return None, [QCFlag("brain_extraction_failed", Severity.WARNING, str(error), str(reference))]
     if found.usable:
         return found, []
-    reason = f"the brain mask of {reference} is not used: {'; '.join(found.doubts)}"
+    reason = f"the brain mask of {reference} is not used: {'; '.join(found.cautions)}"
     return None, [QCFlag("brain_extraction_failed", Severity.WARNING, reason, str(reference))]
 
 
@@ -212,7 +212,9 @@ def _mask_on_atlas(
     smooth = resample(
         found.mask.with_data(found.mask.data.astype(np.float32)), ATLAS_GRID, to_reference_world, "linear"
     )
-    flags = [QCFlag("brain_mask_doubtful", Severity.WARNING, f"the brain mask is doubtful: {d}") for d in found.doubts]
+    flags = [
+        QCFlag("brain_mask_uncertain", Severity.WARNING, f"the brain mask is doubtful: {d}") for d in found.cautions
+    ]
     return smooth.with_data(solid(smooth.data > 0.5)), flags
 
 

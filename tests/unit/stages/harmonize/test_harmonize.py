@@ -23,7 +23,7 @@ from hope.stages.harmonize import harmonize as stage
 from hope.stages.harmonize.anatomy_check import LEAST_EDGE_SSIM, MOST_CONTRAST_CHANGE, guard, style_distance
 from hope.stages.harmonize.harmonize import default_style, described, harmonize, learn_style, not_harmonized
 from hope.stages.harmonize.histogram import CONTRAST_KEPT, SLOPES, HistogramHarmonizer, Lesion, fit
-from hope.stages.harmonize.suspicion import healthy_brain, regions_of, suspected_lesion
+from hope.stages.harmonize.lesion_prior import healthy_brain, regions_of, suspected_lesion
 
 T1N, T1C, T2W, T2F = SEQUENCES
 LESION = ball((40, 36, 26), 6)

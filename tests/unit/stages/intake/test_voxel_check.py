@@ -59,13 +59,13 @@ def test_without_a_t2_more_is_needed() -> None:
     assert not VoxelOpinion(swapped, 20.0, 1.5).disagrees
     assert VoxelOpinion(swapped, 25.0, 1.5).disagrees
     assert VoxelOpinion({**swapped, T2W: frozenset({T2W})}, 20.0, 1.5).disagrees
-    assert not VoxelOpinion(swapped, 10.0, 1.5).doubtful
+    assert not VoxelOpinion(swapped, 10.0, 1.5).uncertain
 
 
 @pytest.mark.parametrize(("margin", "fit", "warned"), [(7.9, 1.5, False), (8.1, 1.5, True), (8.1, 0.6, False)])
 def test_less_is_enough_for_a_warning_than_for_a_question(margin: float, fit: float, warned: bool) -> None:
     swapped = VoxelOpinion({T1N: frozenset({T1C}), T1C: frozenset({T1N}), T2W: frozenset({T2W})}, margin, fit)
-    assert swapped.doubtful == warned and not swapped.disagrees
+    assert swapped.uncertain == warned and not swapped.disagrees
 
 
 @pytest.mark.parametrize("spreads", [3.0, 6.0])
