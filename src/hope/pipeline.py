@@ -25,8 +25,8 @@ from hope.stages.postprocess.measure import measure
 from hope.stages.postprocess.postprocess import PostprocessOutcome, count_voxels, default_cleanup, drop_unsure
 from hope.stages.postprocess.uncertainty import uncertainty_map
 from hope.stages.preprocess.preprocess import preprocess, to_native
-from hope.stages.report.deliver import deliver, result_folder
 from hope.stages.report.facts import MadeWith, brain_method, describe
+from hope.stages.report.write_results import result_folder, write_results
 from hope.stages.segment.segment import segment
 
 
@@ -214,7 +214,7 @@ def finish_case(folder: Path, case: Segmented, options: RunOptions, clock: Clock
         step("report: write files", 0.0)
         reference = uploaded.scans[uploaded.reference]
         uncertainty = uncertainty_map(prediction) if options.uncertainty_map else None
-        written = deliver(folder, result, case.harmonized, reference, clock.seconds, uncertainty)
+        written = write_results(folder, result, case.harmonized, reference, clock.seconds, uncertainty)
     return replace(result, report=written)
 
 

@@ -35,7 +35,17 @@ from hope.contract.stages import STAGES
 from hope.domain.audit import verify
 from hope.domain.errors import InputError, OutputError
 from hope.domain.ids import new_token, reference_of, token_hash
-from hope.testing.contracts.making import EXECUTOR, a_case, a_file, a_run, a_scan, a_session, an_attempt, done, job_of
+from hope.testing.contracts.factories import (
+    EXECUTOR,
+    a_case,
+    a_file,
+    a_run,
+    a_scan,
+    a_session,
+    an_attempt,
+    done,
+    job_of,
+)
 
 Open = Callable[[], SqlCaseStore]
 

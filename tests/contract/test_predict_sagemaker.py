@@ -27,7 +27,7 @@ from hope.domain.grid import Grid
 from hope.domain.progress import silent
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
-from hope.formats import handover
+from hope.formats import stage_io
 from hope.models.bundle import BUNDLED, DEFAULT_MODEL, read_bundle
 
 CASE_ID = "DOE^JOHN-1999"
@@ -162,7 +162,7 @@ def of_others(endpoint: AsyncEndpoint, call: Call) -> None:
 
 
 def half_a_prediction(endpoint: AsyncEndpoint, call: Call) -> None:
-    content = json.dumps({"format": handover.FORMAT, "labels": {}}).encode()
+    content = json.dumps({"format": stage_io.FORMAT, "labels": {}}).encode()
     entry = {"name": "prediction.json", "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     location = f"{call.folder}/runs/r2/prediction.json"
     with tempfile.NamedTemporaryFile() as file:

@@ -21,7 +21,7 @@ from tests.unit.endpoint.harness import Endpoint, endpoint, put
 
 from hope.adapters.proxy_bucket import Objects
 from hope.contract.options import RunOptions
-from hope.formats import handover
+from hope.formats import stage_io
 from hope.formats.hashing import sha256_of
 from hope.pipeline import Clock, harmonize_case, prepare_case
 from hope.services import Services
@@ -127,7 +127,7 @@ def same_as_the_predictor(running: Endpoint, objects: Objects, s3_url: S3Place, 
     clock = Clock(lambda message, share: None)
     prepared = prepare_case(source, predictor, services.brain_extractor(), options, scratch, clock)
     harmonized = harmonize_case(prepared.aligned, options, clock)
-    names = handover.save_aligned(prepared.aligned, sent) + handover.save_harmonized(harmonized, sent)
+    names = stage_io.save_aligned(prepared.aligned, sent) + stage_io.save_harmonized(harmonized, sent)
     listed = [{"name": n, "bytes": (sent / n).stat().st_size, "sha256": sha256_of(sent / n)} for n in names]
     at = f"{s3_url.url}/handed/input"
     for entry in listed:
@@ -139,7 +139,7 @@ def same_as_the_predictor(running: Endpoint, objects: Objects, s3_url: S3Place, 
     bucket = s3_url.url.split("/")[2]
     for entry in reported["files"]:
         objects.download(f"s3://{bucket}/{entry['key']}", back / entry["name"], entry["sha256"])
-    there, here = handover.load_prediction(back), predictor.predict(harmonized, lambda message, share: None)
+    there, here = stage_io.load_prediction(back), predictor.predict(harmonized, lambda message, share: None)
     assert np.array_equal(there.labels.data, here.labels.data)
     assert there.model_sha256 == reported["model"]["sha256"] == here.model_sha256
     assert json.loads((back / "model.json").read_bytes())["id"] == "tiny"

@@ -17,7 +17,7 @@ def test_a_terminated_command_leaves_nothing(tmp_path: Path) -> None:
     out = tmp_path / "out"
     program = (
         "import sys, time; import hope.synthesis.raw as raw\n"
-        "import hope.stages.report.deliver as deliver\n"
+        "import hope.stages.report.write_results as deliver\n"
         "from contextlib import contextmanager\n"
         "whole = deliver.result_folder\n"
         "@contextmanager\n"

@@ -24,7 +24,7 @@ from hope.domain.case import HarmonizedCase, HeadState, MRSequence, Prediction
 from hope.domain.errors import BundleError, HopeError, InputError, OutputError, StageError
 from hope.domain.ids import new_id
 from hope.domain.progress import Progress
-from hope.formats import handover
+from hope.formats import stage_io
 from hope.formats.hashing import sha256_of
 from hope.models.bundle import Bundle
 
@@ -145,7 +145,7 @@ class SageMakerPredictor:
         """Put the case into the bucket, under an id of its own: on the command line it is named after a directory."""
         progress("segment: pack the case", 0.0)
         unnamed = replace(case, aligned=replace(case.aligned, case_id=job_id))
-        names = handover.save_aligned(unnamed.aligned, out) + handover.save_harmonized(unnamed, out)
+        names = stage_io.save_aligned(unnamed.aligned, out) + stage_io.save_harmonized(unnamed, out)
         files = []
         for number, name in enumerate(names):
             progress("segment: send the case to the bucket", SENT * number / len(names))
@@ -211,7 +211,7 @@ class SageMakerPredictor:
 
     def _loaded(self, folder: Path) -> Prediction:
         try:
-            prediction = handover.load_prediction(folder)
+            prediction = stage_io.load_prediction(folder)
         except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
             raise StageError("the endpoint's answer is not one that this version can read") from error
         self._check_model({"model": {"id": prediction.model_id, "sha256": prediction.model_sha256}})

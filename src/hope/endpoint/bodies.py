@@ -82,20 +82,20 @@ def _case(job: Mapping[str, Any], progress: Progress) -> Done:
 def _prediction(job: Mapping[str, Any], progress: Progress) -> Done:
     """A harmonized case in, what the model says out."""
     from hope.domain.case import HarmonizedCase
-    from hope.formats import handover
+    from hope.formats import stage_io
     from hope.stages.segment.segment import segment
 
     folder, out = Path(job["in"]), Path(job["out"])
     predictor = _predictor(str(job["model"]))
     try:
-        _check_handover(folder)
-        case: HarmonizedCase = handover.load_harmonized(folder, handover.load_aligned(folder))
+        _check_stage_input(folder)
+        case: HarmonizedCase = stage_io.load_harmonized(folder, stage_io.load_aligned(folder))
     except (StageError, KeyError, ValueError, TypeError, AttributeError, IndexError, *_FAR_TOO_MUCH) as error:
         words = str(error) if isinstance(error, StageError) else "its files do not fit together"
         raise InputError(f"the harmonized case cannot be read: {words}", fix="prepare it again") from error
     predictor.missing_sequences(case.images.keys())
     prediction = segment(case, predictor, progress)
-    names = handover.save_prediction(prediction, out)
+    names = stage_io.save_prediction(prediction, out)
     (out / MODEL_FACTS).write_text(json.dumps(dict(predictor.describe()), allow_nan=False, indent=1))
     flags = [flag.to_json() for flag in prediction.flags]
     return {"files": [*names, MODEL_FACTS], "facts": {"qc": flags}}
@@ -107,8 +107,8 @@ def _selftest(job: Mapping[str, Any], progress: Progress) -> Done:
     return {"files": [], "facts": self_test(_predictor(str(job["model"])))}
 
 
-def _check_handover(folder: Path) -> None:
-    """Refuse files that would make `hope.formats.handover` read elsewhere, or fill the memory.
+def _check_stage_input(folder: Path) -> None:
+    """Refuse files that would make `hope.formats.stage_io` read elsewhere, or fill the memory.
 
     Raises:
         StageError: saying what is wrong.

@@ -75,7 +75,7 @@ class CaseLifecycle:
         blobs: voxels.
         queue: the engine.
         max_cases_in_work: of one session.
-        copies: where cases are copied on their way to a model that runs elsewhere.
+        staging: where cases are copied on their way to a model that runs elsewhere.
         ballast: what is given up for a deletion on a full disk.
     """
 
@@ -85,11 +85,11 @@ class CaseLifecycle:
         blobs: BlobStore,
         queue: JobQueue,
         max_cases_in_work: int = 10,
-        copies: BlobStore | None = None,
+        staging: BlobStore | None = None,
         ballast: Ballast | None = None,
     ) -> None:
         self._ballast = ballast
-        self._store, self._blobs, self._queue, self._copies = store, blobs, queue, copies
+        self._store, self._blobs, self._queue, self._staging = store, blobs, queue, staging
         self._max_in_work = max_cases_in_work
         self._reconciled: dict[tuple[str, int], int] = {}
         self._deleting: dict[str, asyncio.Task[DeletionReceipt]] = {}
@@ -207,9 +207,9 @@ class CaseLifecycle:
             removed.add(self._blobs.delete_prefix(f"cases/{case.id}/"))
             self._queue.forget(case.id, case.run)
         # Last, since it may be far away: a deletion that fails here is taken up again, with the rest done.
-        if self._copies is not None:
+        if self._staging is not None:
             for case in cases:
-                removed.add(self._copies.delete_prefix(f"cases/{case.id}/"))
+                removed.add(self._staging.delete_prefix(f"cases/{case.id}/"))
 
     async def _until_cleared(self, *, session_id: str | None = None, case_id: str | None = None) -> tuple[str, ...]:
         """Wait until the stages are dead and what workers that died left is deleted; returns what is not known to be.

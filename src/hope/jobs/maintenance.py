@@ -25,7 +25,7 @@ INTERRUPTED_SECONDS = 25.0
 
 ORPHAN_SECONDS = 3600.0
 
-COPIES_SECONDS = 300.0
+STAGING_SECONDS = 300.0
 """How often copies are looked for that an endpoint wrote after nobody waited for it any more."""
 
 _COPY = re.compile(r"cases/([0-9A-Za-z]+)/([0-9]+)/", re.ASCII)
@@ -98,7 +98,7 @@ class MaintenanceLoop:
         session_hours: an idle session ends after this.
         on_end: called for every ended session (for the audit log): owner's name, session id, outcome.
         pause: seconds between two rounds.
-        copies: where cases are copied on their way to a model that runs elsewhere; of this platform alone.
+        staging: where cases are copied on their way to a model that runs elsewhere; of this platform alone.
     """
 
     def __init__(
@@ -109,12 +109,12 @@ class MaintenanceLoop:
         session_hours: float,
         on_end: Callable[[str, str], None],
         pause: float = 2.0,
-        copies: BlobStore | None = None,
+        staging: BlobStore | None = None,
     ) -> None:
         self._store, self._blobs, self._lifecycle = store, blobs, lifecycle
-        self._copies = copies
+        self._staging = staging
         self._idle_seconds, self._on_end, self._pause = session_hours * 3600, on_end, pause
-        self._next_orphans = self._next_prune = self._next_copies = 0.0
+        self._next_orphans = self._next_prune = self._next_staging = 0.0
         self._closing_since: dict[str, float] = {}
 
     async def run(self) -> None:
@@ -125,7 +125,7 @@ class MaintenanceLoop:
                 self._end_sessions,
                 self._reconcile_runs,
                 self._clear,
-                self._clear_copies,
+                self._clear_staging,
             ):
                 await self._careful(task)
             await asyncio.sleep(self._pause)
@@ -187,23 +187,23 @@ class MaintenanceLoop:
         self._next_orphans = time.monotonic() + ORPHAN_SECONDS
         await asyncio.to_thread(self._drop_orphans)
 
-    async def _clear_copies(self) -> None:
-        if self._copies is None or time.monotonic() < self._next_copies:
+    async def _clear_staging(self) -> None:
+        if self._staging is None or time.monotonic() < self._next_staging:
             return
-        self._next_copies = time.monotonic() + COPIES_SECONDS
-        await asyncio.to_thread(self._drop_copies, self._copies)
+        self._next_staging = time.monotonic() + STAGING_SECONDS
+        await asyncio.to_thread(self._drop_staged, self._staging)
 
-    def _drop_copies(self, copies: BlobStore) -> None:
+    def _drop_staged(self, staging: BlobStore) -> None:
         """Delete copies of runs that are not in work: their worker died, or the endpoint answered too late."""
         needed: dict[tuple[str, str], bool] = {}
-        for blob in copies.keys("cases/"):
+        for blob in staging.keys("cases/"):
             if not (copy := _COPY.match(blob.key)):
                 continue  # not ours: nothing that the platform writes has such a key
             case_id, run = copy.groups()
             if (case_id, run) not in needed:
                 needed[case_id, run] = self._lifecycle.is_in_work(case_id, run)
                 if not needed[case_id, run]:
-                    copies.delete_prefix(f"cases/{case_id}/{run}/")
+                    staging.delete_prefix(f"cases/{case_id}/{run}/")
 
     def _drop_orphans(self) -> None:
         """Delete files of cases that no longer exist: a process that died in the middle of a late write left them."""

@@ -84,7 +84,7 @@ class Node:
             slots=self._slots,
             tries=int(platform.stage_tries),
             timeout_seconds=platform.stage_timeout_seconds,
-            copies=self.services.copies,
+            staging=self.services.staging,
         )
         queues = [*([PIPELINE_QUEUE] if self._pipelines else []), *(str(stage) for stage in self.stages)]
         self.queue.start(worker.run if self.stages else None, queues, self._slots)
@@ -113,15 +113,15 @@ class Node:
     def start_maintenance(self, on_end: Callable[[str, str], None]) -> None:
         """Look after sessions, in a thread of its own; ``on_end`` is told session id and reason."""
         # Its own Sessions: that one belongs to the event loop of this thread.
-        lifecycle, copies = self._lifecycle(), self.services.copies
+        lifecycle, staging = self._lifecycle(), self.services.staging
         hours = self.services.settings.platform.session_hours
-        maintenance = MaintenanceLoop(self.store, self.blobs, lifecycle, hours, on_end, copies=copies)
+        maintenance = MaintenanceLoop(self.store, self.blobs, lifecycle, hours, on_end, staging=staging)
         threading.Thread(target=lambda: asyncio.run(maintenance.run()), name="hope-maintenance", daemon=True).start()
 
     def _lifecycle(self) -> CaseLifecycle:
         most = self.services.settings.platform.max_cases_in_work
         ballast = Ballast(self.services.settings.data_dir / "ballast")
-        return CaseLifecycle(self.store, self.blobs, self.queue, most, self.services.copies, ballast)
+        return CaseLifecycle(self.store, self.blobs, self.queue, most, self.services.staging, ballast)
 
     def _say_alive(self) -> None:
         """Touch a file while the lease is fresh, for `hope worker --check`."""

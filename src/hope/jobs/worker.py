@@ -81,7 +81,7 @@ class StageWorker:
         slots: stages at once.
         tries: how often a stage that failed by our own fault is tried.
         timeout_seconds: longest time a stage may take.
-        copies: where a stage may keep a copy of its case on the way to a model that runs elsewhere.
+        staging: where a stage may keep a copy of its case on the way to a model that runs elsewhere.
     """
 
     def __init__(
@@ -95,12 +95,12 @@ class StageWorker:
         slots: int = 1,
         tries: int = 3,
         timeout_seconds: float = 3600.0,
-        copies: BlobStore | None = None,
+        staging: BlobStore | None = None,
     ) -> None:
         self._store, self._blobs, self._processes, self._scratch = store, blobs, processes, scratch
         self._disk = DiskSpace(scratch.directory, blobs, 0)
         self._executor, self._slots = executor, slots
-        self._tries, self._timeout, self._copies = tries, timeout_seconds, copies
+        self._tries, self._timeout, self._staging = tries, timeout_seconds, staging
         self._gate: asyncio.Semaphore | None = None
         self.changed_at = 0.0
         """When a stage last began or ended here, by the monotonic clock: the next one is near then."""
@@ -207,7 +207,7 @@ class StageWorker:
             # A kill waits for these words.
             await asyncio.shield(patiently(self._store.end_attempt, attempt))
             if not tidy:
-                await in_thread(self._drop_copies, attempt.job, _prefix(attempt))
+                await in_thread(self._drop_staged, attempt.job, _prefix(attempt))
 
     async def _failed(self, attempt: Attempt, problem: str, *, ours: bool, final: bool) -> None:
         await patiently(lambda: self._store.fail_attempt(attempt, problem, ours=ours, final=final))
@@ -218,7 +218,7 @@ class StageWorker:
                 f"the stage was begun {MAX_ATTEMPTS} times and never ended; its process may not survive it"
             )
         if attempt.number > 1:
-            await in_thread(self._drop_copies, attempt.job, _stage_prefix(attempt.job))
+            await in_thread(self._drop_staged, attempt.job, _stage_prefix(attempt.job))
         with self._scratch.folder() as folder:
             paths = {name: folder / name for name in ("in", "out", "scratch")}
             for path in paths.values():
@@ -245,12 +245,12 @@ class StageWorker:
             else:
                 await in_thread(self._check_wanted, attempt)
 
-    def _drop_copies(self, job: StageJob, prefix: str) -> None:
+    def _drop_staged(self, job: StageJob, prefix: str) -> None:
         """Delete what a stage that was killed left on its way to a model elsewhere; the keeper looks once more."""
-        if self._copies is None or not job.stage.spec.elsewhere:
+        if self._staging is None or not job.stage.spec.elsewhere:
             return
         try:
-            self._copies.delete_prefix(prefix)
+            self._staging.delete_prefix(prefix)
         except (HopeError, OSError) as error:
             log.warning("copies of a case could not be deleted yet: %s", error)
 
@@ -331,7 +331,7 @@ def _job(attempt: Attempt, paths: Mapping[str, Path]) -> dict[str, Any]:
         **{name: str(path) for name, path in paths.items()},
         "case": f"case-{attempt.job.case_id[:8]}",
         "choice": attempt.choice.to_json(),
-        "copies": _prefix(attempt),
+        "staging": _prefix(attempt),
     }
 
 

@@ -20,7 +20,7 @@ from hope.domain.errors import InputError
 from hope.domain.progress import Progress
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
-from hope.formats import handover
+from hope.formats import stage_io
 from hope.formats.nifti import read_scan, write_labels
 
 LABELS = ("ET", "NET", "CC", "ED")
@@ -71,16 +71,16 @@ def _preprocess(case: str, folder: Path, out: Path) -> dict[str, Any]:
         reference=reference,
         atlas_to_native={s: Transform(np.eye(4)) for s in scans},
     )
-    return _left(Role.ALIGNED, handover.save_aligned(aligned, out))
+    return _left(Role.ALIGNED, stage_io.save_aligned(aligned, out))
 
 
 def _harmonize(case: str, folder: Path, out: Path) -> dict[str, Any]:
-    aligned = handover.load_aligned(folder)
-    return _left(Role.HARMONIZED, handover.save_harmonized(HarmonizedCase(aligned, aligned.images), out))
+    aligned = stage_io.load_aligned(folder)
+    return _left(Role.HARMONIZED, stage_io.save_harmonized(HarmonizedCase(aligned, aligned.images), out))
 
 
 def _postprocess(case: str, folder: Path, out: Path) -> dict[str, Any]:
-    prediction = handover.load_prediction(folder)
+    prediction = stage_io.load_prediction(folder)
     mask = OutputFile(Role.SEGMENTATION, space=Space.NATIVE)
     write_labels(prediction.labels, out / mask.name(case))
     counts = np.bincount(prediction.labels.data.ravel(), minlength=5)

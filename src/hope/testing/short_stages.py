@@ -137,13 +137,13 @@ def _stage(job: Mapping[str, Any]) -> dict[str, Any]:
     result = None
     if stage is STAGES[-1]:
         report = _report(job)
-        delivered = _deliver(job, report)
-        artifacts += delivered
+        written = _write_results(job, report)
+        artifacts += written
         result = report.for_page()
     return {"artifacts": artifacts, "result": result}
 
 
-def _deliver(job: Mapping[str, Any], report: CaseReport) -> Artifacts:
+def _write_results(job: Mapping[str, Any], report: CaseReport) -> Artifacts:
     """One file of each role that is listed, sequence and label; the report of them all comes last."""
     contents = _contents(str(job["case"]))
     done = []
@@ -158,7 +158,7 @@ def _deliver(job: Mapping[str, Any], report: CaseReport) -> Artifacts:
             for sequence in sequences:
                 for label in labels:
                     done.append(_leave(job, OutputFile(role, sequence, label, space), contents(role, sequence)))
-    listed = report.with_parts(files=[FileFacts.model_validate(entry) for entry in done])
+    listed = report.with_sections(files=[FileFacts.model_validate(entry) for entry in done])
     return [*done, _leave(job, OutputFile.of(Role.FACTS), listed.text().encode())]
 
 

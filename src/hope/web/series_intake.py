@@ -24,8 +24,8 @@ from hope.formats.nifti_clean import WrongTypeError
 from hope.web.answers import case_name
 from hope.web.claims import Claim
 from hope.web.context import WebContext
-from hope.web.keeping import Keeping, NewScan
 from hope.web.reading import UploadReader
+from hope.web.storing import NewScan, ScanStorage
 from hope.web.uploads import MIB, Spool, Uploads
 
 _SYNTHETIC = "This scan is synthetic: the program made it, it shows nobody."
@@ -38,12 +38,12 @@ class SeriesIntake:
     Args:
         context: stores and tasks.
         uploads: checks scans.
-        keeping: stores them.
+        storage: stores them.
         reader: lets children read what came.
     """
 
-    def __init__(self, context: WebContext, uploads: Uploads, keeping: Keeping, reader: UploadReader) -> None:
-        self._context, self._uploads, self._keeping, self._reader = context, uploads, keeping, reader
+    def __init__(self, context: WebContext, uploads: Uploads, storage: ScanStorage, reader: UploadReader) -> None:
+        self._context, self._uploads, self._storage, self._reader = context, uploads, storage, reader
         self._sample: tuple[Path, list[Mapping[str, Any]]] | None = None
         self._sample_lock = asyncio.Lock()
 
@@ -132,7 +132,7 @@ class SeriesIntake:
             new.append(NewScan(target, scan, key, sequence, known))
         await to_thread.run_sync(claim.settle, sum(scan.clean.bytes for scan in new))
         commit = partial(self._context.store.add_series, case.id, upload=claim.id)
-        change = await to_thread.run_sync(self._keeping.store_scans, case, new, commit)
+        change = await to_thread.run_sync(self._storage.store_scans, case, new, commit)
         return list(change.stored)
 
     def check_may_correct(self, case: CaseRecord) -> None:
@@ -167,7 +167,7 @@ class SeriesIntake:
         key = f"cases/{case.id}/{case.run}/corrected/{new_id()}/seg.nii.gz"
         artifact = Artifact(name, output.kind, key, size, digest, None, public=True, output=output)
         await to_thread.run_sync(spool.claim.settle, size)
-        store = self._keeping.store_segmentation
+        store = self._storage.store_segmentation
         kept = await to_thread.run_sync(store, case, mask, artifact, measured, spool.claim.id)
         return kept, measured
 

@@ -22,7 +22,7 @@ from hope.domain.grid import ATLAS_GRID, Grid
 from hope.domain.progress import Progress, silent
 from hope.domain.style import Style
 from hope.domain.volume import Volume
-from hope.formats import handover
+from hope.formats import stage_io
 from hope.formats.nifti import read_labels, read_scan, write_scan
 from hope.jobs import bodies, tasks
 from hope.pipeline import run_case
@@ -252,8 +252,8 @@ def test_harmonisation_asked_for_is_done_and_told(
     assert listed == {"harmonized.json", "harmonized-t2w.npy", "harmonize.json"}
     for name in listed:
         shutil.copy(Path(job["out"]) / name, tmp_path / "in")
-    aligned = handover.load_aligned(tmp_path / "in")
-    harmonized = handover.load_harmonized(tmp_path / "in", aligned)
+    aligned = stage_io.load_aligned(tmp_path / "in")
+    harmonized = stage_io.load_harmonized(tmp_path / "in", aligned)
     assert np.array_equal(harmonized.images[MRSequence.T2W].data, aligned.images[MRSequence.T2W].data * 2)
     assert harmonized.details["sequences"]["t2w"]["edge_ssim"] == pytest.approx(1)
     assert {flag.sequence for flag in harmonized.flags} == set(aligned.images) - {MRSequence.T2W}

@@ -71,8 +71,8 @@ class Place:
         self.store = SqlCaseStore(f"sqlite:///{folder / 'hope.sqlite'}")
         self.blobs = LocalBlobs(folder / "blobs")
         self.queue = NotingQueue()
-        self.copies = LocalBlobs(folder / "copies")
-        self.lifecycle = CaseLifecycle(self.store, self.blobs, self.queue, 3, self.copies)
+        self.staging = LocalBlobs(folder / "copies")
+        self.lifecycle = CaseLifecycle(self.store, self.blobs, self.queue, 3, self.staging)
         self.session = self.store.create_session(token_hash(new_token()), "local").id
 
     def case(self, session: str | None = None) -> CaseRecord:
@@ -88,7 +88,7 @@ class Place:
         ended: list[tuple[str, str]] = []
         note = lambda session, reason: ended.append((session, reason))  # noqa: E731 - a note needs no name
         maintenance = MaintenanceLoop(
-            self.store, self.blobs, self.lifecycle, hours, note, pause=0.05, copies=self.copies
+            self.store, self.blobs, self.lifecycle, hours, note, pause=0.05, staging=self.staging
         )
         return maintenance, ended
 
@@ -96,11 +96,11 @@ class Place:
         """What a stage puts into the proxy bucket and cannot take back when it is killed."""
         path, key = self.folder / "copy", f"cases/{case.id}/{run}/segment/token/job/aligned.npy"
         path.write_bytes(b"copied voxels of " + case.id.encode())
-        self.copies.put_file(key, path, "0" * 64)
+        self.staging.put_file(key, path, "0" * 64)
         return key
 
     def copied(self) -> list[str]:
-        return [blob.key for blob in self.copies.keys("cases/")]
+        return [blob.key for blob in self.staging.keys("cases/")]
 
     def rounds(self, maintenance: MaintenanceLoop, seconds: float = 1.0) -> None:
         async def some() -> None:
@@ -427,7 +427,7 @@ def test_a_deletion_that_the_proxy_bucket_does_not_answer_is_taken_up_again(
         raise ConnectionError("the object store does not answer")
 
     with monkeypatch.context() as patch:
-        patch.setattr(place.copies, "delete_prefix", away)
+        patch.setattr(place.staging, "delete_prefix", away)
         with pytest.raises(ConnectionError):
             asyncio.run(place.lifecycle.delete_session(place.session, "killed"))
     assert list(place.blobs.keys(f"cases/{case.id}/")) == []
@@ -440,9 +440,9 @@ def test_a_deletion_that_the_proxy_bucket_does_not_answer_is_taken_up_again(
 
 def test_the_keeper_clears_copies_of_runs_that_are_not_in_work(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as an answer that an endpoint wrote when nobody waited for it any more."""
-    listed = place.copies.keys
+    listed = place.staging.keys
     foreign = [BlobInfo(f"cases/{name}", 1) for name in ("%C3%A4/1/x", "a b/1/x", "a/\u00b2/x", "../1/x", "readme")]
-    monkeypatch.setattr(place.copies, "keys", lambda prefix: [*foreign, *listed(prefix)])
+    monkeypatch.setattr(place.staging, "keys", lambda prefix: [*foreign, *listed(prefix)])
     running, idle, gone = place.case(), place.case(), place.case()
     place.lifecycle.run_case(running, RunOptions())
     kept = place.copy(running, run=1)

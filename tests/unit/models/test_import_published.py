@@ -21,8 +21,8 @@ from hope.domain.errors import BundleError, HopeError, InputError, OutputError
 from hope.models.bundle import Bundle
 from hope.models.ensemble.spec import Average, Method, Outside, Resampling, Tiles
 from hope.models.importers.assemble import PUBLISHED_WEIGHTS
+from hope.models.importers.checkpoint_parts import channels_of, classes_of
 from hope.models.importers.choices import ImportChoices
-from hope.models.importers.parts import channels_of, classes_of
 from hope.models.networks import build_network, load_state
 from hope.models.registry import ModelRegistry
 

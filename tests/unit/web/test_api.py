@@ -505,4 +505,4 @@ async def test_the_audit_log_tells_who_did_what_and_verifies(gateway: Gateway, c
     ]
     assert {entry.actor for entry in entries} == {"local"}
     assert not re.search(case_id, " ".join(map(str, entries)))
-    assert gateway.app.state.parts.audit.verify().whole
+    assert gateway.app.state.components.audit.verify().whole

@@ -162,7 +162,7 @@ async def test_a_deletion_waits_for_uploads_to_be_gone(gateway: Gateway) -> None
 async def test_an_upload_of_a_gateway_that_died_is_named_in_the_receipt(gateway: Gateway, monkeypatch: Any) -> None:
     monkeypatch.setattr("hope.jobs.lifecycle.SWEEP_SECONDS", 0.3)
     client, case_id = await opened(gateway)
-    limits = gateway.app.state.parts.uploads.claims.limits
+    limits = gateway.app.state.components.uploads.claims.limits
     gateway.store.begin_upload(case_id, "a gateway that died", 1000, limits)
     [sentence] = (await client.delete("/api/session")).json()["unconfirmed"]
     assert sentence.startswith("1 upload(s) had not ended")

@@ -21,13 +21,13 @@ from hope.formats.reading import reading
 from hope.models.bundle import ENSEMBLE_FORMAT, POSTPROCESS, Bundle, write_manifest
 from hope.models.ensemble.spec import Average, Group
 from hope.models.importers import hail, thresholds
+from hope.models.importers.checkpoint_parts import CheckpointPart, Fold, short
 from hope.models.importers.choices import ImportChoices
 from hope.models.importers.clusters import read_clusters
 from hope.models.importers.mednext_v1 import read_mednext
 from hope.models.importers.nnunet_v2 import read_nnunet
-from hope.models.importers.parts import Fold, Part, short
+from hope.models.importers.pickle_stubs import RefusedError
 from hope.models.importers.sources import Found, find
-from hope.models.importers.standins import RefusedError
 from hope.models.importers.swinunetr_pt import read_swinunetr
 from hope.models.networks import convert_state
 
@@ -89,8 +89,8 @@ def import_bundle(
     return bundle
 
 
-def _parts(found: Found, choices: ImportChoices, progress: Progress) -> list[Part]:
-    kinds: list[tuple[str, bool, Callable[[], Part]]] = [
+def _parts(found: Found, choices: ImportChoices, progress: Progress) -> list[CheckpointPart]:
+    kinds: list[tuple[str, bool, Callable[[], CheckpointPart]]] = [
         ("nnU-Net", bool(found.nnunet), lambda: read_nnunet(found.nnunet[0], choices.sequences)),
         ("MedNeXt", bool(found.mednext), lambda: read_mednext(found.mednext, choices.sequences)),
         ("SwinUNETR", bool(found.swinunetr), lambda: read_swinunetr(found.swinunetr, choices.sequences)),
@@ -138,7 +138,7 @@ def _left_open(choices: ImportChoices) -> list[str]:
     return said
 
 
-def _write(part: Part, weight: float, mixed: bool, folder: Path, progress: Progress, share: float) -> Group:
+def _write(part: CheckpointPart, weight: float, mixed: bool, folder: Path, progress: Progress, share: float) -> Group:
     """Store the weights of every fold, one after another, and complete the group."""
     group = part.group
     files = []
@@ -166,7 +166,7 @@ def _store(group: Group, fold: Fold, path: Path) -> None:
         raise output_error(path.name, error) from error
 
 
-def _origin(part: Part) -> dict[str, Any]:
+def _origin(part: CheckpointPart) -> dict[str, Any]:
     files = [
         {"name": short(path), "sha256": _sha256(path)} for fold in part.folds for path in fold.files
     ]  # names alone: a path may name a person or a hospital

@@ -18,8 +18,8 @@ from hope.formats.reading import reading
 from hope.models.bundle import FORMAT, HARMONIZER, WEIGHTS, Bundle, write_manifest
 from hope.models.hail.published_runner import ARCHITECTURE, NORMALISATION
 from hope.models.hail.released import SLICE, PublishedHail
+from hope.models.importers.checkpoint_parts import short
 from hope.models.importers.choices import ImportChoices
-from hope.models.importers.parts import short
 from hope.models.importers.sources import Found
 from hope.models.importers.torch_files import TorchFile
 from hope.models.networks.keys import check, layout_of, without_wrappers

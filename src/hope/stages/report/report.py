@@ -15,7 +15,7 @@ from hope.domain.case import SEQUENCES
 from hope.domain.errors import OutputError
 from hope.domain.labels import PEDS, REGION_NAMES, REGIONS
 from hope.formats.atomic import atomic_output
-from hope.stages.report.report_parts import (
+from hope.stages.report.report_sections import (
     TIMES,
     Column,
     head_words,

@@ -22,7 +22,7 @@ from hope.contract.job import Attempt, CaseState, ConflictError, FencedError, Go
 from hope.contract.options import RunOptions
 from hope.contract.stages import STAGES, Stage
 from hope.ports import CaseStore
-from hope.testing.contracts.making import EXECUTOR, MOST, a_case, a_file, a_session
+from hope.testing.contracts.factories import EXECUTOR, MOST, a_case, a_file, a_session
 
 IN_WORK = (CaseState.QUEUED, CaseState.RUNNING)
 

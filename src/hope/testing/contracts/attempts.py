@@ -16,7 +16,7 @@ from hope.contract.stages import STAGES, Stage
 from hope.domain.ids import new_id
 from hope.ports import CaseStore
 from hope.testing.contracts.attempt_machine import follow_the_model
-from hope.testing.contracts.making import EXECUTOR, MOST, a_case, a_file, a_run, a_session, an_attempt, done, job_of
+from hope.testing.contracts.factories import EXECUTOR, MOST, a_case, a_file, a_run, a_session, an_attempt, done, job_of
 
 
 def stage_of(store: CaseStore, attempt: Attempt) -> StageStatus:

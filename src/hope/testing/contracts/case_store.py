@@ -17,7 +17,7 @@ from hope.domain.case import MRSequence
 from hope.domain.ids import new_id
 from hope.ports import CaseStore
 from hope.testing.contracts.attempts import AttemptContract
-from hope.testing.contracts.making import (
+from hope.testing.contracts.factories import (
     EXECUTOR,
     MOST,
     a_case,

@@ -16,7 +16,7 @@ from hope.contract.scans import ChangedError, SeriesChange
 from hope.domain.case import MRSequence
 from hope.domain.errors import InputError
 from hope.ports import CaseStore
-from hope.testing.contracts.making import MOST, a_case, a_scan, a_session
+from hope.testing.contracts.factories import MOST, a_case, a_scan, a_session
 
 T1N, T1C, T2W, T2F = MRSequence
 

@@ -15,7 +15,7 @@ from hope.domain.audit import verify
 from hope.domain.case import MRSequence
 from hope.domain.ids import new_id, new_token, token_hash
 from hope.ports import CaseStore
-from hope.testing.contracts.making import (
+from hope.testing.contracts.factories import (
     MOST,
     a_case,
     a_file,

@@ -13,7 +13,7 @@ import pytest
 from hope.contract.job import GoneError
 from hope.contract.scans import BusyError, QuotaError, SessionLimits
 from hope.ports import CaseStore
-from hope.testing.contracts.making import EXECUTOR, a_file, a_run, a_scan, a_session, done
+from hope.testing.contracts.factories import EXECUTOR, a_file, a_run, a_scan, a_session, done
 
 LIMITS = SessionLimits(bytes=1000, files=5, uploads=4)
 

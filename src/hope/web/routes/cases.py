@@ -11,7 +11,7 @@ from hope.contract.job import CaseRecord, ConflictError
 from hope.contract.options import RunOptions
 from hope.domain.errors import InputError
 from hope.web.answers import case_out
-from hope.web.auth.access import Audit, Context, Current, Own, Parts
+from hope.web.auth.access import Audit, Components, Context, Current, Own
 from hope.web.context import WebContext
 from hope.web.events import EVENT_SCHEMA, EventStream
 from hope.web.problems import BODY, SESSION, problems
@@ -52,10 +52,10 @@ async def get_case(own: Own) -> CaseOut:
 
 
 @router.delete("/{case_id}", operation_id="delete_case", responses=problems(*SESSION))
-async def delete_case(parts: Parts, own: Own, context: Context, audit: Audit) -> ReceiptOut:
+async def delete_case(components: Components, own: Own, context: Context, audit: Audit) -> ReceiptOut:
     """Stop the case's work and delete everything of it."""
     receipt = await context.lifecycle.delete_case(own.case)
-    parts.events.forget(own.case.id)
+    components.events.forget(own.case.id)
     outcome = "ok, but scratch of a dead worker unconfirmed" if receipt.unconfirmed else "ok"
     await to_thread.run_sync(audit.record, own.session.owner, "case.delete", own.case.id, outcome)
     return ReceiptOut(**receipt.to_json())
@@ -107,7 +107,7 @@ async def cancel_case(own: Own, context: Context, audit: Audit) -> CaseOut:
     },
 )
 async def follow_case(
-    parts: Parts,
+    components: Components,
     own: Own,
     after: Annotated[int, Query(ge=0, le=_LAST_NUMBER, description="number of the last event that you have")] = 0,
     follow: Annotated[bool, Query(description="false ends the stream after what has happened so far")] = True,
@@ -118,7 +118,7 @@ async def follow_case(
         after = max(after, min(int(last_event_id[:17]), _LAST_NUMBER))
     # A proxy that holds the stream back would make progress come in lumps.
     headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
-    return EventStream(parts.events.stream(own.case.id, own.session.id, after, follow=follow), headers=headers)
+    return EventStream(components.events.stream(own.case.id, own.session.id, after, follow=follow), headers=headers)
 
 
 def _check_runnable(case: CaseRecord, choice: RunOptions, context: WebContext) -> None:

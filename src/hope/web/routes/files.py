@@ -12,7 +12,7 @@ from hope.contract.job import CaseRecord
 from hope.contract.outputs import OutputFile, Role, Space
 from hope.contract.report import CaseReport
 from hope.web.answers import file_out
-from hope.web.auth.access import Audit, Context, Own, OwnCase, Parts
+from hope.web.auth.access import Audit, Components, Context, Own, OwnCase
 from hope.web.context import WebContext
 from hope.web.diagnostics import DiagnosticsOut, diagnostics_of
 from hope.web.downloads import download
@@ -76,9 +76,9 @@ async def _file(request: Request, name: str, own: OwnCase, context: WebContext, 
     responses=problems(*UPLOAD),
     openapi_extra=body_of_bytes("a .nii or .nii.gz label volume (0 to 4) on the reference scan's own grid"),
 )
-async def save_segmentation(request: Request, own: Own, parts: Parts, audit: Audit) -> SegmentationSaved:
+async def save_segmentation(request: Request, own: Own, components: Components, audit: Audit) -> SegmentationSaved:
     """Keep a corrected mask as a new version, and measure it."""
-    uploads, intake = parts.uploads, parts.intake
+    uploads, intake = components.uploads, components.intake
     await to_thread.run_sync(intake.check_may_correct, own.case)
     async with uploads.spooled(request, own.case, "the segmentation") as spool:
         artifact, measured = await intake.segmentation(own.case, spool)

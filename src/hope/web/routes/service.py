@@ -9,7 +9,7 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter
 
 from hope.domain.errors import FullError
-from hope.web.auth.access import Context, Parts
+from hope.web.auth.access import Components, Context
 from hope.web.errors import ProblemError, log_failure
 from hope.web.problems import problems
 from hope.web.schemas import HealthOut, ModelOut, ModelsOut, ReadyOut
@@ -41,34 +41,34 @@ async def health() -> HealthOut:
 
 
 @router.get("/readyz", operation_id="ready", responses=problems(503, probe=True))
-async def ready(parts: Parts, context: Context) -> ReadyOut:
+async def ready(components: Components, context: Context) -> ReadyOut:
     """Whether store, blobs and engine answer within two seconds and the disk has room; 503 names what does not."""
     checks = {
         "store": context.store.check,
         "blobs": context.blobs.check,
         "queue": context.queue.check,
-        "disk": parts.disk.check,
+        "disk": components.disk.check,
     }
     states: dict[str, str] = {}
     async with anyio.create_task_group() as group:
         for name, check in checks.items():
-            group.start_soon(_look, name, check, parts.check_limiter, states)
+            group.start_soon(_look, name, check, components.check_limiter, states)
     failed = sorted(name for name, state in states.items() if state != "ok")
     if failed:
         raise ProblemError(503, "not-ready", "; ".join(f"{name} {states[name]}" for name in failed))
-    return ReadyOut(status="ok", parts=states)
+    return ReadyOut(status="ok", components=states)
 
 
-async def _look(name: str, check: Callable[[], None], limiter: CapacityLimiter, parts: dict[str, str]) -> None:
-    parts[name] = "does not answer"
+async def _look(name: str, check: Callable[[], None], limiter: CapacityLimiter, components: dict[str, str]) -> None:
+    components[name] = "does not answer"
     with anyio.move_on_after(READY_SECONDS):
         try:
             # A check that hangs keeps its thread; the limiter keeps their number small.
             await to_thread.run_sync(check, abandon_on_cancel=True, limiter=limiter)
         except FullError:
-            parts[name] = "is full"
+            components[name] = "is full"
         except Exception as error:  # whatever it is, this part is not ready
             log_failure(f"the {name} is not ready", error)
-            parts[name] = "reports an error"
+            components[name] = "reports an error"
         else:
-            parts[name] = "ok"
+            components[name] = "ok"

@@ -17,10 +17,10 @@ from hope.stages.report.preview import render_preview
 from hope.stages.report.report import write_report
 from hope.stages.report.result_folder import RESULT, result_folder
 
-__all__ = ["RESULT", "deliver", "result_folder"]
+__all__ = ["RESULT", "result_folder", "write_results"]
 
 
-def deliver(
+def write_results(
     folder: Path,
     result: CaseResult,
     harmonized: HarmonizedCase,
@@ -61,9 +61,9 @@ def deliver(
     picture = path(OutputFile.of(Role.PICTURE))
     render_preview(reference_scan, result.native_labels, result.report.millilitres(), title, picture, notice)
     html = path(OutputFile.of(Role.REPORT))
-    report = result.report.with_parts(stages=stages, files=_listing(folder, case_id, files))
+    report = result.report.with_sections(stages=stages, files=_listing(folder, case_id, files))
     write_report(report, picture, html)
-    report = report.with_parts(files=_listing(folder, case_id, files))
+    report = report.with_sections(files=_listing(folder, case_id, files))
     with atomic_output(folder / RESULT) as stream:
         stream.write(report.text().encode())
     return report
