@@ -30,7 +30,7 @@ ACTIONS = ("correct", "assign", "run", "cancel", "delete", "upload", "kill")
 PAIRS = tuple(itertools.combinations_with_replacement(ACTIONS, 2))
 SIDE_BY_SIDE = 4
 
-Answer = tuple[str, int, httpx.Response]
+AsyncResult = tuple[str, int, httpx.Response]
 
 
 class Round:
@@ -49,7 +49,7 @@ class Round:
             self.client.run(self.case)
         self.token = str(self.random.randrange(2**30))
 
-    def act(self, action: str, number: int) -> Answer:
+    def act(self, action: str, number: int) -> AsyncResult:
         """Do one of the two, a moment later or not."""
         time.sleep(self.random.choice((0, 0, 0.003, 0.02, 0.1)))
         calls: dict[str, Callable[[], httpx.Response]] = {
@@ -63,7 +63,7 @@ class Round:
         }
         return action, number, calls[action]()
 
-    def check(self, answers: list[Answer]) -> None:
+    def check(self, answers: list[AsyncResult]) -> None:
         """Look at everything that was said, when all has come to rest."""
         said = [(action, answer.status_code) for action, _, answer in answers]
         ok = [action for action, status in said if status in (200, 202)]

@@ -16,10 +16,10 @@ import pytest
 from tests.contract.async_endpoint import NAME, AsyncEndpoint, Call, serving
 from tests.servers import S3Place
 
-from hope.adapters import sagemaker_answer
+from hope.adapters import sagemaker_result
 from hope.adapters.predict_sagemaker import Endpoint, SageMakerPredictor
 from hope.adapters.proxy_bucket import Objects
-from hope.adapters.sagemaker_answer import Answer, AnswerWatch, Notices
+from hope.adapters.sagemaker_result import AsyncResult, Notices, ResultWatch
 from hope.contract.job import DamagedError
 from hope.domain.case import AlignedCase, HarmonizedCase, HeadState, MRSequence
 from hope.domain.errors import BundleError, HopeError, InputError, StageError
@@ -70,7 +70,7 @@ def objects(s3_endpoint: str) -> Objects:
 
 @pytest.fixture
 def place(objects: Objects, s3_url: S3Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    monkeypatch.setattr(sagemaker_answer, "FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(sagemaker_result, "FIRST_PAUSE_SECONDS", 0.05)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     endpoint = AsyncEndpoint(objects, s3_url.url, dict(MODEL), lambda call: endpoint.answer(call))
@@ -239,8 +239,8 @@ def test_what_is_not_set_or_not_there_is_said_before(place: Place, monkeypatch: 
 class Away:
     """Objects of a store that does not answer for a while."""
 
-    def __init__(self, silent_looks: int, manifest: dict[str, Any]) -> None:
-        self.left, self.manifest = silent_looks, manifest
+    def __init__(self, silent_polls: int, manifest: dict[str, Any]) -> None:
+        self.left, self.manifest = silent_polls, manifest
 
     def get_json(self, location: str) -> dict[str, Any]:
         self.left -= 1
@@ -249,15 +249,15 @@ class Away:
         return self.manifest
 
 
-@pytest.mark.parametrize(("silent_looks", "found"), [(sagemaker_answer.MOST_SILENT_LOOKS - 1, True), (99, False)])
-def test_a_store_may_be_silent_for_a_while(monkeypatch: pytest.MonkeyPatch, silent_looks: int, found: bool) -> None:
+@pytest.mark.parametrize(("silent_polls", "found"), [(sagemaker_result.MOST_SILENT_POLLS - 1, True), (99, False)])
+def test_a_store_may_be_silent_for_a_while(monkeypatch: pytest.MonkeyPatch, silent_polls: int, found: bool) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(sagemaker_answer.time, "sleep", pauses.append)
-    watch = AnswerWatch(Away(silent_looks, {"x": 1}), Answer("j", "s3://bucket/j"), 3600)  # type: ignore[arg-type]
+    monkeypatch.setattr(sagemaker_result.time, "sleep", pauses.append)
+    watch = ResultWatch(Away(silent_polls, {"x": 1}), AsyncResult("j", "s3://bucket/j"), 3600)  # type: ignore[arg-type]
     if found:
         assert watch.manifest(lambda: None) == {"x": 1}
         assert pauses == sorted(pauses)
-        assert pauses[-1] <= sagemaker_answer.LONGEST_PAUSE_SECONDS
+        assert pauses[-1] <= sagemaker_result.LONGEST_PAUSE_SECONDS
     else:
         with pytest.raises(ConnectionError):
             watch.manifest(lambda: None)
@@ -272,7 +272,7 @@ class TestNotices:
     def test_only_our_own_are_taken(
         self, queue: tuple[Any, str], s3_url: S3Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(sagemaker_answer, "_FOREIGN_PAUSE_SECONDS", 0.05)
+        monkeypatch.setattr(sagemaker_result, "_FOREIGN_PAUSE_SECONDS", 0.05)
         client, url = queue
         bodies = [
             json.dumps({"Message": json.dumps({"inferenceId": "theirs"})}),
@@ -299,7 +299,7 @@ class TestNotices:
 
     def test_they_end_a_pause(self, queue: tuple[Any, str], place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         """The predictor looks again when one comes, long before the pause would have ended."""
-        monkeypatch.setattr(sagemaker_answer, "FIRST_PAUSE_SECONDS", 600.0)
+        monkeypatch.setattr(sagemaker_result, "FIRST_PAUSE_SECONDS", 600.0)
         client, url = queue
         waits = threading.Event()
 

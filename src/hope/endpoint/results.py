@@ -18,8 +18,8 @@ from typing import Any
 from hope import __version__
 from hope.contract.job import ConflictError, DamagedError
 from hope.domain.errors import HopeError, OutputError
-from hope.endpoint.answers import Problem, blamed_on
 from hope.endpoint.payload import Payload
+from hope.endpoint.problems import Problem, blamed_on
 from hope.endpoint.store import Store
 
 FORMAT = "hope-output/1"

@@ -108,15 +108,15 @@ def main(arguments: list[str] | None = None) -> int:
 def _serve(line: bytes, run: Run, channel: Channel) -> None:
     """Do one job and answer exactly once."""
     with _heartbeat(channel):
-        answer = _answer(line, run, _Teller(channel))
+        result = _result(line, run, _Teller(channel))
     try:
-        channel.send(answer)
+        channel.send(result)
     except (TypeError, ValueError) as error:
         _log(error)
         channel.send(_error("ours", "a stage answered with something that is not plain JSON"))
 
 
-def _answer(line: bytes, run: Run, progress: Progress) -> dict[str, Any]:
+def _result(line: bytes, run: Run, progress: Progress) -> dict[str, Any]:
     name, job = "job", {}
     try:
         job = json.loads(line)
@@ -224,12 +224,12 @@ def _listen(jobs: int, lines: queue.SimpleQueue[bytes]) -> None:
 
 def _take_pipes() -> tuple[int, Channel]:
     """Move the pipes away from descriptors 0 and 1, where libraries and their own children would find them."""
-    jobs, answers = os.dup(0), os.dup(1)
+    jobs, results = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
-    return jobs, Channel(answers)
+    return jobs, Channel(results)
 
 
 def _end_with_parent() -> None:

@@ -101,8 +101,8 @@ def _probability(
 ) -> npt.NDArray[np.float32]:
     """The answer to a case in the same tiles, seen mirrored too, as at inference; (5, i, j, k)."""
     x = torch.from_numpy(images.astype(np.float32)).to(next(network.parameters()).device)
-    answer = sliding_window(network, x, tile, OVERLAP, lambda _done, _all: None, MIRROR_AXES)
-    return np.asarray(answer.cpu().numpy())
+    prediction = sliding_window(network, x, tile, OVERLAP, lambda _done, _all: None, MIRROR_AXES)
+    return np.asarray(prediction.cpu().numpy())
 
 
 def _counted(

@@ -125,10 +125,10 @@ def _look(
     state: TrainingState, held_out: HoldOut, loss: float, folder: Path, device: str, progress: Progress, share: float
 ) -> None:
     """Score the cases that are kept aside, and keep figures and pictures in the run's folder."""
-    scores, answers = held_out.look(state.average, device)
+    scores, predictions = held_out.look(state.average, device)
     append_log(folder, {"step": state.step, "loss": round(loss, 4), **scores, "seconds": round(state.seconds)})
     draw_progress(folder / LOG, folder / PROGRESS)
-    draw_examples(held_out.synthetic, answers, folder / EXAMPLES)
+    draw_examples(held_out.synthetic, predictions, folder / EXAMPLES)
     progress(f"train: held-out Dice {scores['hold_out_dice']}", share)
 
 

@@ -13,15 +13,15 @@ from hope import __version__
 from hope.contract.job import CaseEvent, CaseRecord
 from hope.domain.ids import reference_of
 from hope.ports import CaseStore
-from hope.web.answers import case_out
-from hope.web.schemas import Answer, CaseOut
+from hope.web.schemas import CaseOut, ResponseModel
+from hope.web.serializers import case_out
 
 _PACKAGES = ("numpy", "scipy", "torch", "SimpleITK", "nibabel", "picsl_greedy", "deepbet", "fastapi", "dbos")
 _MOST_EVENTS = 2000
 _PAGE = 500
 
 
-class DiagnosticsOut(Answer):
+class DiagnosticsOut(ResponseModel):
     """Facts about one case and the software."""
 
     reference: str = Field(description="a hash under which the audit log knows the case")

@@ -21,10 +21,10 @@ from hope.domain.ids import new_id
 from hope.formats.archive import is_zip
 from hope.formats.hashing import hash_file
 from hope.formats.nifti_clean import WrongTypeError
-from hope.web.answers import case_name
 from hope.web.claims import Claim
 from hope.web.context import WebContext
 from hope.web.reading import UploadReader
+from hope.web.serializers import case_name
 from hope.web.storing import NewScan, ScanStorage
 from hope.web.uploads import MIB, Spool, Uploads
 

@@ -94,7 +94,7 @@ class _Finder:
         for number, reading in enumerate(candidates[:MAX_SERIES]):
             self.progress("archive: convert the series", 0.2 + 0.8 * number / min(len(candidates), MAX_SERIES))
             self._convert(reading, chosen.get(reading.series.uid))
-        return self._answer()
+        return self._listed()
 
     def nifti(self, root: Path) -> tuple[list[dict[str, Any]], str]:
         """Scans of a zip without any DICOM."""
@@ -123,7 +123,7 @@ class _Finder:
                 known = case.sources.get(sequence, {})
                 confidence, reason = known.get("confidence", 1.0), str(known.get("reason", ""))
                 self._admit(path, sequence, float(str(confidence)), reason)
-        return self._answer()
+        return self._listed()
 
     def _named_case(self, root: Path) -> CaseSource | None:
         """The case whose sequences the file names tell; None if they do not tell all of them."""
@@ -194,7 +194,7 @@ class _Finder:
         known = {"key": key, "sequence": assigned, "file": target.name, "confidence": round(confidence, 2)}
         self.series.append({**known, **facts, "reason": reason})
 
-    def _answer(self) -> tuple[list[dict[str, Any]], str]:
+    def _listed(self) -> tuple[list[dict[str, Any]], str]:
         problem = "; ".join(self.problems)
         if not self.series:
             raise InputError(problem or "the archive holds no scan that can be used")

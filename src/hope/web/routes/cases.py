@@ -10,12 +10,12 @@ from fastapi import APIRouter, Body, Header, Query
 from hope.contract.job import CaseRecord, ConflictError
 from hope.contract.options import RunOptions
 from hope.domain.errors import InputError
-from hope.web.answers import case_out
 from hope.web.auth.access import Audit, Components, Context, Current, Own
 from hope.web.context import WebContext
 from hope.web.events import EVENT_SCHEMA, EventStream
 from hope.web.problems import BODY, SESSION, problems
 from hope.web.schemas import CaseOut, CasesOut, ReceiptOut
+from hope.web.serializers import case_out
 
 router = APIRouter(prefix="/api/cases", tags=["cases"])
 

@@ -9,12 +9,12 @@ from fastapi import APIRouter, Header, Path, Request
 from starlette.responses import Response
 
 from hope.domain.case import MRSequence
-from hope.web.answers import case_name, case_out, series_out, series_stored
 from hope.web.auth.access import Audit, Components, Context, Own
 from hope.web.downloads import download, etags
 from hope.web.errors import ProblemError
 from hope.web.problems import BODY, SESSION, UPLOAD, binary, body_of_bytes, problems
 from hope.web.schemas import AssignmentsIn, CaseOut, SeriesFound, SeriesStored
+from hope.web.serializers import case_name, case_out, series_out, series_stored
 from hope.web.storing import NewScan
 
 router = APIRouter(prefix="/api/cases/{case_id}", tags=["scans"])
@@ -134,7 +134,7 @@ async def download_series(
     record = next((series for series in own.case.series if series.key == key), None)
     if record is None:
         raise ProblemError(404, "no-file", "the case has no series of that key")
-    answer = await download(
+    response = await download(
         request,
         context.blobs,
         name=f"{case_name(own.case.id)}-{record.key}.nii",
@@ -144,4 +144,4 @@ async def download_series(
         inline=False,
     )
     await to_thread.run_sync(audit.record, own.session.owner, "file.download", own.case.id)
-    return answer
+    return response

@@ -13,19 +13,20 @@ from hope.web.auth.access import Components, Context
 from hope.web.errors import ProblemError, log_failure
 from hope.web.problems import problems
 from hope.web.schemas import HealthOut, ModelOut, ModelsOut, ReadyOut
-from hope.web.words import WordsOut, words
+from hope.web.vocabulary import VocabularyOut, vocabulary
 
 router = APIRouter(tags=["service"])
 
 READY_SECONDS = 2.0
 
 
-@router.get("/api/words", operation_id="get_words", responses=problems())
-def get_words(context: Context) -> WordsOut:
+@router.get("/api/vocabulary", operation_id="get_vocabulary", responses=problems())
+@router.get("/api/words", include_in_schema=False)  # its name in version 0.1; answered for one version
+def get_vocabulary(context: Context) -> VocabularyOut:
     """Colours, titles and sentences: one table for page, report and programs."""
     models = context.models()
     default = next((model for model in models if model.get("default")), models[0] if models else {})
-    return words(context.settings.platform.session_hours, default.get("optional") or [])
+    return vocabulary(context.settings.platform.session_hours, default.get("optional") or [])
 
 
 @router.get("/api/models", operation_id="list_models", response_model_exclude_unset=True, responses=problems())
@@ -56,7 +57,7 @@ async def ready(components: Components, context: Context) -> ReadyOut:
     failed = sorted(name for name, state in states.items() if state != "ok")
     if failed:
         raise ProblemError(503, "not-ready", "; ".join(f"{name} {states[name]}" for name in failed))
-    return ReadyOut(status="ok", components=states)
+    return ReadyOut(status="ok", parts=states)
 
 
 async def _look(name: str, check: Callable[[], None], limiter: CapacityLimiter, components: dict[str, str]) -> None:

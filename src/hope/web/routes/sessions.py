@@ -10,7 +10,6 @@ from fastapi import APIRouter, Body, Request, Response
 from hope.domain.errors import InputError
 from hope.domain.ids import new_token, token_hash
 from hope.web import strict_json
-from hope.web.answers import session_out
 from hope.web.auth.access import (
     COOKIE,
     Audit,
@@ -25,6 +24,7 @@ from hope.web.auth.access import (
 from hope.web.errors import ProblemError
 from hope.web.problems import BODY, problems
 from hope.web.schemas import ReceiptOut, SessionCreated, SessionIn, SessionOut, SessionPatch
+from hope.web.serializers import session_out
 from hope.web.webhooks import checked_targets
 
 router = APIRouter(prefix="/api/session", tags=["session"])
@@ -49,7 +49,9 @@ def create_session(
 ) -> SessionCreated:
     """Open a session. Browsers get a cookie; programs use the token. Calling without a body accepts the terms."""
     if body is not None and not body.terms_accepted:
-        raise InputError("the terms are not accepted", expected="terms_accepted true", fix="read them in /api/words")
+        raise InputError(
+            "the terms are not accepted", expected="terms_accepted true", fix="read them in /api/vocabulary"
+        )
     owner = components.authenticator.principal(request)
     if owner is None:
         audit.record("anonymous", "session.create", "none", "refused")

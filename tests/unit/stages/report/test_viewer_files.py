@@ -29,7 +29,7 @@ from hope.formats.nifti import read_labels, read_scan, write_labels
 from hope.pipeline import Prepared, Segmented
 from hope.stages.preprocess.preprocess import to_native
 from hope.stages.report.viewer_files import ViewerCase, write_viewer_files
-from hope.web.answers import case_out
+from hope.web.serializers import case_out
 
 T1N, T1C, T2W, _ = SEQUENCES
 CASE = "case-0123abcd"

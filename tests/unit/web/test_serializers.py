@@ -11,7 +11,7 @@ from hope.contract.outputs import OutputFile, Role
 from hope.contract.report import CaseReport
 from hope.contract.stages import STAGES, Stage, shares
 from hope.domain.case import MRSequence
-from hope.web.answers import case_out, file_out
+from hope.web.serializers import case_out, file_out
 
 WAITING = tuple(StageStatus(stage) for stage in STAGES)
 

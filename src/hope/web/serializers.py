@@ -15,7 +15,7 @@ from hope.contract.stages import shares
 from hope.domain.grid import ATLAS_GRID
 from hope.settings import Settings
 from hope.web import schemas
-from hope.web.words import sequence_titles
+from hope.web.vocabulary import sequence_titles
 
 MIB = 2**20
 
