@@ -173,9 +173,9 @@ def test_there_are_modules_to_look_at() -> None:
     assert len(MODULES) > 250 and len(PAGE) > 40
 
 
-def test_every_room_has_its_arrows() -> None:
+def test_every_package_has_its_arrows() -> None:
     new = sorted({package_of(path) for path in MODULES} - set(MAY_IMPORT))
-    assert not new, f"new rooms of src/hope: {new}: give them their arrows here and in ARCHITECTURE.md"
+    assert not new, f"new packages of src/hope: {new}: give them their arrows here and in ARCHITECTURE.md"
 
 
 def test_imports_point_inward() -> None:

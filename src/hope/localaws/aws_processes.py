@@ -63,7 +63,7 @@ class ServerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping, self._started = threading.Event(), threading.Event()
         self.starts = 0
-        self._thread = threading.Thread(target=self._keep, name=f"keeper of {log.stem}", daemon=True)
+        self._thread = threading.Thread(target=self._keep, name=f"watch of {log.stem}", daemon=True)
 
     @property
     def pid(self) -> int:

@@ -58,7 +58,7 @@ def _object_without_pixels(path: Path, sop_class: str, modality: str) -> None:
 # --- copies, cycles, what is left out -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("copies", [1, 2])
+@pytest.mark.parametrize("duplicates", [1, 2])
 @pytest.mark.parametrize("enhanced", [False, True])
 def test_identical_instances_are_dropped(tmp_path: Path, duplicates: int, enhanced: bool) -> None:
     if enhanced:

@@ -35,7 +35,7 @@ def test_what_a_killed_process_left_is_swept_and_what_a_living_one_has_stays(tmp
         f"scratch = Scratch(Path({str(tmp_path)!r}))\n"
         "with scratch.folder() as folder:\n"
         "    (folder / 'scan').write_bytes(b'voxels')\n"
-        "    print(scratch.room, flush=True)\n"
+        "    print(scratch.directory, flush=True)\n"
         "    sys.stdin.read()\n"
     )
     other = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -29,7 +29,7 @@ from hope.localaws.aws_local import LocalAws, LocalOptions
 from hope.localaws.aws_processes import ServerProcess, free_port
 from hope.localaws.aws_proxy import Fault, FaultProxy
 
-AsyncResult = Callable[["Stub", bytes], tuple[int, bytes]]
+Responder = Callable[["Stub", bytes], tuple[int, bytes]]
 SECONDS = 30
 
 
@@ -42,7 +42,7 @@ class Stub:
 
     def reset(self) -> None:
         self.ping = 200
-        self.answer: AsyncResult = lambda stub, body: (200, b'{"did": ' + body + b"}")
+        self.answer: Responder = lambda stub, body: (200, b'{"did": ' + body + b"}")
         self.got: list[tuple[dict[str, str], bytes]] = []
         self.at_once = self.most_at_once = 0
 

@@ -138,7 +138,7 @@ def full_probability(monkeypatch: pytest.MonkeyPatch) -> list[npt.NDArray[np.flo
             seen.append((self._probability / weight).numpy())
             return super().finish(weight)
 
-    monkeypatch.setattr(engine, "Tally", Watched)
+    monkeypatch.setattr(engine, "ProbabilityAccumulator", Watched)
     return seen
 
 

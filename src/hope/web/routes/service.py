@@ -60,16 +60,16 @@ async def ready(components: Components, context: Context) -> ReadyOut:
     return ReadyOut(status="ok", parts=states)
 
 
-async def _look(name: str, check: Callable[[], None], limiter: CapacityLimiter, components: dict[str, str]) -> None:
-    components[name] = "does not answer"
+async def _look(name: str, check: Callable[[], None], limiter: CapacityLimiter, states: dict[str, str]) -> None:
+    states[name] = "does not answer"
     with anyio.move_on_after(READY_SECONDS):
         try:
             # A check that hangs keeps its thread; the limiter keeps their number small.
             await to_thread.run_sync(check, abandon_on_cancel=True, limiter=limiter)
         except FullError:
-            components[name] = "is full"
+            states[name] = "is full"
         except Exception as error:  # whatever it is, this part is not ready
             log_failure(f"the {name} is not ready", error)
-            components[name] = "reports an error"
+            states[name] = "reports an error"
         else:
-            components[name] = "ok"
+            states[name] = "ok"

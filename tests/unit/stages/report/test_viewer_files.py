@@ -105,7 +105,9 @@ def test_what_was_passed_on_unchanged_has_one_view(changed: tuple[MRSequence, ..
     assert {f"{CASE}-{s}-view.nii.gz" for s in TO_NATIVE} <= kinds.keys()
 
 
-@pytest.mark.parametrize("told", [{}, {"asked": "histogram", "sequences": {"t1c": {"changed": False, "reason": "no"}}}])
+@pytest.mark.parametrize(
+    "reported", [{}, {"asked": "histogram", "sequences": {"t1c": {"changed": False, "reason": "no"}}}]
+)
 def test_the_page_is_told_what_harmonisation_did(reported: dict[str, object]) -> None:
     answer = case_out(
         CaseRecord("id", "session", 1, CaseState.DONE, 0.0, result={"case_id": "x", "harmonization": reported})
