@@ -26,6 +26,7 @@ _PRINTED = {
     "facts": OutputFile.of(Role.FACTS),
 }
 _MARKS = {"warning": "!", "caution": "?"}
+_RANK = {severity: number for number, severity in enumerate(_MARKS)}
 
 
 @click.command(short_help="Scans in; labels, volumes, picture and report out.", context_settings=HELP)
@@ -115,10 +116,15 @@ def segment(
 
 
 def _print_result(report: CaseReport, folder: Path) -> None:
-    """Volumes, doubts, and where things are."""
+    """Expected quality and remarks, the gravest first; volumes; and where things are."""
     click.echo(f"\n{report.case_id}")
     if not report.tumour_found:
         click.echo("  no tumour found")
+    if expected := report.expected_quality:
+        click.echo(f"  expected quality: {expected.verdict} ({expected.figures()}; fitted on {expected.fitted_on})")
+    for flag in sorted(report.qc, key=lambda flag: _RANK.get(flag.severity, len(_RANK))):
+        if flag.severity in _MARKS or flag.code == "left_out":
+            click.echo(f"  {_MARKS.get(flag.severity, '-')} {flag.reason}")
     for key, volume in report.volumes_ml.items():
         click.echo(f"  {key:<4}{volume.ml:9.1f} ml   ({volume.low_ml:.1f} to {volume.high_ml:.1f})")
     cleaned = report.postprocess
@@ -129,9 +135,6 @@ def _print_result(report: CaseReport, folder: Path) -> None:
             if abs(was - cleaned.after_ml[key]) >= LEAST_REPORTED_ML
         )
         click.echo(f"  post-processing: {cleaned.rules}" + (f" (ml: {gone})" if gone else ""))
-    for flag in report.qc:
-        if flag.severity in _MARKS or flag.code == "left_out":
-            click.echo(f"  {_MARKS.get(flag.severity, '-')} {flag.reason}")
     for word, output in _PRINTED.items():
         click.echo(f"  {word:<8} {folder / output.name(report.case_id)}")
     click.echo(f"  {report.disclaimer}")

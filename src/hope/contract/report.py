@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from hope.domain.labels import REGION_NAMES
 from hope.domain.qc import OLD_CODES
 
 FORMAT: Final = "hope-result/1"
@@ -129,6 +130,33 @@ class VolumeMl(Section):
 Volumes = dict[str, VolumeMl]
 
 
+class RegionQualityFacts(Section):
+    """What outline of one region is to be expected."""
+
+    dice: float = Field(description="expected Dice against an expert's mask")
+    low: float = Field(description="nine of ten cases of the fit lay between low and high")
+    high: float
+    poor_chance: float = Field(description="chance that the Dice is below 0.75 (WT) or 0.6 (TC, ET)")
+    verdict: str = Field(examples=["likely good", "check", "likely poor"])
+
+
+class ExpectedQualityFacts(Section):
+    """How good the result is expected to be, from the signs of the model's probabilities."""
+
+    verdict: str = Field(description="show it beside the headline", examples=["likely good", "check", "likely poor"])
+    regions: dict[str, RegionQualityFacts] = Field(default={}, description="per region that was marked: WT, TC, ET")
+    fitted_on: str = Field(default="", description="the cases that this was fitted on, in words")
+
+    def figures(self) -> str:
+        """The expected Dice of each region in words."""
+        said = [
+            f"{REGION_NAMES[name].lower()}: Dice about {one.dice:.2f} ({one.low:.2f} to {one.high:.2f}), {one.verdict}"
+            for name, one in self.regions.items()
+            if name in REGION_NAMES
+        ]
+        return "; ".join(said) or "nothing was marked, so there is no figure"
+
+
 class Postprocess(OpenSection):
     """What the clean-up changed. Volumes are counted on the atlas grid."""
 
@@ -214,8 +242,10 @@ class CaseReport(Section):
     series_selection: Json | None = Field(
         default=None, description="DICOM series that were looked at: what each was taken as, and why or why not"
     )
+    expected_quality: ExpectedQualityFacts | None = Field(
+        default=None, description="how good the result is expected to be; absent where the model cannot tell"
+    )
     # Reserved: their form is settled by the first version that writes them.
-    expected_quality: Json | None = Field(default=None, description="reserved: how good the result is expected to be")
     case_label: str | None = Field(default=None, description="reserved: what the user calls the case")
     lesions: list[Json] | None = Field(default=None, description="reserved: measurements of each lesion")
     comparison: Json | None = Field(default=None, description="reserved: change against an earlier result")

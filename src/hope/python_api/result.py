@@ -11,7 +11,7 @@ from pathlib import Path
 import nibabel as nib
 
 from hope.contract.outputs import OutputFile, Role
-from hope.contract.report import CaseReport, Flag
+from hope.contract.report import CaseReport, ExpectedQualityFacts, Flag
 from hope.contract.result import CaseResult
 from hope.domain.errors import InputError
 from hope.domain.volume import Volume
@@ -63,6 +63,11 @@ class Result:
     def volumes_ml(self) -> dict[str, float]:
         """Millilitres of ET, NET, CC, ED and the regions TC, WT; intervals are in ``report.volumes_ml``."""
         return {key: volume.ml for key, volume in self.report.volumes_ml.items()}
+
+    @property
+    def expected_quality(self) -> ExpectedQualityFacts | None:
+        """How good the result is expected to be: a verdict, and the Dice of WT, TC and ET; None if unknown."""
+        return self.report.expected_quality
 
     @property
     def warnings(self) -> list[str]:
@@ -118,10 +123,16 @@ class Result:
             for key, volume in self.report.volumes_ml.items()
         )
         found = "" if self.report.tumour_found else "<p><b>No tumour was found.</b></p>"
+        expected = self.report.expected_quality
+        quality = (
+            f"<p><b>Expected quality: {html.escape(expected.verdict)}</b> ({html.escape(expected.figures())})</p>"
+            if expected
+            else ""
+        )
         picture = base64.b64encode(self.picture).decode()
         return (
             f"<div><h4>{html.escape(self.case_id)}</h4>"
-            f"{f'<ul>{cautions}</ul>' if cautions else ''}{found}"
+            f"{quality}{f'<ul>{cautions}</ul>' if cautions else ''}{found}"
             f"<img alt='preview of the labels' style='max-width:100%' src='data:image/png;base64,{picture}'>"
             f"<table><thead><tr><th>part</th><th>ml</th><th>interval</th></tr></thead><tbody>{rows}</tbody></table>"
             f"<p>{html.escape(self.report.disclaimer)}</p></div>"

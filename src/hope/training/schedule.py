@@ -18,7 +18,7 @@ from torch import Tensor
 from hope.domain.errors import InputError
 from hope.domain.progress import Progress
 from hope.formats.atomic import atomic_output
-from hope.models.bundle import Bundle
+from hope.models.bundle import WEIGHTS, Bundle
 from hope.training.checkpoints import CHECKPOINT, Checkpoint
 from hope.training.config import RECIPES, STRONG, TrainingConfig, hash_of_ids
 from hope.training.export import export_bundle
@@ -154,7 +154,8 @@ def check_schedule(folder: Path, folds: Folds, scheme: str, base: Bundle | None)
     facts: dict[str, Any] = {
         "folds": [list(fold) for fold in folds.folds],
         "scheme": scheme,
-        "base": f"{base.id} {base.sha256}" if base else "",
+        # Its weights alone: what else its bundle states may change while a schedule runs.
+        "base": f"{base.id} {base.manifest['files'][WEIGHTS]}" if base else "",
     }
     path = folder / SCHEDULE
     if path.is_file():

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 from hope.contract.job import CaseState, StageState
 from hope.contract.options import RunOptions
 from hope.contract.outputs import Audience, Role, Space
-from hope.contract.report import Flag, Harmonization, ModelFacts, Postprocess, Volumes
+from hope.contract.report import ExpectedQualityFacts, Flag, Harmonization, ModelFacts, Postprocess, Volumes
 from hope.contract.stages import Stage
 from hope.domain.case import MRSequence
 
@@ -136,6 +136,9 @@ class CaseOut(ResponseModel):
     series: list[SeriesOut]
     volumes_ml: Volumes = Field(description="per label and region ml, low_ml, high_ml; empty until it is done")
     qc: list[Flag] = Field(description="doubts about input and result")
+    expected_quality: ExpectedQualityFacts | None = Field(
+        default=None, description="how good the result is expected to be; absent where the model cannot tell"
+    )
     tumour_found: bool | None = Field(default=None, description="no tumour found is a result, too")
     interval_method: str | None = Field(default=None, description="what low_ml and high_ml mean")
     postprocess: Postprocess | None = Field(

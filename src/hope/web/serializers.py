@@ -73,6 +73,7 @@ def _result_facts(result: CaseReport) -> dict[str, Any]:
     there = result.model_fields_set
     return {
         "tumour_found": result.tumour_found,
+        "expected_quality": result.expected_quality,
         "interval_method": result.interval_method,
         "postprocess": result.postprocess if "postprocess" in there else None,
         "harmonization": result.harmonization if result.harmonization.asked else None,

@@ -29,6 +29,8 @@ export interface CaseOut {
   volumes_ml: Record<string, VolumeMl>
   /** doubts about input and result */
   qc: Flag[]
+  /** how good the result is expected to be; absent where the model cannot tell */
+  expected_quality?: ExpectedQualityFacts | null
   /** no tumour found is a result, too */
   tumour_found?: boolean | null
   /** what low_ml and high_ml mean */
@@ -64,6 +66,16 @@ export interface DiagnosticsOut {
   case: Record<string, unknown>
   /** what happened, oldest first */
   events: (Record<string, unknown>)[]
+}
+
+/** How good the result is expected to be, from the signs of the model's probabilities. */
+export interface ExpectedQualityFacts {
+  /** show it beside the headline */
+  verdict: string
+  /** per region that was marked: WT, TC, ET */
+  regions?: Record<string, RegionQualityFacts>
+  /** the cases that this was fitted on, in words */
+  fitted_on?: string
 }
 
 /** One file to download. */
@@ -282,6 +294,18 @@ export interface ReceiptOut {
   reason: string
   /** what may still be there for a while, and until when: sentences; empty if all is gone */
   unconfirmed: string[]
+}
+
+/** What outline of one region is to be expected. */
+export interface RegionQualityFacts {
+  /** expected Dice against an expert's mask */
+  dice: number
+  /** nine of ten cases of the fit lay between low and high */
+  low: number
+  high: number
+  /** chance that the Dice is below 0.75 (WT) or 0.6 (TC, ET) */
+  poor_chance: number
+  verdict: string
 }
 
 /** A composite of tumour parts. */

@@ -10,7 +10,7 @@ import { Act, Notice } from '../app/parts'
 import { api, noteLoss, vocabulary } from '../app/state'
 import { volumeOf } from '../app/vocabulary'
 import { DownloadsCard } from './downloads'
-import { AboutCard, HarmonizationCard, QualityCard } from './facts'
+import { AboutCard, ExpectedQuality, HarmonizationCard, QualityCard } from './facts'
 import { SessionCard } from './session'
 import { LazyViewer } from './viewer'
 import { PostprocessCard, VolumesCard } from './volumes'
@@ -63,6 +63,7 @@ export function ResultsPage(props: { found: CaseOut; change: () => void }) {
           {found.disclaimer}
         </p>
       )}
+      {found.expected_quality && <ExpectedQuality expected={found.expected_quality} />}
       <section class="viewer" aria-labelledby="viewer-title">
         <h2 class="sr-only" id="viewer-title">
           Viewer

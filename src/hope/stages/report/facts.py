@@ -80,6 +80,7 @@ def describe(
         "volumes_ml": made_with.volumes_ml,
         "interval_method": interval_method(prediction),
         "tumour_found": bool(cleaned.labels.data.any()),
+        **({"expected_quality": expected.to_json()} if (expected := prediction.expected_quality) else {}),
         "postprocess": cleaned.to_json(),
         "transforms": {
             str(s): {"atlas_to_native_ras_mm": t.fixed_to_moving_ras_mm.tolist()}

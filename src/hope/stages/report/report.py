@@ -28,6 +28,7 @@ from hope.stages.report.report_sections import (
 )
 
 NO_RULES: Final = "none"
+VERDICT_CLASSES: Final = {"likely good": "good", "check": "check", "likely poor": "poor"}
 
 
 def write_report(result: CaseReport, preview_png: Path, path: Path) -> None:
@@ -54,9 +55,9 @@ def render_report(result: CaseReport, preview_png: bytes) -> str:
     case_id = result.case_id
     sections = (
         _heading(result, case_id),
+        _cautions(result),
         _picture(result, preview_png),
         _volumes(result),
-        _cautions(result),
         _inputs(result),
         _postprocess(result),
         _method(result),
@@ -90,7 +91,21 @@ def _heading(result: CaseReport, case_id: str) -> str:
     if missing:
         listed = escape(", ".join(missing))
         line = f'<p><span class="missing">Missing: {listed}</span> The result was made without it.</p>'
-    return f'<h1>Tumour volumes of {escape(case_id)}</h1>\n<p class="lead">{escape(said)}</p>\n{line}'
+    lead = f'<h1>Tumour volumes of {escape(case_id)}</h1>\n<p class="lead">{escape(said)}</p>'
+    return "\n".join(part for part in (lead, _expected_quality(result), line) if part)
+
+
+def _expected_quality(result: CaseReport) -> str:
+    """How good the result is expected to be; empty where the model cannot tell."""
+    expected = result.expected_quality
+    if expected is None:
+        return ""
+    figures = expected.figures()
+    return (
+        f'<p class="verdict {VERDICT_CLASSES.get(expected.verdict, "check")}">'
+        f"<strong>Expected quality: {escape(expected.verdict)}.</strong> {escape(figures[:1].upper() + figures[1:])}. "
+        f"Fitted on {escape(expected.fitted_on)}.</p>"
+    )
 
 
 def _picture(result: CaseReport, preview_png: bytes) -> str:

@@ -56,7 +56,10 @@ def write_results(
     for sequence, volume in harmonized.images.items():
         write_scan(volume, path(OutputFile.of(Role.IMAGE, sequence=str(sequence))))
     missing = result.report.input.missing
-    notice = f"Not given: {', '.join(missing)}. The result is less reliable." if missing else ""
+    expected = result.report.expected_quality
+    said = [f"Expected quality: {expected.verdict}"] if expected else []
+    said += [f"Not given: {', '.join(missing)}; the result is less reliable"] if missing else []
+    notice = "".join(f"{part}. " for part in said).strip()
     title = f"{case_id}  ({aligned.reference})"
     picture = path(OutputFile.of(Role.PICTURE))
     render_preview(reference_scan, result.native_labels, result.report.millilitres(), title, picture, notice)
