@@ -96,9 +96,9 @@ class Route:
         """The mask as the page's API gives it."""
         names = [file["name"] for file in client.call("GET", f"/api/cases/{case}/files")["files"]]
         (name,) = [name for name in names if name.endswith("-seg.nii.gz")]
-        answer = client.http.get(f"/api/cases/{case}/files/{name}")
-        answer.raise_for_status()
-        return voxels(gzip.decompress(answer.content))
+        response = client.http.get(f"/api/cases/{case}/files/{name}")
+        response.raise_for_status()
+        return voxels(gzip.decompress(response.content))
 
     def wait_empty(self, seconds: float = 30.0) -> list[str]:
         """Wait until the bucket is empty; returns what is still there."""
@@ -218,12 +218,12 @@ def junk_beside_a_case(folder: Path, aws_url: str, junk_mb: int) -> dict[str, An
         ]
         s3.complete_multipart_upload(**part, MultipartUpload={"Parts": parts})
         begin = time.monotonic()
-        status, answer = invoke_directly(route, "study/", "study/results", "job-1")
+        status, response = invoke_directly(route, "study/", "study/results", "job-1")
         gets = [path for method, path in route.endpoint_s3.requests if method == "GET"]
         return {
             "junk MiB": junk_mb,
             "status": status,
-            "files": [entry["name"] for entry in answer.get("files", [])],
+            "files": [entry["name"] for entry in response.get("files", [])],
             "requests for junk": sum("archive" in path for path in gets),
             "seconds": round(time.monotonic() - begin, 2),
         }
@@ -241,8 +241,8 @@ def invoke_directly(route: Route, source: str, target: str, job_id: str, **more:
     """POST /invocations to the container; status and answer."""
     bucket = f"s3://{route.aws.options.bucket}"
     payload = {"input_location": f"{bucket}/{source}", "output_location": f"{bucket}/{target}", "job_id": job_id}
-    answer = httpx.post(f"{route.aws.container_url}/invocations", json={**payload, **more}, timeout=LIMIT_SECONDS)
-    return answer.status_code, answer.json()
+    response = httpx.post(f"{route.aws.container_url}/invocations", json={**payload, **more}, timeout=LIMIT_SECONDS)
+    return response.status_code, response.json()
 
 
 def ping_under_load(folder: Path, aws_url: str, seconds: float) -> dict[str, Any]:
@@ -266,8 +266,8 @@ def ping_under_load(folder: Path, aws_url: str, seconds: float) -> dict[str, Any
                     "output_location": "s3://hope-ping/results",
                     "job_id": f"job-{done}",
                 }
-                answer = httpx.post(f"{aws.container_url}/invocations", json=payload, timeout=LIMIT_SECONDS)
-                answer.raise_for_status()
+                response = httpx.post(f"{aws.container_url}/invocations", json=payload, timeout=LIMIT_SECONDS)
+                response.raise_for_status()
                 done += 1
             return done
 

@@ -46,8 +46,8 @@ def at_another_site(case: HarmonizedCase, seed: int) -> HarmonizedCase:
         i, j, k = (-(-n // 4) for n in data.shape)
         small = FieldMaker(rng, (i, j, k), 4.0).smooth(rng.uniform(60, 110))
         shading = ndimage.zoom(small, 4, order=1)[tuple(slice(n) for n in data.shape)]
-        bent = np.interp(data / median, *curve) * np.exp(shading * rng.uniform(0, 0.3))
-        images[sequence] = volume.with_data(np.where(data > 0, bent, 0).astype(np.float32))
+        curved = np.interp(data / median, *curve) * np.exp(shading * rng.uniform(0, 0.3))
+        images[sequence] = volume.with_data(np.where(data > 0, curved, 0).astype(np.float32))
     aligned = replace(case.aligned, images=images)
     return HarmonizedCase(aligned, images)
 

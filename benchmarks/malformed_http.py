@@ -333,10 +333,8 @@ def main() -> None:
     print(machine())
     print("| kind | tries | 5xx | late | slowest s | answers |\n|---|---|---|---|---|---|")
     for name, kind in outcome.kinds.items():
-        answers = ", ".join(f"{status}: {count}" for status, count in sorted(kind.statuses.items()))
-        print(
-            f"| {name} | {kind.tries} | {kind.failures} | {kind.statuses['late']} | {kind.slowest_s:.2f} | {answers} |"
-        )
+        seen = ", ".join(f"{status}: {count}" for status, count in sorted(kind.statuses.items()))
+        print(f"| {name} | {kind.tries} | {kind.failures} | {kind.statuses['late']} | {kind.slowest_s:.2f} | {seen} |")
     print(f"files left: {len(outcome.files_left)} {outcome.files_left[:5]}; alive: {outcome.alive}")
     print(f"memory: {outcome.idle_mib:.0f} MiB idle, {outcome.peak_mib:.0f} MiB peak; log: {outcome.log_kib:.0f} KiB")
     failed = sum(kind.failures + kind.statuses["late"] for kind in outcome.kinds.values())

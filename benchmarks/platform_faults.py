@@ -74,9 +74,9 @@ def campaign(
 def start_case(client: SessionClient, scan: bytes) -> str:
     """Upload and start; a case whose run was accepted before the gateway died answers 409, which is as good."""
     case = client.new_case({"t1c": scan})
-    answer = client.http.post(f"/api/cases/{case}/run", json={})
-    if answer.status_code not in (202, 409):
-        answer.raise_for_status()
+    response = client.http.post(f"/api/cases/{case}/run", json={})
+    if response.status_code not in (202, 409):
+        response.raise_for_status()
     return case
 
 

@@ -81,7 +81,7 @@ def one_session(url: str, scan: bytes, meter: Meter) -> None:
         meter.error(f"{type(error).__name__}: {error}")
 
 
-def probe(url: str, stop: Any, answers: Any) -> None:
+def probe(url: str, stop: Any, responses: Any) -> None:
     """Poll one case from a process of its own, so that the load's own processor time is not taken for the gateway's."""
     client = SessionClient(url, timeout=60)
     case, seconds = client.new_case({}), []
@@ -91,7 +91,7 @@ def probe(url: str, stop: Any, answers: Any) -> None:
         seconds.append(time.perf_counter() - start)
         time.sleep(0.05)
     client.call("DELETE", "/api/session")
-    answers.put(seconds)
+    responses.put(seconds)
 
 
 def _chunks(body: bytes) -> Any:
@@ -132,8 +132,8 @@ def load(folder: Path, sessions: int, megabytes: float) -> dict[str, Any]:
         watcher = threading.Thread(target=watch)
         watcher.start()
         context = multiprocessing.get_context("spawn")
-        ended, answers = context.Event(), context.Queue()
-        prober = context.Process(target=probe, args=(fleet.url, ended, answers))
+        ended, responses = context.Event(), context.Queue()
+        prober = context.Process(target=probe, args=(fleet.url, ended, responses))
         prober.start()
         begin, gateway_cpu, own_cpu = time.monotonic(), cpu_seconds(gateway.pid), time.process_time()
         threads = [threading.Thread(target=one_session, args=(fleet.url, scan, meter)) for _ in range(sessions)]
@@ -145,7 +145,7 @@ def load(folder: Path, sessions: int, megabytes: float) -> dict[str, Any]:
         stop.set()
         watcher.join()
         ended.set()
-        probes = sorted(answers.get(timeout=60))
+        probes = sorted(responses.get(timeout=60))
         prober.join()
         polls = sorted(meter.polls)
         return {

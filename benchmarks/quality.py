@@ -73,9 +73,9 @@ def cases_of(args: argparse.Namespace) -> Iterator[tuple[str, str, Sample, Seque
         yield f"child-{number:02d}", "synthetic child", make_sample(CHILDREN_SEED, number, Variety()), (without,)
 
 
-def dice(answer: npt.NDArray[np.integer], sets: npt.NDArray[np.uint8], region: str) -> float:
+def dice(labels: npt.NDArray[np.integer], sets: npt.NDArray[np.uint8], region: str) -> float:
     """Dice of one region; 1 where both lack it."""
-    truth, found = surely_in(sets, REGIONS[region]), region_mask(answer.astype(np.uint8), region)
+    truth, found = surely_in(sets, REGIONS[region]), region_mask(labels.astype(np.uint8), region)
     size = int(truth.sum() + found.sum())
     return 2 * int((truth & found).sum()) / size if size else 1.0
 
@@ -124,15 +124,15 @@ def judge(
         probability[ET] = 0
     present = [s for s in SEQUENCES if s not in without]
     distance = known.distance(measurements(images, inside, bundle.spacing_mm, present)) if known else None
-    answer = probability.argmax(axis=0)
+    labels = probability.argmax(axis=0)
     counted = count(probability, first_of_sets(sets))
     return {
         "signs": quality_signs(probability, bundle.spacing_mm, without, distance),
-        "dice": {region: round(dice(answer, sets, region), 4) for region in REGION_NAMES},
-        "ml": {r: round(float(np.isin(answer, REGIONS[r]).sum()) * 0.008, 3) for r in REGION_NAMES},
+        "dice": {region: round(dice(labels, sets, region), 4) for region in REGION_NAMES},
+        "ml": {r: round(float(np.isin(labels, REGIONS[r]).sum()) * 0.008, 3) for r in REGION_NAMES},
         "true_ml": {r: round(float(surely_in(sets, REGIONS[r]).sum()) * 0.008, 3) for r in REGION_NAMES},
         "counted": {
-            key: [one.truth, one.answered, one.possible.tolist(), one.sure.tolist()] for key, one in counted.items()
+            key: [one.truth, one.predicted, one.possible.tolist(), one.sure.tolist()] for key, one in counted.items()
         },
         "WT pieces": pieces(probability, sets, REGIONS["WT"], images),
         "ET pieces": pieces(probability, sets, REGIONS["ET"], images),

@@ -27,8 +27,8 @@ def made_up_case(tumour_ml: float) -> tuple[dict[MRSequence, Volume], Volume]:
     i, j, k = np.indices(ATLAS_GRID.shape, sparse=True)
     brain = ((i - 120) / 70) ** 2 + ((j - 120) / 85) ** 2 + ((k - 78) / 65) ** 2 <= 1
     radius = (1000 * tumour_ml * 3 / (4 * np.pi)) ** (1 / 3)
-    lumps = 1 + 0.15 * np.sin(i / 4) * np.sin(j / 5) * np.sin(k / 3)
-    labels = np.sqrt((i - 135) ** 2 + (j - 105) ** 2 + (k - 80) ** 2) * lumps <= radius
+    blobs = 1 + 0.15 * np.sin(i / 4) * np.sin(j / 5) * np.sin(k / 3)
+    labels = np.sqrt((i - 135) ** 2 + (j - 105) ** 2 + (k - 80) ** 2) * blobs <= radius
     images = {}
     for sequence in SEQUENCES:
         picture = 400 + 150 * labels + 60 * random.standard_normal(ATLAS_GRID.shape, dtype=np.float32)

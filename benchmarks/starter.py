@@ -7,7 +7,7 @@
     python benchmarks/starter.py skull              the same synthetic heads with the skull and without
     python benchmarks/starter.py alarm DATA         what is marked in volumes without a tumour
     python benchmarks/starter.py intervals DATA     how often the true volume lies in the stated interval
-    python benchmarks/starter.py strange DATA       which inputs the model says it was not made for
+    python benchmarks/starter.py unusual DATA       which inputs the model says it was not made for
 
 DATA holds pool/*.npz, dev/ and tumour-free/ (see hope's development data); --half, --model and --count choose. Of the
 pool, every other file by name from the first is the steering half, which guided choices; the rest judges.
@@ -67,7 +67,7 @@ def _only(case: HarmonizedCase, present: tuple[MRSequence, ...]) -> HarmonizedCa
     return _case(case.aligned.case_id, {s: case.images[s] for s in present}, case.aligned.brain_mask)
 
 
-def answer(case: HarmonizedCase, predictor: Predictor | BundleRunner) -> Prediction:
+def predict(case: HarmonizedCase, predictor: Predictor | BundleRunner) -> Prediction:
     """What the pipeline would deliver on the atlas grid."""
     said = segment(case, predictor, silent)
     labels = drop_unsure(said.labels, said.region_probability["WT"]).labels
@@ -122,7 +122,7 @@ def _scores(
     scores = []
     for name, case, truth, scheme in cases:
         start = time.perf_counter()
-        prediction = answer(case, predictor)
+        prediction = predict(case, predictor)
         seconds = time.perf_counter() - start
         score = evaluate(prediction.labels.reoriented(truth.grid.orientation), truth, scheme)
         scores.append({**score, "name": name})
@@ -141,7 +141,7 @@ def missed(chosen: argparse.Namespace, services: Services, predictor: Predictor)
     """Millilitres missed and marked too much, and the brightness of what is missed against brain outside the tumour."""
     for name, case, truth, _ in real_cases(chosen.data, chosen.half, services, predictor):
         order = truth.grid.orientation
-        marked = answer(case, predictor).labels.reoriented(order).data > 0
+        marked = predict(case, predictor).labels.reoriented(order).data > 0
         tumour, brain = truth.data > 0, case.aligned.brain_mask.reoriented(order).data > 0
         lost, ml = tumour & ~marked, truth.grid.voxel_volume_ml
         images = {s: np.asarray(v.reoriented(order).data, dtype=float) for s, v in case.images.items()}
@@ -229,7 +229,7 @@ def _raw_dice(
     state = HeadState.BRAIN if stripped else HeadState.FULL
     case = UploadedCase("raw", given, False, state, dict.fromkeys(given, ""))
     aligned = preprocess(case, predictor.head_state, extractor)  # type: ignore[arg-type]
-    prediction = answer(HarmonizedCase(aligned, aligned.images), predictor)
+    prediction = predict(HarmonizedCase(aligned, aligned.images), predictor)
     native = to_native(prediction.labels, aligned)
     ours = region_mask(native.data, "WT")
     theirs = region_mask(truth.reoriented(native.grid.orientation).data, "WT")
@@ -241,7 +241,7 @@ def alarm(chosen: argparse.Namespace, services: Services, predictor: Predictor) 
     volumes = []
 
     def tell(name: str, case: HarmonizedCase) -> None:
-        marked = float((answer(case, predictor).labels.data > 0).sum()) * ATLAS_GRID.voxel_volume_ml
+        marked = float((predict(case, predictor).labels.data > 0).sum()) * ATLAS_GRID.voxel_volume_ml
         volumes.append(marked)
         print(f"{name:<24} {marked:.2f} ml", flush=True)
 
@@ -263,7 +263,7 @@ def intervals(chosen: argparse.Namespace, services: Services, predictor: Predict
         inside: dict[str, list[bool]] = {}
         width: dict[str, list[float]] = {}
         for _, case, truth, scheme in cases():
-            prediction = answer(case, predictor)
+            prediction = predict(case, predictor)
             volumes = measure(prediction.labels, prediction)
             peds = evaluate(prediction.labels.reoriented(truth.grid.orientation), truth, scheme)["regions"]
             for key, region in peds.items():
@@ -275,7 +275,7 @@ def intervals(chosen: argparse.Namespace, services: Services, predictor: Predict
         print(title, {k: f"{np.mean(v):.2f} of {len(v)}, width {np.median(width[k]):.2f}" for k, v in inside.items()})
 
 
-def strange(chosen: argparse.Namespace, services: Services, predictor: Predictor) -> None:
+def unusual(chosen: argparse.Namespace, services: Services, predictor: Predictor) -> None:
     """What the model says of inputs that it was not made for, and of ordinary ones."""
     rng = np.random.default_rng(3)
     ordinary = list(real_cases(chosen.data, chosen.half, services, predictor))[: chosen.count]
@@ -319,7 +319,7 @@ def strange(chosen: argparse.Namespace, services: Services, predictor: Predictor
         print(f"{title:<22} {sum(map(bool, reasons))} of {len(reasons)} flagged. {first}", flush=True)
 
 
-TASKS = {task.__name__: task for task in (real, missed, subsets, children, skull, alarm, intervals, strange)}
+TASKS = {task.__name__: task for task in (real, missed, subsets, children, skull, alarm, intervals, unusual)}
 
 
 def main() -> None:

@@ -31,7 +31,9 @@ def render(description: dict[str, Any]) -> str:
             parts.append(f"{text}\n" if text else "")
             if names := _parameters(call):
                 parts.append(f"{names}\n")
-            rows = [f"| {status} | {_cell(answer['description'])} |" for status, answer in call["responses"].items()]
+            rows = [
+                f"| {status} | {_cell(response['description'])} |" for status, response in call["responses"].items()
+            ]
             parts.append("\n".join(["| answer | what |", "|---|---|", *rows]) + "\n")
     return "\n".join(part for part in parts if part)
 

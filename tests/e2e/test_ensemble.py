@@ -91,7 +91,7 @@ def test_the_interval_holds_the_volume_and_comes_from_disagreement(result: Path)
 
 
 def test_the_map_of_doubt_lies_on_the_atlas(result: Path) -> None:
-    uncertainty = read_scan(result / f"{result.name}-doubt-atlas.nii.gz", "doubt")[0]
+    uncertainty = read_scan(result / f"{result.name}-uncertainty-atlas.nii.gz", "uncertainty")[0]
     assert uncertainty.grid.same_as(ATLAS_GRID)
     assert uncertainty.data.min() >= 0
     assert 0 < uncertainty.data.max() <= 1

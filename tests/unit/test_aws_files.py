@@ -397,4 +397,4 @@ def test_mlcube_calls_what_exists() -> None:
 def test_versions_are_this_version() -> None:
     page = (REPOSITORY / "docs" / "how-to" / "run-on-medperf.md").read_text(encoding="utf-8")
     texts = (PAGE, page, ENDPOINT.read_text(encoding="utf-8"))
-    assert {version for text in texts for version in re.findall(r"hope-endpoint:([\d.]*\d)", text)} == {__version__}
+    assert {version for text in texts for version in re.findall(r"hope-endpoint:([\w.]*\w)", text)} == {__version__}

@@ -79,7 +79,7 @@ def test_a_stage_keeps_its_copies_where_the_platform_can_find_them(
 
     monkeypatch.setattr(Services, "predictor", predictor)
     monkeypatch.setattr(bodies, "_services", lambda: services(PREDICTOR="sagemaker"))
-    job = {"choice": {"model": None}, "copies": "cases/a/1/segment/t/", "scratch": str(tmp_path)}
+    job = {"choice": {"model": None}, "staging": "cases/a/1/segment/t/", "scratch": str(tmp_path)}
     bodies._predictor(job)
     assert wanted == [StagingLocation("cases/a/1/segment/t/", tmp_path)]
 

@@ -366,10 +366,10 @@ def show(pack: Pack, views: Views, crop: Sequence[int], random: Randomness) -> t
     axes = [torch.arange(n, device=device, dtype=torch.float32) for n in crop]
     voxels = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(1, -1, 3)
     place = origin[:, None] + torch.bmm(voxels - pivot[:, None], matrix.transpose(1, 2))
-    bend = random.smooth(count, 3, crop, 22) * random.uniform(0, 2.5, count, 1, 1, 1, 1)
-    bend = bend + random.smooth(count, 3, crop, 9) * random.uniform(0, 0.8, count, 1, 1, 1, 1)
-    bend = bend * random.chance(0.8, count, 1, 1, 1, 1)
-    place = place.reshape(count, *crop, 3) + bend.permute(0, 2, 3, 4, 1)
+    displacement = random.smooth(count, 3, crop, 22) * random.uniform(0, 2.5, count, 1, 1, 1, 1)
+    displacement = displacement + random.smooth(count, 3, crop, 9) * random.uniform(0, 0.8, count, 1, 1, 1, 1)
+    displacement = displacement * random.chance(0.8, count, 1, 1, 1, 1)
+    place = place.reshape(count, *crop, 3) + displacement.permute(0, 2, 3, 4, 1)
     block = torch.tensor(pack.block, device=device, dtype=torch.float32)
     grid = ((2 * place + 1) / block - 1).flip(-1)  # grid_sample counts from the last axis
     case = torch.from_numpy(views.case).to(device)
@@ -592,8 +592,10 @@ def held_out_scores(network: nn.Module, pack: Pack, cases: Sequence[int], multip
         codes = pack.codes[case : case + 1].float()
         x = F.pad((codes - 128) * (codes > 0) / pack.steps, [n for p in reversed(pads) for n in (0, p)])
         with half_precision(x.device):
-            answer = network(x)[0].argmax(0)
-        marked = torch.bitwise_left_shift(torch.ones_like(answer), answer)[tuple(slice(n) for n in pack.sets.shape[1:])]
+            prediction = network(x)[0].argmax(0)
+        marked = torch.bitwise_left_shift(torch.ones_like(prediction), prediction)[
+            tuple(slice(n) for n in pack.sets.shape[1:])
+        ]
         truth = pack.sets[case] & 31
         kind = pack.meta["cases"][case]["kind"] if pack.has_lesion(case) else "tumour_free"
         scores = found.setdefault(kind, {})
@@ -739,8 +741,8 @@ class Training:
             torch.cuda.reset_peak_memory_stats(self.device)
             self.backward(*self.sampler.batch(0, count))
             peaks.append(torch.cuda.max_memory_allocated(self.device))
-        room = 0.7 * torch.cuda.get_device_properties(self.device).total_memory - peaks[0]
-        batch = self.settings.batch or max(1, min(16, 1 + int(room / max(1, peaks[1] - peaks[0]))))
+        spare = 0.7 * torch.cuda.get_device_properties(self.device).total_memory - peaks[0]
+        batch = self.settings.batch or max(1, min(16, 1 + int(spare / max(1, peaks[1] - peaks[0]))))
         seconds = {}
         for layout in (torch.contiguous_format, torch.channels_last_3d):
             self.layout = layout

@@ -87,6 +87,11 @@ class SageMakerPredictor:
         """What of the head the model wants to see."""
         return self._facts.head_state
 
+    @property
+    def device_note(self) -> str:
+        """Empty: the endpoint, not this machine, chooses the device."""
+        return ""
+
     def missing_sequences(self, present: Collection[MRSequence]) -> tuple[MRSequence, ...]:
         """Sequences the model would have to do without; InputError if it cannot."""
         return self._facts.missing_sequences(present)

@@ -105,7 +105,7 @@ def segment(
     predictor = services.predictor(options.model, device, precision, mirror, where=where)
     brain = services.brain_extractor()
     predictor.prepare()
-    if note := str(getattr(predictor, "device_note", "")):
+    if note := predictor.device_note:
         click.echo(f"hope: {note}", err=True)
 
     def work(source: CaseSource, progress: Progress) -> None:

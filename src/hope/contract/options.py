@@ -78,14 +78,14 @@ class RunOptions(BaseModel):
             flag="--postprocess/--no-postprocess",
             help="Clean the model's answer up, or leave it as it is.",
             title="Clean the mask by fixed rules",
-            hint="Removes tiny, doubtful pieces. The result shows what it changed.",
+            hint="Removes tiny, uncertain pieces. The result shows what it changed.",
         ),
     ] = Field(default=True, description="false leaves the model's answer as it is")
     uncertainty_map: Annotated[
         bool,
         Ask(
             flag="--uncertainty-map",
-            help="Also write <case>-doubt-atlas.nii.gz: where the mask is uncertain.",
+            help="Also write <case>-uncertainty-atlas.nii.gz: where the mask is uncertain.",
             title="Also make a map of where the mask is uncertain",
             hint="A further file to download, in atlas space: 0 is certain, 1 is not.",
             also="--doubt-map",

@@ -105,7 +105,9 @@ class Role(StrEnum):
         "uncertainty",
         {
             Space.ATLAS: Place(
-                "{case}-doubt-atlas.nii.gz", "doubt on the atlas grid, 0 to 1", "Where the mask is uncertain (atlas)"
+                "{case}-uncertainty-atlas.nii.gz",
+                "uncertainty on the atlas grid, 0 to 1",
+                "Where the mask is uncertain (atlas)",
             )
         },
     )
@@ -273,4 +275,8 @@ def _form(template: str) -> re.Pattern[str]:
     return re.compile("".join(_PARTS[p] if number % 2 else re.escape(p) for number, p in enumerate(pieces)))
 
 
-_FORMS: Final = [(role, space, _form(place.file)) for role in LISTED for space, place in role.spec.places.items()]
+_FORMS: Final = [
+    *((role, space, _form(place.file)) for role in LISTED for space, place in role.spec.places.items()),
+    # Its name in version 0.1; read for one version.
+    (Role.UNCERTAINTY, Space.ATLAS, _form("{case}-doubt-atlas.nii.gz")),
+]

@@ -105,7 +105,7 @@ class Harmonization(Section):
 
 
 class Flag(Section):
-    """One doubt about input or result."""
+    """One fact, caution or warning about input or result."""
 
     code: str = Field(description="stable machine name", examples=["thick_slices"])
     severity: str = Field(examples=["info", "caution", "warning"])
@@ -229,7 +229,7 @@ class CaseReport(Section):
     input: InputFacts = InputFacts()
     harmonizer: Method = Method(method="none")
     harmonization: Harmonization = Harmonization()
-    qc: list[Flag] = Field(default=[], description="doubts")
+    qc: list[Flag] = Field(default=[], description="facts, cautions and warnings about input and result")
     volumes_ml: Volumes = Field(default={}, description="ET, NET, CC, ED, TC, WT")
     interval_method: str | None = Field(default=None, description="what low_ml and high_ml mean")
     tumour_found: bool | None = Field(default=None, description="false is a result, not an error")

@@ -1,4 +1,4 @@
-"""Quality-control flags: what is doubtful about an input or a result, and why."""
+"""Quality-control flags: what is uncertain about an input or a result, and why."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class QCFlag:
-    """One doubt, said aloud. What makes a case impossible is an InputError, not a flag.
+    """One caution with its reason. What makes a case impossible is an InputError, not a flag.
 
     Attributes:
         code: stable machine name, such as ``thick_slices``.

@@ -23,7 +23,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 from pydicom.values import converters
 
 from hope.formats.budget import Budget, current_budget
-from hope.formats.dicom_walk import LONG_VRS, Forward, MalformedError, copy_undefined, count_parsed
+from hope.formats.dicom_walk import LONG_VRS, ForwardSource, MalformedError, copy_undefined, count_parsed
 
 MAX_VALUE_BYTES = 4096
 """Longest value of a wanted element that is no sequence; a longer one counts as not given."""
@@ -82,7 +82,7 @@ def read_header(file: BinaryIO, wanted: Collection[int]) -> DicomHeader:
     budget = current_budget()
     syntax = _read_meta(file)
     deflated = syntax == DeflatedExplicitVRLittleEndian
-    source: Forward = _Inflated(file, budget) if deflated else _Plain(file)
+    source: ForwardSource = _Inflated(file, budget) if deflated else _Plain(file)
     implicit, little, start = _encoding(syntax, source)
     walk = _Walk(source, implicit, little, frozenset(wanted) | {_CHARACTER_SET}, budget)
     walk.run(start)
@@ -180,7 +180,7 @@ def _read_meta(file: BinaryIO) -> str:
     return syntax
 
 
-def _encoding(syntax: str, source: Forward) -> tuple[bool, bool, bytes]:
+def _encoding(syntax: str, source: ForwardSource) -> tuple[bool, bool, bytes]:
     """Implicit, little endian, and the first eight bytes, by pydicom's rules for files that state it wrongly."""
     start = source.read(8)
     if len(start) < 8:
@@ -203,7 +203,9 @@ class _Walk:
         sequences: hash of the values of those wanted elements that are sequences.
     """
 
-    def __init__(self, source: Forward, implicit: bool, little: bool, wanted: Collection[int], budget: Budget) -> None:
+    def __init__(
+        self, source: ForwardSource, implicit: bool, little: bool, wanted: Collection[int], budget: Budget
+    ) -> None:
         self._source, self._implicit, self._wanted, self._budget = source, implicit, wanted, budget
         self._order = "<" if little else ">"
         self.kept = bytearray()

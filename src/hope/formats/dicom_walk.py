@@ -23,7 +23,7 @@ class MalformedError(ValueError):
     """The bytes are no DICOM that can be read."""
 
 
-class Forward(Protocol):
+class ForwardSource(Protocol):
     """Bytes that are read once, from the first to the last."""
 
     def read(self, count: int = -1, /) -> bytes:
@@ -40,7 +40,7 @@ class Forward(Protocol):
 
 
 def copy_undefined(
-    source: Forward, explicit: bool, order: str, copy: bytearray | None, budget: Budget, most: int
+    source: ForwardSource, explicit: bool, order: str, copy: bytearray | None, budget: Budget, most: int
 ) -> bool:
     """Go past the items of a sequence of undefined length, behind its element's head.
 

@@ -37,20 +37,20 @@ def quality_signs(
         tumour with its mirror image), ``core`` (share of the core in the whole), ``whole`` (the whole tumour's
         ``own``), ``distance`` (logarithm), and 1 or 0 for each sequence that is missing.
     """
-    answer = probability.argmax(axis=0)
+    labels = probability.argmax(axis=0)
     shared = {f"without {s}": float(s in missing) for s in SEQUENCES}
     shared["distance"] = float(np.log(min(max(distance, 0.1), 10.0))) if distance is not None else 0.0
-    whole_mask = answer > 0
+    whole_mask = labels > 0
     if not whole_mask.any():
         return {}
     found: dict[str, dict[str, float]] = {}
     for region in REGION_NAMES:
         values = list(REGIONS[region])
-        mask = np.isin(answer, values)
+        mask = np.isin(labels, values)
         if mask.any():
             found[region] = _shape_signs(probability[values].sum(axis=0), mask, spacing_mm) | shared
     size = float(whole_mask.sum())
-    core = float(np.isin(answer, REGIONS["TC"]).sum()) / size
+    core = float(np.isin(labels, REGIONS["TC"]).sum()) / size
     mirrored = float((whole_mask & whole_mask[::-1]).sum()) / size
     for signs in found.values():
         signs |= {"whole": found["WT"]["own"], "core": core, "mirrored": mirrored}

@@ -132,8 +132,8 @@ class BundleRunner:
         found = self._measure_input(x, small[-1] > 0.5, missing)
         unusual = self._out_of_distribution.flag(found) if self._out_of_distribution and found else None
         flags = (*missing_flags(missing, self._measured), *([unusual] if unusual else []))
-        answer = self._prediction(case, fine, inside > 0.5, box, missing, flags)
-        return replace(answer, expected_quality=self._expected(probability.numpy(), found, missing))
+        prediction = self._prediction(case, fine, inside > 0.5, box, missing, flags)
+        return replace(prediction, expected_quality=self._expected(probability.numpy(), found, missing))
 
     def _measure_input(
         self, x: npt.NDArray[np.float32], inside: npt.NDArray[np.bool_], missing: tuple[MRSequence, ...]

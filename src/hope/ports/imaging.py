@@ -69,6 +69,11 @@ class Predictor(Protocol):
         """What of the head the model wants to see."""
         ...
 
+    @property
+    def device_note(self) -> str:
+        """Why another device is used than was asked for; empty where it is not, or before `prepare`."""
+        ...
+
     def prepare(self) -> None:
         """Do now what may fail whatever the case: load weights, find the device.
 

@@ -120,6 +120,6 @@ def _loaded(model: str | None, device: str) -> _Loaded:
         predictor = services.predictor(model, None if device == "auto" else device)
         predictor.prepare()
         _last = _Loaded(chosen, predictor, services.brain_extractor())
-    if note := str(getattr(_last.predictor, "device_note", "")):
+    if note := _last.predictor.device_note:
         warnings.warn(note, stacklevel=3)
     return _last

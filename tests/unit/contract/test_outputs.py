@@ -58,7 +58,9 @@ def test_words() -> None:
     image = OutputFile.of(Role.IMAGE, sequence="t2f")
     assert image.kind == "t2f on the atlas grid"
     assert image.title({"t2f": "T2 FLAIR"}) == "T2 FLAIR in atlas space"
-    assert OutputFile.of(Role.UNCERTAINTY, detail="share of x").kind == "doubt on the atlas grid, 0 to 1: share of x"
+    assert (
+        OutputFile.of(Role.UNCERTAINTY, detail="share of x").kind == "uncertainty on the atlas grid, 0 to 1: share of x"
+    )
     with pytest.raises(ValueError, match="too many values"):
         OutputFile.of(Role.SEGMENTATION)
 

@@ -54,6 +54,8 @@ class BlockPredictor:
     def describe(self) -> Mapping[str, object]:
         return {"id": "block", "version": "1", "device": f"prepared {self.prepared} times"}
 
+    device_note = ""
+
     def predict(self, case: HarmonizedCase, progress: Progress) -> Prediction:
         progress("segment: tile 1 of 1", 0.5)
         image = case.images[MRSequence.T1C]

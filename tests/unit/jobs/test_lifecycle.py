@@ -340,7 +340,7 @@ def test_a_page_that_comes_back_while_another_session_is_ended_is_kept(
         place.store.session_of_token(token_hash("back"))
         return await kill(session_id, reason)
 
-    monkeypatch.setattr(place.lifecycle, "kill", slow_kill)
+    monkeypatch.setattr(place.lifecycle, "delete_session", slow_kill)
     maintenance, ended = place.maintenance()
     place.rounds(maintenance)
     assert ended == [(place.session, "page closed")]

@@ -355,6 +355,7 @@ async def test_diagnostics_hold_no_id(gateway: Gateway, client: httpx.AsyncClien
 
 async def test_words_and_models(client: httpx.AsyncClient) -> None:
     words = (await client.get("/api/vocabulary")).json()
+    assert (await client.get("/api/words")).json() == words, "the route of version 0.1"
     assert [label["key"] for label in words["labels"]] == ["ET", "NET", "CC", "ED"]
     assert words["labels"][0] == {"value": 1, "key": "ET", "name": "Enhancing tumour", "colour": "#D55E00"}
     assert {"key": "WT", "name": "Whole tumour", "labels": [1, 2, 3, 4]} in words["regions"]

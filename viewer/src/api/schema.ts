@@ -106,7 +106,7 @@ export interface FilesOut {
   files: FileOut[]
 }
 
-/** One doubt about input or result. */
+/** One fact, caution or warning about input or result. */
 export interface Flag {
   /** stable machine name */
   code: string

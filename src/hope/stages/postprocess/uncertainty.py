@@ -1,4 +1,4 @@
-"""A map of doubt: where the ensemble's members disagree with the mask, or a single network is unsure of it."""
+"""A map of uncertainty: where the ensemble's members disagree with the mask, or a single network is unsure of it."""
 
 from __future__ import annotations
 

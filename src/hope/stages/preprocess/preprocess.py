@@ -214,7 +214,7 @@ def _mask_on_atlas(
         found.mask.with_data(found.mask.data.astype(np.float32)), ATLAS_GRID, to_reference_world, "linear"
     )
     flags = [
-        QCFlag("brain_mask_uncertain", Severity.WARNING, f"the brain mask is doubtful: {d}") for d in found.cautions
+        QCFlag("brain_mask_uncertain", Severity.WARNING, f"the brain mask is uncertain: {d}") for d in found.cautions
     ]
     return smooth.with_data(solid(smooth.data > 0.5)), flags
 

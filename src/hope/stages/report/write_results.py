@@ -36,7 +36,7 @@ def write_results(
         harmonized: the images that the model saw.
         reference_scan: the scan whose grid the native labels share, for the picture.
         stages: seconds of the steps before this one.
-        uncertainty: the map of doubt on the atlas grid and what its values mean, if it is wanted.
+        uncertainty: the map of uncertainty on the atlas grid and what its values mean, if it is wanted.
 
     Raises:
         OutputError: if a file cannot be written.

@@ -149,3 +149,11 @@ def test_what_cannot_be_run_is_refused_by_name(part: str, changes: dict[str, Any
 def test_groups_survive_json(one: Group) -> None:
     assert group_from_json(one.to_json()) == replace(one, arguments=dict(one.arguments))
     assert Preprocessing(Method.NNUNET) != one.preprocessing
+
+
+def test_the_key_of_version_0_1_for_the_resampling_of_output_is_read() -> None:
+    one = group()
+    values = one.to_json()
+    preprocessing = dict(values["preprocessing"])
+    preprocessing["answers"] = preprocessing.pop("outputs")
+    assert group_from_json({**values, "preprocessing": preprocessing}) == group_from_json(values)

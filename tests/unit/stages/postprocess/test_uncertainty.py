@@ -1,4 +1,4 @@
-"""The map of doubt on a few voxels."""
+"""The map of uncertainty on a few voxels."""
 
 from __future__ import annotations
 
