@@ -17,6 +17,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage, generate_ui
 from hope.domain.errors import InputError
 from hope.domain.limits import MIB
 from hope.formats.atomic import output_error
+from hope.formats.bounded_program import run_bounded
 from hope.formats.budget import current_budget
 from hope.formats.dicom_files import TAGS
 from hope.formats.dicom_frames import Frame
@@ -98,14 +99,9 @@ def run_dcm2niix(series: DicomSeries, source: Path, result: Path, what: str, sec
     written = 4 * sum(frame.pixels * max(16, frame.bits) // 8 for frame in series.frames) + 64 * MIB
     seconds = min(seconds, budget.limits.seconds)
     memory = budget.memory_left
-    # The shell sets the limits and becomes the converter. One that it cannot set, as some systems do not know all, is
-    # left out: what a file claims was checked before.
-    limits = f"ulimit -v {memory // 1024}; ulimit -f {written // 512}; ulimit -t {int(seconds) + 1}; ulimit -c 0"
-    shell = ["/bin/sh", "-c", f'{{ {limits}; }} 2>/dev/null; exec "$0" "$@"']
+    limits = {"AS": memory, "FSIZE": written, "CPU": int(seconds) + 1, "CORE": 0}
     try:
-        done = subprocess.run(
-            [*shell, *command], capture_output=True, timeout=seconds, check=False, stdin=subprocess.DEVNULL
-        )
+        done = run_bounded(command, limits, seconds)
     except subprocess.TimeoutExpired as error:
         raise InputError(
             f"{what}: the DICOM conversion took longer than {seconds:.0f} s", fix="export the series again"
