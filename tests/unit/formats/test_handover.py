@@ -24,6 +24,7 @@ from hope.domain.case import (
     UploadedCase,
 )
 from hope.domain.errors import OutputError, StageError
+from hope.domain.expected_quality import ExpectedQuality, RegionQuality
 from hope.domain.grid import ALL_ORIENTATIONS, Grid
 from hope.domain.intervals import IntervalRule
 from hope.domain.qc import QCFlag, Severity
@@ -99,6 +100,7 @@ def a_prediction(rng: np.random.Generator, orientation: str = "LPS") -> Predicti
         {"format": "hope-postprocess/1", "clusters": {"centers": [[0.1, 0.2]]}},
         IntervalRule({"WT": (0.95, 0.05), "ET": (0.998, 0.1)}, 0.9, 80, "synthetic cases"),
         CleanUp.UNSURE,
+        ExpectedQuality({"WT": RegionQuality(0.81, 0.6, 0.93, 0.21)}, "synthetic cases"),
     )
 
 
@@ -208,6 +210,8 @@ def other_value(value: Any, rng: np.random.Generator) -> Any:  # noqa: C901 - on
         return value.with_data(changed)
     if isinstance(value, IntervalRule):
         return replace(value, cases=value.cases + 1)
+    if isinstance(value, ExpectedQuality):
+        return replace(value, fitted_on=value.fitted_on + "x")
     if isinstance(value, Grid):
         return Grid(value.shape, value.affine_ras_mm + np.eye(4) * [1e-9, 0, 0, 0])
     if isinstance(value, dict):

@@ -26,7 +26,7 @@ from hope.stages.preprocess.align import coverage, to_atlas, to_reference
 from hope.stages.preprocess.bias import correct_bias
 from hope.stages.preprocess.brainmask import FoundBrain, find_brain, joined, judged, keep_cut_tissue, mask_of_stripped
 from hope.stages.preprocess.deface import deface
-from hope.stages.resample import field_of_view, resample
+from hope.stages.resample import field_of_view, resample, resample_labels
 
 _T1 = (MRSequence.T1C, MRSequence.T1N)
 _T2 = (MRSequence.T2F, MRSequence.T2W)
@@ -76,9 +76,8 @@ def preprocess(
 
 
 def to_native(labels: Volume, case: AlignedCase) -> Volume:
-    """Atlas labels on the reference scan's own grid: nearest neighbour through the inverse of the saved transform."""
-    back = case.atlas_to_native[case.reference].inverse()
-    native = resample(labels, case.native_grid, back, "nearest")
+    """Atlas labels on the reference scan's own grid, by linear shares through the inverse of the saved transform."""
+    native = resample_labels(labels, case.native_grid, case.atlas_to_native[case.reference].inverse())
     return native.with_data(native.data.astype(np.uint8, copy=False))
 
 
