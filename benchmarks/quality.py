@@ -32,7 +32,7 @@ from hope.domain.expected_quality import POOR_BELOW, Verdict, share_of
 from hope.domain.labels import ET, NET, REGIONS, first_of_sets, region_mask, surely_in
 from hope.domain.progress import silent
 from hope.models.bundle import MANIFEST, Bundle, read_bundle, write_manifest
-from hope.models.familiarity import Familiarity, measurements
+from hope.models.out_of_distribution import OutOfDistributionScore, measurements
 from hope.models.quality_signs import REGION_NAMES, quality_signs
 from hope.models.runtime import MIRROR_AXES, OVERLAP, BundleRunner
 from hope.models.sliding_window import sliding_window
@@ -102,7 +102,11 @@ def pieces(
 
 
 def judge(
-    runner: BundleRunner, bundle: Bundle, known: Familiarity | None, sample: Sample, without: Sequence[MRSequence]
+    runner: BundleRunner,
+    bundle: Bundle,
+    known: OutOfDistributionScore | None,
+    sample: Sample,
+    without: Sequence[MRSequence],
 ) -> dict[str, Any]:
     """Signs, scores and counts of one answer."""
     images, sets = np.array(sample[0], dtype=np.float32), sample[1]
@@ -137,7 +141,7 @@ def collect(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     services = Services(Settings.from_environment())
     bundle = read_bundle(args.network) if args.network else services.models.get(args.model, "segmenter")
-    runner, known = BundleRunner(bundle, "cpu"), Familiarity.read(bundle.folder)
+    runner, known = BundleRunner(bundle, "cpu"), OutOfDistributionScore.read(bundle.folder)
     done = set()
     if args.out.is_file():
         done = {(row["patient"], tuple(row["without"])) for row in map(json.loads, args.out.read_text().splitlines())}

@@ -24,11 +24,11 @@ exec sleep 600
 """
 
 
-def run(job: Mapping[str, Any], told: Progress) -> dict[str, Any]:
+def run(job: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Do a task; each converter leaves its process id as the name of a file in ``HOPE_TEST_CONVERTERS``."""
     script = Path(os.environ["HOPE_TEST_CONVERTERS"]).with_name("dcm2niix")
     if not script.exists():
         script.write_text(SCRIPT)
         script.chmod(0o700)
     dcm2niix.bin = str(script)
-    return tasks.TASKS[str(job["do"])](job, told)
+    return tasks.TASKS[str(job["do"])](job, progress)

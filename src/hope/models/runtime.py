@@ -21,11 +21,11 @@ from hope.domain.qc import QCFlag
 from hope.domain.volume import Volume
 from hope.models.bundle import WEIGHTS, Bundle
 from hope.models.devices import choose_device as choose_device
-from hope.models.familiarity import Familiarity, measurements
 from hope.models.missing import MeasuredDice, missing_flags
 from hope.models.model_grid import from_model_grid, to_model_grid
 from hope.models.networks import build_network
 from hope.models.normalise import NORMALISATION, zscore_inside
+from hope.models.out_of_distribution import OutOfDistributionScore, measurements
 from hope.models.quality_signs import quality_signs
 from hope.models.sliding_window import sliding_window
 from hope.models.tensor_files import load_tensors
@@ -56,7 +56,7 @@ class BundleRunner:
         self.bundle = bundle
         self._device = choose_device(device)
         self.network = self._load()
-        self._familiarity = Familiarity.read(bundle.folder)
+        self._out_of_distribution = OutOfDistributionScore.read(bundle.folder)
         self._measured = MeasuredDice.from_manifest(bundle.manifest)
 
     @property
@@ -90,7 +90,7 @@ class BundleRunner:
 
         Args:
             case: images on one grid, in any orientation.
-            progress: told of every tile.
+            progress: called for every tile.
 
         Raises:
             InputError: if a sequence is missing that the model cannot do without.
@@ -129,17 +129,17 @@ class BundleRunner:
         if MRSequence.T1C in missing:
             fine[NET] += fine[ET]
             fine[ET] = 0
-        unlike = self._measure_input(x, small[-1] > 0.5, missing)
-        strange = self._familiarity.flag(unlike) if self._familiarity and unlike else None
-        flags = (*missing_flags(missing, self._measured), *([strange] if strange else []))
+        found = self._measure_input(x, small[-1] > 0.5, missing)
+        unusual = self._out_of_distribution.flag(found) if self._out_of_distribution and found else None
+        flags = (*missing_flags(missing, self._measured), *([unusual] if unusual else []))
         answer = self._prediction(case, fine, inside > 0.5, box, missing, flags)
-        return replace(answer, expected_quality=self._expected(probability.numpy(), unlike, missing))
+        return replace(answer, expected_quality=self._expected(probability.numpy(), found, missing))
 
     def _measure_input(
         self, x: npt.NDArray[np.float32], inside: npt.NDArray[np.bool_], missing: tuple[MRSequence, ...]
     ) -> Mapping[str, float]:
-        """What the bundle compares with its training; empty if it cannot tell a strange input."""
-        if self._familiarity is None or not inside.any():
+        """What the bundle compares with its training; empty if it cannot tell an unusual one."""
+        if self._out_of_distribution is None or not inside.any():
             return {}
         present = [s for s in self.bundle.sequences if s not in missing]
         return measurements(x, inside, self.bundle.spacing_mm, present, self.bundle.sequences)
@@ -150,7 +150,7 @@ class BundleRunner:
         """How good the answer is expected to be, if the bundle can tell."""
         if self.bundle.quality is None:
             return None
-        distance = self._familiarity.distance(found) if self._familiarity and found else None
+        distance = self._out_of_distribution.distance(found) if self._out_of_distribution and found else None
         return self.bundle.quality.expect(quality_signs(probability, self.bundle.spacing_mm, missing, distance))
 
     def _prediction(

@@ -51,9 +51,9 @@ def test_modules_are_imported_before_the_first_job(tmp_path: Path) -> None:
 
 def test_progress_is_told_but_does_not_flood() -> None:
     with child(ODD) as driven:
-        _, told = driven.answer({"do": "tells"})
-    shares = [line["share"] for line in told]
-    assert all(line["message"] == "work" for line in told)
+        _, reported = driven.answer({"do": "tells"})
+    shares = [line["share"] for line in reported]
+    assert all(line["message"] == "work" for line in reported)
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0.0, 1.0)
     assert 50 <= len(shares) <= 210

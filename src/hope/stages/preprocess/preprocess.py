@@ -53,7 +53,7 @@ def preprocess(
         case: one to four sequences.
         head_state: what the images shall show; a head that lost more than that is left as it is, and flagged.
         brain: finds the brain in T1-weighted scans.
-        progress: told of each step.
+        progress: called for each step.
 
     Raises:
         InputError: if a case that is said to be preprocessed is not on an atlas-shaped grid.
@@ -115,24 +115,26 @@ def _check_atlas_shaped(name: MRSequence, upright: Volume) -> None:
 def _aligned(case: UploadedCase, extractor: BrainExtractor, progress: Progress) -> _OnAtlas:
     """Register raw scans to the reference and on to the atlas, then interpolate once."""
     reference = case.reference
-    copies = _corrected(case, progress)
+    corrected = _corrected(case, progress)
     progress(f"preprocess: find the brain in {reference}", 0.2)
     stripped = case.head_state is HeadState.BRAIN
     if stripped:
-        own: FoundBrain | None = FoundBrain(copies[reference].with_data(mask_of_stripped([copies[reference]])), 1.0)
+        own: FoundBrain | None = FoundBrain(
+            corrected[reference].with_data(mask_of_stripped([corrected[reference]])), 1.0
+        )
         flags: list[QCFlag] = []
     else:
-        own, flags = _own_brain(copies, reference, extractor)
+        own, flags = _own_brain(corrected, reference, extractor)
     between, fit_flags = to_reference(
-        copies, reference, own.mask if own else None, lambda text, share: progress(text, 0.3 + 0.3 * share)
+        corrected, reference, own.mask if own else None, lambda text, share: progress(text, 0.3 + 0.3 * share)
     )
     flags += fit_flags
     if not stripped:
         progress("preprocess: compare brain masks", 0.6)
-        own, more = _second_opinion(copies, reference, own, between, extractor)
+        own, more = _second_opinion(corrected, reference, own, between, extractor)
         flags += more
     progress(f"preprocess: register {reference} to the atlas", 0.68)
-    onto_atlas, more = to_atlas(copies[reference], reference, own.mask if own else None)
+    onto_atlas, more = to_atlas(corrected[reference], reference, own.mask if own else None)
     to_scan = {name: onto_atlas.then(between[name]) for name in case.scans}
     grids = {name: scan.grid for name, scan in case.scans.items()}
     flags += more + coverage(grids, to_scan, mask_ml(own.mask if own else atlas_brain()))
@@ -149,11 +151,11 @@ def _aligned(case: UploadedCase, extractor: BrainExtractor, progress: Progress) 
 
 
 def _corrected(case: UploadedCase, progress: Progress) -> dict[MRSequence, Volume]:
-    copies = {}
+    corrected = {}
     for step, (name, scan) in enumerate(case.scans.items()):
         progress(f"preprocess: even out the bias field of {name}", 0.05 * step)
-        copies[name] = correct_bias(scan)
-    return copies
+        corrected[name] = correct_bias(scan)
+    return corrected
 
 
 def _own_brain(
@@ -166,7 +168,7 @@ def _own_brain(
         return None, [QCFlag("brain_extraction_failed", Severity.WARNING, str(error), str(reference))]
     if found.usable:
         return found, []
-    reason = f"the brain mask of {reference} is not used: {'; '.join(found.doubts)}"
+    reason = f"the brain mask of {reference} is not used: {'; '.join(found.cautions)}"
     return None, [QCFlag("brain_extraction_failed", Severity.WARNING, reason, str(reference))]
 
 
@@ -211,7 +213,9 @@ def _mask_on_atlas(
     smooth = resample(
         found.mask.with_data(found.mask.data.astype(np.float32)), ATLAS_GRID, to_reference_world, "linear"
     )
-    flags = [QCFlag("brain_mask_doubtful", Severity.WARNING, f"the brain mask is doubtful: {d}") for d in found.doubts]
+    flags = [
+        QCFlag("brain_mask_uncertain", Severity.WARNING, f"the brain mask is doubtful: {d}") for d in found.cautions
+    ]
     return smooth.with_data(solid(smooth.data > 0.5)), flags
 
 
