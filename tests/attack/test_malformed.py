@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = pytest.mark.alone
 
-TRIES = int(os.environ.get("ATTACK_TRIES", "60"))
+TRIES = int(os.environ.get("ATTACK_TRIES", "36"))
 """`make attack` sets more."""
 
 

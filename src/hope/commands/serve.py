@@ -38,7 +38,7 @@ def serve(host: str | None, port: int | None, stages: Collection[Stage]) -> None
     from hope.jobs.node import Node
     from hope.jobs.processes import StageProcesses
     from hope.services import Services
-    from hope.settings import Settings
+    from hope.settings import PlatformSettings, Settings
     from hope.web.app import create_app
     from hope.web.auth.auth import check_may_serve
     from hope.web.connections import WAITING_IN_KERNEL, GatewayServer, connection_limit
@@ -58,13 +58,17 @@ def serve(host: str | None, port: int | None, stages: Collection[Stage]) -> None
     node = Node(services, stages, pipelines=True, slots=platform.workers)
     node.keep_to_itself()
     audit = AuditLog(node.store)
+    # A spare child has imported what reading an upload takes before somebody waits for it.
+    bodies, kept = platform.stage_bodies, settings.reading.children
+    ahead = ("hope.jobs.tasks",) if bodies == PlatformSettings.stage_bodies else ()
+    readers = StageProcesses(bodies, keep=kept, keep_seconds=120, spare=True, ahead=ahead)
     context = WebContext(
         settings=settings,
         store=node.store,
         blobs=node.blobs,
         queue=node.queue,
         lifecycle=node.lifecycle,
-        tasks=StageProcesses(platform.stage_bodies, keep=settings.reading.children, keep_seconds=120, spare=True),
+        tasks=readers,
         models=services.model_list,
         scratch=node.scratch.directory,
         executor=node.executor,

@@ -17,11 +17,13 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage, generate_ui
 from hope.domain.errors import InputError
 from hope.domain.limits import MIB
 from hope.formats.atomic import output_error
+from hope.formats.bounded_program import run_bounded
 from hope.formats.budget import current_budget
 from hope.formats.dicom_files import TAGS
 from hope.formats.dicom_frames import Frame
 from hope.formats.dicom_grouping import REGROUPED
 from hope.formats.dicom_header import DicomHeader, inflate_to, read_header
+from hope.formats.dicom_overlay import Overlay, without_overlay
 from hope.formats.dicom_series import DicomSeries
 from hope.formats.dicom_walk import MalformedError
 
@@ -53,7 +55,7 @@ def check_pixels(series: DicomSeries, what: str) -> None:
             got=f"{needed / MIB:.0f} MiB",
             fix="export it at a lower resolution",
         )
-    packed = sum(size for frame, size in sizes if _is_compressed(frame.syntax))
+    packed = sum(size for frame, size in sizes if frame.compressed)
     if packed:
         budget.expand(packed, "the DICOM series")
 
@@ -68,9 +70,11 @@ def gather(series: DicomSeries, source: Path, what: str) -> None:
     try:
         source.mkdir(parents=True)
         deflated = {f.path for f in series.frames if _is_deflated(f.syntax)}
-        # dcm2niix would part images of several UIDs, and takes one private scale for all slices.
+        # dcm2niix would part images of several UIDs, takes one private scale for all slices, and writes each overlay
+        # as an image of its own.
         scales = len({frame.private_scale for frame in series.frames}) > 1
-        if scales or REGROUPED in series.notes or any(frame.enhanced for frame in series.frames):
+        apart = any(frame.enhanced or frame.overlay for frame in series.frames)
+        if scales or REGROUPED in series.notes or apart:
             _write_single_frames(series.frames, source, what)
             return
         for index, path in enumerate(series.files):
@@ -98,14 +102,9 @@ def run_dcm2niix(series: DicomSeries, source: Path, result: Path, what: str, sec
     written = 4 * sum(frame.pixels * max(16, frame.bits) // 8 for frame in series.frames) + 64 * MIB
     seconds = min(seconds, budget.limits.seconds)
     memory = budget.memory_left
-    # The shell sets the limits and becomes the converter. One that it cannot set, as some systems do not know all, is
-    # left out: what a file claims was checked before.
-    limits = f"ulimit -v {memory // 1024}; ulimit -f {written // 512}; ulimit -t {int(seconds) + 1}; ulimit -c 0"
-    shell = ["/bin/sh", "-c", f'{{ {limits}; }} 2>/dev/null; exec "$0" "$@"']
+    limits = {"AS": memory, "FSIZE": written, "CPU": int(seconds) + 1, "CORE": 0}
     try:
-        done = subprocess.run(
-            [*shell, *command], capture_output=True, timeout=seconds, check=False, stdin=subprocess.DEVNULL
-        )
+        done = run_bounded(command, limits, seconds)
     except subprocess.TimeoutExpired as error:
         raise InputError(
             f"{what}: the DICOM conversion took longer than {seconds:.0f} s", fix="export the series again"
@@ -116,13 +115,6 @@ def run_dcm2niix(series: DicomSeries, source: Path, result: Path, what: str, sec
             got=f"a conversion that ended by signal {-done.returncode}",
             fix="export it again as uncompressed DICOM",
         )
-
-
-def _is_compressed(syntax: str) -> bool:
-    try:
-        return bool(syntax) and UID(syntax).is_compressed
-    except ValueError:
-        return False  # no transfer syntax that is known; dcm2niix will not know it either
 
 
 def _is_deflated(syntax: str) -> bool:
@@ -201,6 +193,10 @@ def _single(read: DicomHeader, frame: Frame, pixels: bytes, instance: int, serie
             setattr(image, name, whole[name].value)
     if frame.rescale != (1.0, 0.0):
         image.RescaleSlope, image.RescaleIntercept = (f"{v:.10g}" for v in frame.rescale)
+    if frame.overlay is Overlay.IN_PIXELS:
+        bits = (int(whole[name].value) for name in ("BitsAllocated", "BitsStored", "HighBit"))
+        signed = bool(whole.get("PixelRepresentation", 0))
+        pixels = without_overlay(pixels, *bits, signed=signed, little=read.little)
     if syntax.is_encapsulated:
         image.PixelData = encapsulate([pixels])
         image["PixelData"].is_undefined_length = True

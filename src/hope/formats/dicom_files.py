@@ -18,6 +18,7 @@ from pydicom.uid import UID
 
 from hope.domain.errors import HopeError, InputError
 from hope.formats.dicom_header import DicomHeader, read_header
+from hope.formats.dicom_overlay import Overlay
 from hope.formats.dicom_values import drop_unusable
 from hope.formats.reading import missing_content
 
@@ -89,6 +90,7 @@ class DicomFile:
         cut: it ends before its last pixel.
         syntax: its TransferSyntaxUID.
         sequences: hash of the sequences in its header, as they stand in the file.
+        overlay: where it carries an overlay.
     """
 
     path: Path
@@ -96,6 +98,7 @@ class DicomFile:
     cut: bool
     syntax: str = ""
     sequences: str = ""
+    overlay: Overlay = Overlay.NONE
 
 
 @dataclass(frozen=True)
@@ -211,7 +214,7 @@ def read_file(path: Path) -> DicomFile | None:
         except Exception:
             return None  # foreign bytes make pydicom raise nearly anything; all of it means damage
         drop_unusable(read.dataset)
-    return DicomFile(path, read.dataset, cut, read.syntax, read.sequences)
+    return DicomFile(path, read.dataset, cut, read.syntax, read.sequences, read.overlay)
 
 
 def _is_cut(file: BinaryIO, read: DicomHeader) -> bool:

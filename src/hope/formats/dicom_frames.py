@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
 from hope.domain.errors import InputError
 from hope.domain.ranges import B_VALUE, EDGE_PIXELS, FRAMES, POSITION_MM, SERIES_NUMBER, SPACING_MM, TIME_MS, ValueRange
 from hope.formats.budget import current_budget
 from hope.formats.dicom_files import PHILIPS_SCALE, DicomFile
+from hope.formats.dicom_overlay import Overlay
 
 ORIENTATION_TOLERANCE = 0.01
 """Largest difference of direction cosines within one stack."""
@@ -57,6 +59,7 @@ class Frame:
         private_scale: Philips' private scale slope of a classic file, None if absent.
         syntax: TransferSyntaxUID of its file.
         bits: BitsAllocated, 16 if absent.
+        overlay: where it carries an overlay.
     """
 
     path: Path
@@ -80,11 +83,20 @@ class Frame:
     private_scale: float | None = None
     syntax: str = ""
     bits: int = 16
+    overlay: Overlay = Overlay.NONE
 
     @property
     def pixels(self) -> int:
         """How many pixels it claims."""
         return self.size[0] * self.size[1]
+
+    @property
+    def compressed(self) -> bool:
+        """Whether its pixels are compressed, by a transfer syntax that is known."""
+        try:
+            return bool(self.syntax) and UID(self.syntax).is_compressed
+        except ValueError:
+            return False
 
     @property
     def impossible(self) -> str:
@@ -247,6 +259,8 @@ def _frame(file: DicomFile, index: int, places: Sequence[Dataset]) -> Frame:
     )
     slope = number(group("PixelValueTransformationSequence", "RescaleSlope"))
     intercept = number(group("PixelValueTransformationSequence", "RescaleIntercept"))
+    bits = int(number_in(_BITS, header.get("BitsAllocated")) or 16)
+    full = (number(header.get("BitsStored")) or bits) >= bits  # no bit of a word is free for an overlay
     return Frame(
         path=file.path,
         index=index,
@@ -268,7 +282,8 @@ def _frame(file: DicomFile, index: int, places: Sequence[Dataset]) -> Frame:
         rescale=_one_scale(header, 1.0 if slope is None else slope, 0.0 if intercept is None else intercept),
         private_scale=number(header.get(PHILIPS_SCALE).value) if PHILIPS_SCALE in header else None,
         syntax=file.syntax,
-        bits=int(number_in(_BITS, header.get("BitsAllocated")) or 16),
+        bits=bits,
+        overlay=Overlay.NONE if full and file.overlay is Overlay.IN_PIXELS else file.overlay,
     )
 
 

@@ -23,6 +23,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 from pydicom.values import converters
 
 from hope.formats.budget import Budget, current_budget
+from hope.formats.dicom_overlay import Overlay, is_overlay, overlay_of
 from hope.formats.dicom_walk import LONG_VRS, ForwardSource, MalformedError, copy_undefined, count_parsed
 
 MAX_VALUE_BYTES = 4096
@@ -53,6 +54,7 @@ class DicomHeader:
         pixels: where the element of the pixels begins in the file; None where it has none before its end, or where the
             file is deflated.
         sequences: hash of the wanted sequences as they stand in the file.
+        overlay: where the file carries an overlay.
     """
 
     dataset: Dataset
@@ -61,6 +63,7 @@ class DicomHeader:
     little: bool
     pixels: int | None
     sequences: str
+    overlay: Overlay = Overlay.NONE
 
     @property
     def deflated(self) -> bool:
@@ -90,8 +93,8 @@ def read_header(file: BinaryIO, wanted: Collection[int]) -> DicomHeader:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they quote values, which may be a person's
         dataset = read_dataset(io.BytesIO(bytes(walk.kept)), implicit, little)
-    sequences = walk.sequences.hexdigest()
-    return DicomHeader(dataset, syntax, implicit, little, None if deflated else walk.pixels, sequences)
+    pixels, sequences = None if deflated else walk.pixels, walk.sequences.hexdigest()
+    return DicomHeader(dataset, syntax, implicit, little, pixels, sequences, walk.overlay)
 
 
 def inflate_to(path: Path, target: Path) -> None:
@@ -201,6 +204,7 @@ class _Walk:
         parsed: how many they are; what their sequences hold is counted as it is copied.
         pixels: where the pixels begin.
         sequences: hash of the values of those wanted elements that are sequences.
+        overlay: where the file carries an overlay.
     """
 
     def __init__(
@@ -212,6 +216,7 @@ class _Walk:
         self.parsed = 0
         self.pixels: int | None = None
         self.sequences = hashlib.sha256()
+        self.overlay = Overlay.NONE
 
     def run(self, start: bytes) -> None:
         """Walk to the pixels, or to the end.
@@ -252,6 +257,9 @@ class _Walk:
     def _take(self, tag: int, head: bytes, length: int) -> None:
         """Copy a wanted value, and go past any other."""
         wanted, explicit, order = tag in self._wanted, not self._implicit, self._order
+        if is_overlay(tag):
+            overlay, read = overlay_of(tag, length, order, self._source)
+            self.overlay, length = max(self.overlay, overlay), length - read
         if length == _UNDEFINED:
             copied = bytearray() if wanted else None
             whole = copy_undefined(self._source, explicit, order, copied, self._budget, MAX_SEQUENCE_BYTES)

@@ -16,6 +16,7 @@ from hope.formats.budget import current_budget
 from hope.formats.dicom_files import CUT, DicomFile, read_directory
 from hope.formats.dicom_frames import Frame, frames_of, number, number_in, stack_of
 from hope.formats.dicom_grouping import NOBODY, Identity, grouping, identity_of, without_duplicates
+from hope.formats.dicom_overlay import Overlay, overlay_note
 
 MAX_SERIES = 5000
 """Most series under one directory; more are the files of many studies, or of none."""
@@ -92,6 +93,11 @@ class DicomSeries:
     def coverage_mm(self) -> float | None:
         """How far the slices reach, None if unknown."""
         return self.slices * self.voxel_mm[2] if self.voxel_mm else None
+
+    @property
+    def overlay_note(self) -> str:
+        """What was left out of its images' overlays, in words; empty if they have none."""
+        return overlay_note([frame.overlay for frame in self.frames])
 
     @property
     def plane(self) -> str:
@@ -235,7 +241,7 @@ def _series(uid: str, images: Sequence[_Image], cut: int, note: str) -> DicomSer
     kind = _kind(header, ordered)
     promised = int(number_in(SERIES_NUMBER, header.get("ImagesInAcquisition")) or 0)
     number_of_series = number_in(SERIES_NUMBER, header.get("SeriesNumber"))
-    fault = kind or _too_large(frames) or geometry.fault
+    fault = kind or _too_large(frames) or geometry.fault or _overlay_fault(frames)
     if cut:
         fault = f"{cut} of its {len({i.file.path for i in images if not i.file.cut}) + cut} files are cut short"
     if not fault and promised > len(images) and not first.enhanced and all(f.time is None for f in frames):
@@ -272,6 +278,12 @@ def _series(uid: str, images: Sequence[_Image], cut: int, note: str) -> DicomSer
 def _too_large(frames: Sequence[Frame]) -> str:
     voxels, most = sum(frame.pixels for frame in frames), current_budget().limits.voxels
     return f"it claims {voxels:.2g} voxels, far more than a head scan (at most {most:.0e})" if voxels > most else ""
+
+
+def _overlay_fault(frames: Sequence[Frame]) -> str:
+    if any(frame.compressed and frame.overlay is Overlay.IN_PIXELS for frame in frames):
+        return "an overlay lies among the bits of its compressed pixels; export it uncompressed or without overlays"
+    return ""
 
 
 def _kind(header: Dataset, images: Sequence[_Image]) -> str:

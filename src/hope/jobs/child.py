@@ -21,7 +21,7 @@ import tempfile
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +83,14 @@ class _Teller:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve jobs until stdin ends; the one argument names the module whose ``run`` does them."""
+    """Serve jobs until stdin ends.
+
+    Args:
+        arguments: the module whose ``run`` does them, and modules that are imported before the first job comes.
+    """
     given = sys.argv[1:] if arguments is None else arguments
-    if len(given) != 1:
-        sys.stderr.write("usage: python -m hope.jobs.child MODULE\n")
+    if not given:
+        sys.stderr.write("usage: python -m hope.jobs.child MODULE [IMPORTED AHEAD]...\n")
         return 2
     _end_with_parent()
     jobs, channel = _take_pipes()
@@ -100,9 +104,19 @@ def main(arguments: list[str] | None = None) -> int:
     lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(jobs, lines), daemon=True, name="stdin").start()
     channel.send({"ready": True})
+    _import_ahead(given[1:])
     while True:
         _serve(lines.get(), run, channel)
         _give_memory_back()
+
+
+def _import_ahead(modules: Sequence[str]) -> None:
+    """Import what the first job would import, while nobody waits for it; what fails is told by that job."""
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            _log(error)
 
 
 def _serve(line: bytes, run: Run, channel: Channel) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -290,6 +290,32 @@ class CaseLifecycle:
         except GoneError:
             return False
         return case.state.in_work and str(case.run) == run
+
+    def unnamed(self, case_id: str, folders: Collection[str]) -> list[str]:
+        """Which folders of a case hold nothing that a row names. Blocks.
+
+        Args:
+            case_id: of a case that lives.
+            folders: keys that end in a slash, listed before this is called: what is written later is not judged.
+
+        Returns:
+            folders that may be deleted; none while an upload or a stage of the case is under way, since it writes its
+            files before its row.
+        """
+        if not self._without_rows(case_id, folders):
+            return []
+        # In this order: what has ended by now has its row by now.
+        if self._store.open_uploads(case_id) or self._store.open_attempts(case_id=case_id):
+            return []
+        return self._without_rows(case_id, folders)
+
+    def _without_rows(self, case_id: str, folders: Collection[str]) -> list[str]:
+        try:
+            scans = self._store.case(case_id).series
+            named = [scan.blob_key for scan in scans] + [a.blob_key for a in self._store.artifacts(case_id)]
+        except GoneError:
+            return []  # whoever deletes it deletes all of it
+        return sorted(folder for folder in folders if not any(key.startswith(folder) for key in named))
 
     def exists(self, case_id: str) -> bool:
         """Whether there is such a case, in a living session. Blocks."""

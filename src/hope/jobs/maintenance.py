@@ -23,7 +23,8 @@ RECONCILE_SECONDS = 5.0
 INTERRUPTED_SECONDS = 25.0
 """A kill that takes longer than this (its wait for running stages included) has lost its process."""
 
-ORPHAN_SECONDS = 3600.0
+ORPHAN_SECONDS = 900.0
+"""How often files are looked for that no row names; it lists all blobs."""
 
 STAGING_SECONDS = 300.0
 """How often copies are looked for that an endpoint wrote after nobody waited for it any more."""
@@ -206,11 +207,14 @@ class MaintenanceLoop:
                     staging.delete_prefix(f"cases/{case_id}/{run}/")
 
     def _drop_orphans(self) -> None:
-        """Delete files of cases that no longer exist: a process that died in the middle of a late write left them."""
-        known: dict[str, bool] = {}
+        """Delete files that no row names: a process that died in the middle of a write or of a deletion left them."""
+        folders: dict[str, set[str]] = {}
         for blob in self._blobs.keys("cases/"):
-            case_id = blob.key.split("/")[1]
-            if case_id not in known:
-                known[case_id] = self._lifecycle.exists(case_id)
-                if not known[case_id]:
-                    self._blobs.delete_prefix(f"cases/{case_id}/")
+            folders.setdefault(blob.key.split("/")[1], set()).add(blob.key.rpartition("/")[0] + "/")
+        for case_id, present in folders.items():
+            if not self._lifecycle.exists(case_id):
+                self._blobs.delete_prefix(f"cases/{case_id}/")
+                continue
+            for folder in self._lifecycle.unnamed(case_id, present):
+                log.warning("files of a case that no row names were deleted")
+                self._blobs.delete_prefix(folder)

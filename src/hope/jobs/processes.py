@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from hope.domain.errors import FullError, InputError, StageError, TooLargeError, WrongTypeError
@@ -139,10 +139,20 @@ class StageProcesses:
         keep: most idle children that stay, with what they have loaded.
         keep_seconds: how long an idle child stays.
         spare: whether an idle child is started when the last one gets a job, so that the next job need not wait.
+        ahead: modules that a child imports as soon as it is ready, and not within its first job.
     """
 
-    def __init__(self, module: str, *, keep: int = 2, keep_seconds: float = 900.0, spare: bool = False) -> None:
+    def __init__(
+        self,
+        module: str,
+        *,
+        keep: int = 2,
+        keep_seconds: float = 900.0,
+        spare: bool = False,
+        ahead: Sequence[str] = (),
+    ) -> None:
         self._module, self._keep, self._keep_seconds, self._spare = module, keep, keep_seconds, spare
+        self._ahead = tuple(ahead)
         self._starting: asyncio.Task[None] | None = None
         self._idle: list[_Child] = []
         self._busy: set[_Child] = set()
@@ -234,6 +244,7 @@ class StageProcesses:
             "-m",
             "hope.jobs.child",
             self._module,
+            *self._ahead,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -8,7 +8,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,13 +51,15 @@ class Driven:
 
 
 @contextmanager
-def child(module: str, errors: Path | None = None, ready: bool = True, **environment: str) -> Iterator[Driven]:
-    """A child serving a module's jobs, dead when the block ends."""
+def child(
+    module: str, errors: Path | None = None, ready: bool = True, ahead: Sequence[str] = (), **environment: str
+) -> Iterator[Driven]:
+    """A child serving a module's jobs that imports others ahead, dead when the block ends."""
     here = str(Path(__file__).parent)
     env = {**os.environ, "PYTHONPATH": here, **environment}
     with (errors or Path(os.devnull)).open("ab") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "hope.jobs.child", module],
+            [sys.executable, "-m", "hope.jobs.child", module, *ahead],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,

@@ -45,6 +45,10 @@ def tells(progress: Progress) -> dict[str, Any]:
     return {"artifacts": [], "result": None}
 
 
+def modules(progress: Progress) -> dict[str, Any]:
+    return {"artifacts": [], "result": {"imported": "colorsys" in sys.modules}}
+
+
 def sleeps(progress: Progress) -> dict[str, Any]:
     progress("asleep", 0.0)
     time.sleep(60)
@@ -94,6 +98,7 @@ DEEDS: dict[str, Callable[[Progress], dict[str, Any]]] = {
     "prints": prints,
     "tells": tells,
     "sleeps": sleeps,
+    "modules": modules,
     "deaf": deaf,
     "quotes": quotes,
     "wraps": wraps,

@@ -41,6 +41,14 @@ def test_what_libraries_print_is_no_answer(tmp_path: Path) -> None:
     assert "from a process of its own" in log
 
 
+def test_modules_are_imported_before_the_first_job(tmp_path: Path) -> None:
+    for ahead in ((), ("no_such_module", "colorsys")):
+        with child(ODD, tmp_path / "err", ahead=ahead) as driven:
+            answer, _ = driven.answer({"do": "modules"})
+        assert answer["done"]["result"] == {"imported": bool(ahead)}
+    assert "ModuleNotFoundError" in (tmp_path / "err").read_text()
+
+
 def test_progress_is_told_but_does_not_flood() -> None:
     with child(ODD) as driven:
         _, reported = driven.answer({"do": "tells"})

@@ -15,6 +15,7 @@ from hope.adapters.blobs_local import LocalBlobs
 from hope.adapters.cases_sql import SqlCaseStore
 from hope.contract.job import CaseRecord, CaseState, ConflictError, DeletionReceipt, GoneError, SeriesRecord, StageJob
 from hope.contract.options import RunOptions
+from hope.contract.scans import SessionLimits
 from hope.contract.stages import Stage
 from hope.domain.case import MRSequence
 from hope.domain.errors import OutputError
@@ -462,3 +463,62 @@ def test_the_database_file_is_sqlite_and_holds_no_row_of_a_deleted_session(place
         dump = "\n".join(connection.iterdump())
     assert case.id not in dump
     assert place.session not in dump
+
+
+def stray(place: Place, case: CaseRecord, folder: str) -> str:
+    """A blob without a row, as a process leaves it that dies between the two."""
+    path, key = place.folder / "stray", f"cases/{case.id}/{folder}/scan.nii"
+    path.write_bytes(b"voxels without a row")
+    place.blobs.put_file(key, path, "0" * 64)
+    return key
+
+
+def kept(place: Place) -> set[str]:
+    return {blob.key for blob in place.blobs.keys("cases/")}
+
+
+@pytest.mark.parametrize("folder", ["series/0123", "1/preprocess/token", "1/segmentation/abc"])
+def test_files_that_no_row_names_are_deleted_while_their_case_lives(place: Place, folder: str) -> None:
+    case = place.case()
+    before = kept(place)
+    assert before == {scan.blob_key for scan in case.series}
+    key = stray(place, case, folder)
+    maintenance, _ = place.maintenance()
+    assert key in kept(place)
+    place.rounds(maintenance, 0.5)
+    assert kept(place) == before
+    assert place.store.case(case.id).series == case.series
+
+
+def test_a_scan_that_was_replaced_and_not_deleted_is_found(place: Place) -> None:
+    case = place.store.create_case(place.session)
+    old, new = stray(place, case, "series/0123"), stray(place, case, "series/4567")
+    for key in (old, new):
+        place.store.put_series(case.id, SeriesRecord(MRSequence.T1C, "t1c", key, 20, "0" * 64))
+    maintenance, _ = place.maintenance()
+    place.rounds(maintenance, 0.5)
+    assert kept(place) == {new}
+
+
+def test_files_of_a_stage_that_has_not_ended_are_left_alone(place: Place) -> None:
+    case = place.lifecycle.run_case(place.case(), RunOptions())
+    attempt = place.store.begin_attempt(StageJob(case.id, place.session, 1, Stage.PREPROCESS), "a worker")
+    key = stray(place, case, "1/preprocess/token")
+    maintenance, _ = place.maintenance()
+    place.rounds(maintenance, 0.5)
+    assert key in kept(place)
+    place.store.fail_attempt(attempt, "it failed", ours=False, final=True)
+    place.store.end_attempt(attempt)
+    place.rounds(place.maintenance()[0], 0.5)
+    assert key not in kept(place)
+
+
+def test_files_of_an_upload_that_has_not_ended_are_left_alone(place: Place) -> None:
+    case = place.case()
+    upload = place.store.begin_upload(case.id, "a gateway", 0, SessionLimits(2**30, 100, 4))
+    key = stray(place, case, "series/0123")
+    place.rounds(place.maintenance()[0], 0.5)
+    assert key in kept(place)
+    place.store.end_upload(upload)
+    place.rounds(place.maintenance()[0], 0.5)
+    assert key not in kept(place)

@@ -25,12 +25,10 @@ async def opened(gateway: Gateway) -> tuple[httpx.AsyncClient, str]:
     return client, (await client.post("/api/cases")).json()["id"]
 
 
-async def trickle(size: int, go_on: asyncio.Event, first: int) -> AsyncIterator[bytes]:
-    """A body that stops after so many bytes until it may go on."""
-    yield bytes(first)
+async def cut_off(sent: int, go_on: asyncio.Event) -> AsyncIterator[bytes]:
+    """A body that stops after so many bytes, and ends there when it may go on."""
+    yield bytes(sent)
     await go_on.wait()
-    for _ in range(size - first):
-        yield b""
 
 
 def noise(voxels: int) -> bytes:
@@ -46,7 +44,7 @@ async def test_uploads_that_have_not_ended_count_from_their_first_byte(new_gatew
         asyncio.create_task(
             client.put(
                 f"/api/cases/{case_id}/series/{sequence}",
-                content=trickle(5 * MIB, go_on, 10),
+                content=cut_off(10, go_on),
                 headers={"Content-Length": str(5 * MIB)},
             )
         )
@@ -84,9 +82,7 @@ async def test_a_session_has_only_so_many_uploads_at_once(new_gateway: MakeGatew
     go_on = asyncio.Event()
     headers = {"Content-Length": "1000"}
     held = [
-        asyncio.create_task(
-            client.put(f"/api/cases/{case_id}/dicom", content=trickle(1000, go_on, 10), headers=headers)
-        )
+        asyncio.create_task(client.put(f"/api/cases/{case_id}/dicom", content=cut_off(10, go_on), headers=headers))
         for _ in range(3)
     ]
     while gateway.store.open_uploads(case_id) < 3:
@@ -150,7 +146,7 @@ async def test_a_deletion_waits_for_uploads_to_be_gone(gateway: Gateway) -> None
     client, case_id = await opened(gateway)
     go_on = asyncio.Event()
     held = asyncio.create_task(
-        client.put(f"/api/cases/{case_id}/dicom", content=trickle(1000, go_on, 10), headers={"Content-Length": "1000"})
+        client.put(f"/api/cases/{case_id}/dicom", content=cut_off(10, go_on), headers={"Content-Length": "1000"})
     )
     while gateway.store.open_uploads(case_id) < 1:
         await asyncio.sleep(0.02)

@@ -153,6 +153,15 @@ def _series_flags(choices: Mapping[MRSequence, SeriesChoice]) -> list[QCFlag]:
     ]
 
 
+def overlay_flags(found: Mapping[MRSequence, Found]) -> list[QCFlag]:
+    """Say of which DICOM series an overlay was left out."""
+    return [
+        QCFlag("overlay_left_out", Severity.INFO, f"{sequence}: {one.origin.overlay_note}", sequence)
+        for sequence, one in found.items()
+        if isinstance(one.origin, DicomSeries) and one.origin.overlay_note
+    ]
+
+
 def read_found(found: Found, scratch: Path, sequence: MRSequence) -> tuple[Volume, NiftiFacts]:
     """Read one sequence as float32, finite, in file order (RAS+ world).
 
