@@ -19,8 +19,13 @@ from hope.domain.extras import require_extras
 )
 @click.option("--from", "base_id", metavar="ID", help="Start phase 1 from the weights of this bundle.")
 @click.option(
-    "--steps", nargs=3, type=click.IntRange(min=1), metavar="P1 P2 P3", help="Steps of each phase, for a trial."
+    "--steps",
+    nargs=3,
+    type=click.IntRange(min=0),
+    metavar="P1 P2 P3",
+    help="Steps of each phase; no phase 3 where P3 is 0.",
 )
+@click.option("--phase", "only", multiple=True, metavar="NAME", help="Run this phase alone; may be repeated.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads for the network.  [default: all cores]")
 def schedule(
     folder: Path,
@@ -29,6 +34,7 @@ def schedule(
     scheme: str,
     base_id: str | None,
     steps: tuple[int, int, int] | None,
+    only: tuple[str, ...],
     threads: int | None,
 ) -> None:
     """Train in three phases and write a bundle after each; the same call goes on after an interruption.
@@ -38,7 +44,8 @@ def schedule(
     Cases that stand in no fold are not used. Without --cases only phase 1 runs; a later call may add them.
 
     Bundles are in RUN/phase-1/bundle, RUN/phase-2-fold-0/bundle and so on. `hope train progress RUN` says how far it
-    is. The hours that it takes on a processor are stated in docs/benchmarks.md.
+    is. With --phase several processes or machines that share RUN train the folds at the same time, once phase 1 has
+    ended. The hours that it takes on a processor are stated in docs/benchmarks.md.
     """
     require_extras("hope train schedule", "train")
     from dataclasses import replace
@@ -56,6 +63,8 @@ def schedule(
 
     if bool(cases) != bool(folds_file):
         raise InputError("--cases and --folds belong together", fix="give both, or none for phase 1 alone")
+    if steps and not all(steps[:2]):
+        raise InputError("phases 1 and 2 need at least one step each", got=f"--steps {steps[0]} {steps[1]} {steps[2]}")
     if threads:
         use_threads(threads)
     services = Services(Settings.from_environment())
@@ -78,5 +87,5 @@ def schedule(
             return store_cases(sources, settings, folder / CASES, services.brain_extractor(), progress)
 
         plan = phases(folds, base, steps or ())
-        bundle = run_schedule(folder, plan, stored, folds, base, progress)
+        bundle = run_schedule(folder, plan, stored, folds, base, progress, only)
     click.echo(f"bundle {bundle.id} {bundle.version}, sha256 {bundle.sha256}, in {bundle.folder}")

@@ -8,7 +8,7 @@ in a folder of its own, so a schedule that was killed goes on where its phase le
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from hope.domain.progress import Progress
 from hope.formats.atomic import atomic_output
 from hope.models.bundle import Bundle
 from hope.training.checkpoints import CHECKPOINT, Checkpoint
-from hope.training.config import RECIPES, TrainingConfig, hash_of_ids
+from hope.training.config import RECIPES, STRONG, TrainingConfig, hash_of_ids
 from hope.training.export import export_bundle
 from hope.training.limits import read_familiarity, read_intervals
 from hope.training.loop import POOL, TrainingState, load_checkpoint, start, train
@@ -34,13 +34,15 @@ FOLD_STEPS, LAST_STEPS = 4_000, 8_000
 MIXED = replace(
     RECIPES["synthetic"],
     recipe="mixed",
+    batch=1,
     patch=(64, 80, 64),
-    learning_rate=1e-3,
+    learning_rate=7e-4,
+    augmentation=replace(STRONG, warp=0.6),
     real_share=0.33,
     transplant_share=0.15,
     tumour_free_share=0.08,
     shape_share=0.3,
-    real_copies=8,
+    real_copies=2,
     first_cases=96,
     new_cases_per_step=0.1,
     most_cases=600,
@@ -49,7 +51,7 @@ MIXED = replace(
 )
 """Settings of the phases with real cases: a third of the draws are real, and cores without enhancement come as often as
 rings; a bit less than half are synthetic, some of them with the shapes of real tumours; the rest are transplants and
-tumour-free brains."""
+tumour-free brains. One large patch a step costs what two small ones of phase 1 cost."""
 
 StoredCases = Mapping[str, tuple[str, list[Path]]]
 """Case id -> its kind, and its file followed by those of its copies."""
@@ -112,7 +114,8 @@ def phases(folds: Folds, base: Bundle | None, steps: Sequence[int] = ()) -> list
     Args:
         folds: none leaves phase 1 alone.
         base: the bundle that phase 1 starts from; None starts from random weights.
-        steps: of phase 1, of each fold and of phase 3, for a trial; the recipe's where there are none.
+        steps: of phase 1, of each fold and of phase 3; the recipe's where there are none. 0 for phase 3 leaves it out:
+            the networks of the folds are the result then.
     """
     first, per_fold, last = steps or (RECIPES["synthetic"].steps, FOLD_STEPS, LAST_STEPS)
     synthetic = replace(
@@ -126,7 +129,7 @@ def phases(folds: Folds, base: Bundle | None, steps: Sequence[int] = ()) -> list
     for number in range(len(folds.folds)):
         config = replace(mixed, steps=per_fold, calibration_cases=0)
         found.append(Phase(f"phase-2-fold-{number}", _trimmed(config), fold=number))
-    if folds.folds:
+    if folds.folds and last:
         found.append(Phase(LAST, _trimmed(replace(mixed, steps=last))))
     return found
 
@@ -174,6 +177,7 @@ def run_schedule(
     folds: Folds,
     base: Bundle | None,
     progress: Progress,
+    only: Collection[str] = (),
 ) -> Bundle:
     """Run the phases that are not done yet, in order, and export a bundle after each.
 
@@ -184,16 +188,33 @@ def run_schedule(
         folds: which cases a phase must not see.
         base: the bundle that phase 1 starts from.
         progress: told of every phase.
+        only: names of the phases to run, so that several processes may share the folds; all where there are none.
 
     Returns:
-        The bundle of the last phase.
+        The bundle of the last phase that was run.
+
+    Raises:
+        InputError: if ``only`` names a phase that is not in the plan, or the first one has not ended.
     """
-    first, *others = plan
-    bundle = _run_phase(folder, first, {}, folds, base, progress)
-    cases = stored() if others else {}
-    for phase in others:
-        bundle = _run_phase(folder, phase, cases, folds, base, progress)
+    cases: StoredCases | None = None
+    for phase in _chosen(folder, plan, only):
+        if phase.real and cases is None:
+            cases = stored()
+        bundle = _run_phase(folder, phase, cases or {}, folds, base, progress)
     return bundle
+
+
+def _chosen(folder: Path, plan: Sequence[Phase], only: Collection[str]) -> Sequence[Phase]:
+    names = [phase.name for phase in plan]
+    if unknown := sorted(set(only) - set(names)):
+        raise InputError(
+            "the schedule has no such phase", expected="one of " + ", ".join(names), got=", ".join(unknown)
+        )
+    if not only or names[0] in only:
+        return [phase for phase in plan if not only or phase.name in only]
+    if not (folder / names[0] / "bundle").is_dir():
+        raise InputError(f"{names[0]} has not ended, and the other phases start from its weights")
+    return [phase for phase in plan if phase.name in only]
 
 
 def _run_phase(

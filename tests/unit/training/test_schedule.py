@@ -77,6 +77,33 @@ def test_the_plan_has_the_steps_and_draws_that_were_decided() -> None:
     assert [phase.name for phase in phases(Folds(), None)] == ["phase-1"]
 
 
+def test_without_steps_the_last_phase_is_left_out() -> None:
+    plan = phases(FOLDS, None, (30, 20, 0))
+    assert [(phase.name, phase.config.steps) for phase in plan] == [
+        ("phase-1", 30),
+        ("phase-2-fold-0", 20),
+        ("phase-2-fold-1", 20),
+    ]
+
+
+def test_one_process_may_train_one_fold_once_the_first_phase_has_ended(
+    stored: dict[str, tuple[str, list[Path]]], tmp_path: Path
+) -> None:
+    plan = [
+        Phase("phase-1", replace(TINY, steps=1), real=False),
+        Phase("phase-2-fold-0", TINY, fold=0),
+        Phase("phase-2-fold-1", TINY, fold=1),
+    ]
+    with pytest.raises(InputError, match="phase-1 has not ended"):
+        run_schedule(tmp_path, plan, lambda: stored, FOLDS, None, silent, ["phase-2-fold-1"])
+    with pytest.raises(InputError, match=r"no such phase.*phase-2-fold-1.*phase-9"):
+        run_schedule(tmp_path, plan, lambda: stored, FOLDS, None, silent, ["phase-9"])
+    run_schedule(tmp_path, plan[:1], lambda: stored, FOLDS, None, silent)
+    bundle = run_schedule(tmp_path, plan, lambda: stored, FOLDS, None, silent, ["phase-2-fold-1"])
+    assert bundle.id == "phase-2-fold-1"
+    assert not (tmp_path / "phase-2-fold-0").exists()
+
+
 def test_no_phase_sees_what_it_is_judged_on(
     stored: dict[str, tuple[str, list[Path]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,6 +201,7 @@ def test_the_folds_of_the_model_that_ships() -> None:
         (["--cases", "x"], "belong together"),
         (["--folds", "missing.json"], "belong together"),
         (["--cases", ".", "--folds", "missing.json"], "no list of folds"),
+        (["--steps", "0", "3", "3"], "at least one step"),
     ],
 )
 def test_the_command_says_what_is_wrong(arguments: list[str], match: str, tmp_path: Path) -> None:
