@@ -65,7 +65,7 @@ class GunzipReader:
             raise truncated(self._what, "a gzip stream that ends early")
         try:
             block = self._inflate.decompress(data, count)
-        except zlib_ng.error as error:
+        except zlib_ng.error as error:  # type: ignore[misc]  # its stub calls the class an instance
             raise truncated(self._what, "a damaged gzip stream") from error
         self._left = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
         return block

@@ -55,7 +55,8 @@ def interpolated(volume: Volume, onto: Grid, transform: Transform) -> Volume:
         float32 on ``onto``; 0 further than half a voxel outside the volume. One thread: the same input, the same bits.
     """
     map_lps = _RAS_TO_LPS @ transform.fixed_to_moving_ras_mm @ _RAS_TO_LPS
-    point_map: Any = sitk.AffineTransform(3)
+    make_map: Any = sitk.AffineTransform
+    point_map = make_map(3)
     point_map.SetMatrix([float(x) for x in map_lps[:3, :3].ravel()])
     point_map.SetTranslation([float(x) for x in map_lps[:3, 3]])
     lps = _RAS_TO_LPS @ onto.affine_ras_mm

@@ -293,8 +293,9 @@ def _write(
     with atomic_output(path) as raw:
         if path.name.endswith(".gz"):
             # No file name and no time in the gzip header: equal volumes give equal bytes.
-            with gzip_ng.GzipNGFile("", "wb", level, raw, mtime=0) as file:
-                _write_stream(header, volume.data, dtype, cast("BinaryIO", file))
+            make_file: Any = gzip_ng.GzipNGFile
+            with make_file("", "wb", level, raw, mtime=0) as file:
+                _write_stream(header, volume.data, dtype, file)
         else:
             _write_stream(header, volume.data, dtype, raw)
 
@@ -303,4 +304,5 @@ def _write_stream(header: Any, data: npt.NDArray[Any], dtype: np.dtype[Any], fil
     header["magic"] = b"n+1"
     header["vox_offset"] = 352
     header.write_to(file)
-    file.write(memoryview(in_file_order(data, dtype)).cast("B"))
+    stored: Any = in_file_order(data, dtype)
+    file.write(memoryview(stored).cast("B"))

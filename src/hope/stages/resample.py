@@ -85,8 +85,8 @@ def _read_by_steps(
         if not len(seen):
             return np.zeros(out_shape, dtype=data.dtype)
         first, last, step = int(places[seen[0]]), int(places[seen[-1]]), int(steps[axis, source])
-        stop: int | None = last + step
-        index.append(slice(first, None if stop < 0 else stop, step))
+        stop = last + step
+        index.append(slice(first, stop if stop >= 0 else None, step))
         target[source] = slice(int(seen[0]), int(seen[-1]) + 1)
     out = np.zeros(out_shape, dtype=data.dtype)
     out[tuple(target)] = data[tuple(index)].transpose(np.argsort(sources))
