@@ -318,12 +318,12 @@ def put_harmonized_case(aws: LocalAws, folder: Path, prefix: str) -> None:
     import json
 
     from hope.endpoint.selftest import tiny_case
-    from hope.formats import handover
+    from hope.formats import stage_io
     from hope.formats.hashing import sha256_of
 
     folder.mkdir()
     case, _ = tiny_case()
-    names = handover.save_aligned(case.aligned, folder) + handover.save_harmonized(case, folder)
+    names = stage_io.save_aligned(case.aligned, folder) + stage_io.save_harmonized(case, folder)
     files = [
         {"name": name, "bytes": (folder / name).stat().st_size, "sha256": sha256_of(folder / name)} for name in names
     ]

@@ -164,7 +164,7 @@ def work_gflop(runner: Any, case: Any, mirroring: bool) -> float:
     images = CaseImages(case)
     return sum(
         GFLOP[group.architecture] * len(group.members)
-        * plan_tiles(lay_out(images, group).shape, group.tiling, mirroring).looks
+        * plan_tiles(lay_out(images, group).shape, group.tiling, mirroring).evaluations
         for group in runner.bundle.groups
     )  # fmt: skip
 
@@ -221,17 +221,17 @@ def compare(folder: Path, chosen: argparse.Namespace) -> None:
     print(f"import, once          {measured(here, '--part', 'import', '--folder', folder, *own)}", flush=True)
     for precision in chosen.precision.split(","):
         ours = measured(here, "--part", "ours", "--folder", folder, "--precision", precision, *flags)
-        told = json.loads((folder / f"ours-{precision}.json").read_text())
-        print(f"ours, {precision:<10}      {ours}; loading {told['loading']:.1f} s, case {told['case']:.1f} s;"
-              f" {told['backend']} {told['precision']} {told.get('remark', '')}")  # fmt: skip
+        reported = json.loads((folder / f"ours-{precision}.json").read_text())
+        print(f"ours, {precision:<10}      {ours}; loading {reported['loading']:.1f} s, case {reported['case']:.1f} s;"
+              f" {reported['backend']} {reported['precision']} {reported.get('remark', '')}")  # fmt: skip
         if published.wall:
             same = (voxels(folder / "out" / "labels.nii.gz") == voxels(folder / f"ours-{precision}.nii.gz")).mean()
             print(f"  {published.wall / ours.wall:.1f} times as fast, {published.cpu / ours.cpu:.1f} times less CPU;"
                   f" {100 * same:.3f} % of voxels have the same label", flush=True)  # fmt: skip
         if chosen.full:
-            rate = told["gflop"] / told["case"] / 1000
-            share = f", {100 * rate / told['peak_tflops']:.0f} % of the card's" if "peak_tflops" in told else ""
-            print(f"  {rate:.2f} TFLOP/s{share}; GPU memory {told.get('gpu_gib', 0):.1f} GiB", flush=True)
+            rate = reported["gflop"] / reported["case"] / 1000
+            share = f", {100 * rate / reported['peak_tflops']:.0f} % of the card's" if "peak_tflops" in reported else ""
+            print(f"  {rate:.2f} TFLOP/s{share}; GPU memory {reported.get('gpu_gib', 0):.1f} GiB", flush=True)
     ours = measured(here, "--part", "clean", "--folder", folder)
     print(f"components, ours      {ours}")
     if chosen.only != "ours":

@@ -24,7 +24,7 @@ from machine import machine
 from hope.domain.labels import REGIONS
 from hope.models import execution
 from hope.models.devices import choose_device
-from hope.models.execution import Forward, Precision, compile_network
+from hope.models.execution import CompiledNetwork, Precision, compile_network
 from hope.models.networks import build_network
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -72,17 +72,17 @@ def memory(key: str) -> float:
 
 def one_way(architecture: str, edge: int, device: str, backend: str, precision: Precision) -> None:
     """Two folds one after the other, and a tile of each."""
-    where, blueprint = choose_device(device), None
+    where, graph = choose_device(device), None
     tile = torch.randn(1, 4, edge, edge, edge, generator=torch.Generator().manual_seed(1)).to(where)
     said = f"{architecture:<10}{edge}^3 {backend:<9}{precision}"
     for seed in (0, 1):
         network = published(architecture, seed)
         start, start_cpu = time.perf_counter(), time.process_time()
         if backend == "torch":
-            forward = Forward(execution._TorchRun(network, where, precision), where, precision)
+            forward = CompiledNetwork(execution._TorchRun(network, where, precision), where, precision)
         else:
-            forward = compile_network(network, 4, (edge,) * 3, where, precision, blueprint)
-            blueprint = forward.blueprint
+            forward = compile_network(network, 4, (edge,) * 3, where, precision, graph)
+            graph = forward.graph
         del network
         compiling, compiling_cpu = time.perf_counter() - start, time.process_time() - start_cpu
         times = [timed(forward, tile) for _ in range(3)]
@@ -94,7 +94,7 @@ def one_way(architecture: str, edge: int, device: str, backend: str, precision: 
         gc.collect()
 
 
-def timed(forward: Forward, tile: torch.Tensor) -> tuple[float, float]:
+def timed(forward: CompiledNetwork, tile: torch.Tensor) -> tuple[float, float]:
     """Wall and CPU seconds of one call."""
     start, start_cpu = time.perf_counter(), time.process_time()
     forward(tile)
@@ -124,7 +124,7 @@ def on_trained_weights(pool: Path) -> None:
     for precision in (Precision.FP32, Precision.BF16):
         again = BundleRunner(read_bundle(starter), "cpu")._network
         ways[f"openvino {precision}"] = compile_network(again, len(runner.bundle.sequences), patch, cpu, precision)
-    ways["torch bf16"] = Forward(execution._TorchRun(plain, cpu, Precision.BF16), cpu, Precision.BF16)
+    ways["torch bf16"] = CompiledNetwork(execution._TorchRun(plain, cpu, Precision.BF16), cpu, Precision.BF16)
     found: dict[str, list[list[float]]] = {way: [] for way in ways}
     changed: dict[str, list[float]] = {way: [] for way in ways}
     for path in sorted(pool.glob("*.npz"))[::2]:

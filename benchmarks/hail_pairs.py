@@ -24,7 +24,7 @@ from hope.models.hail.choose import harmonizer_of
 from hope.stages.harmonize.anatomy_check import guard
 from hope.stages.harmonize.edges import Edges
 from hope.stages.harmonize.histogram import HistogramHarmonizer
-from hope.stages.harmonize.suspicion import healthy_brain, regions_of
+from hope.stages.harmonize.lesion_prior import healthy_brain, regions_of
 from hope.synthesis.style_pairs import style_pair
 
 SEED = 990_007

@@ -40,7 +40,7 @@ from hope.services import Services
 from hope.settings import Settings
 from hope.stages.harmonize.edges import Edges
 from hope.stages.harmonize.harmonize import default_style, harmonize
-from hope.stages.harmonize.suspicion import regions_of
+from hope.stages.harmonize.lesion_prior import regions_of
 from hope.stages.intake.intake import find_cases
 from hope.synthesis.style_pairs import style_pair
 

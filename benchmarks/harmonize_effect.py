@@ -66,8 +66,8 @@ def measure_effect(title: str, cases: Iterator[Judged], services: Services, pred
             regions = evaluate(labels, truth, scheme)["regions"]
             # A region that the truth lacks says nothing of overlap.
             dice[method].append([regions[r]["dice"] if regions[r]["truth_ml"] > 0 else np.nan for r in REGIONS])
-        told = {m: [round(float(v), 3) for v in dice[m][-1]] for m in METHODS}
-        print(f"{title} {name} {told}", flush=True)
+        reported = {m: [round(float(v), 3) for v in dice[m][-1]] for m in METHODS}
+        print(f"{title} {name} {reported}", flush=True)
     print(f"\n{title}, {len(dice['none'])} cases{'':12}" + "".join(f"{r:>8}" for r in REGIONS))
     for method in METHODS:
         share = f"{np.mean(changed[method]):.0%} of images changed" if changed[method] else ""

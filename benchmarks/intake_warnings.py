@@ -25,7 +25,7 @@ from hope.domain.grid import Grid
 from hope.domain.volume import Volume
 from hope.formats.nifti import NiftiFacts, read_scan
 from hope.stages.intake.case_finding import find_cases
-from hope.stages.intake.intake import doubts
+from hope.stages.intake.intake import cautions
 from hope.stages.intake.scan_reading import read_found, resolve
 
 Scans = dict[MRSequence, Volume]
@@ -36,7 +36,7 @@ T1N, T1C, T2W, T2F = MRSequence
 def codes(scans: Scans, facts: Mapping[MRSequence, NiftiFacts] | None = None) -> dict[str, str]:
     """Code -> class of every doubt that is more than information."""
     known = facts or dict.fromkeys(scans, SOUND)
-    return {f.code: str(f.severity) for f in doubts(scans, known) if str(f.severity) != "info"}
+    return {f.code: str(f.severity) for f in cautions(scans, known) if str(f.severity) != "info"}
 
 
 def case_scans(directory: Path) -> Scans:

@@ -88,7 +88,7 @@ async def one(children: StageProcesses, kind: str, seed: int, number: int, limit
             await children.run(job_for(kind, raw, folder, limits))
             outcome = "accepted"
         except InputError as error:
-            outcome = "refused" if len(error.sentence()) > 15 else "refused without words"
+            outcome = "refused" if len(error.message()) > 15 else "refused without words"
         except ProcessEndedError as error:
             outcome = f"crash ({error})"
         except StageError as error:

@@ -12,10 +12,10 @@ from hope.domain.progress import Progress
 from hope.jobs import bodies
 
 
-def run(job: Mapping[str, Any], told: Progress) -> dict[str, Any]:
+def run(job: Mapping[str, Any], reported: Progress) -> dict[str, Any]:
     """Do a task of the gateway, or read what ``bundle`` or ``checkpoint`` names and run nothing of it."""
     if job["do"] not in ("bundle", "checkpoint"):
-        return bodies.run(job, told)
+        return bodies.run(job, reported)
     from hope.models.importers.pickles import load
     from hope.models.importers.torch_files import TorchFile
     from hope.models.registry import ModelRegistry

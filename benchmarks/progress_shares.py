@@ -30,8 +30,8 @@ _stage = pipeline.Clock.stage
 def _printed(clock: pipeline.Clock, name: str) -> Iterator[Progress]:
     """A step that prints its seconds."""
     start = time.perf_counter()
-    with _stage(clock, name) as told:
-        yield told
+    with _stage(clock, name) as reported:
+        yield reported
     print(f"  {name:<12}{time.perf_counter() - start:8.2f} s", flush=True)
 
 

@@ -94,7 +94,7 @@ def print_rates(named: tuple[MRSequence, ...], judged: dict[str, Features], fitt
             at = [places[i] for i in order]
             opinion = judge(features[np.ix_(at, at)], named, tables[name])
             truth = {named[i]: named[order[i]] for i in range(len(named))}
-            if not opinion.doubtful:
+            if not opinion.uncertain:
                 silent += 1
                 continue
             true = bool(swap) and all(truth[name] in opinion.may_be[name] for name in opinion.misnamed)

@@ -116,7 +116,9 @@ def synthetic_cases(count: int, kinds: tuple[str, ...]) -> Iterator[Judged]:
         yield f"{kind}-{index}", _case(f"{kind}-{index}", images, Volume(brain, ATLAS_GRID)), truth, "peds"
 
 
-def _scores(cases: Iterator[Judged], predictor: Predictor | BundleRunner, told: bool = True) -> list[dict[str, object]]:
+def _scores(
+    cases: Iterator[Judged], predictor: Predictor | BundleRunner, reported: bool = True
+) -> list[dict[str, object]]:
     scores = []
     for name, case, truth, scheme in cases:
         start = time.perf_counter()
@@ -124,7 +126,7 @@ def _scores(cases: Iterator[Judged], predictor: Predictor | BundleRunner, told: 
         seconds = time.perf_counter() - start
         score = evaluate(prediction.labels.reoriented(truth.grid.orientation), truth, scheme)
         scores.append({**score, "name": name})
-        if told:
+        if reported:
             dice = {key: round(region["dice"], 3) for key, region in score["regions"].items()}
             print(f"{name:<24} {dice}  {seconds:.1f} s", flush=True)
     return scores
@@ -160,7 +162,7 @@ def subsets(chosen: argparse.Namespace, services: Services, predictor: Predictor
     found: dict[str, dict[str, float]] = {}
     for present in (p for size in chosen.sizes for p in combinations(SEQUENCES, size)):
         judged = ((name, _only(case, present), truth, scheme) for name, case, truth, scheme in cases)
-        scores = _scores(judged, runner, told=False)
+        scores = _scores(judged, runner, reported=False)
         means = {k: np.mean([s["regions"][k]["dice"] for s in scores]) for k in ("WT", "TC", "ET")}  # type: ignore[index]
         found["+".join(present)] = {k: round(float(v), 3) for k, v in means.items()}
         print(f"{'+'.join(present):<18}", found["+".join(present)], flush=True)
@@ -186,7 +188,7 @@ def children(chosen: argparse.Namespace, services: Services, predictor: Predicto
     """Mean Dice per kind of synthetic tumour, over the cases whose truth holds the label."""
     for kind in KINDS:
         found: dict[str, list[float]] = {}
-        for score in _scores(synthetic_cases(chosen.count, (kind,)), predictor, told=False):
+        for score in _scores(synthetic_cases(chosen.count, (kind,)), predictor, reported=False):
             for key, region in score["regions"].items():  # type: ignore[attr-defined]
                 if region["truth_ml"] > 0:
                     found.setdefault(key, []).append(region["dice"])

@@ -121,8 +121,8 @@ def visit(
 ) -> Iterator[Visited]:
     """Open `url` in a fresh context (own cookies) and listen to everything that it complains about."""
     scheme = "dark" if dark else "light"
-    room = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **context)
-    visited = Visited(room.new_page())
+    page_context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **context)
+    visited = Visited(page_context.new_page())
 
     def heard(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning") and not any(word in message.text for word in HARMLESS):
@@ -135,6 +135,6 @@ def visit(
         yield visited
     finally:
         try:
-            room.close()
+            page_context.close()
         except PlaywrightError:  # the browser itself has gone: the test has failed already, with a better reason
             visited.complaints.append("the browser has gone")

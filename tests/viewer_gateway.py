@@ -29,11 +29,11 @@ from hope import DISCLAIMER
 from hope.contract.job import Artifact
 from hope.contract.outputs import OutputFile
 from hope.domain.labels import PEDS, REGIONS
-from hope.web.answers import file_out
 from hope.web.middleware.security import CONTENT_SECURITY_POLICY
 from hope.web.page import BUILT, page_router
 from hope.web.schemas import FilesOut
-from hope.web.words import words
+from hope.web.serializers import file_out
+from hope.web.vocabulary import words
 
 Affine = npt.NDArray[np.float64]
 
@@ -159,7 +159,7 @@ def _app(cases: dict[str, ViewedCase]) -> FastAPI:
 
 
 def _session_routes(app: FastAPI, cases: dict[str, ViewedCase]) -> None:
-    @app.get("/api/words")
+    @app.get("/api/vocabulary")
     def table() -> Any:
         return words(24, ())
 

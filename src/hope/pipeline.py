@@ -21,12 +21,12 @@ from hope.stages.harmonize.harmonize import default_style, harmonize, not_harmon
 from hope.stages.harmonize.histogram import HistogramHarmonizer
 from hope.stages.intake.intake import CaseSource, load_case
 from hope.stages.postprocess.adaptive import AdaptivePostprocess
-from hope.stages.postprocess.doubt import doubt_map
 from hope.stages.postprocess.measure import measure
 from hope.stages.postprocess.postprocess import PostprocessOutcome, count_voxels, default_cleanup, drop_unsure
+from hope.stages.postprocess.uncertainty import uncertainty_map
 from hope.stages.preprocess.preprocess import preprocess, to_native
-from hope.stages.report.deliver import deliver, result_folder
 from hope.stages.report.facts import MadeWith, brain_method, describe
+from hope.stages.report.write_results import result_folder, write_results
 from hope.stages.segment.segment import segment
 
 
@@ -35,7 +35,7 @@ class Clock:
     """Seconds per step, and progress of the whole from the measured seconds of each step.
 
     Attributes:
-        progress: told how far the whole is.
+        progress: called with how far the whole is.
         steps: what the whole consists of, in order; each is left when it is done.
         preprocessed: whether the case came preprocessed, once that is known: the shares of what is left depend on it.
         seconds: the finished steps.
@@ -114,7 +114,7 @@ def run_case(
         brain: finds the brain where the scans still show the head.
         out: results go to ``out/case_id``, all of them or none.
         options: what the user chose.
-        progress: told of everything that takes time.
+        progress: called for everything that takes time.
 
     Raises:
         InputError: if the scans cannot be used.
@@ -146,16 +146,16 @@ def prepare_case(
         InputError: if the scans cannot be used, or the model cannot do without one that is missing.
         StageError: if they cannot be brought together.
     """
-    with clock.stage("intake") as told:
+    with clock.stage("intake") as step:
         uploaded = (
-            load_case(source, preprocessed=options.preprocessed, scratch=scratch, progress=told)
+            load_case(source, preprocessed=options.preprocessed, scratch=scratch, progress=step)
             if isinstance(source, CaseSource)
             else source
         )
         predictor.missing_sequences(uploaded.scans.keys())
     clock.preprocessed = uploaded.preprocessed
-    with clock.stage("preprocess") as told:
-        aligned = preprocess(uploaded, predictor.head_state, brain, told)
+    with clock.stage("preprocess") as step:
+        aligned = preprocess(uploaded, predictor.head_state, brain, step)
     return Prepared(uploaded, aligned, brain_method(aligned, uploaded, brain))
 
 
@@ -173,11 +173,11 @@ def harmonize_case(
     Raises:
         StageError: if the method does not give back images of the case.
     """
-    with clock.stage("harmonize") as told:
+    with clock.stage("harmonize") as step:
         if not options.harmonize:
             return not_harmonized(aligned)
         method = harmonizer or HistogramHarmonizer()
-        return harmonize(aligned, method, default_style(method.method), told)
+        return harmonize(aligned, method, default_style(method.method), step)
 
 
 def segment_case(
@@ -188,8 +188,8 @@ def segment_case(
     Raises:
         StageError: if the model cannot answer.
     """
-    with clock.stage("segment") as told:
-        prediction = segment(harmonized, predictor, told)
+    with clock.stage("segment") as step:
+        prediction = segment(harmonized, predictor, step)
     return prediction, dict(predictor.describe())
 
 
@@ -200,21 +200,21 @@ def finish_case(folder: Path, case: Segmented, options: RunOptions, clock: Clock
         OutputError: if a file cannot be written.
     """
     uploaded, prediction = case.prepared.uploaded, case.prediction
-    with clock.stage("postprocess") as told:
-        told("postprocess: clean up, labels back on the scan", 0.0)
-        cleaned = _cleaned(prediction, case.harmonized.aligned.images, options, told)
+    with clock.stage("postprocess") as step:
+        step("postprocess: clean up, labels back on the scan", 0.0)
+        cleaned = _cleaned(prediction, case.harmonized.aligned.images, options, step)
         native = to_native(cleaned.labels, case.harmonized.aligned)
-    with clock.stage("measure") as told:
-        told("measure: volumes", 0.0)
+    with clock.stage("measure") as step:
+        step("measure: volumes", 0.0)
         volumes = _rounded(measure(native, replace(prediction, labels=cleaned.labels)))
     made_with = MadeWith(volumes, case.model, case.prepared.brain_mask)
     report = describe(uploaded, case.harmonized, prediction, cleaned, made_with)
     result = CaseResult(native, cleaned.labels, report)
-    with clock.stage("report") as told:
-        told("report: write files", 0.0)
+    with clock.stage("report") as step:
+        step("report: write files", 0.0)
         reference = uploaded.scans[uploaded.reference]
-        doubt = doubt_map(prediction) if options.uncertainty_map else None
-        written = deliver(folder, result, case.harmonized, reference, clock.seconds, doubt)
+        uncertainty = uncertainty_map(prediction) if options.uncertainty_map else None
+        written = write_results(folder, result, case.harmonized, reference, clock.seconds, uncertainty)
     return replace(result, report=written)
 
 

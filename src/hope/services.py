@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class CopyPlace:
+class StagingLocation:
     """Where the copy of a case is kept on its way to a model that runs elsewhere.
 
     Attributes:
@@ -56,7 +56,7 @@ class Services:
         mirroring: bool | None = None,
         *,
         where: str | None = None,
-        copy: CopyPlace | None = None,
+        copy: StagingLocation | None = None,
     ) -> Predictor:
         """A predictor for one bundle; what is not given comes from the settings.
 
@@ -90,7 +90,7 @@ class Services:
         require_extras("a model at SageMaker", "aws")
         from hope.adapters.predict_sagemaker import Endpoint, SageMakerPredictor
 
-        chosen, place = self.settings.sagemaker, copy or CopyPlace()
+        chosen, place = self.settings.sagemaker, copy or StagingLocation()
         endpoint = Endpoint(
             chosen.endpoint, chosen.bucket, chosen.timeout_seconds, chosen.sns_queue_url, chosen.endpoint_url
         )
@@ -123,7 +123,7 @@ class Services:
             raise InputError("there is no such way to harmonize", expected="histogram or hail", got=str(method))
         from hope.models.hail.choose import harmonizer_of
         from hope.stages.harmonize.anatomy_check import guard
-        from hope.stages.harmonize.suspicion import healthy_brain
+        from hope.stages.harmonize.lesion_prior import healthy_brain
 
         bundle = self.models.get(model or DEFAULT_HARMONIZER, HARMONIZER)
         return harmonizer_of(bundle, self.settings.device, healthy_brain, guard)
@@ -167,7 +167,7 @@ class Services:
         raise InputError("HOPE_BLOBS_URL is not usable", expected="file:///DIRECTORY or s3://BUCKET/PREFIX", got=url)
 
     @cached_property
-    def copies(self) -> BlobStore | None:
+    def staging(self) -> BlobStore | None:
         """The proxy bucket, where cases are copied that go to an endpoint; None if there is none.
 
         Raises:

@@ -14,10 +14,10 @@ from hope.testing import short_stages
 LITTER = b"VOXELS-IN-A-TEMPORARY-FILE"
 
 
-def run(job: Mapping[str, Any], told: Progress) -> dict[str, Any]:
+def run(job: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Litter, then do what `short_stages` does."""
     with tempfile.NamedTemporaryFile(suffix=".nii", delete=False) as file:
         file.write(LITTER)
     made = subprocess.run(["mktemp", "--suffix=.nii"], capture_output=True, text=True, check=True)
     Path(made.stdout.strip()).write_bytes(LITTER)
-    return short_stages.run(job, told)
+    return short_stages.run(job, progress)

@@ -10,7 +10,7 @@ from hope.jobs import tasks
 from hope.testing import short_stages
 
 
-def run(job: Mapping[str, Any], told: Progress) -> dict[str, Any]:
+def run(job: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """A task for real, a stage for show."""
     name = str(job["do"])
-    return tasks.TASKS[name](job, told) if name in ("dicom", "segmentation") else short_stages.run(job, told)
+    return tasks.TASKS[name](job, progress) if name in ("dicom", "segmentation") else short_stages.run(job, progress)

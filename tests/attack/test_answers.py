@@ -161,7 +161,7 @@ OIDC = {"oidc_issuer": "https://id.example.org", "oidc_client_id": "hope", "publ
 def test_a_gateway_that_could_not_work_does_not_start(tmp_path: Path, changes: dict[str, str], named: str) -> None:
     with pytest.raises(InputError, match=named) as refusal:
         check_may_serve(settings_for(tmp_path, **changes))
-    assert "hunter2" not in str(refusal.value) and "\n" not in refusal.value.sentence()
+    assert "hunter2" not in str(refusal.value) and "\n" not in refusal.value.message()
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o660, 0o604, 0o602, 0o670])

@@ -114,11 +114,11 @@ def test_a_peer_on_the_same_volume_clears_what_a_killed_worker_left(volumes: Vol
 def test_a_peer_clears_it_without_any_deletion(volumes: Volumes) -> None:
     worker, client = volumes.worker(), volumes.fleet.client()
     case = volumes.running(client)
-    rooms = set((volumes.workers / "scratch").glob("room-*"))
+    directories = set((volumes.workers / "scratch").glob("room-*"))
     volumes.worker()
     volumes.fleet.kill(worker)
     deadline = time.monotonic() + 20
-    while any(room.exists() for room in rooms):
+    while any(directory.exists() for directory in directories):
         assert time.monotonic() < deadline, volumes.fleet.logs()
         time.sleep(0.05)
     assert client.state(case) == "running"

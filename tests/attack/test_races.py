@@ -30,7 +30,7 @@ ACTIONS = ("correct", "assign", "run", "cancel", "delete", "upload", "kill")
 PAIRS = tuple(itertools.combinations_with_replacement(ACTIONS, 2))
 SIDE_BY_SIDE = 4
 
-Answer = tuple[str, int, httpx.Response]
+AsyncResult = tuple[str, int, httpx.Response]
 
 
 class Round:
@@ -49,7 +49,7 @@ class Round:
             self.client.run(self.case)
         self.token = str(self.random.randrange(2**30))
 
-    def act(self, action: str, number: int) -> Answer:
+    def act(self, action: str, number: int) -> AsyncResult:
         """Do one of the two, a moment later or not."""
         time.sleep(self.random.choice((0, 0, 0.003, 0.02, 0.1)))
         calls: dict[str, Callable[[], httpx.Response]] = {
@@ -63,7 +63,7 @@ class Round:
         }
         return action, number, calls[action]()
 
-    def check(self, answers: list[Answer]) -> None:
+    def check(self, answers: list[AsyncResult]) -> None:
         """Look at everything that was said, when all has come to rest."""
         said = [(action, answer.status_code) for action, _, answer in answers]
         ok = [action for action, status in said if status in (200, 202)]
@@ -118,10 +118,10 @@ class Round:
 
     def _after_upload(self, case: dict[str, object], number: int, answer: httpx.Response, ok: list[str]) -> None:
         stored = {s["key"]: s for s in series(case)}
-        told = answer.json()
+        reported = answer.json()
         if ok.count("upload") == 1:
-            assert stored[told["key"]]["sha256"] == told["sha256"]
-            content = self.http.get(f"{self.path}/series/{told['key']}").content
+            assert stored[reported["key"]]["sha256"] == reported["sha256"]
+            content = self.http.get(f"{self.path}/series/{reported['key']}").content
             assert content[352:] == small_scan(10 + number)[352:]
         assert sum(s["sequence"] == "t1c" for s in series(case)) <= 1
 
@@ -148,8 +148,8 @@ def one_round(fleet: Fleet, pair: tuple[str, str], seed: int) -> Counter[str]:
     try:
         play.check(answers)
     except AssertionError as error:
-        told = [(action, answer.status_code, answer.text[:400]) for action, _, answer in answers]
-        raise AssertionError(f"{pair} with seed {seed}: {error}; {told}") from error
+        reported = [(action, answer.status_code, answer.text[:400]) for action, _, answer in answers]
+        raise AssertionError(f"{pair} with seed {seed}: {error}; {reported}") from error
     play.http.delete("/api/session")
     return Counter(f"{action} {answer.status_code}" for action, _, answer in answers)
 
@@ -157,7 +157,7 @@ def one_round(fleet: Fleet, pair: tuple[str, str], seed: int) -> Counter[str]:
 def left_behind(data: Path) -> list[str]:
     """Files and rows of sessions that are all deleted."""
     files = [str(path) for path in files_below(data / "blobs")]
-    rooms = [p for p in files_below(data / "scratch") if p.suffix != ".lock"]
+    directories = [p for p in files_below(data / "scratch") if p.suffix != ".lock"]
     rows = []
     with sqlite3.connect(data / "hope.sqlite") as connection:
         for table in ("sessions", "cases", "series", "stages", "attempts", "artifacts", "events", "uploads"):
@@ -166,7 +166,7 @@ def left_behind(data: Path) -> list[str]:
     with sqlite3.connect(data / "hope-engine.sqlite") as connection:
         count = connection.execute("SELECT count(*) FROM workflow_status").fetchone()[0]
         rows += [f"{count} workflows"] if count else []
-    return [*files, *map(str, rooms), *rows]
+    return [*files, *map(str, directories), *rows]
 
 
 @pytest.mark.slow

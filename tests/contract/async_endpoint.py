@@ -18,7 +18,7 @@ import numpy as np
 
 from hope.adapters.proxy_bucket import Objects
 from hope.domain.case import HarmonizedCase, Prediction
-from hope.formats import handover
+from hope.formats import stage_io
 
 NAME = "hope-test"
 
@@ -95,7 +95,7 @@ class AsyncEndpoint:
         with tempfile.TemporaryDirectory() as folder:
             for entry in listed["files"]:
                 self.objects.download(f"{location}{entry['name']}", Path(folder, entry["name"]), entry["sha256"])
-            return handover.load_harmonized(Path(folder), handover.load_aligned(Path(folder)))
+            return stage_io.load_harmonized(Path(folder), stage_io.load_aligned(Path(folder)))
 
     def predict(self, case: HarmonizedCase) -> Prediction:
         """Bright is tumour."""
@@ -109,7 +109,7 @@ class AsyncEndpoint:
         run = f"{call.folder}/runs/r1"
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            names = handover.save_prediction(self.predict(call.case), folder)
+            names = stage_io.save_prediction(self.predict(call.case), folder)
             (folder / "model.json").write_text(json.dumps({**self.model, "device": "cuda:0", "precision": "bf16"}))
             files = []
             for file in [*names, "model.json"]:

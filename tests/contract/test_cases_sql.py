@@ -35,7 +35,17 @@ from hope.contract.stages import STAGES
 from hope.domain.audit import verify
 from hope.domain.errors import InputError, OutputError
 from hope.domain.ids import new_token, reference_of, token_hash
-from hope.testing.contracts.making import EXECUTOR, a_case, a_file, a_run, a_scan, a_session, an_attempt, done, job_of
+from hope.testing.contracts.factories import (
+    EXECUTOR,
+    a_case,
+    a_file,
+    a_run,
+    a_scan,
+    a_session,
+    an_attempt,
+    done,
+    job_of,
+)
 
 Open = Callable[[], SqlCaseStore]
 
@@ -182,8 +192,8 @@ for case_id, session_id in jobs:
         files = store.artifacts(case.id)
         assert len(files) == 4
         assert current.result == {"by": int(files[-1].blob_key.removeprefix("k/"))}
-        told = [e for e in store.events([case.id], 0, 10_000) if e.kind is EventKind.STAGE]
-        assert Counter(e.data["stage"] for e in told if e.data["state"] == "done") == dict.fromkeys(STAGES, 1)
+        reported = [e for e in store.events([case.id], 0, 10_000) if e.kind is EventKind.STAGE]
+        assert Counter(e.data["stage"] for e in reported if e.data["state"] == "done") == dict.fromkeys(STAGES, 1)
     entries = store.audit()
     assert verify(entries).whole
     assert Counter(e.target for e in entries) == {f"{c.id[:5]}{s.stage}": 1 for c in cases for s in c.stages}
@@ -240,7 +250,7 @@ def a_busy_session(store: SqlCaseStore, random: Random) -> tuple[str, list[str]]
         for stage in queued.stages:
             attempt = store.begin_attempt(job_of(queued, stage.stage), EXECUTOR)
             for turn in range(random.randint(0, 6)):
-                store.beat(attempt, turn / 10, marks[2] + "m" * random.randint(0, 300))
+                store.heartbeat(attempt, turn / 10, marks[2] + "m" * random.randint(0, 300))
             made = [a_file(f"{marks[3]}-{n}", stage.stage) for n in range(random.randint(0, 5))]
             store.commit_attempt(attempt, made, {marks[4]: "r" * random.randint(0, 9000)})
             secret.append(attempt.token)

@@ -16,10 +16,10 @@ import pytest
 from tests.contract.async_endpoint import NAME, AsyncEndpoint, Call, serving
 from tests.servers import S3Place
 
-from hope.adapters import sagemaker_answer
+from hope.adapters import sagemaker_result
 from hope.adapters.predict_sagemaker import Endpoint, SageMakerPredictor
 from hope.adapters.proxy_bucket import Objects
-from hope.adapters.sagemaker_answer import Answer, AnswerWatch, Notices
+from hope.adapters.sagemaker_result import AsyncResult, Notices, ResultWatch
 from hope.contract.job import DamagedError
 from hope.domain.case import AlignedCase, HarmonizedCase, HeadState, MRSequence
 from hope.domain.errors import BundleError, HopeError, InputError, StageError
@@ -27,7 +27,7 @@ from hope.domain.grid import Grid
 from hope.domain.progress import silent
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
-from hope.formats import handover
+from hope.formats import stage_io
 from hope.models.bundle import BUNDLED, DEFAULT_MODEL, read_bundle
 
 CASE_ID = "DOE^JOHN-1999"
@@ -70,7 +70,7 @@ def objects(s3_endpoint: str) -> Objects:
 
 @pytest.fixture
 def place(objects: Objects, s3_url: S3Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    monkeypatch.setattr(sagemaker_answer, "FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(sagemaker_result, "FIRST_PAUSE_SECONDS", 0.05)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     endpoint = AsyncEndpoint(objects, s3_url.url, dict(MODEL), lambda call: endpoint.answer(call))
@@ -79,14 +79,14 @@ def place(objects: Objects, s3_url: S3Place, tmp_path: Path, monkeypatch: pytest
 
 
 def test_it_answers_like_a_model_here(place: Place) -> None:
-    told: list[float] = []
+    reported: list[float] = []
     case, predictor = a_case(), place.predictor()
-    prediction = predictor.predict(case, lambda message, share: told.append(share))
+    prediction = predictor.predict(case, lambda message, share: reported.append(share))
     expected = place.endpoint.predict(case)
     np.testing.assert_array_equal(prediction.labels.data, expected.labels.data)
     assert prediction.labels.grid.same_as(GRID)
     assert (prediction.model_id, prediction.model_sha256) == (BUNDLE.id, BUNDLE.sha256)
-    assert told == sorted(told)
+    assert reported == sorted(reported)
     assert place.is_clean()
     facts = predictor.describe()
     assert {facts["device"], facts["precision"], facts["endpoint"]} == {"cuda:0", "bf16", NAME}
@@ -162,7 +162,7 @@ def of_others(endpoint: AsyncEndpoint, call: Call) -> None:
 
 
 def half_a_prediction(endpoint: AsyncEndpoint, call: Call) -> None:
-    content = json.dumps({"format": handover.FORMAT, "labels": {}}).encode()
+    content = json.dumps({"format": stage_io.FORMAT, "labels": {}}).encode()
     entry = {"name": "prediction.json", "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     location = f"{call.folder}/runs/r2/prediction.json"
     with tempfile.NamedTemporaryFile() as file:
@@ -214,12 +214,12 @@ def test_who_stops_waiting_leaves_nothing(place: Place, stop: BaseException | ty
     place.endpoint.react = lambda call: None
     timeout = 0.2 if isinstance(stop, StageError) else 60.0
 
-    def told(message: str, share: float) -> None:
+    def reported(message: str, share: float) -> None:
         if "wait" in message and not isinstance(stop, StageError):
             raise stop
 
     with pytest.raises(stop if isinstance(stop, type) else type(stop)):
-        place.predictor(timeout_seconds=timeout).predict(a_case(), told)
+        place.predictor(timeout_seconds=timeout).predict(a_case(), reported)
     assert place.endpoint.calls
     assert place.is_clean()
 
@@ -239,8 +239,8 @@ def test_what_is_not_set_or_not_there_is_said_before(place: Place, monkeypatch: 
 class Away:
     """Objects of a store that does not answer for a while."""
 
-    def __init__(self, silent_looks: int, manifest: dict[str, Any]) -> None:
-        self.left, self.manifest = silent_looks, manifest
+    def __init__(self, silent_polls: int, manifest: dict[str, Any]) -> None:
+        self.left, self.manifest = silent_polls, manifest
 
     def get_json(self, location: str) -> dict[str, Any]:
         self.left -= 1
@@ -249,15 +249,15 @@ class Away:
         return self.manifest
 
 
-@pytest.mark.parametrize(("silent_looks", "found"), [(sagemaker_answer.MOST_SILENT_LOOKS - 1, True), (99, False)])
-def test_a_store_may_be_silent_for_a_while(monkeypatch: pytest.MonkeyPatch, silent_looks: int, found: bool) -> None:
+@pytest.mark.parametrize(("silent_polls", "found"), [(sagemaker_result.MOST_SILENT_POLLS - 1, True), (99, False)])
+def test_a_store_may_be_silent_for_a_while(monkeypatch: pytest.MonkeyPatch, silent_polls: int, found: bool) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(sagemaker_answer.time, "sleep", pauses.append)
-    watch = AnswerWatch(Away(silent_looks, {"x": 1}), Answer("j", "s3://bucket/j"), 3600)  # type: ignore[arg-type]
+    monkeypatch.setattr(sagemaker_result.time, "sleep", pauses.append)
+    watch = ResultWatch(Away(silent_polls, {"x": 1}), AsyncResult("j", "s3://bucket/j"), 3600)  # type: ignore[arg-type]
     if found:
         assert watch.manifest(lambda: None) == {"x": 1}
         assert pauses == sorted(pauses)
-        assert pauses[-1] <= sagemaker_answer.LONGEST_PAUSE_SECONDS
+        assert pauses[-1] <= sagemaker_result.LONGEST_PAUSE_SECONDS
     else:
         with pytest.raises(ConnectionError):
             watch.manifest(lambda: None)
@@ -272,7 +272,7 @@ class TestNotices:
     def test_only_our_own_are_taken(
         self, queue: tuple[Any, str], s3_url: S3Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(sagemaker_answer, "_FOREIGN_PAUSE_SECONDS", 0.05)
+        monkeypatch.setattr(sagemaker_result, "_FOREIGN_PAUSE_SECONDS", 0.05)
         client, url = queue
         bodies = [
             json.dumps({"Message": json.dumps({"inferenceId": "theirs"})}),
@@ -299,7 +299,7 @@ class TestNotices:
 
     def test_they_end_a_pause(self, queue: tuple[Any, str], place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         """The predictor looks again when one comes, long before the pause would have ended."""
-        monkeypatch.setattr(sagemaker_answer, "FIRST_PAUSE_SECONDS", 600.0)
+        monkeypatch.setattr(sagemaker_result, "FIRST_PAUSE_SECONDS", 600.0)
         client, url = queue
         waits = threading.Event()
 
@@ -312,5 +312,5 @@ class TestNotices:
         # One address for SageMaker and SQS: the queue's is told here by its own client.
         predictor = place.predictor(queue_url=url)
         monkeypatch.setattr(Notices, "_client", client)
-        told = lambda message, share: waits.set() if "wait" in message else None  # noqa: E731 - no name needed
-        assert predictor.predict(a_case(), told).model_id == BUNDLE.id
+        reported = lambda message, share: waits.set() if "wait" in message else None  # noqa: E731 - no name needed
+        assert predictor.predict(a_case(), reported).model_id == BUNDLE.id

@@ -21,7 +21,7 @@ from tests.unit.endpoint.harness import Endpoint, endpoint, put
 
 from hope.adapters.proxy_bucket import Objects
 from hope.contract.options import RunOptions
-from hope.formats import handover
+from hope.formats import stage_io
 from hope.formats.hashing import sha256_of
 from hope.pipeline import Clock, harmonize_case, prepare_case
 from hope.services import Services
@@ -90,9 +90,9 @@ def test_real_models_give_what_the_command_line_gives(
             thread.join(60)
             assert answers[0].status_code == 500
             assert running.left_behind == []
-            told = running.invoke(payload)
-            assert told.status_code == 200, told.text
-        assert told.json()["model"]["id"] == "starter"
+            reported = running.invoke(payload)
+            assert reported.status_code == 200, reported.text
+        assert reported.json()["model"]["id"] == "starter"
         figures = {"median": statistics.median(seconds), "worst": max(seconds), "count": len(seconds)}
         record_property("seconds of /ping", figures)
         assert figures["worst"] < 2  # what SageMaker allows; figures of a quiet machine are in the docs
@@ -106,15 +106,15 @@ def same_as_the_command_line(
     running: Endpoint, payload: dict[str, Any], objects: Objects, case: Path, scratch: Path, hope: Callable[..., Any]
 ) -> None:
     assert hope("segment", case, "-o", scratch / "cli", "--preprocessed", "--model", "tiny").status == 0
-    told = running.invoke({**payload, "job_id": "tiny", "model_id": "tiny"}).json()
+    reported = running.invoke({**payload, "job_id": "tiny", "model_id": "tiny"}).json()
     here = scratch / "cli" / case.name
-    names = {entry["name"] for entry in told["files"]}
+    names = {entry["name"] for entry in reported["files"]}
     assert names == {path.name for path in here.iterdir()}
-    for entry in told["files"]:
+    for entry in reported["files"]:
         if entry["name"].endswith("-seg.nii.gz"):
             assert entry["sha256"] == sha256_of(here / entry["name"])
-    assert told["volumes_ml"] == json.loads((here / "result.json").read_bytes())["volumes_ml"]
-    assert told["qc"] == json.loads((here / "result.json").read_bytes())["qc"]
+    assert reported["volumes_ml"] == json.loads((here / "result.json").read_bytes())["volumes_ml"]
+    assert reported["qc"] == json.loads((here / "result.json").read_bytes())["qc"]
 
 
 def same_as_the_predictor(running: Endpoint, objects: Objects, s3_url: S3Place, case: Path, scratch: Path) -> None:
@@ -127,19 +127,19 @@ def same_as_the_predictor(running: Endpoint, objects: Objects, s3_url: S3Place, 
     clock = Clock(lambda message, share: None)
     prepared = prepare_case(source, predictor, services.brain_extractor(), options, scratch, clock)
     harmonized = harmonize_case(prepared.aligned, options, clock)
-    names = handover.save_aligned(prepared.aligned, sent) + handover.save_harmonized(harmonized, sent)
+    names = stage_io.save_aligned(prepared.aligned, sent) + stage_io.save_harmonized(harmonized, sent)
     listed = [{"name": n, "bytes": (sent / n).stat().st_size, "sha256": sha256_of(sent / n)} for n in names]
     at = f"{s3_url.url}/handed/input"
     for entry in listed:
         objects.upload(sent / entry["name"], f"{at}/{entry['name']}", entry["sha256"])
     objects.put_json(f"{at}/hope-input.json", {"format": "hope-input/1", "case": "c", "files": listed})
     call = {"input_location": at, "output_location": f"{s3_url.url}/handed/results", "job_id": "j", "model_id": "tiny"}
-    told = running.invoke(call).json()
-    assert told["kind"] == "prediction"
+    reported = running.invoke(call).json()
+    assert reported["kind"] == "prediction"
     bucket = s3_url.url.split("/")[2]
-    for entry in told["files"]:
+    for entry in reported["files"]:
         objects.download(f"s3://{bucket}/{entry['key']}", back / entry["name"], entry["sha256"])
-    there, here = handover.load_prediction(back), predictor.predict(harmonized, lambda message, share: None)
+    there, here = stage_io.load_prediction(back), predictor.predict(harmonized, lambda message, share: None)
     assert np.array_equal(there.labels.data, here.labels.data)
-    assert there.model_sha256 == told["model"]["sha256"] == here.model_sha256
+    assert there.model_sha256 == reported["model"]["sha256"] == here.model_sha256
     assert json.loads((back / "model.json").read_bytes())["id"] == "tiny"

@@ -91,12 +91,12 @@ def test_the_interval_holds_the_volume_and_comes_from_disagreement(result: Path)
 
 
 def test_the_map_of_doubt_lies_on_the_atlas(result: Path) -> None:
-    doubt = read_scan(result / f"{result.name}-doubt-atlas.nii.gz", "doubt")[0]
-    assert doubt.grid.same_as(ATLAS_GRID)
-    assert doubt.data.min() >= 0
-    assert 0 < doubt.data.max() <= 1
+    uncertainty = read_scan(result / f"{result.name}-doubt-atlas.nii.gz", "doubt")[0]
+    assert uncertainty.grid.same_as(ATLAS_GRID)
+    assert uncertainty.data.min() >= 0
+    assert 0 < uncertainty.data.max() <= 1
     # Five members that were drawn at random disagree in steps of a member.
-    assert len(np.unique(np.round(doubt.data, 2))) > 3
+    assert len(np.unique(np.round(uncertainty.data, 2))) > 3
 
 
 def test_one_architecture_alone_and_left_as_it_is(models_dir: Path, case: Path, tmp_path: Path) -> None:

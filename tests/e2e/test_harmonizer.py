@@ -21,7 +21,7 @@ from hope.services import DEFAULT_HARMONIZER, Services
 from hope.settings import Settings
 from hope.stages.harmonize.harmonize import default_style, harmonize
 from hope.stages.harmonize.histogram import HistogramHarmonizer
-from hope.stages.harmonize.suspicion import healthy_brain
+from hope.stages.harmonize.lesion_prior import healthy_brain
 from hope.synthesis.style_pairs import style_pair
 
 SHIPPED = read_bundle(BUNDLED / DEFAULT_HARMONIZER)

@@ -53,7 +53,7 @@ def test_the_brain_mask_agrees_with_the_reference_on_every_scans_own_grid(
 def test_nothing_is_doubtful_and_the_motion_between_scans_is_told(aligned: AlignedCase) -> None:
     codes = [flag.code for flag in aligned.flags]
 
-    assert "registration_doubtful" not in codes
+    assert "registration_uncertain" not in codes
     assert "brain_mask_may_cut_tissue" not in codes
     assert codes.count("moved_between_scans") == 3
 

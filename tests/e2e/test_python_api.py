@@ -85,7 +85,7 @@ def test_the_call_gives_the_command_lines_labels(by_call: door.Result, by_comman
 
 
 def test_images_in_memory_give_the_same_labels(by_command: Path, scans: dict[str, Path], private_temp: Path) -> None:
-    told: list[tuple[str, float]] = []
+    reported: list[tuple[str, float]] = []
     makers: list[Callable[[Path], Any]] = [
         nib.load,
         lambda path: sitk.ReadImage(str(path)),
@@ -93,9 +93,11 @@ def test_images_in_memory_give_the_same_labels(by_command: Path, scans: dict[str
         lambda path: nib.Nifti1Image(np.asanyarray(nib.load(path).dataobj), nib.load(path).affine),
     ]
     given = {s: makers[number](path) for number, (s, path) in enumerate(scans.items())}
-    result = door.segment(**given, model="tiny", device="cpu", progress=lambda text, share: told.append((text, share)))
+    result = door.segment(
+        **given, model="tiny", device="cpu", progress=lambda text, share: reported.append((text, share))
+    )
     assert same_labels(result, by_command)
-    assert told[-1] == ("done", 1.0)
+    assert reported[-1] == ("done", 1.0)
     assert list(private_temp.iterdir()) == [], "nothing stays on disk"
 
 

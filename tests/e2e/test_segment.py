@@ -178,7 +178,7 @@ def test_harmonize_asked_for_is_done_and_told(preprocessed_case_dir: Path, tmp_p
     folder = tmp_path / "out" / preprocessed_case_dir.name
     facts = json.loads((folder / "result.json").read_text())
     assert facts["harmonizer"]["method"] == "histogram"
-    changed = {s for s, told in facts["harmonization"]["sequences"].items() if told["changed"]}
+    changed = {s for s, reported in facts["harmonization"]["sequences"].items() if reported["changed"]}
     assert changed
     for sequence in changed:
         (before, _), (after, _) = (
@@ -205,8 +205,8 @@ def test_harmonize_alone_to_a_style_that_was_learnt(
     folder = tmp_path / "out" / case
     facts = json.loads((folder / "harmonize.json").read_text())["harmonization"]
     assert facts["style"] == "site"
-    for sequence, told in facts["sequences"].items():
-        assert told["distance_after"] <= 1e-3, "a case is at its own style already"
+    for sequence, reported in facts["sequences"].items():
+        assert reported["distance_after"] <= 1e-3, "a case is at its own style already"
         before, _ = read_scan(preprocessed_case_dir / f"{case}-{sequence}.nii.gz", sequence)
         after, _ = read_scan(folder / f"{case}-{sequence}.nii.gz", sequence)
         assert np.allclose(after.data, before.data, rtol=1e-2, atol=1e-2 * before.data.max())

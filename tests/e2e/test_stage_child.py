@@ -37,9 +37,9 @@ def test_the_child_gives_the_same_labels_as_the_command_line(
     with child("hope.jobs.bodies", tmp_path / "err", **environment) as driven:
         for stage in ("preprocess", "harmonize", "segment", "postprocess"):
             job = job_in(stages, stage, CASE, choice=choice)
-            answer, told = driven.answer(job, 500)
+            answer, reported = driven.answer(job, 500)
             assert "done" in answer, (answer, (tmp_path / "err").read_text())
-            shares = [line["share"] for line in told if "share" in line]  # signs of life come in between
+            shares = [line["share"] for line in reported if "share" in line]  # signs of life come in between
             assert stage == "harmonize" or shares[-1] > 0.9
             for artifact in answer["done"]["artifacts"]:
                 shutil.copy(Path(job["out"]) / artifact["name"], stages / "in")

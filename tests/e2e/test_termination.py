@@ -17,14 +17,14 @@ def test_a_terminated_command_leaves_nothing(tmp_path: Path) -> None:
     out = tmp_path / "out"
     program = (
         "import sys, time; import hope.synthesis.raw as raw\n"
-        "import hope.stages.report.deliver as deliver\n"
+        "import hope.stages.report.write_results as written\n"
         "from contextlib import contextmanager\n"
-        "whole = deliver.result_folder\n"
+        "whole = written.result_folder\n"
         "@contextmanager\n"
         "def slow(*a, **k):\n"
         "    with whole(*a, **k) as folder:\n"
         "        print('inside', flush=True); time.sleep(60); yield folder\n"
-        "deliver.result_folder = slow\n"
+        "written.result_folder = slow\n"
         "raw.preprocessed_case = lambda *a: ({}, None, ())\n"
         "from hope.cli import main; main()"
     )

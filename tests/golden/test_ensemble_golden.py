@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from hope.models.ensemble.combine import Combined, Place, Tally
+from hope.models.ensemble.combine import Combined, Place, ProbabilityAccumulator
 from hope.models.ensemble.spec import Outside
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden" / "ensemble"
@@ -31,7 +31,7 @@ pytestmark = [
 ]
 
 
-class Watched(Tally):
+class Watched(ProbabilityAccumulator):
     """Keeps the mean probabilities, which the engine only tells in half precision."""
 
     def finish(self, weight: float) -> Combined:
@@ -53,7 +53,7 @@ def test_published_ensemble_is_reproduced(path: Path) -> None:
     with np.load(path) as vector:
         arrays = dict(vector)
     expected, labels = arrays["expected_prob"], arrays["expected"]
-    tally = Watched(labels.shape, torch.device("cpu"))
+    accumulator = Watched(labels.shape, torch.device("cpu"))
     for name, weight in zip(("swinunetr", "nnunet", "mednext"), arrays["weights"].tolist(), strict=True):
         for fold in FOLDS:
             probability = arrays[f"{name}_f{fold}"].astype(np.float32)
@@ -63,11 +63,11 @@ def test_published_ensemble_is_reproduced(path: Path) -> None:
                 box, outside = (i, j, k), Outside.ZERO
                 assert tuple(arrays[f"mednext_origsize_f{fold}"]) == labels.shape[::-1]
             place = Place(XYZ if name == "swinunetr" else ZYX, box, CLASSES)
-            tally.add(torch.from_numpy(probability), place, weight / len(FOLDS), outside)
-            tally.vote(torch.from_numpy(probability), place, weight / len(FOLDS))
-    combined = tally.finish(float(arrays["weights"].sum()))
+            accumulator.add(torch.from_numpy(probability), place, weight / len(FOLDS), outside)
+            accumulator.vote(torch.from_numpy(probability), place, weight / len(FOLDS))
+    combined = accumulator.finish(float(arrays["weights"].sum()))
 
-    assert np.abs(tally.mean - expected).max() < LARGEST_DIFFERENCE
+    assert np.abs(accumulator.mean - expected).max() < LARGEST_DIFFERENCE
     sharp = np.diff(np.sort(expected, axis=0)[-2:], axis=0)[0] > SMALLEST_MARGIN
     assert sharp.mean() > 0.999
     assert combined.labels.dtype == np.uint8

@@ -55,9 +55,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "services": {"domain", "formats", "ports", "stages", "models", "adapters", "pipeline", "settings", "resources"},
 }
-for _room in MAY_IMPORT.keys() - {"", "domain", "resources"}:
-    MAY_IMPORT[_room].add("contract")
-EVERYTHING_BUT_ADAPTERS = {room for room in MAY_IMPORT if room != "adapters"} | {"commands", "cli"}
+for _package in MAY_IMPORT.keys() - {"", "domain", "resources"}:
+    MAY_IMPORT[_package].add("contract")
+EVERYTHING_BUT_ADAPTERS = {package for package in MAY_IMPORT if package != "adapters"} | {"commands", "cli"}
 MAY_IMPORT["commands"] = EVERYTHING_BUT_ADAPTERS
 MAY_IMPORT["cli"] = EVERYTHING_BUT_ADAPTERS
 MAY_IMPORT["python_api"] = EVERYTHING_BUT_ADAPTERS - {
@@ -72,8 +72,8 @@ MAY_IMPORT["python_api"] = EVERYTHING_BUT_ADAPTERS - {
 MAY_IMPORT["python_api"] |= {"python_api"}
 # The package itself only says where its public names are.
 MAY_IMPORT[""] = {"domain", "python_api"}
-for room in MAY_IMPORT.keys() - {"", "domain", "resources"}:
-    MAY_IMPORT[room] = MAY_IMPORT[room] | {"contract"}
+for package in MAY_IMPORT.keys() - {"", "domain", "resources"}:
+    MAY_IMPORT[package] = MAY_IMPORT[package] | {"contract"}
 
 # Libraries that only some rooms may use.
 ONLY_IN: dict[str, set[str]] = {
@@ -100,7 +100,7 @@ ALLOWED_LIBRARIES = {"domain": {"numpy"}, "contract": {"pydantic"}}
 NO_VOXELS = {"jobs"}
 
 
-def room_of(path: Path) -> str:
+def package_of(path: Path) -> str:
     """The first folder or module name under src/hope; empty for the package's own __init__."""
     first = path.relative_to(SOURCE).parts[0]
     return "" if first == "__init__.py" else first.removesuffix(".py")
@@ -121,17 +121,17 @@ def imports_of(tree: ast.AST) -> Iterator[str]:
                 yield from (f"{node.module}.{alias.name}" for alias in node.names if node.module.count(".") == 1)
 
 
-def forbidden(room: str, imported: str) -> bool:
-    """Whether a module in ``room`` may not import the name."""
+def forbidden(package: str, imported: str) -> bool:
+    """Whether a module in ``package`` may not import the name."""
     top, _, rest = imported.partition(".")
     if top == "hope":
-        allowed = MAY_IMPORT[room]
+        allowed = MAY_IMPORT[package]
         return bool(rest) and not any(f"{rest}.".startswith(f"{name}.") for name in allowed if name)
-    if room in ALLOWED_LIBRARIES:
-        return top not in sys.stdlib_module_names | ALLOWED_LIBRARIES[room]
-    if top == "numpy" and room in NO_VOXELS:
+    if package in ALLOWED_LIBRARIES:
+        return top not in sys.stdlib_module_names | ALLOWED_LIBRARIES[package]
+    if top == "numpy" and package in NO_VOXELS:
         return True
-    return top in ONLY_IN and room not in ONLY_IN[top]
+    return top in ONLY_IN and package not in ONLY_IN[top]
 
 
 @cache
@@ -146,9 +146,13 @@ def listed(offenders: Mapping[Path, object]) -> str:
 
 def wrong_imports(path: Path) -> list[str]:
     """The names that the module may not import."""
-    room = room_of(path)
+    package = package_of(path)
     return sorted(
-        {name for name in imports_of(parsed(path)) if not is_prefix_of_allowed(room, name) and forbidden(room, name)}
+        {
+            name
+            for name in imports_of(parsed(path))
+            if not is_prefix_of_allowed(package, name) and forbidden(package, name)
+        }
     )
 
 
@@ -169,25 +173,25 @@ def test_there_are_modules_to_look_at() -> None:
     assert len(MODULES) > 250 and len(PAGE) > 40
 
 
-def test_every_room_has_its_arrows() -> None:
-    new = sorted({room_of(path) for path in MODULES} - set(MAY_IMPORT))
-    assert not new, f"new rooms of src/hope: {new}: give them their arrows here and in ARCHITECTURE.md"
+def test_every_package_has_its_arrows() -> None:
+    new = sorted({package_of(path) for path in MODULES} - set(MAY_IMPORT))
+    assert not new, f"new packages of src/hope: {new}: give them their arrows here and in ARCHITECTURE.md"
 
 
 def test_imports_point_inward() -> None:
-    offenders = {path: wrong for path in MODULES if room_of(path) in MAY_IMPORT and (wrong := wrong_imports(path))}
+    offenders = {path: wrong for path in MODULES if package_of(path) in MAY_IMPORT and (wrong := wrong_imports(path))}
     assert not offenders, f"these must not import:\n{listed(offenders)}"
 
 
-def is_prefix_of_allowed(room: str, imported: str) -> bool:
+def is_prefix_of_allowed(package: str, imported: str) -> bool:
     """`from hope.stages import resample` names hope.stages too, which alone is no breach where a part is allowed."""
     return imported.startswith("hope.") and any(
-        allowed.startswith(imported.removeprefix("hope.") + ".") for allowed in MAY_IMPORT[room]
+        allowed.startswith(imported.removeprefix("hope.") + ".") for allowed in MAY_IMPORT[package]
     )
 
 
 @pytest.mark.parametrize(
-    ("room", "imported", "breach"),
+    ("package", "imported", "breach"),
     [
         ("domain", "numpy", False),
         ("domain", "scipy.ndimage", True),
@@ -209,14 +213,14 @@ def is_prefix_of_allowed(room: str, imported: str) -> bool:
         ("jobs", "numpy", True),
     ],
 )
-def test_the_arrow_check_itself_can_fail(room: str, imported: str, breach: bool) -> None:
-    assert forbidden(room, imported) is breach
+def test_the_arrow_check_itself_can_fail(package: str, imported: str, breach: bool) -> None:
+    assert forbidden(package, imported) is breach
 
 
 def test_the_checks_of_files_can_fail(tmp_path: Path) -> None:
     reaching = SOURCE / "domain" / "grid.py"
     tree = ast.parse("import scipy\ndef far():\n" + "    x = 1\n" * LONGEST_FUNCTION)
-    assert [name for name in imports_of(tree) if forbidden(room_of(reaching), name)] == ["scipy"]
+    assert [name for name in imports_of(tree) if forbidden(package_of(reaching), name)] == ["scipy"]
     long = tmp_path / "long.py"
     long.write_text(ast.unparse(tree), encoding="utf-8")
     assert long_functions(long) == [f"far has {LONGEST_FUNCTION + 1} lines"]

@@ -188,8 +188,8 @@ def test_what_sagemaker_itself_writes_lies_where_it_expires() -> None:
     assert output["s3_output_path"].startswith("${local.proxy}/")
     assert output["s3_failure_path"].startswith("${local.proxy}/")
     assert output["kms_key_id"] == "${aws_kms_key.hope.arn}"
-    (told,) = output["notification_config"]
-    assert set(told) == {"success_topic", "error_topic"}
+    (reported,) = output["notification_config"]
+    assert set(reported) == {"success_topic", "error_topic"}
 
 
 def test_one_case_at_a_time_on_a_machine() -> None:

@@ -119,26 +119,26 @@ def test_the_bundle_states_the_clean_up_and_votes_tell_it_only_where_it_does_not
 
 
 def test_progress_is_one_way_and_follows_the_measured_seconds() -> None:
-    told: list[tuple[str, float]] = []
-    clock = Clock(lambda message, share: told.append((message, share)))
+    reported: list[tuple[str, float]] = []
+    clock = Clock(lambda message, share: reported.append((message, share)))
     for step in steps_of(STAGES, page=False):
         with clock.stage(step.name) as progress:
             progress(f"{step.name}: begin", 0.0)
             progress(f"{step.name}: end", 1.0)
         clock.preprocessed = True  # known once the first step, intake, is done
-    shares = [share for _, share in told]
+    shares = [share for _, share in reported]
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0.0, pytest.approx(1.0))
-    assert dict(told)["preprocess: end"] < 0.3, "of a preprocessed case little is done by then"
+    assert dict(reported)["preprocess: end"] < 0.3, "of a preprocessed case little is done by then"
     assert [entry.name for entry in clock.seconds] == [step.name for step in steps_of(STAGES, page=False)]
     with pytest.raises(ValueError, match="not one of the steps that are left"), clock.stage("intake"):
         pass
 
 
 def test_a_raw_case_is_mostly_done_after_preprocessing() -> None:
-    told: list[float] = []
-    clock = Clock(lambda _, share: told.append(share))
+    reported: list[float] = []
+    clock = Clock(lambda _, share: reported.append(share))
     for name in ("intake", "preprocess"):
         with clock.stage(name) as progress:
             progress("end", 1.0)
-    assert 0.6 < told[-1] < 0.95
+    assert 0.6 < reported[-1] < 0.95

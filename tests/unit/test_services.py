@@ -15,7 +15,7 @@ from hope.cli import main
 from hope.domain.errors import InputError
 from hope.jobs import bodies
 from hope.models.bundle import DEFAULT_MODEL
-from hope.services import CopyPlace, Services
+from hope.services import Services, StagingLocation
 from hope.settings import Settings
 
 
@@ -63,25 +63,25 @@ def test_settings_that_make_no_sense_are_refused(name: str, value: str, said: st
 
 
 def test_the_platforms_copies_lie_in_the_proxy_bucket() -> None:
-    assert services().copies is None
-    assert isinstance(services(SAGEMAKER_BUCKET="s3://bucket/proxy").copies, S3Blobs)
+    assert services().staging is None
+    assert isinstance(services(SAGEMAKER_BUCKET="s3://bucket/proxy").staging, S3Blobs)
     with pytest.raises(InputError, match="HOPE_SAGEMAKER_BUCKET"):
-        _ = services(SAGEMAKER_BUCKET="https://elsewhere").copies
+        _ = services(SAGEMAKER_BUCKET="https://elsewhere").staging
 
 
 def test_a_stage_keeps_its_copies_where_the_platform_can_find_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    wanted: list[CopyPlace | None] = []
+    wanted: list[StagingLocation | None] = []
 
-    def predictor(self: Services, model: str | None, copy: CopyPlace | None = None) -> None:
+    def predictor(self: Services, model: str | None, copy: StagingLocation | None = None) -> None:
         wanted.append(copy)
 
     monkeypatch.setattr(Services, "predictor", predictor)
     monkeypatch.setattr(bodies, "_services", lambda: services(PREDICTOR="sagemaker"))
     job = {"choice": {"model": None}, "copies": "cases/a/1/segment/t/", "scratch": str(tmp_path)}
     bodies._predictor(job)
-    assert wanted == [CopyPlace("cases/a/1/segment/t/", tmp_path)]
+    assert wanted == [StagingLocation("cases/a/1/segment/t/", tmp_path)]
 
 
 def test_the_command_line_says_what_is_not_set(tmp_path: Path) -> None:

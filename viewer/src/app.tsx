@@ -7,9 +7,20 @@ import { watchOthers } from './app/follow'
 import { Guarded } from './app/guarded'
 import { Act, Notice } from './app/parts'
 import { caseHash, followAddress, route } from './app/route'
-import { api, begin, cases, currentCase, refresh, session, signOut, startProblem, whoami, words } from './app/state'
+import {
+  api,
+  begin,
+  cases,
+  currentCase,
+  refresh,
+  session,
+  signOut,
+  startProblem,
+  vocabulary,
+  whoami,
+} from './app/state'
 import { tellTabs, watchTabs } from './app/tabs'
-import { stateTitle } from './app/words'
+import { stateTitle } from './app/vocabulary'
 import { CasePage } from './pages/case'
 import { HomePage } from './pages/home'
 import { SignIn } from './pages/signin'
@@ -18,7 +29,7 @@ import { StartPage } from './pages/start'
 const DEFAULT_DISCLAIMER = 'Research use only. Not a medical device.'
 
 function CaseLink(props: { found: CaseOut; here: boolean }) {
-  const table = words.value
+  const table = vocabulary.value
   const link = useRef<HTMLAnchorElement>(null)
   useEffect(() => {
     // In a row that is too long for the screen the case on show must not lie outside.
@@ -64,7 +75,7 @@ function Header() {
           </nav>
         )}
       </div>
-      <p class="disclaimer">{words.value?.disclaimer ?? DEFAULT_DISCLAIMER}</p>
+      <p class="disclaimer">{vocabulary.value?.disclaimer ?? DEFAULT_DISCLAIMER}</p>
     </header>
   )
 }
@@ -81,7 +92,7 @@ function Page() {
       </section>
     )
   }
-  if (!words.value || session.value === undefined)
+  if (!vocabulary.value || session.value === undefined)
     return (
       <p class="loading" role="status">
         Loading…
@@ -130,7 +141,7 @@ export function App() {
   }, [])
   useSignalEffect(() => {
     const shown = currentCase.value
-    const table = words.value
+    const table = vocabulary.value
     document.title = shown && table ? `Case ${shown.number}: ${stateTitle(table, shown.state)} · HOPE` : 'HOPE'
   })
   // A new page begins at its top, also for whoever hears it; the first one leaves the focus to the browser.
@@ -142,7 +153,7 @@ export function App() {
     scrollTo(0, 0)
     document.getElementById('main')?.focus({ preventScroll: true })
   }, [page])
-  const ready = startProblem.value ? 'problem' : words.value && session.value !== undefined ? 'true' : 'false'
+  const ready = startProblem.value ? 'problem' : vocabulary.value && session.value !== undefined ? 'true' : 'false'
   return (
     <div class="frame" data-ready={ready} data-session={session.value ? 'open' : 'none'}>
       {/* biome-ignore lint/a11y/useValidAnchor: the part after # is the route, so the jump is made by hand */}
@@ -163,9 +174,9 @@ export function App() {
         </Guarded>
       </main>
       <footer class="bottom">
-        <p>{words.value?.disclaimer ?? DEFAULT_DISCLAIMER}</p>
+        <p>{vocabulary.value?.disclaimer ?? DEFAULT_DISCLAIMER}</p>
         <p>
-          HOPE {words.value?.version} · <a href="/openapi.json">REST interface</a>
+          HOPE {vocabulary.value?.version} · <a href="/openapi.json">REST interface</a>
         </p>
         {whoami.value?.method === 'oidc' && (
           <Act kind="quiet" small act={signOut} name="sign-out">

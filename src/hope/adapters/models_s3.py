@@ -76,13 +76,13 @@ class BucketModels:
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
 
-    def push(self, bundle: Bundle, root: str, told: Progress = silent) -> bool:
+    def push(self, bundle: Bundle, root: str, progress: Progress = silent) -> bool:
         """Release a bundle.
 
         Args:
             bundle: what to release; its files are verified first.
             root: ``s3://bucket/prefix`` of all models.
-            told: told of every file.
+            progress: called for every file.
 
         Returns:
             Whether there was anything to do: False if these very bytes had been released before.
@@ -103,14 +103,14 @@ class BucketModels:
             there = {entry.key: entry.bytes for entry in self._objects.list(f"{release.location}/{release.sha256}")}
             lacking = [file for file in release.files if there.get(file.name) != file.bytes]
             for number, file in enumerate(lacking):
-                told(f"push {bundle.id}: {file.name}", number / len(lacking))
+                progress(f"push {bundle.id}: {file.name}", number / len(lacking))
                 self._objects.upload(bundle.folder / file.name, release.place_of(file.name), file.sha256)
             # Last, so that a release is whole once it can be seen; of two at once, the first one counts.
             if before is None and not self._objects.put_new_json(f"{release.location}/{RELEASE}", release.to_json()):
                 before = self._get(release.location)
                 if before is not None:
                     _refuse_other(before, bundle)
-        told(f"push {bundle.id}: done", 1.0)
+        progress(f"push {bundle.id}: done", 1.0)
         return before is None or bool(lacking)
 
     def find(self, location: str, model_id: str | None = None, version: str | None = None) -> Release:
@@ -132,7 +132,7 @@ class BucketModels:
             fix="choose with --id and --version" if releases else "check the location, or `hope models push` one",
         )
 
-    def pull(self, release: Release, registry: ModelRegistry, told: Progress = silent) -> bool:
+    def pull(self, release: Release, registry: ModelRegistry, progress: Progress = silent) -> bool:
         """Install a release, all of it or nothing.
 
         Returns:
@@ -157,18 +157,18 @@ class BucketModels:
             registry.user_folder.mkdir(parents=True, exist_ok=True)
             # Beside its place: weights are large, and the system's temporary folder may be small.
             with tempfile.TemporaryDirectory(prefix=".pulling-", dir=registry.user_folder) as folder:
-                self._fetch(release, Path(folder), told)
+                self._fetch(release, Path(folder), progress)
                 registry.add(Path(folder))
         except OSError as error:
             raise output_error("the models directory", error) from error
-        told(f"pull {release.id}: done", 1.0)
+        progress(f"pull {release.id}: done", 1.0)
         return True
 
-    def _fetch(self, release: Release, into: Path, told: Progress) -> None:
+    def _fetch(self, release: Release, into: Path, progress: Progress) -> None:
         total, done = sum(file.bytes for file in release.files) or 1, 0
         with _reached():
             for file in release.files:
-                told(f"pull {release.id}: {file.name}", done / total)
+                progress(f"pull {release.id}: {file.name}", done / total)
                 try:
                     self._objects.download(release.place_of(file.name), into / file.name, file.sha256)
                 except DamagedError as error:

@@ -19,19 +19,19 @@ from typing import Any
 from hope.adapters.aws import make_client, parse_location, worded
 from hope.adapters.predict_local import LocalPredictor
 from hope.adapters.proxy_bucket import Objects
-from hope.adapters.sagemaker_answer import Answer, AnswerFile, AnswerWatch, Notices
+from hope.adapters.sagemaker_result import AsyncResult, Notices, ResultFile, ResultWatch
 from hope.domain.case import HarmonizedCase, HeadState, MRSequence, Prediction
 from hope.domain.errors import BundleError, HopeError, InputError, OutputError, StageError
 from hope.domain.ids import new_id
 from hope.domain.progress import Progress
-from hope.formats import handover
+from hope.formats import stage_io
 from hope.formats.hashing import sha256_of
 from hope.models.bundle import Bundle
 
 INPUT_FORMAT = "hope-input/1"
 INPUT_LIST = "hope-input.json"
 
-SENT, ANSWERED = 0.2, 0.9
+SENT, RECEIVED = 0.2, 0.9
 """Shares of the work that are behind us when the case is in the bucket, and when the answer is."""
 
 _LONGEST_RUN_SECONDS = 3600
@@ -125,18 +125,18 @@ class SageMakerPredictor:
         job_id = new_id()
         key = self._key or f"cli/{new_id()}/"
         folder = f"{self._endpoint.bucket.rstrip('/')}/{key}{job_id}"
-        watch: AnswerWatch | None = None
+        watch: ResultWatch | None = None
         try:
             with _as_stage_error(), tempfile.TemporaryDirectory(prefix="hope-", dir=self._scratch) as scratch:
                 out, back = Path(scratch, "sent"), Path(scratch, "back")
                 out.mkdir(mode=0o700)
                 back.mkdir(mode=0o700)
                 self._send(case, job_id, folder, out, progress)
-                answer = self._invoke(job_id, folder, f"{key}{job_id}")
-                watch = AnswerWatch(self._objects, answer, self._endpoint.timeout_seconds, self._notices())
+                result = self._invoke(job_id, folder, f"{key}{job_id}")
+                watch = ResultWatch(self._objects, result, self._endpoint.timeout_seconds, self._notices())
                 manifest = self._wait(watch, progress)
                 self._check_model(manifest)
-                self._fetch(answer.files(manifest), back, progress)
+                self._fetch(result.files(manifest), back, progress)
                 return self._loaded(back)
         finally:
             self._delete(folder, watch)
@@ -145,7 +145,7 @@ class SageMakerPredictor:
         """Put the case into the bucket, under an id of its own: on the command line it is named after a directory."""
         progress("segment: pack the case", 0.0)
         unnamed = replace(case, aligned=replace(case.aligned, case_id=job_id))
-        names = handover.save_aligned(unnamed.aligned, out) + handover.save_harmonized(unnamed, out)
+        names = stage_io.save_aligned(unnamed.aligned, out) + stage_io.save_harmonized(unnamed, out)
         files = []
         for number, name in enumerate(names):
             progress("segment: send the case to the bucket", SENT * number / len(names))
@@ -161,7 +161,7 @@ class SageMakerPredictor:
         }
         self._objects.put_json(f"{folder}/payload.json", payload)
 
-    def _invoke(self, job_id: str, folder: str, extension: str) -> Answer:
+    def _invoke(self, job_id: str, folder: str, extension: str) -> AsyncResult:
         """Ask for the invocation; SageMaker's own answer goes below the same key, as far as its paths are ours."""
         seconds = int(self._endpoint.timeout_seconds)
         client = make_client("sagemaker-runtime", self._endpoint.url)
@@ -177,21 +177,21 @@ class SageMakerPredictor:
                 RequestTTLSeconds=min(max(seconds, _SHORTEST_QUEUE_SECONDS), _LONGEST_QUEUE_SECONDS),
             )
         results = f"{folder}/results/{job_id}"
-        return Answer(job_id, results, str(said.get("OutputLocation", "")), str(said.get("FailureLocation", "")))
+        return AsyncResult(job_id, results, str(said.get("OutputLocation", "")), str(said.get("FailureLocation", "")))
 
     def _notices(self) -> Notices | None:
         return Notices(self._endpoint.queue_url, self._endpoint.url) if self._endpoint.queue_url else None
 
     @staticmethod
-    def _wait(watch: AnswerWatch, progress: Progress) -> Mapping[str, Any]:
+    def _wait(watch: ResultWatch, progress: Progress) -> Mapping[str, Any]:
         start = time.monotonic()
 
-        def told() -> None:
+        def report() -> None:
             # Nobody knows how long it takes: half of what is left every two minutes.
             gone = 1 - 0.5 ** ((time.monotonic() - start) / 120)
-            progress("segment: wait for the endpoint", SENT + (ANSWERED - SENT) * gone)
+            progress("segment: wait for the endpoint", SENT + (RECEIVED - SENT) * gone)
 
-        return watch.manifest(told)
+        return watch.manifest(report)
 
     def _check_model(self, manifest: Mapping[str, Any]) -> None:
         """A bundle's id means the same bytes everywhere."""
@@ -204,21 +204,21 @@ class SageMakerPredictor:
                 f"{str(said.get('sha256'))[:12]}); give both the same with `hope models push` and `hope models pull`"
             )
 
-    def _fetch(self, files: Sequence[AnswerFile], into: Path, progress: Progress) -> None:
+    def _fetch(self, files: Sequence[ResultFile], into: Path, progress: Progress) -> None:
         for number, file in enumerate(files):
-            progress("segment: fetch the answer", ANSWERED + (1 - ANSWERED) * number / len(files))
+            progress("segment: fetch the answer", RECEIVED + (1 - RECEIVED) * number / len(files))
             self._objects.download(file.location, into / file.name, file.sha256)
 
     def _loaded(self, folder: Path) -> Prediction:
         try:
-            prediction = handover.load_prediction(folder)
+            prediction = stage_io.load_prediction(folder)
         except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
             raise StageError("the endpoint's answer is not one that this version can read") from error
         self._check_model({"model": {"id": prediction.model_id, "sha256": prediction.model_sha256}})
         self._said = _read_facts(folder / "model.json")
         return prediction
 
-    def _delete(self, folder: str, watch: AnswerWatch | None) -> None:
+    def _delete(self, folder: str, watch: ResultWatch | None) -> None:
         """Delete all that this call put into the bucket or caused there; what fails is left to the platform's sweep."""
         try:
             if watch:

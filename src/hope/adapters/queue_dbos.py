@@ -30,7 +30,7 @@ PROTOCOL_VERSION: Final = "1"
 PIPELINES_AT_ONCE = 48
 """Pipelines that one gateway waits for; a waiting one costs a thread and a poll."""
 
-SECONDS_BETWEEN_LOOKS = 0.02
+SECONDS_BETWEEN_POLLS = 0.02
 """All pipelines of a process together look for answers at most this often."""
 
 MAX_RECOVERIES = 50
@@ -93,7 +93,7 @@ async def _result(handle: WorkflowHandleAsync[str]) -> str:
     global _waiting
     _waiting += 1
     try:
-        return await handle.get_result(polling_interval_sec=max(_poll_seconds, SECONDS_BETWEEN_LOOKS * _waiting))
+        return await handle.get_result(polling_interval_sec=max(_poll_seconds, SECONDS_BETWEEN_POLLS * _waiting))
     finally:
         _waiting -= 1
 

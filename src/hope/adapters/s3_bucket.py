@@ -113,8 +113,8 @@ class Bucket:
             ConnectionError: if the server does not answer; ``absent`` if there is no such object.
         """
         with worded(absent):
-            answer = self._client.get_object(Bucket=self._name, Key=key)
-        body, size = answer["Body"], int(answer["ContentLength"])
+            response = self._client.get_object(Bucket=self._name, Key=key)
+        body, size = response["Body"], int(response["ContentLength"])
         if most is not None and size > most:
             body.close()
             expected, got = f"at most {most / _MIB:.1f} MiB", f"{size / _MIB:.1f} MiB"
@@ -173,13 +173,13 @@ class Bucket:
     def _versioned(self) -> bool:
         """Whether deleted objects would live on as older versions."""
         try:
-            answer = self._client.get_bucket_versioning(Bucket=self._name)
+            response = self._client.get_bucket_versioning(Bucket=self._name)
         except ClientError as error:
             log.warning("the bucket does not say whether it keeps versions (%s); taken for no", reason_of(error))
             return False
         except BotoCoreError as error:
             raise ConnectionError(f"the object store does not answer: {reason_of(error)}") from error
-        return answer.get("Status") in ("Enabled", "Suspended")
+        return response.get("Status") in ("Enabled", "Suspended")
 
     def _deletable(self, prefix: str) -> Iterator[dict[str, Any]]:
         if not self._versioned:
@@ -212,8 +212,8 @@ class Bucket:
 
     def _delete_batch(self, batch: list[dict[str, str]]) -> None:
         with worded():
-            answer = self._client.delete_objects(Bucket=self._name, Delete={"Objects": batch, "Quiet": True})
-        refused = [entry.get("Code", "") for entry in answer.get("Errors", ())]
+            response = self._client.delete_objects(Bucket=self._name, Delete={"Objects": batch, "Quiet": True})
+        refused = [entry.get("Code", "") for entry in response.get("Errors", ())]
         if refused:
             raise OutputError(f"the object store did not delete {len(refused)} files: {refused[0]}")
 

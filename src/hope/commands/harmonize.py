@@ -198,7 +198,7 @@ def _write(done: HarmonizedCase, output: Path) -> None:
     from hope.formats.atomic import atomic_output
     from hope.formats.nifti import write_labels, write_scan
     from hope.stages.harmonize.harmonize import described
-    from hope.stages.report.deliver import result_folder
+    from hope.stages.report.write_results import result_folder
 
     case = done.aligned
     with result_folder(output, case.case_id, facts="harmonize.json") as folder:

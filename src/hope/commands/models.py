@@ -131,8 +131,8 @@ def add(
     else:
         with ConsoleProgress() as progress:
             bundle = _registry().add_published(sources, model_id, said, _but_assumptions(progress))
-        for sentence in bundle.manifest["source"]["assumed"]:
-            click.echo(f"assumed: {sentence}", err=True)
+        for message in bundle.manifest["source"]["assumed"]:
+            click.echo(f"assumed: {message}", err=True)
     click.echo(f"added {bundle.id} {bundle.version}, sha256 {bundle.sha256}")
 
 

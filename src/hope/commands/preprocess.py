@@ -47,7 +47,7 @@ def preprocess(
     from hope.stages.intake.case_finding import find_all
     from hope.stages.intake.intake import CaseSource, load_case
     from hope.stages.preprocess.preprocess import preprocess as run_stage
-    from hope.stages.report.deliver import result_folder
+    from hope.stages.report.write_results import result_folder
 
     found = find_all(inputs, named)
     brain = Services(Settings.from_environment()).brain_extractor()

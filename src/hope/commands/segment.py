@@ -15,7 +15,7 @@ from hope.contract.report import CaseReport
 from hope.domain.sequence import MRSequence
 from hope.settings import DEVICES
 
-LEAST_TOLD_ML = 0.05
+LEAST_REPORTED_ML = 0.05
 """Smaller changes by post-processing show as 0.0 in the table."""
 
 
@@ -126,7 +126,7 @@ def _print_result(report: CaseReport, folder: Path) -> None:
         gone = ", ".join(
             f"{key} {was:.1f} -> {cleaned.after_ml[key]:.1f}"
             for key, was in cleaned.before_ml.items()
-            if abs(was - cleaned.after_ml[key]) >= LEAST_TOLD_ML
+            if abs(was - cleaned.after_ml[key]) >= LEAST_REPORTED_ML
         )
         click.echo(f"  post-processing: {cleaned.rules}" + (f" (ml: {gone})" if gone else ""))
     for flag in report.qc:

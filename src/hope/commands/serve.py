@@ -63,15 +63,15 @@ def serve(host: str | None, port: int | None, stages: Collection[Stage]) -> None
         store=node.store,
         blobs=node.blobs,
         queue=node.queue,
-        sessions=node.sessions,
+        lifecycle=node.lifecycle,
         tasks=StageProcesses(platform.stage_bodies, keep=settings.reading.children, keep_seconds=120, spare=True),
         models=services.model_list,
-        scratch=node.scratch.room,
+        scratch=node.scratch.directory,
         executor=node.executor,
     )
     app = create_app(context)
     node.start()
-    node.keep_house(lambda session_id, reason: _note_end(audit, session_id, reason))
+    node.start_maintenance(lambda session_id, reason: _note_end(audit, session_id, reason))
     click.echo(f"HOPE platform: http://{_shown(platform.host)}:{platform.port}   (Ctrl+C stops it)")
     click.echo(f"data: {settings.data_dir}; research use only, not a medical device")
     # When the server has closed it repeats the signal that ended it; there is still something to put away.

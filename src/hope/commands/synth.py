@@ -50,7 +50,7 @@ def synth(
     from hope.domain.errors import InputError
     from hope.formats.atomic import atomic_output
     from hope.formats.nifti import write_labels, write_scan
-    from hope.stages.report.deliver import result_folder
+    from hope.stages.report.write_results import result_folder
     from hope.synthesis.raw import RawOptions, preprocessed_case, raw_case
 
     if preprocessed and (misaligned or not thick or not skull):

@@ -152,10 +152,10 @@ def _note_what_one_case_is_worth(cases: int) -> None:
 def _export(run: Path, state: TrainingState, config: TrainingConfig, model_id: str) -> None:
     """Make the bundle of a finished run and say where it is."""
     from hope.training.export import export_bundle
-    from hope.training.limits import read_familiarity, read_intervals
+    from hope.training.limits import read_intervals, read_out_of_distribution
 
-    known, intervals = read_familiarity(run), read_intervals(run)
-    bundle = export_bundle(state, config, run / "bundle", model_id, familiarity=known, intervals=intervals)
+    known, intervals = read_out_of_distribution(run), read_intervals(run)
+    bundle = export_bundle(state, config, run / "bundle", model_id, out_of_distribution=known, intervals=intervals)
     click.echo(f"bundle {bundle.id} {bundle.version}, sha256 {bundle.sha256}, in {run / 'bundle'}")
 
 

@@ -142,7 +142,7 @@ class Role(StrEnum):
         Audience.PAGE,
     )
     MESH = RoleSpec("mesh", {Space.NATIVE: Place("{case}-mesh-{label}.mz3", "mesh", "Surface for 3D")}, Audience.PAGE)
-    # What stages leave for later stages; their names are `hope.formats.handover`'s own.
+    # What stages leave for later stages; their names are `hope.formats.stage_io`'s own.
     UPLOADED = _stage_file("uploaded")
     ALIGNED = _stage_file("aligned")
     HARMONIZED = _stage_file("harmonized")

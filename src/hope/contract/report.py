@@ -10,7 +10,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from hope.domain.qc import OLD_CODES
 
 FORMAT: Final = "hope-result/1"
 
@@ -19,26 +21,26 @@ Millilitres = Annotated[float, Field(ge=0)]
 Matrix = list[list[float]]
 
 
-class Part(BaseModel):
+class Section(BaseModel):
     """Base of what a report is made of: what is not known here is passed over, as readers should."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class OpenPart(BaseModel):
+class OpenSection(BaseModel):
     """A part to which a model or a method may add facts of its own."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
 
-class Software(Part):
+class Software(Section):
     """What made the result."""
 
     software: str = "hope"
     version: str = ""
 
 
-class GridFacts(Part):
+class GridFacts(Section):
     """The grid of an image."""
 
     shape: list[int] = Field(description="voxels along i, j, k in file order", examples=[[240, 240, 155]])
@@ -47,7 +49,7 @@ class GridFacts(Part):
     affine_ras_mm: Matrix = Field(description="4x4 rows: voxel centres to the scanner's world")
 
 
-class ScanFacts(Part):
+class ScanFacts(Section):
     """One given sequence."""
 
     sha256: str = Field(description="of voxels and grid, never of a file name")
@@ -56,7 +58,7 @@ class ScanFacts(Part):
     reason: str | None = Field(default=None, description="why it was taken for that sequence")
 
 
-class InputFacts(Part):
+class InputFacts(Section):
     """The scans."""
 
     sequences: dict[str, ScanFacts] = Field(default={}, description="per given sequence")
@@ -66,20 +68,20 @@ class InputFacts(Part):
     head_state: str | None = Field(default=None, description="what the scans show", examples=["full", "brain"])
 
 
-class Method(Part):
+class Method(Section):
     """A method and one sentence on it."""
 
     method: str = Field(description="`none` where nothing was done", examples=["none"])
     note: str | None = None
 
 
-class BrainMask(Part):
+class BrainMask(Section):
     """What found the brain, with its version; or that the scans came stripped, or the atlas stood in."""
 
     method: str
 
 
-class SequenceHarmonization(OpenPart):
+class SequenceHarmonization(OpenSection):
     """What became of one sequence; figures of the check of its anatomy."""
 
     changed: bool = Field(description="whether the model saw the harmonized image")
@@ -91,7 +93,7 @@ class SequenceHarmonization(OpenPart):
     distance_after: float | None = None
 
 
-class Harmonization(Part):
+class Harmonization(Section):
     """What harmonisation did; empty unless it was asked for."""
 
     asked: str | None = Field(default=None, description="the method that was asked for")
@@ -101,7 +103,7 @@ class Harmonization(Part):
     sequences: dict[str, SequenceHarmonization] = {}
 
 
-class Flag(Part):
+class Flag(Section):
     """One doubt about input or result."""
 
     code: str = Field(description="stable machine name", examples=["thick_slices"])
@@ -109,8 +111,14 @@ class Flag(Part):
     sequence: str | None = Field(default=None, description="empty for the whole case")
     reason: str = Field(description="one sentence with the measured figures")
 
+    @field_validator("code", mode="before")
+    @classmethod
+    def _present_code(cls, code: object) -> object:
+        """Read the codes of version 0.1 as those of today."""
+        return OLD_CODES.get(code, code) if isinstance(code, str) else code
 
-class VolumeMl(Part):
+
+class VolumeMl(Section):
     """Volume of a label or region on the scan's own grid."""
 
     ml: Millilitres
@@ -121,7 +129,7 @@ class VolumeMl(Part):
 Volumes = dict[str, VolumeMl]
 
 
-class Postprocess(OpenPart):
+class Postprocess(OpenSection):
     """What the clean-up changed. Volumes are counted on the atlas grid."""
 
     rules: str | None = Field(default=None, description="`none` where none were applied")
@@ -137,7 +145,7 @@ class Postprocess(OpenPart):
     reason: str | None = Field(default=None, description="why the model's own rules were not applied")
 
 
-class ModelFacts(OpenPart):
+class ModelFacts(OpenSection):
     """Which model answered, and how it ran."""
 
     id: str = ""
@@ -156,20 +164,20 @@ class ModelFacts(OpenPart):
     remark: str | None = None
 
 
-class TransformFacts(Part):
+class TransformFacts(Section):
     """Where a point of the atlas lies in a scan's own world."""
 
     atlas_to_native_ras_mm: Matrix
 
 
-class StageSeconds(Part):
+class StageSeconds(Section):
     """One finished step of the work."""
 
     name: str
     seconds: float
 
 
-class FileFacts(Part):
+class FileFacts(Section):
     """One file beside result.json, which itself is not listed."""
 
     name: str
@@ -183,7 +191,7 @@ class FileFacts(Part):
     detail: str | None = Field(default=None, description="what its values mean")
 
 
-class CaseReport(Part):
+class CaseReport(Section):
     """All facts of one case. No field holds a patient's name, a date or an original file name."""
 
     format: str = FORMAT
@@ -222,7 +230,7 @@ class CaseReport(Part):
         """
         return cls.model_validate(values)
 
-    def with_parts(
+    def with_sections(
         self, *, stages: Sequence[StageSeconds] | None = None, files: Sequence[FileFacts] | None = None
     ) -> Self:
         """The same report with what is known last; what is not given stays."""

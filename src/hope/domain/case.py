@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hope.domain.expected_quality import ExpectedQuality
 from hope.domain.grid import CORNER_TOLERANCE_MM, Grid
 from hope.domain.intervals import IntervalRule
 from hope.domain.qc import QCFlag
@@ -159,6 +160,7 @@ class Prediction:
         postprocess: the model's own post-processing as its bundle gives it (``hope-postprocess/1``), or None.
         intervals: the model's own thresholds for the interval beside a volume, or None.
         cleanup: the clean-up that its bundle states; None where an earlier version made the prediction.
+        expected_quality: how good the answer is expected to be; None where the model's bundle has no rule for it.
     """
 
     labels: Volume
@@ -171,3 +173,4 @@ class Prediction:
     postprocess: Mapping[str, Any] | None = None
     intervals: IntervalRule | None = None
     cleanup: CleanUp | None = None
+    expected_quality: ExpectedQuality | None = None

@@ -19,9 +19,9 @@ class InputError(HopeError):
 
     def __init__(self, what: str, *, expected: str = "", got: str = "", fix: str = "") -> None:
         self.what, self.expected, self.got, self.fix = what, expected, got, fix
-        super().__init__(self.sentence())
+        super().__init__(self.message())
 
-    def sentence(self) -> str:
+    def message(self) -> str:
         """One line: what (expected ..., got ...); fix."""
         facts = [f"expected {self.expected}" if self.expected else "", f"got {self.got}" if self.got else ""]
         detail = ", ".join(fact for fact in facts if fact)

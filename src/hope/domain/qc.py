@@ -33,3 +33,11 @@ class QCFlag:
     def to_json(self) -> dict[str, str]:
         """Plain JSON values."""
         return {"code": self.code, "severity": str(self.severity), "sequence": self.sequence, "reason": self.reason}
+
+
+OLD_CODES = {
+    "brain_mask_doubtful": "brain_mask_uncertain",
+    "registration_doubtful": "registration_uncertain",
+    "identified_with_doubt": "identification_uncertain",
+}
+"""Codes in results of version 0.1 and what they are called now; read for one version."""

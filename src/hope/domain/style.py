@@ -15,7 +15,7 @@ from hope.domain.errors import InputError
 FORMAT = "hope-style/1"
 
 PERCENTILES: tuple[float, ...] = (0.5, 2.0, 5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 95.0, 98.0, 99.5)
-"""The ladder of landmarks: deciles as Nyul's, closer at the ends, without the outermost values, which are noise."""
+"""The landmarks: deciles as Nyul's, closer at the ends, without the outermost values, which are noise."""
 
 _LONGEST_CODE = 4096
 _LONGEST_TEXT = 500
@@ -26,7 +26,7 @@ class SequenceStyle:
     """How one sequence is distributed over the healthy brain.
 
     Attributes:
-        percentiles: the ladder, ascending, 0 to 100.
+        percentiles: ascending, 0 to 100.
         values: the intensity at each of them, on the image's own scale divided by the median (so that 1 is the median);
             never falling.
         code: what the style encoder of a network made of the image; empty where none looked at it.
@@ -34,7 +34,7 @@ class SequenceStyle:
             brain has about this median, so that it can be compared with the target number by number.
 
     Raises:
-        InputError: if the ladder is not ascending, the values fall or are not numbers, or their counts differ.
+        InputError: if the percentiles are not ascending, the values fall or are not numbers, or their counts differ.
     """
 
     percentiles: tuple[float, ...]
@@ -49,7 +49,7 @@ class SequenceStyle:
             raise InputError("the style's unit is not above 0", got=f"{self.unit:g}")
         if len(self.percentiles) < 2 or len(self.percentiles) != len(self.values):
             raise InputError(
-                "the style's ladder does not fit",
+                "the style's percentiles do not fit",
                 expected="as many values as percentiles, two or more",
                 got=f"{len(self.values)} values for {len(self.percentiles)} percentiles",
             )

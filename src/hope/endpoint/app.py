@@ -11,9 +11,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from hope.endpoint.answers import Problem
 from hope.endpoint.invocation import Invocations
 from hope.endpoint.payload import MOST_BYTES
+from hope.endpoint.problems import Problem
 from hope.endpoint.readiness import READY, Readiness, kept
 
 INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
@@ -33,7 +33,7 @@ def create_app(invocations: Invocations, readiness: Readiness) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        invocations.failed = readiness.doubt
+        invocations.failed = readiness.recheck
         async with kept(readiness):
             yield
 
@@ -52,8 +52,8 @@ def create_app(invocations: Invocations, readiness: Readiness) -> Starlette:
             return _problem(Problem(400, "cut-off", "the connection ended before the body did"))
         if readiness.state != READY:
             return _problem(Problem(503, "not-ready", f"the endpoint is {readiness.state}; call again"))
-        answer = await invocations.invoke(raw, request.headers.get(INFERENCE_ID, ""))
-        return _problem(answer) if isinstance(answer, Problem) else JSONResponse(answer)
+        result = await invocations.invoke(raw, request.headers.get(INFERENCE_ID, ""))
+        return _problem(result) if isinstance(result, Problem) else JSONResponse(result)
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - the registration below says so

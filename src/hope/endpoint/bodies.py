@@ -40,7 +40,7 @@ _SEGMENTATION = (OutputFile(Role.SEGMENTATION, space=Space.NATIVE), OutputFile.o
 """What is wanted if only the segmentation is."""
 
 
-def run(job: Mapping[str, Any], told: Progress) -> Done:
+def run(job: Mapping[str, Any], progress: Progress) -> Done:
     """Do one job; see `hope.jobs.child` for the job and the answer.
 
     Raises:
@@ -50,10 +50,10 @@ def run(job: Mapping[str, Any], told: Progress) -> Done:
     name = str(job["do"])
     if name not in _BODIES:
         raise InputError("there is no such job", expected=", ".join(_BODIES), got=name)
-    return _BODIES[name](job, told)
+    return _BODIES[name](job, progress)
 
 
-def _case(job: Mapping[str, Any], told: Progress) -> Done:
+def _case(job: Mapping[str, Any], progress: Progress) -> Done:
     """Scans in, everything that `hope segment` writes out."""
     from hope.endpoint.inputs import for_a_payload
     from hope.pipeline import run_case
@@ -65,7 +65,7 @@ def _case(job: Mapping[str, Any], told: Progress) -> Done:
         sources = find_cases([Path(job["in"])], {})
         if len(sources) != 1:
             raise InputError("the input holds several cases", expected="one case", got=str(len(sources)))
-        result = run_case(sources[0], _predictor(str(job["model"])), _brain(), out, options, told)
+        result = run_case(sources[0], _predictor(str(job["model"])), _brain(), out, options, progress)
     except InputError as error:
         raise for_a_payload(error) from error
     folder = out / sources[0].case_id
@@ -79,36 +79,36 @@ def _case(job: Mapping[str, Any], told: Progress) -> Done:
     return {"files": wanted, "facts": {"volumes_ml": report["volumes_ml"], "qc": report["qc"]}}
 
 
-def _prediction(job: Mapping[str, Any], told: Progress) -> Done:
+def _prediction(job: Mapping[str, Any], progress: Progress) -> Done:
     """A harmonized case in, what the model says out."""
     from hope.domain.case import HarmonizedCase
-    from hope.formats import handover
+    from hope.formats import stage_io
     from hope.stages.segment.segment import segment
 
     folder, out = Path(job["in"]), Path(job["out"])
     predictor = _predictor(str(job["model"]))
     try:
-        _check_handover(folder)
-        case: HarmonizedCase = handover.load_harmonized(folder, handover.load_aligned(folder))
+        _check_stage_input(folder)
+        case: HarmonizedCase = stage_io.load_harmonized(folder, stage_io.load_aligned(folder))
     except (StageError, KeyError, ValueError, TypeError, AttributeError, IndexError, *_FAR_TOO_MUCH) as error:
         words = str(error) if isinstance(error, StageError) else "its files do not fit together"
         raise InputError(f"the harmonized case cannot be read: {words}", fix="prepare it again") from error
     predictor.missing_sequences(case.images.keys())
-    prediction = segment(case, predictor, told)
-    names = handover.save_prediction(prediction, out)
+    prediction = segment(case, predictor, progress)
+    names = stage_io.save_prediction(prediction, out)
     (out / MODEL_FACTS).write_text(json.dumps(dict(predictor.describe()), allow_nan=False, indent=1))
     flags = [flag.to_json() for flag in prediction.flags]
     return {"files": [*names, MODEL_FACTS], "facts": {"qc": flags}}
 
 
-def _selftest(job: Mapping[str, Any], told: Progress) -> Done:
+def _selftest(job: Mapping[str, Any], progress: Progress) -> Done:
     from hope.endpoint.selftest import self_test
 
     return {"files": [], "facts": self_test(_predictor(str(job["model"])))}
 
 
-def _check_handover(folder: Path) -> None:
-    """Refuse files that would make `hope.formats.handover` read elsewhere, or fill the memory.
+def _check_stage_input(folder: Path) -> None:
+    """Refuse files that would make `hope.formats.stage_io` read elsewhere, or fill the memory.
 
     Raises:
         StageError: saying what is wrong.

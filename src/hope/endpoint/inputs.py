@@ -12,8 +12,8 @@ from typing import Any
 from hope.contract.job import DamagedError
 from hope.domain.case import MRSequence
 from hope.domain.errors import InputError
-from hope.endpoint.answers import blamed_on
 from hope.endpoint.payload import Payload
+from hope.endpoint.problems import blamed_on
 from hope.endpoint.store import Store
 from hope.formats.names import (
     NO_ANATOMY,

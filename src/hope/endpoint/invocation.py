@@ -16,7 +16,6 @@ from typing import Any
 from hope.contract.job import ConflictError, DamagedError
 from hope.domain.errors import BundleError, FullError, HopeError, InputError, StageError
 from hope.domain.ids import reference_of
-from hope.endpoint.answers import BusyError, Problem, UnknownModelError, blamed_on, problem_of
 from hope.endpoint.inputs import (
     LIST,
     PREDICTION,
@@ -28,6 +27,7 @@ from hope.endpoint.inputs import (
     plan_input,
 )
 from hope.endpoint.payload import Payload, folder_of, parse, read_json
+from hope.endpoint.problems import BusyError, Problem, UnknownModelError, blamed_on, problem_of
 from hope.endpoint.results import commit, new_run_id, prior_result, tell_failure
 from hope.endpoint.store import Store
 from hope.formats.hashing import hash_file
@@ -44,7 +44,7 @@ SEGMENTER = "segmenter"
 TELL_SECONDS = 2.0
 """How long a failure is tried to be told to the bucket when this process has to end."""
 
-Answer = dict[str, Any] | Problem
+InvocationResult = dict[str, Any] | Problem
 """A manifest, or why there is none."""
 
 log = logging.getLogger("hope.endpoint")
@@ -86,7 +86,7 @@ class _Running:
     """A job in work: its task, the payload that it belongs to, and whether it has a child or waits for one."""
 
     payload: Payload
-    task: asyncio.Task[Answer]
+    task: asyncio.Task[InvocationResult]
     begun: bool = False
 
 
@@ -125,7 +125,7 @@ class Invocations:
         self.closed = ""
         """Why nothing is taken now; empty if it is."""
 
-    async def invoke(self, raw: bytes, inference_id: str) -> Answer:
+    async def invoke(self, raw: bytes, inference_id: str) -> InvocationResult:
         """Do what the body of a call asks for, or join it if it is being done already.
 
         Args:
@@ -161,7 +161,7 @@ class Invocations:
                 task.cancel()
             await asyncio.wait(tasks, timeout=2 * TELL_SECONDS)
 
-    def _begin(self, payload: Payload) -> asyncio.Task[Answer]:
+    def _begin(self, payload: Payload) -> asyncio.Task[InvocationResult]:
         """The task of a job: a new one, or that of the same call delivered before."""
         if self.closed:
             raise BusyError(f"{self.closed}; call again")
@@ -171,12 +171,12 @@ class Invocations:
             return job.task
         if len(self._running) >= self._most:
             raise BusyError(f"{len(self._running)} cases are in work or waiting, which is all that fits; call again")
-        task = asyncio.create_task(self._answer(payload))
+        task = asyncio.create_task(self._result(payload))
         self._running[payload.folder] = _Running(payload, task)
         task.add_done_callback(lambda _: self._running.pop(payload.folder, None))
         return task
 
-    async def _answer(self, payload: Payload) -> Answer:
+    async def _result(self, payload: Payload) -> InvocationResult:
         """Work; every error becomes an answer, and word of it goes to the bucket."""
         begin = time.monotonic()
         try:

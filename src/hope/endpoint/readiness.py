@@ -39,18 +39,18 @@ class Readiness:
     ) -> None:
         self._processes, self._scratch, self._gate = processes, scratch, gate
         self._children, self._model = children, model
-        self._doubt = asyncio.Event()
+        self._recheck = asyncio.Event()
         self.state = LOADING
 
-    def doubt(self) -> None:
+    def recheck(self) -> None:
         """Test once more, soon."""
-        self._doubt.set()
+        self._recheck.set()
 
     async def keep(self) -> None:
         """Test now, and whenever there is doubt, until cancelled."""
         pause = FIRST_PAUSE_SECONDS
         while True:
-            self._doubt.clear()
+            self._recheck.clear()
             try:
                 # All at once at the start, so that each has a child of its own.
                 await asyncio.gather(*(self._test() for _ in range(self._children)))
@@ -64,7 +64,7 @@ class Readiness:
             if self.state != READY:
                 log.info("ready: the self-test has passed")
             self.state, pause = READY, FIRST_PAUSE_SECONDS
-            await self._doubt.wait()
+            await self._recheck.wait()
 
     async def _test(self) -> dict[str, Any]:
         async with self._gate:

@@ -18,8 +18,8 @@ from typing import Any
 from hope import __version__
 from hope.contract.job import ConflictError, DamagedError
 from hope.domain.errors import HopeError, OutputError
-from hope.endpoint.answers import Problem, blamed_on
 from hope.endpoint.payload import Payload
+from hope.endpoint.problems import Problem, blamed_on
 from hope.endpoint.store import Store
 
 FORMAT = "hope-output/1"
@@ -160,8 +160,8 @@ def _tidy(objects: Store, payload: Payload, run_id: str) -> None:
     """Remove what earlier attempts left. The result stands whether this succeeds or not."""
     try:
         runs = {entry.key.partition("/")[0] for entry in objects.list(f"{payload.folder}/{RUNS}/")}
-        for stray in sorted(run for run in runs - {run_id} if _RUN_ID.fullmatch(run)):
-            objects.delete_prefix(f"{payload.folder}/{RUNS}/{stray}/")
+        for other in sorted(run for run in runs - {run_id} if _RUN_ID.fullmatch(run)):
+            objects.delete_prefix(f"{payload.folder}/{RUNS}/{other}/")
         objects.delete(f"{payload.folder}/{FAILURE}")
     except (OutputError, OSError) as error:
         log.warning("what earlier attempts left could not be removed: %s", type(error).__name__)

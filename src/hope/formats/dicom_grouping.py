@@ -68,7 +68,7 @@ def identity_of(header: Dataset) -> Identity:
     )
 
 
-def without_copies(files: Sequence[DicomFile]) -> tuple[list[DicomFile], int]:
+def without_duplicates(files: Sequence[DicomFile]) -> tuple[list[DicomFile], int]:
     """Drop files that repeat an instance: the same SOPInstanceUID, place and pixels, or what is left of such a file.
 
     Returns:
@@ -77,7 +77,7 @@ def without_copies(files: Sequence[DicomFile]) -> tuple[list[DicomFile], int]:
     kept: list[DicomFile] = []
     whole: dict[str, set[tuple[str, ...]]] = {}
     numbers: dict[str, set[str]] = {}
-    copies = 0
+    duplicates = 0
     for file in sorted(files, key=lambda f: f.cut):
         uid = str(file.header.get("SOPInstanceUID", ""))
         number_of_image = str(file.header.get("InstanceNumber"))
@@ -92,10 +92,10 @@ def without_copies(files: Sequence[DicomFile]) -> tuple[list[DicomFile], int]:
             numbers.setdefault(uid, set()).add(number_of_image)
         else:
             copy = False
-        copies += copy
+        duplicates += copy
         if not copy:
             kept.append(file)
-    return sorted(kept, key=lambda f: str(f.path)), copies
+    return sorted(kept, key=lambda f: str(f.path)), duplicates
 
 
 def _fingerprint(file: DicomFile) -> tuple[str, ...]:

@@ -15,12 +15,12 @@ from hope.domain.ranges import SERIES_NUMBER
 from hope.formats.budget import current_budget
 from hope.formats.dicom_files import CUT, DicomFile, read_directory
 from hope.formats.dicom_frames import Frame, frames_of, number, number_in, stack_of
-from hope.formats.dicom_grouping import NOBODY, Identity, grouping, identity_of, without_copies
+from hope.formats.dicom_grouping import NOBODY, Identity, grouping, identity_of, without_duplicates
 
 MAX_SERIES = 5000
 """Most series under one directory; more are the files of many studies, or of none."""
 
-COPIES = "copies of DICOM images that lie there already"
+DUPLICATES = "copies of DICOM images that lie there already"
 
 _PULSES = {"SPIN": "SE", "GRADIENT": "GR"}
 
@@ -131,9 +131,9 @@ def read_study(root: Path) -> tuple[list[DicomSeries], Mapping[str, int]]:
     """
     directory = read_directory(root)
     left_out = Counter(directory.left_out)
-    files, copies = without_copies(directory.files)
-    if copies:
-        left_out[COPIES] += copies
+    files, duplicates = without_duplicates(directory.files)
+    if duplicates:
+        left_out[DUPLICATES] += duplicates
     key, note = grouping(files)
     groups: dict[tuple[str, ...], list[_Image]] = {}
     for file in (file for file in files if "Rows" in file.header):

@@ -66,28 +66,28 @@ def choose_series(
         MRSequence.T2F: [r for r in readings if r.weighting == "t2f"],
     }
     furthest = max((_reach(r.series) for r in readings), default=0.0)
-    doubts: list[str] = []
+    cautions: list[str] = []
     flags: list[MRSequence] = []
     open_t1 = [r for r in t1 if r.contrast is None]
     unfilled = [s for s in (MRSequence.T1N, MRSequence.T1C) if s in wanted and not pools[s]]
     if open_t1 and unfilled:
         flags += unfilled
-        doubts.append(_why_open(open_t1))
+        cautions.append(_why_open(open_t1))
     choices: dict[MRSequence, SeriesChoice] = {}
     for sequence in wanted:
         if not pools[sequence]:
             continue
-        choice, doubt = _best(sequence, pools[sequence], furthest)
+        choice, caution = _best(sequence, pools[sequence], furthest)
         if choice:
             choices[sequence] = choice
         else:
-            doubts.append(doubt)
+            cautions.append(caution)
             flags.append(sequence)
-    if doubts:
+    if cautions:
         clear = [f"{c.sequence} = series {c.series.number}" for c in choices.values() if c.series.number is not None]
         found = f" (clear: {', '.join(clear)})" if clear else ""
         raise AmbiguousInputError(
-            "; ".join(doubts) + found,
+            "; ".join(cautions) + found,
             fix="say which is which with " + " or ".join(f"--{s} SERIES_DIRECTORY" for s in dict.fromkeys(flags)),
         )
     return choices

@@ -34,7 +34,7 @@ TASKS = ("scan", "dicom", "sample", "segmentation")
 """What the gateway lets a child do besides the stages; see `hope.jobs.tasks`."""
 
 
-def run(job: Mapping[str, Any], told: Progress) -> Done:
+def run(job: Mapping[str, Any], progress: Progress) -> Done:
     """Do one stage or task; see `hope.jobs.child` for the job and the answer.
 
     Raises:
@@ -44,11 +44,11 @@ def run(job: Mapping[str, Any], told: Progress) -> Done:
     name = str(job["do"])
     try:
         if name in list(STAGES):
-            return _body(Stage(name).spec.run)(job, told)
+            return _body(Stage(name).spec.run)(job, progress)
         if name in TASKS:
             from hope.jobs import tasks
 
-            return tasks.TASKS[name](job, told)
+            return tasks.TASKS[name](job, progress)
     except InputError as error:
         if "--" not in error.fix:
             raise
@@ -63,9 +63,9 @@ def _body(run: str) -> Body:
     return body
 
 
-def preprocess(job: Mapping[str, Any], told: Progress) -> Done:
+def preprocess(job: Mapping[str, Any], progress: Progress) -> Done:
     """The first stage: read and check the scans, bring them to the atlas."""
-    from hope.formats import handover
+    from hope.formats import stage_io
     from hope.pipeline import prepare_case
     from hope.stages.intake.intake import CaseSource
 
@@ -73,67 +73,67 @@ def preprocess(job: Mapping[str, Any], told: Progress) -> Done:
     files = {s: folder / f"{s}.nii" for s in SEQUENCES if (folder / f"{s}.nii").is_file()}
     sources = {s: dict(facts) for s, facts in dict(job.get("sources") or {}).items() if s in files}
     source = CaseSource(str(job["case"]), files, sources={MRSequence(s): facts for s, facts in sources.items()})
-    clock = _clock(Stage.PREPROCESS, told)
+    clock = _clock(Stage.PREPROCESS, progress)
     prepared = prepare_case(source, _predictor(job), _brain(), _options(job), Path(job["scratch"]), clock)
     facts = {"seconds": _seconds(clock), "brain_mask": prepared.brain_mask}
     return _left(
         {
-            Role.UPLOADED: handover.save_uploaded(prepared.uploaded, out),
-            Role.ALIGNED: handover.save_aligned(prepared.aligned, out),
-            Role.NOTES: handover.save_facts(facts, out, "preprocess"),
+            Role.UPLOADED: stage_io.save_uploaded(prepared.uploaded, out),
+            Role.ALIGNED: stage_io.save_aligned(prepared.aligned, out),
+            Role.NOTES: stage_io.save_facts(facts, out, "preprocess"),
         }
     )
 
 
-def harmonize(job: Mapping[str, Any], told: Progress) -> Done:
+def harmonize(job: Mapping[str, Any], progress: Progress) -> Done:
     """The second stage: bring the images to one style if that was asked for."""
-    from hope.formats import handover
+    from hope.formats import stage_io
     from hope.pipeline import harmonize_case
 
     out = Path(job["out"])
-    clock = _clock(Stage.HARMONIZE, told)
+    clock = _clock(Stage.HARMONIZE, progress)
     options = _options(job)
     harmonizer = _services().harmonizer() if options.harmonize else None
-    harmonized = harmonize_case(handover.load_aligned(Path(job["in"])), options, clock, harmonizer)
-    told(f"harmonize: {'passed on unchanged' if harmonized.method == 'none' else 'done'}", 1.0)
-    notes = handover.save_facts({"seconds": _seconds(clock)}, out, "harmonize")
-    return _left({Role.HARMONIZED: handover.save_harmonized(harmonized, out), Role.NOTES: notes})
+    harmonized = harmonize_case(stage_io.load_aligned(Path(job["in"])), options, clock, harmonizer)
+    progress(f"harmonize: {'passed on unchanged' if harmonized.method == 'none' else 'done'}", 1.0)
+    notes = stage_io.save_facts({"seconds": _seconds(clock)}, out, "harmonize")
+    return _left({Role.HARMONIZED: stage_io.save_harmonized(harmonized, out), Role.NOTES: notes})
 
 
-def segment(job: Mapping[str, Any], told: Progress) -> Done:
+def segment(job: Mapping[str, Any], progress: Progress) -> Done:
     """The third stage: let the model label the case."""
-    from hope.formats import handover
+    from hope.formats import stage_io
     from hope.pipeline import segment_case
 
     folder, out = Path(job["in"]), Path(job["out"])
     predictor = _predictor(job)
-    told("segment: load the model", 0.0)
+    progress("segment: load the model", 0.0)
     predictor.prepare()
-    clock = _clock(Stage.SEGMENT, told)
-    harmonized = handover.load_harmonized(folder, handover.load_aligned(folder))
+    clock = _clock(Stage.SEGMENT, progress)
+    harmonized = stage_io.load_harmonized(folder, stage_io.load_aligned(folder))
     prediction, model = segment_case(harmonized, predictor, clock)
-    notes = handover.save_facts({"seconds": _seconds(clock), "model": dict(model)}, out, "segment")
-    return _left({Role.PREDICTION: handover.save_prediction(prediction, out), Role.NOTES: notes})
+    notes = stage_io.save_facts({"seconds": _seconds(clock), "model": dict(model)}, out, "segment")
+    return _left({Role.PREDICTION: stage_io.save_prediction(prediction, out), Role.NOTES: notes})
 
 
-def postprocess(job: Mapping[str, Any], told: Progress) -> Done:
+def postprocess(job: Mapping[str, Any], progress: Progress) -> Done:
     """The last stage: clean up, measure, and write all that a person or the page gets."""
-    from hope.formats import handover
+    from hope.formats import stage_io
     from hope.formats.nifti import read_scan
     from hope.pipeline import Prepared, Segmented, finish_case
-    from hope.stages.report.deliver import RESULT
     from hope.stages.report.viewer_files import ViewerCase, write_viewer_files
+    from hope.stages.report.write_results import RESULT
 
     folder, out = Path(job["in"]), Path(job["out"])
-    told("postprocess: read the scans", 0.0)
+    progress("postprocess: read the scans", 0.0)
     scans = {s: read_scan(folder / f"{s}.nii", s)[0] for s in SEQUENCES if (folder / f"{s}.nii").is_file()}
     earlier = STAGES[: STAGES.index(Stage.POSTPROCESS)]
-    facts = {stage: handover.load_facts(folder, stage) for stage in earlier if Role.NOTES in stage.spec.writes}
-    aligned = handover.load_aligned(folder)
-    prepared = Prepared(handover.load_uploaded(folder, scans), aligned, facts[Stage.PREPROCESS]["brain_mask"])
-    harmonized = handover.load_harmonized(folder, aligned)
-    case = Segmented(prepared, harmonized, handover.load_prediction(folder), facts[Stage.SEGMENT]["model"])
-    clock = _clock(Stage.POSTPROCESS, told)
+    facts = {stage: stage_io.load_facts(folder, stage) for stage in earlier if Role.NOTES in stage.spec.writes}
+    aligned = stage_io.load_aligned(folder)
+    prepared = Prepared(stage_io.load_uploaded(folder, scans), aligned, facts[Stage.PREPROCESS]["brain_mask"])
+    harmonized = stage_io.load_harmonized(folder, aligned)
+    case = Segmented(prepared, harmonized, stage_io.load_prediction(folder), facts[Stage.SEGMENT]["model"])
+    clock = _clock(Stage.POSTPROCESS, progress)
     clock.preprocessed = prepared.uploaded.preprocessed
     clock.seconds += [StageSeconds(**entry) for stage in facts.values() for entry in stage["seconds"]]
     result = finish_case(out, case, _options(job), clock)
@@ -141,10 +141,10 @@ def postprocess(job: Mapping[str, Any], told: Progress) -> Done:
     written.append(OutputFile.of(Role.FACTS).entry(RESULT))
     scale = _scale_of(folder / f"{aligned.reference}.nii")
     shown = ViewerCase(case.prepared.uploaded, case.harmonized, case.prediction.labels)
-    with clock.stage("view") as view_told:
-        views = write_viewer_files(out, shown, result, scale, view_told)
+    with clock.stage("view") as viewer_progress:
+        views = write_viewer_files(out, shown, result, scale, viewer_progress)
     written += [output.entry(output.name(result.case_id)) for output in views]
-    told("postprocess: done", 1.0)
+    progress("postprocess: done", 1.0)
     return {"artifacts": written, "result": result.report.for_page()}
 
 
@@ -153,10 +153,10 @@ def _left(files: Mapping[Role, Sequence[str]]) -> Done:
     return {"artifacts": artifacts, "result": None}
 
 
-def _clock(stage: Stage, told: Progress) -> Clock:
+def _clock(stage: Stage, progress: Progress) -> Clock:
     from hope.pipeline import Clock
 
-    return Clock(told, steps_of([stage], page=True))
+    return Clock(progress, steps_of([stage], page=True))
 
 
 def _seconds(clock: Clock) -> list[dict[str, Any]]:
@@ -185,9 +185,9 @@ def _predictor(job: Mapping[str, Any]) -> Predictor:
     model = _options(job).model
     if not _services().runs_elsewhere(model):
         return _predictor_of(model)
-    from hope.services import CopyPlace
+    from hope.services import StagingLocation
 
-    return _services().predictor(model, copy=CopyPlace(str(job.get("copies") or ""), Path(job["scratch"])))
+    return _services().predictor(model, copy=StagingLocation(str(job.get("staging") or ""), Path(job["scratch"])))
 
 
 @cache

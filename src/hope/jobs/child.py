@@ -108,26 +108,26 @@ def main(arguments: list[str] | None = None) -> int:
 def _serve(line: bytes, run: Run, channel: Channel) -> None:
     """Do one job and answer exactly once."""
     with _heartbeat(channel):
-        answer = _answer(line, run, _Teller(channel))
+        result = _result(line, run, _Teller(channel))
     try:
-        channel.send(answer)
+        channel.send(result)
     except (TypeError, ValueError) as error:
         _log(error)
         channel.send(_error("ours", "a stage answered with something that is not plain JSON"))
 
 
-def _answer(line: bytes, run: Run, told: Progress) -> dict[str, Any]:
+def _result(line: bytes, run: Run, progress: Progress) -> dict[str, Any]:
     name, job = "job", {}
     try:
         job = json.loads(line)
         name = str(job["do"])
         with _temporary_files_in(job.get("scratch")):
-            return {"done": run(job, told)}
+            return {"done": run(job, progress)}
     except InputError as error:
         if _is_full(error, job):
             return _full(name)
         parts = {name: getattr(error, name) for name in ("what", "expected", "got", "fix") if getattr(error, name)}
-        return {"error": {**_error("input", error.sentence())["error"], "type": type(error).__name__, "parts": parts}}
+        return {"error": {**_error("input", error.message())["error"], "type": type(error).__name__, "parts": parts}}
     except HopeError as error:
         _log(error)
         return _full(name) if _is_full(error, job) else _error("ours", str(error))
@@ -175,8 +175,8 @@ def _temporary_files_in(folder: str | None) -> Iterator[None]:
             os.environ["TMPDIR"] = before
 
 
-def _error(kind: str, sentence: str) -> dict[str, Any]:
-    return {"error": {"kind": kind, "sentence": " ".join(sentence.split())}}
+def _error(kind: str, message: str) -> dict[str, Any]:
+    return {"error": {"kind": kind, "message": " ".join(message.split())}}
 
 
 def _log(error: BaseException) -> None:
@@ -194,7 +194,7 @@ def _log(error: BaseException) -> None:
 def _heartbeat(channel: Channel) -> Iterator[None]:
     stop = threading.Event()
 
-    def beat() -> None:
+    def heartbeat() -> None:
         while True:
             try:
                 if stop.wait(HEARTBEAT_SECONDS):
@@ -204,7 +204,7 @@ def _heartbeat(channel: Channel) -> Iterator[None]:
                 # The job has taken what it may have; it hears of that itself, and until then this process lives.
                 continue
 
-    thread = threading.Thread(target=beat, daemon=True, name="heartbeat")
+    thread = threading.Thread(target=heartbeat, daemon=True, name="heartbeat")
     thread.start()
     try:
         yield
@@ -224,12 +224,12 @@ def _listen(jobs: int, lines: queue.SimpleQueue[bytes]) -> None:
 
 def _take_pipes() -> tuple[int, Channel]:
     """Move the pipes away from descriptors 0 and 1, where libraries and their own children would find them."""
-    jobs, answers = os.dup(0), os.dup(1)
+    jobs, results = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
-    return jobs, Channel(answers)
+    return jobs, Channel(results)
 
 
 def _end_with_parent() -> None:

@@ -20,11 +20,11 @@ from hope.contract.job import PIPELINE_QUEUE
 from hope.contract.stages import STAGES, Stage
 from hope.domain.errors import HopeError, InputError
 from hope.domain.ids import new_id
-from hope.jobs.keeper import Keeper, Lease
+from hope.jobs.disk_space import Ballast
+from hope.jobs.lifecycle import CaseLifecycle
+from hope.jobs.maintenance import Lease, MaintenanceLoop
 from hope.jobs.processes import StageProcesses
-from hope.jobs.room import Ballast
 from hope.jobs.scratch import Scratch, Sweeper
-from hope.jobs.sessions import Sessions
 from hope.jobs.worker import StageWorker
 from hope.ports import BlobStore, CaseStore
 from hope.services import Services
@@ -60,7 +60,7 @@ class Node:
         self.processes = StageProcesses(settings.platform.stage_bodies, keep=max(1, slots))
         seconds = settings.platform.lease_seconds
         self.lease = Lease(self.store, self.queue, self.executor, seconds, self.sweeper.wake)
-        self.sessions = self._sessions()
+        self.lifecycle = self._lifecycle()
         self._alive_file = settings.data_dir / "alive" / self.executor
 
     def start(self) -> None:
@@ -78,7 +78,7 @@ class Node:
             slots=self._slots,
             tries=int(platform.stage_tries),
             timeout_seconds=platform.stage_timeout_seconds,
-            copies=self.services.copies,
+            staging=self.services.staging,
         )
         queues = [*([PIPELINE_QUEUE] if self._pipelines else []), *(str(stage) for stage in self.stages)]
         self.queue.start(worker.run if self.stages else None, queues, self._slots, alone=self._lock is not None)
@@ -86,23 +86,23 @@ class Node:
 
     def keep_to_itself(self) -> None:
         """Let this process and its children leave nothing anywhere else: no temporary file, no core file."""
-        folder = self.scratch.room / "tmp"
+        folder = self.scratch.directory / "tmp"
         folder.mkdir(mode=0o700)
         os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
-    def keep_house(self, on_end: Callable[[str, str], None]) -> None:
+    def start_maintenance(self, on_end: Callable[[str, str], None]) -> None:
         """Look after sessions, in a thread of its own; ``on_end`` is told session id and reason."""
         # Its own Sessions: that one belongs to the event loop of this thread.
-        sessions, copies = self._sessions(), self.services.copies
+        lifecycle, staging = self._lifecycle(), self.services.staging
         hours = self.services.settings.platform.session_hours
-        keeper = Keeper(self.store, self.blobs, sessions, hours, on_end, copies=copies)
-        threading.Thread(target=lambda: asyncio.run(keeper.run()), name="hope-keeper", daemon=True).start()
+        maintenance = MaintenanceLoop(self.store, self.blobs, lifecycle, hours, on_end, staging=staging)
+        threading.Thread(target=lambda: asyncio.run(maintenance.run()), name="hope-maintenance", daemon=True).start()
 
-    def _sessions(self) -> Sessions:
+    def _lifecycle(self) -> CaseLifecycle:
         most = self.services.settings.platform.max_cases_in_work
         ballast = Ballast(self.services.settings.data_dir / "ballast")
-        return Sessions(self.store, self.blobs, self.queue, most, self.services.copies, ballast)
+        return CaseLifecycle(self.store, self.blobs, self.queue, most, self.services.staging, ballast)
 
     def _say_alive(self) -> None:
         """Touch a file while the lease is fresh, for `hope worker --check`."""

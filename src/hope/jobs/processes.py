@@ -29,7 +29,7 @@ SILENCE_SECONDS = 120.0
 """A child says that it lives every two seconds; one that is silent this long hangs."""
 
 _LINE_LIMIT = 16 * 2**20
-_LAST_WORDS = 40
+_LAST_OUTPUT = 40
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class _Child:
         self.process = process
         self._out, self._in = process.stdout, process.stdin
         self.idle_since = time.monotonic()
-        self._words: deque[str] = deque(maxlen=_LAST_WORDS)
+        self._words: deque[str] = deque(maxlen=_LAST_OUTPUT)
         self._drain = asyncio.ensure_future(self._listen(process.stderr))
 
     @property
@@ -71,7 +71,7 @@ class _Child:
         return self.process.returncode is None
 
     @property
-    def last_words(self) -> str:
+    def last_output(self) -> str:
         return "\n".join(self._words)
 
     async def _listen(self, stream: asyncio.StreamReader) -> None:
@@ -86,7 +86,7 @@ class _Child:
         self._in.write((json.dumps(message) + "\n").encode())
         await self._in.drain()
 
-    async def hear(self, seconds: float) -> dict[str, Any]:
+    async def receive(self, seconds: float) -> dict[str, Any]:
         """Take the next line; StageError if the child ended or is silent."""
         try:
             # Not wait_for: on Python 3.11 it loses a cancellation that arrives together with a line.
@@ -153,13 +153,13 @@ class StageProcesses:
         return [child.process.pid for child in (*self._idle, *self._busy) if child.alive]
 
     async def run(
-        self, job: Mapping[str, Any], told: Progress = silent, alive: Callable[[], None] | None = None
+        self, job: Mapping[str, Any], progress: Progress = silent, alive: Callable[[], None] | None = None
     ) -> dict[str, Any]:
         """Let a child do a job. If the caller is cancelled, the child is dead before the cancellation goes on.
 
         Args:
             job: what the protocol of `hope.jobs.child` calls a job.
-            told: called for every sign of progress, in this event loop.
+            progress: called for every sign of progress, in this event loop.
             alive: called for every line, progress or not.
 
         Returns:
@@ -178,11 +178,11 @@ class StageProcesses:
         try:
             await child.say(job)
             while True:
-                message = await child.hear(SILENCE_SECONDS)
+                message = await child.receive(SILENCE_SECONDS)
                 if alive:
                     alive()
                 if "share" in message:
-                    told(str(message.get("message", "")), float(message["share"]))
+                    progress(str(message.get("message", "")), float(message["share"]))
                 elif "done" in message:
                     reusable = True
                     done: dict[str, Any] = message["done"]
@@ -198,14 +198,14 @@ class StageProcesses:
 
     @staticmethod
     def _error(error: Mapping[str, Any], child: _Child) -> InputError | FullError | StageError:
-        sentence = str(error.get("sentence") or "the stage failed without saying why")
+        problem = str(error.get("message") or "the stage failed without saying why")
         if error.get("kind") == "input":
             kind, parts = _REFUSALS.get(str(error.get("type")), InputError), dict(error.get("parts") or {})
-            return kind(str(parts.pop("what", sentence)), **{name: str(text) for name, text in parts.items()})
+            return kind(str(parts.pop("what", problem)), **{name: str(text) for name, text in parts.items()})
         if error.get("kind") == "full":
-            return FullError(sentence)
-        log.error("a stage failed: %s\n%s", sentence, child.last_words)
-        return StageError(sentence)
+            return FullError(problem)
+        log.error("a stage failed: %s\n%s", problem, child.last_output)
+        return StageError(problem)
 
     async def _take(self) -> _Child:
         await self.trim()
@@ -245,14 +245,14 @@ class StageProcesses:
         )
         child = _Child(process)
         try:
-            message = await child.hear(READY_SECONDS)
+            message = await child.receive(READY_SECONDS)
             if not message.get("ready"):
                 error = message.get("error", {})
-                raise StageError(str(error.get("sentence") or "the stage process did not say that it is ready"))
+                raise StageError(str(error.get("message") or "the stage process did not say that it is ready"))
         except BaseException as error:
             await _to_the_end(child.kill())
             if isinstance(error, StageError):
-                log.error("a stage process could not start: %s\n%s", error, child.last_words)
+                log.error("a stage process could not start: %s\n%s", error, child.last_output)
             raise
         return child
 

@@ -20,7 +20,7 @@ SWEEP_SECONDS = 1.0
 CLOSE_SECONDS = 2.0
 """How long the removal of a folder is tried again while a process that was just killed still writes into it."""
 
-_ROOM = "room-"
+_PREFIX = "room-"
 
 log = logging.getLogger(__name__)
 
@@ -36,14 +36,14 @@ class Scratch:
     def __init__(self, root: Path, name: str = "") -> None:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._root = root
-        self.room = root / f"{_ROOM}{name or secrets.token_hex(8)}"
+        self.directory = root / f"{_PREFIX}{name or secrets.token_hex(8)}"
         # The lock is held before it has its name, and the room is made after that: so nobody takes a new room for a
         # dead process's, and a room without a lock is always one that nobody has any more.
-        unnamed = root / f".{self.room.name}.lock"
+        unnamed = root / f".{self.directory.name}.lock"
         self._lock = unnamed.open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self._lock_path = unnamed.rename(root / f"{self.room.name}.lock")
-        self.room.mkdir(mode=0o700)
+        self._lock_path = unnamed.rename(root / f"{self.directory.name}.lock")
+        self.directory.mkdir(mode=0o700)
         self._sweeping = threading.Lock()
         self._left: set[Path] = set()
 
@@ -54,7 +54,7 @@ class Scratch:
         Raises:
             OSError: if it cannot be made.
         """
-        path = self.room / secrets.token_hex(8)
+        path = self.directory / secrets.token_hex(8)
         path.mkdir(mode=0o700)
         try:
             yield path
@@ -72,18 +72,18 @@ class Scratch:
         swept = []
         with self._sweeping:
             self._left = {path for path in self._left if not _removed(path)}
-            for lock_path in self._root.glob(f"{_ROOM}*.lock"):
-                room = lock_path.with_suffix("")
-                if room != self.room and _taken(lock_path, room):
-                    swept.append(room.name.removeprefix(_ROOM))
-            for room in self._root.glob(f"{_ROOM}*"):
-                if room.suffix != ".lock" and not room.with_suffix(".lock").exists() and _removed(room):
-                    swept.append(room.name.removeprefix(_ROOM))
+            for lock_path in self._root.glob(f"{_PREFIX}*.lock"):
+                directory = lock_path.with_suffix("")
+                if directory != self.directory and _taken(lock_path, directory):
+                    swept.append(directory.name.removeprefix(_PREFIX))
+            for directory in self._root.glob(f"{_PREFIX}*"):
+                if directory.suffix != ".lock" and not directory.with_suffix(".lock").exists() and _removed(directory):
+                    swept.append(directory.name.removeprefix(_PREFIX))
         return swept
 
     def close(self) -> None:
         """Delete this process's room. If that is not possible yet, the next process's sweep finds it."""
-        _removed(self.room, CLOSE_SECONDS)
+        _removed(self.directory, CLOSE_SECONDS)
         if not self._lock.closed:
             self._lock_path.unlink(missing_ok=True)
             self._lock.close()
@@ -94,7 +94,7 @@ class Sweeper:
 
     Args:
         scratch: this process's room among them.
-        tell: told of each process whose room is gone; called again later if the store does not answer or is full.
+        tell: called for each process whose room is gone; called again later if the store does not answer or is full.
     """
 
     def __init__(self, scratch: Scratch, tell: Callable[[str], None]) -> None:
@@ -136,7 +136,7 @@ class Sweeper:
             self.sweep()
 
 
-def _taken(lock_path: Path, room: Path) -> bool:
+def _taken(lock_path: Path, directory: Path) -> bool:
     """Delete a room whose lock nobody holds; whether it is gone."""
     try:
         lock = lock_path.open("r+")
@@ -147,7 +147,7 @@ def _taken(lock_path: Path, room: Path) -> bool:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return False  # its process lives
-        if not _removed(room):
+        if not _removed(directory):
             return False
         lock_path.unlink(missing_ok=True)
         return True

@@ -28,12 +28,12 @@ _SAMPLE = f"sample-{SAMPLE_SEED}-{SAMPLE_KIND}-1"
 _ANY_SIZE = 2**40
 
 
-def dicom(job: Mapping[str, Any], told: Progress) -> Done:
+def dicom(job: Mapping[str, Any], progress: Progress) -> Done:
     """Find the scans in ``in/upload.zip`` (DICOM or NIfTI), and leave each as a clean NIfTI file.
 
     Args:
         job: also ``max_bytes``, the most that the zip may unpack to.
-        told: told of each scan.
+        progress: called for each scan.
 
     Returns:
         ``{"series": [...], "problem": sentence or ""}``; a series whose sequence is not certain has None.
@@ -44,11 +44,11 @@ def dicom(job: Mapping[str, Any], told: Progress) -> Done:
     archive, scratch, out = Path(job["in"]) / "upload.zip", Path(job["scratch"]), Path(job["out"])
     limit = int(job.get("max_bytes") or _ANY_SIZE)
     with confined(job):
-        series, problem = series_in_archive(archive, scratch, out, limit, told)
+        series, problem = series_in_archive(archive, scratch, out, limit, progress)
     return _series_done(series, problem)
 
 
-def sample(job: Mapping[str, Any], told: Progress) -> Done:
+def sample(job: Mapping[str, Any], progress: Progress) -> Done:
     """Leave the four scans of the synthetic sample case, made once if ``cache`` names a directory.
 
     Returns:
@@ -56,17 +56,17 @@ def sample(job: Mapping[str, Any], told: Progress) -> Done:
     """
     out = Path(job["out"])
     if not job.get("cache"):
-        return _series_done(make_sample(out, told))
+        return _series_done(make_sample(out, progress))
     kept = Path(job["cache"]) / _SAMPLE
     if not (kept / "sample.json").is_file():
-        _fill_cache(kept, told)
+        _fill_cache(kept, progress)
     series = json.loads((kept / "sample.json").read_bytes())
     for entry in series:
         shutil.copyfile(kept / entry["file"], out / entry["file"])
     return _series_done(series)
 
 
-def segmentation(job: Mapping[str, Any], told: Progress) -> Done:
+def segmentation(job: Mapping[str, Any], progress: Progress) -> Done:
     """Check a corrected mask (``in/mask.nii`` or ``.nii.gz``) and leave it on the reference scan's grid, measured.
 
     The grid is that of ``in/reference.json`` (``shape``, ``affine_ras_mm``) or else of ``in/reference.nii[.gz]``.
@@ -80,7 +80,7 @@ def segmentation(job: Mapping[str, Any], told: Progress) -> Done:
     """
     folder, out = Path(job["in"]), Path(job["out"])
     with confined(job):
-        result = keep_mask(folder, out / "mask.nii.gz", told)
+        result = keep_mask(folder, out / "mask.nii.gz", progress)
     return {
         "artifacts": [OutputFile.of(Role.CORRECTED_SEGMENTATION).entry("mask.nii.gz")],
         "result": result,
@@ -92,12 +92,12 @@ def _series_done(series: list[dict[str, Any]], problem: str = "") -> Done:
     return {"artifacts": artifacts, "result": {"series": series, "problem": problem}}
 
 
-def _fill_cache(kept: Path, told: Progress) -> None:
+def _fill_cache(kept: Path, progress: Progress) -> None:
     """Make the sample beside its place and move it there; whoever comes second at the same time uses the first's."""
     made = kept.with_name(f".{kept.name}-{secrets.token_hex(4)}")
     made.mkdir(parents=True)
     try:
-        series = make_sample(made, told)
+        series = make_sample(made, progress)
         with atomic_output(made / "sample.json") as stream:
             stream.write(json.dumps(series).encode())
         try:
@@ -110,7 +110,7 @@ def _fill_cache(kept: Path, told: Progress) -> None:
 
 
 TASKS: Mapping[str, Callable[[Mapping[str, Any], Progress], Done]] = {
-    "scan": lambda job, _told: scan_task.scan(job),
+    "scan": lambda job, _progress: scan_task.scan(job),
     "dicom": dicom,
     "sample": sample,
     "segmentation": segmentation,

@@ -18,8 +18,8 @@ from hope.contract.stages import SCANS
 from hope.domain.errors import FullError, HopeError, InputError, OutputError, StageError
 from hope.formats.atomic import FULL
 from hope.formats.hashing import hash_file
+from hope.jobs.disk_space import DiskSpace
 from hope.jobs.processes import StageProcesses
-from hope.jobs.room import Room
 from hope.jobs.scratch import Scratch
 from hope.jobs.waiting import AWAY_SECONDS, in_thread, patiently, race
 from hope.ports import BlobStore, CaseStore
@@ -27,33 +27,33 @@ from hope.ports import BlobStore, CaseStore
 DONE, FAILED, STOPPED = "done", "failed", "stopped"
 """What `StageWorker.run` answers: go on with the next stage, the case has failed, or nobody wants it any more."""
 
-BEAT_SECONDS = 0.5
+HEARTBEAT_SECONDS = 0.5
 """How often progress is written, and how soon a worker notices that its case was cancelled or deleted."""
 
-QUIET_BEATS = 4
+QUIET_HEARTBEATS = 4
 """Without news only every so many beats are written, as a sign of life."""
 
 MAX_ATTEMPTS = 10
 """A stage that was begun this often is given up, whatever ended it: it may be what kills the workers."""
 
-ROOM_BYTES = 2**20
+SPACE_BYTES = 2**20
 """A stage that met a full disk is tried again when so much more is free than after it."""
 
 FULL_SECONDS = 60.0
 """It is tried again after this long anyway."""
 
-_FULL_SENTENCE = "the disk is full; the stage goes on when there is room"
+_FULL_MESSAGE = "the disk is full; the stage goes on when there is room"
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 log = logging.getLogger(__name__)
 
 
-class _NoRoomError(FullError):
+class _NoSpaceError(FullError):
     """A stage met a full disk, on which so many bytes were free right after it."""
 
     def __init__(self, free: int) -> None:
-        super().__init__(_FULL_SENTENCE)
+        super().__init__(_FULL_MESSAGE)
         self.free = free
 
 
@@ -81,7 +81,7 @@ class StageWorker:
         slots: stages at once.
         tries: how often a stage that failed by our own fault is tried.
         timeout_seconds: longest time a stage may take.
-        copies: where a stage may keep a copy of its case on the way to a model that runs elsewhere.
+        staging: where a stage may keep a copy of its case on the way to a model that runs elsewhere.
     """
 
     def __init__(
@@ -95,12 +95,12 @@ class StageWorker:
         slots: int = 1,
         tries: int = 3,
         timeout_seconds: float = 3600.0,
-        copies: BlobStore | None = None,
+        staging: BlobStore | None = None,
     ) -> None:
         self._store, self._blobs, self._processes, self._scratch = store, blobs, processes, scratch
-        self._room = Room(scratch.room, blobs, 0)
+        self._disk = DiskSpace(scratch.directory, blobs, 0)
         self._executor, self._slots = executor, slots
-        self._tries, self._timeout, self._copies = tries, timeout_seconds, copies
+        self._tries, self._timeout, self._staging = tries, timeout_seconds, staging
         self._gate: asyncio.Semaphore | None = None
 
     async def run(self, job: StageJob) -> str:
@@ -117,10 +117,10 @@ class StageWorker:
                 try:
                     async with self._gate:
                         return await self._until_it_ends(job, full)
-                except _NoRoomError as error:
+                except _NoSpaceError as error:
                     # Others may have what they need: this one waits outside of the gate.
                     full += 1
-                    await self._until_room(job, error.free)
+                    await self._until_space(job, error.free)
         except GoneError:
             return STOPPED
         except FencedError:
@@ -142,7 +142,7 @@ class StageWorker:
                 return DONE
             if not case.state.in_work:
                 return FAILED if case.state is CaseState.FAILED else STOPPED
-            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.sleep(HEARTBEAT_SECONDS)
 
     async def _until_it_ends(self, job: StageJob, full: int) -> str:
         """Try until there is an outcome; ``full`` earlier attempts met a full disk and do not count."""
@@ -152,14 +152,14 @@ class StageWorker:
                 return outcome
             await asyncio.sleep(min(5.0, 0.2 * 2**attempt.number))
 
-    async def _until_room(self, job: StageJob, before: int) -> None:
+    async def _until_space(self, job: StageJob, before: int) -> None:
         """Wait until more is free than right after the attempt that met a full disk, or the run is not wanted any more.
 
         The full disk may be one that cannot be measured from here: so after a while it is tried anyway.
         """
         deadline = time.monotonic() + FULL_SECONDS
         while time.monotonic() < deadline:
-            if await in_thread(self._room.free) > before + ROOM_BYTES:
+            if await in_thread(self._disk.free) > before + SPACE_BYTES:
                 return
             await asyncio.sleep(AWAY_SECONDS)
             case = await patiently(self._store.case, job.case_id)
@@ -190,20 +190,20 @@ class StageWorker:
             if _is_full(error):
                 log.warning("stage %s waits: the disk is full", attempt.job.stage)
                 # Now: the store may be on the same disk, and takes the news only when there is room.
-                free = await in_thread(self._room.free)
-                await self._failed(attempt, _FULL_SENTENCE, ours=True, final=False)
-                raise _NoRoomError(free) from error
+                free = await in_thread(self._disk.free)
+                await self._failed(attempt, _FULL_MESSAGE, ours=True, final=False)
+                raise _NoSpaceError(free) from error
             # A store that is away for a while is not the stage's fault, and comes back.
             tries = MAX_ATTEMPTS if isinstance(error, ConnectionError) else self._tries
             final = attempt.number - full >= min(tries, MAX_ATTEMPTS)
-            log.warning("stage %s failed (try %d): %s", attempt.job.stage, attempt.number, _sentence(error))
-            await self._failed(attempt, _sentence(error), ours=True, final=final)
+            log.warning("stage %s failed (try %d): %s", attempt.job.stage, attempt.number, _message(error))
+            await self._failed(attempt, _message(error), ours=True, final=final)
             return FAILED if final else None
         finally:
             # A kill waits for these words.
             await asyncio.shield(patiently(self._store.end_attempt, attempt))
             if not tidy:
-                await in_thread(self._drop_copies, attempt.job, _prefix(attempt))
+                await in_thread(self._drop_staged, attempt.job, _prefix(attempt))
 
     async def _failed(self, attempt: Attempt, problem: str, *, ours: bool, final: bool) -> None:
         await patiently(lambda: self._store.fail_attempt(attempt, problem, ours=ours, final=final))
@@ -214,7 +214,7 @@ class StageWorker:
                 f"the stage was begun {MAX_ATTEMPTS} times and never ended; its process may not survive it"
             )
         if attempt.number > 1:
-            await in_thread(self._drop_copies, attempt.job, _stage_prefix(attempt.job))
+            await in_thread(self._drop_staged, attempt.job, _stage_prefix(attempt.job))
         with self._scratch.folder() as folder:
             paths = {name: folder / name for name in ("in", "out", "scratch")}
             for path in paths.values():
@@ -227,26 +227,26 @@ class StageWorker:
                 await in_thread(self._finish, attempt, done, paths["out"])
 
             async with asyncio.timeout(self._timeout):
-                await race(work(), self._beats(attempt, news))
+                await race(work(), self._heartbeats(attempt, news))
 
-    async def _beats(self, attempt: Attempt, news: _News) -> None:
+    async def _heartbeats(self, attempt: Attempt, news: _News) -> None:
         """Write progress until cancelled; ends with FencedError or GoneError when the work is no longer wanted."""
         quiet = 0
         while True:
-            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.sleep(HEARTBEAT_SECONDS)
             quiet = 0 if news.changed else quiet + 1
             news.changed = False
-            if quiet == 0 or quiet % QUIET_BEATS == 0:
-                await in_thread(self._store.beat, attempt, news.share, news.message)
+            if quiet == 0 or quiet % QUIET_HEARTBEATS == 0:
+                await in_thread(self._store.heartbeat, attempt, news.share, news.message)
             else:
                 await in_thread(self._check_wanted, attempt)
 
-    def _drop_copies(self, job: StageJob, prefix: str) -> None:
+    def _drop_staged(self, job: StageJob, prefix: str) -> None:
         """Delete what a stage that was killed left on its way to a model elsewhere; the keeper looks once more."""
-        if self._copies is None or not job.stage.spec.elsewhere:
+        if self._staging is None or not job.stage.spec.elsewhere:
             return
         try:
-            self._copies.delete_prefix(prefix)
+            self._staging.delete_prefix(prefix)
         except (HopeError, OSError) as error:
             log.warning("copies of a case could not be deleted yet: %s", error)
 
@@ -327,11 +327,11 @@ def _job(attempt: Attempt, paths: Mapping[str, Path]) -> dict[str, Any]:
         **{name: str(path) for name, path in paths.items()},
         "case": f"case-{attempt.job.case_id[:8]}",
         "choice": attempt.choice.to_json(),
-        "copies": _prefix(attempt),
+        "staging": _prefix(attempt),
     }
 
 
-def _sentence(error: Exception) -> str:
+def _message(error: Exception) -> str:
     """Word our own fault without paths, which may hold ids."""
     if isinstance(error, DamagedError):
         return f"a stored file is damaged: {error}"

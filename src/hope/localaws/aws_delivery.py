@@ -201,14 +201,14 @@ class Deliveries:
 
     def _finish(self, invocation: Invocation) -> tuple[str, str]:
         try:
-            answer = self._deliver(invocation)
+            response = self._deliver(invocation)
         except FailedError as error:
             if not self._stopping.is_set():
                 self._put(invocation.failure_location, error.body, "application/json")
                 self._tell(invocation, "", str(error))
             return "failed", str(error)
-        kind = answer.headers.get("Content-Type", "application/octet-stream")
-        self._put(invocation.output_location, answer.content, kind)
+        kind = response.headers.get("Content-Type", "application/octet-stream")
+        self._put(invocation.output_location, response.content, kind)
         self._tell(invocation, kind, "")
         return "done", ""
 
@@ -227,10 +227,10 @@ class Deliveries:
             return invocation.body
         bucket, key = _parts(invocation.input_location)
         try:
-            answer = self._clients.s3.get_object(Bucket=bucket, Key=key)
-            if answer["ContentLength"] > MOST_INPUT_BYTES:
+            response = self._clients.s3.get_object(Bucket=bucket, Key=key)
+            if response["ContentLength"] > MOST_INPUT_BYTES:
                 raise FailedError(f"ClientError: the input has more than {MOST_INPUT_BYTES} bytes")
-            content: bytes = answer["Body"].read()
+            content: bytes = response["Body"].read()
         except (ClientError, BotoCoreError) as error:
             raise FailedError(f"ClientError: the input cannot be read ({type(error).__name__})") from error
         return content
@@ -258,7 +258,7 @@ class Deliveries:
         with self._changed:
             invocation.deliveries += 1
         try:
-            answer = self._http.post(
+            response = self._http.post(
                 f"{self._container}/invocations",
                 content=content,
                 headers={name: value for name, value in headers.items() if value},
@@ -268,16 +268,16 @@ class Deliveries:
             raise FailedError(f"ModelError: no answer within {invocation.timeout_seconds} s") from None
         except httpx.TransportError:
             raise _DeliverAgainError from None
-        if answer.status_code == 503:
+        if response.status_code == 503:
             raise _DeliverAgainError
-        if not answer.is_success:
-            start = answer.text[:1000]
+        if not response.is_success:
+            start = response.text[:1000]
             raise FailedError(
-                f"{'ClientError' if answer.status_code < 500 else 'ServerError'}: Received server error "
-                f"({answer.status_code}) from model with message {json.dumps(start)}",
-                answer.content,
+                f"{'ClientError' if response.status_code < 500 else 'ServerError'}: Received server error "
+                f"({response.status_code}) from model with message {json.dumps(start)}",
+                response.content,
             )
-        return answer
+        return response
 
     def _put(self, location: str, content: bytes, kind: str) -> None:
         bucket, key = _parts(location)

@@ -42,7 +42,7 @@ class ServerProcess:
         command: program and arguments; the program is a path.
         environment: the whole environment.
         log: file to which its output is appended.
-        answers: whether it serves; asked again and again by `wait_ready`.
+        responds: whether it serves; asked again and again by `wait_ready`.
         restart: start it again when it ends.
 
     Processes are started by a thread of their own that lives as long as they may: the kernel's signal to orphans
@@ -54,16 +54,16 @@ class ServerProcess:
         command: Sequence[str],
         environment: Mapping[str, str],
         log: Path,
-        answers: Callable[[], bool],
+        responds: Callable[[], bool],
         *,
         restart: bool = False,
     ) -> None:
         self._command, self._environment, self._log = list(command), dict(environment), log
-        self._answers, self._restart = answers, restart
+        self._responds, self._restart = responds, restart
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping, self._started = threading.Event(), threading.Event()
         self.starts = 0
-        self._thread = threading.Thread(target=self._keep, name=f"keeper of {log.stem}", daemon=True)
+        self._thread = threading.Thread(target=self._keep, name=f"watch of {log.stem}", daemon=True)
 
     @property
     def pid(self) -> int:
@@ -89,12 +89,12 @@ class ServerProcess:
         deadline = time.monotonic() + seconds
         starts = self.starts
         while time.monotonic() < deadline and (self.alive or (self._restart and self.starts < starts + _FALSE_STARTS)):
-            if self._answers():
+            if self._responds():
                 return
             time.sleep(0.05)
-        raise OutputError(f"{self._log.stem} did not start within {seconds:g} s; it said: {self.last_words()}")
+        raise OutputError(f"{self._log.stem} did not start within {seconds:g} s; it said: {self.last_output()}")
 
-    def last_words(self) -> str:
+    def last_output(self) -> str:
         """The end of its output."""
         return self._log.read_text(errors="replace")[-2000:].strip() if self._log.exists() else ""
 

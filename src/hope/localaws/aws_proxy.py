@@ -74,16 +74,16 @@ class ForwardingHandler(BaseHTTPRequestHandler):
         finally:
             connection.close()
 
-    def _send_back(self, answer: http.client.HTTPResponse, fault: str) -> None:
-        body = answer.read()
+    def _send_back(self, response: http.client.HTTPResponse, fault: str) -> None:
+        body = response.read()
         sent = body[: len(body) // 2] if fault in ("cut", "shorten") else body
         length = len(sent) if fault == "shorten" else len(body)
-        self.send_response(answer.status)
-        for name, value in answer.getheaders():
+        self.send_response(response.status)
+        for name, value in response.getheaders():
             if name.lower() not in (*_HOP_BY_HOP, "content-length"):
                 self.send_header(name, value)
         # A HEAD names a length and has no body.
-        self.send_header("Content-Length", answer.getheader("Content-Length", "0") if self._bare else str(length))
+        self.send_header("Content-Length", response.getheader("Content-Length", "0") if self._bare else str(length))
         self.end_headers()
         if not self._bare:
             self.wfile.write(sent)

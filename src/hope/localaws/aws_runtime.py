@@ -143,7 +143,7 @@ class _Handler(ForwardingHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if again:
             found = self.server.runtime.deliveries.redeliver(again[1])
-            self._answer(HTTPStatus.ACCEPTED if found else HTTPStatus.NOT_FOUND, {"redelivered": found})
+            self._respond(HTTPStatus.ACCEPTED if found else HTTPStatus.NOT_FOUND, {"redelivered": found})
         elif call and _SERVICE.match(self.headers.get("Authorization") or ""):
             self._invoke(call[1], body)
         else:
@@ -158,7 +158,7 @@ class _Handler(ForwardingHandler):
             {"inference_id": one.inference_id, "state": one.state, "deliveries": one.deliveries, "reason": one.reason}
             for one in self.server.runtime.deliveries.invocations()
         ]
-        self._answer(HTTPStatus.OK, {"invocations": shown})
+        self._respond(HTTPStatus.OK, {"invocations": shown})
 
     def _pass_on(self) -> None:
         self.upstream = self.server.runtime.others
@@ -172,7 +172,7 @@ class _Handler(ForwardingHandler):
         except BadCallError as error:
             self._refuse(HTTPStatus.BAD_REQUEST, "ValidationError", str(error))
             return
-        self._answer(
+        self._respond(
             HTTPStatus.ACCEPTED,
             {"InferenceId": invocation.inference_id},
             {
@@ -182,9 +182,9 @@ class _Handler(ForwardingHandler):
         )
 
     def _refuse(self, status: HTTPStatus, kind: str, message: str) -> None:
-        self._answer(status, {"Message": message}, {"x-amzn-ErrorType": kind})
+        self._respond(status, {"Message": message}, {"x-amzn-ErrorType": kind})
 
-    def _answer(self, status: HTTPStatus, content: object, headers: Mapping[str, str] | None = None) -> None:
+    def _respond(self, status: HTTPStatus, content: object, headers: Mapping[str, str] | None = None) -> None:
         text = json.dumps(content).encode()
         self.send_response(status)
         for name, value in {**(headers or {}), "Content-Type": "application/json"}.items():

@@ -11,6 +11,7 @@ from typing import Any
 
 from hope.domain.case import SEQUENCES, CleanUp, HeadState, MRSequence
 from hope.domain.errors import BundleError, InputError
+from hope.domain.expected_quality import QualityRule
 from hope.domain.intervals import IntervalRule
 from hope.domain.labels import PEDS
 from hope.domain.ranges import MODEL_SPACING_MM, PATCH_EDGE_VOXELS, PATCH_VOXELS
@@ -57,6 +58,7 @@ class Bundle:
         kind: what it is for, one of ``KINDS``.
         intervals: its thresholds for the interval beside a volume; None if it has none of its own.
         cleanup: what becomes of its answer where it brings no rules of its own.
+        quality: how its probabilities tell how good an answer is; None if that was not fitted.
     """
 
     folder: Path
@@ -80,6 +82,7 @@ class Bundle:
     intervals: IntervalRule | None = None
     at_least_one_of: frozenset[MRSequence] = frozenset()
     cleanup: CleanUp = CleanUp.UNSURE
+    quality: QualityRule | None = None
 
     def missing(self, present: Collection[MRSequence]) -> tuple[MRSequence, ...]:
         """Sequences that this model would have to do without.
@@ -217,6 +220,7 @@ def _from_manifest(folder: Path, manifest: Mapping[str, Any], sha256: str) -> Bu
         at_least_one_of=frozenset(MRSequence(s) for s in inputs.get("at_least_one_of", ())),
         intervals=IntervalRule.from_json(manifest["intervals"]) if "intervals" in manifest else None,
         # Bundles of earlier versions do not state it: ensembles were imported, single networks made as the starter was.
+        quality=QualityRule.from_json(manifest["quality"]) if "quality" in manifest else None,
         cleanup=CleanUp(manifest.get("cleanup") or (CleanUp.SPECKS if groups else CleanUp.UNSURE)),
     )
 

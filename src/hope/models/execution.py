@@ -64,7 +64,7 @@ class _NotConvertibleError(Exception):
     """OpenVINO cannot express a network; torch then runs it."""
 
 
-class Blueprint:
+class TracedGraph:
     """An architecture's operations on one tile in OpenVINO's form, with the weights left open.
 
     Folds differ in their weights only. Whoever compiles the second hands over the blueprint of the first, and is spared
@@ -73,25 +73,25 @@ class Blueprint:
 
     Attributes:
         refused: why OpenVINO is not used for these operations; empty where it is.
-        answer: torch's to the recorded tile, until OpenVINO's has been compared with it.
+        reference: torch's output for the recorded tile, until OpenVINO's has been compared with it.
     """
 
     def __init__(self, network: nn.Module, example: Tensor) -> None:
         self.layout = _layout(network, example)
         self.refused = ""
         slots, weights = _slots(network)
-        self.answer: Tensor | None = None
+        self.reference: Tensor | None = None
 
         def opened(tile: Tensor, *given: Tensor) -> Tensor:
             try:
                 for place, name, number in slots:
                     place[name] = given[number]
-                answer: Tensor = network(tile)
+                output: Tensor = network(tile)
             finally:
                 for place, name, number in slots:
                     place[name] = weights[number]
-            self.answer = answer.detach().clone()
-            return answer
+            self.reference = output.detach().clone()
+            return output
 
         # Recording needs tensors that count their changes, which those made in inference mode do not.
         inputs = (example, *(weight.clone() if weight.is_inference() else weight for weight in weights))
@@ -147,7 +147,7 @@ def _open_model(operations: Any, inputs: Sequence[Tensor]) -> Any:
     return model
 
 
-class Forward:
+class CompiledNetwork:
     """A network that is ready to run.
 
     Attributes:
@@ -155,7 +155,7 @@ class Forward:
         precision: what was chosen; never AUTO.
         backend: ``torch`` or ``openvino``.
         note: why it is not what one might expect; empty where there is nothing to say.
-        blueprint: for `compile_network` of the next network of the same architecture; None where none is needed.
+        graph: for `compile_network` of the next network of the same architecture; None where none is needed.
     """
 
     def __init__(
@@ -165,11 +165,11 @@ class Forward:
         precision: Precision,
         backend: str = "torch",
         note: str = "",
-        blueprint: Blueprint | None = None,
+        graph: TracedGraph | None = None,
     ) -> None:
         self._run: Callable[[Tensor], Tensor] | None = run
         self.device, self.precision, self.backend = device, precision, backend
-        self.note, self.blueprint = note, blueprint
+        self.note, self.graph = note, graph
 
     def __call__(self, batch: Tensor) -> Tensor:
         """Answer (n, classes, *patch) in float32 for a float32 batch (n, channels, *patch), both on ``device``."""
@@ -197,8 +197,8 @@ def compile_network(
     patch: Sequence[int],
     device: torch.device,
     precision: Precision = Precision.AUTO,
-    blueprint: Blueprint | None = None,
-) -> Forward:
+    graph: TracedGraph | None = None,
+) -> CompiledNetwork:
     """Make a network ready to run. The network is used up: it may be moved, or go on sharing its weights.
 
     Args:
@@ -207,7 +207,7 @@ def compile_network(
         patch: of one tile, in voxels.
         device: from `hope.models.devices.choose_device`.
         precision: see `Precision`.
-        blueprint: of a network of the same architecture and arguments; where it does not fit it is not used.
+        graph: of a network of the same architecture and arguments; where it does not fit it is not used.
 
     Raises:
         InputError: if the device cannot multiply in that precision.
@@ -215,29 +215,29 @@ def compile_network(
     precision = choose_precision(precision, device)
     network = network.eval().requires_grad_(False)
     if device.type == "cuda":
-        return Forward(_TorchRun(network, device, precision), device, precision)
+        return CompiledNetwork(_TorchRun(network, device, precision), device, precision)
     with torch.inference_mode(False), torch.no_grad():
         example = torch.randn((1, channels, *patch), generator=torch.Generator().manual_seed(0))
-        return _on_cpu(network, example, device, precision, blueprint)
+        return _on_cpu(network, example, device, precision, graph)
 
 
 def _on_cpu(
-    network: nn.Module, example: Tensor, device: torch.device, precision: Precision, blueprint: Blueprint | None
-) -> Forward:
-    if blueprint is None or not blueprint.fits(network, example):
-        blueprint = Blueprint(network, example)
-    if not blueprint.refused:
-        run = _OpenVINORun(blueprint.with_weights(network), precision)
-        if blueprint.answer is not None:
-            off = float((run(example) - blueprint.answer).abs().max() / blueprint.answer.abs().max())
-            blueprint.answer = None
+    network: nn.Module, example: Tensor, device: torch.device, precision: Precision, graph: TracedGraph | None
+) -> CompiledNetwork:
+    if graph is None or not graph.fits(network, example):
+        graph = TracedGraph(network, example)
+    if not graph.refused:
+        run = _OpenVINORun(graph.with_weights(network), precision)
+        if graph.reference is not None:
+            off = float((run(example) - graph.reference).abs().max() / graph.reference.abs().max())
+            graph.reference = None
             run.rest()
             if not off <= _CLOSE[precision]:
                 share = f"{100 * off:.1f} %"
-                blueprint.refused = f"OpenVINO answers otherwise than torch (by {share}), so torch runs this network"
-    if blueprint.refused:
-        return Forward(_TorchRun(network, device, precision), device, precision, "torch", blueprint.refused, blueprint)
-    return Forward(run, device, precision, "openvino", blueprint=blueprint)
+                graph.refused = f"OpenVINO answers otherwise than torch (by {share}), so torch runs this network"
+    if graph.refused:
+        return CompiledNetwork(_TorchRun(network, device, precision), device, precision, "torch", graph.refused, graph)
+    return CompiledNetwork(run, device, precision, "openvino", graph=graph)
 
 
 class _TorchRun:
@@ -259,8 +259,8 @@ class _TorchRun:
             torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False),
             torch.autocast(self.device.type, self.kind, enabled=self.kind is not None),
         ):
-            answer: Tensor = self.network(batch)
-        return answer.contiguous()
+            output: Tensor = self.network(batch)
+        return output.contiguous()
 
 
 class _OpenVINORun:
@@ -294,11 +294,11 @@ class _OpenVINORun:
         if self.request is None:
             self.request = self.compiled.create_infer_request()
         tiles = batch.contiguous().numpy()
-        answers = [
+        outputs = [
             torch.from_numpy(self.request.infer({0: tiles[i : i + 1]}, share_inputs=True, share_outputs=False)[0])
             for i in range(len(tiles))
         ]
-        return answers[0] if len(answers) == 1 else torch.cat(answers)
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
 
 def _slots(network: nn.Module) -> tuple[list[tuple[dict[str, Any], str, int]], list[Tensor]]:

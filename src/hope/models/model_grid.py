@@ -47,8 +47,8 @@ def to_model_grid(
     return np.asarray(F.interpolate(whole, size=small, mode=mode)[0].numpy())
 
 
-def from_model_grid(answer: Tensor, shape: Shape, spacing_mm: Sequence[float], model_mm: float) -> Tensor:
+def from_model_grid(output: Tensor, shape: Shape, spacing_mm: Sequence[float], model_mm: float) -> Tensor:
     """Bring an answer (c, x, y, z) on the model's grid back to ``shape``, linearly: ``to_model_grid`` turned round."""
     padded, _ = _padded_and_small(shape, spacing_mm, model_mm)
-    fine = F.interpolate(answer[None], size=padded, mode="trilinear", align_corners=False)[0]
+    fine = F.interpolate(output[None], size=padded, mode="trilinear", align_corners=False)[0]
     return fine[:, : shape[0], : shape[1], : shape[2]]

@@ -161,7 +161,7 @@ class ModelRegistry:
         sources: Sequence[Path],
         model_id: str,
         choices: ImportChoices | None = None,
-        told: Progress = silent,
+        progress: Progress = silent,
     ) -> Bundle:
         """Import published checkpoints as a bundle in the user's folder; nothing stays there if that fails.
 
@@ -169,7 +169,7 @@ class ModelRegistry:
             sources: files, directories and zips.
             model_id: of the new bundle.
             choices: what the files do not say.
-            told: hears what is being done, and every assumption.
+            progress: called with what is being done, and every assumption.
 
         Raises:
             InputError: if the id is taken or not usable, or a source is missing or not clear.
@@ -188,7 +188,7 @@ class ModelRegistry:
         except OSError as error:
             raise output_error("the models directory", error) from error
         try:
-            import_bundle(sources, model_id, choices or ImportChoices(), staging, told)
+            import_bundle(sources, model_id, choices or ImportChoices(), staging, progress)
             try:
                 staging.chmod(0o755)
                 staging.rename(self.user_folder / model_id)

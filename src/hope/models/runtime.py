@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,17 +14,19 @@ from torch import Tensor
 from hope.domain.box import box_of
 from hope.domain.case import HarmonizedCase, MRSequence, Prediction
 from hope.domain.errors import BundleError, StageError
+from hope.domain.expected_quality import ExpectedQuality
 from hope.domain.labels import CC, ED, ET, NET, PEDS, REGIONS
 from hope.domain.progress import Progress
 from hope.domain.qc import QCFlag
 from hope.domain.volume import Volume
 from hope.models.bundle import WEIGHTS, Bundle
 from hope.models.devices import choose_device as choose_device
-from hope.models.familiarity import Familiarity, measurements
 from hope.models.missing import MeasuredDice, missing_flags
 from hope.models.model_grid import from_model_grid, to_model_grid
 from hope.models.networks import build_network
 from hope.models.normalise import NORMALISATION, zscore_inside
+from hope.models.out_of_distribution import OutOfDistributionScore, measurements
+from hope.models.quality_signs import quality_signs
 from hope.models.sliding_window import sliding_window
 from hope.models.tensor_files import load_tensors
 
@@ -52,8 +55,8 @@ class BundleRunner:
     def __init__(self, bundle: Bundle, device: str = "auto") -> None:
         self.bundle = bundle
         self._device = choose_device(device)
-        self._network = self._load()
-        self._familiarity = Familiarity.read(bundle.folder)
+        self.network = self._load()
+        self._out_of_distribution = OutOfDistributionScore.read(bundle.folder)
         self._measured = MeasuredDice.from_manifest(bundle.manifest)
 
     @property
@@ -87,7 +90,7 @@ class BundleRunner:
 
         Args:
             case: images on one grid, in any orientation.
-            progress: told of every tile.
+            progress: called for every tile.
 
         Raises:
             InputError: if a sequence is missing that the model cannot do without.
@@ -112,7 +115,7 @@ class BundleRunner:
         x = zscore_inside(small[:-1], small[-1] > 0.5)
         try:
             probability = sliding_window(
-                self._network,
+                self.network,
                 torch.from_numpy(x).to(self._device),
                 self.bundle.patch,
                 OVERLAP,
@@ -126,18 +129,29 @@ class BundleRunner:
         if MRSequence.T1C in missing:
             fine[NET] += fine[ET]
             fine[ET] = 0
-        strange = self._strange(x, small[-1] > 0.5, missing)
-        flags = (*missing_flags(missing, self._measured), *([strange] if strange else []))
-        return self._prediction(case, fine, inside > 0.5, box, missing, flags)
+        found = self._measure_input(x, small[-1] > 0.5, missing)
+        unusual = self._out_of_distribution.flag(found) if self._out_of_distribution and found else None
+        flags = (*missing_flags(missing, self._measured), *([unusual] if unusual else []))
+        answer = self._prediction(case, fine, inside > 0.5, box, missing, flags)
+        return replace(answer, expected_quality=self._expected(probability.numpy(), found, missing))
 
-    def _strange(
+    def _measure_input(
         self, x: npt.NDArray[np.float32], inside: npt.NDArray[np.bool_], missing: tuple[MRSequence, ...]
-    ) -> QCFlag | None:
-        """A warning where the input is unlike the training, if the bundle can tell."""
-        if self._familiarity is None or not inside.any():
-            return None
+    ) -> Mapping[str, float]:
+        """What the bundle compares with its training; empty if it cannot tell an unusual one."""
+        if self._out_of_distribution is None or not inside.any():
+            return {}
         present = [s for s in self.bundle.sequences if s not in missing]
-        return self._familiarity.flag(measurements(x, inside, self.bundle.spacing_mm, present, self.bundle.sequences))
+        return measurements(x, inside, self.bundle.spacing_mm, present, self.bundle.sequences)
+
+    def _expected(
+        self, probability: npt.NDArray[np.float32], found: Mapping[str, float], missing: tuple[MRSequence, ...]
+    ) -> ExpectedQuality | None:
+        """How good the answer is expected to be, if the bundle can tell."""
+        if self.bundle.quality is None:
+            return None
+        distance = self._out_of_distribution.distance(found) if self._out_of_distribution and found else None
+        return self.bundle.quality.expect(quality_signs(probability, self.bundle.spacing_mm, missing, distance))
 
     def _prediction(
         self,

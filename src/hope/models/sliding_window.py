@@ -62,16 +62,16 @@ def sliding_window(
     for done, (i, j, k) in enumerate(places, start=1):
         box = (slice(i, i + tile[0]), slice(j, j + tile[1]), slice(k, k + tile[2]))
         x = padded[(slice(None), *box)][None]
-        answer: Tensor | None = None
+        output: Tensor | None = None
         for flip in flips:
             dims = [axis + 2 for axis in flip]
             logits = network(x.flip(dims) if dims else x).float()
             probability = (logits.flip(dims) if dims else logits).softmax(dim=1)
-            answer = probability if answer is None else answer + probability
-        assert answer is not None  # noqa: S101 - flips is never empty
+            output = probability if output is None else output + probability
+        assert output is not None  # noqa: S101 - flips is never empty
         if total is None:
-            total = torch.zeros((answer.shape[1], *padded.shape[1:]), device=volume.device)
-        total[(slice(None), *box)] += answer[0] * (weight / len(flips))
+            total = torch.zeros((output.shape[1], *padded.shape[1:]), device=volume.device)
+        total[(slice(None), *box)] += output[0] * (weight / len(flips))
         seen[box] += weight
         on_tile(done, len(places))
     assert total is not None  # noqa: S101 - there is always one tile

@@ -158,7 +158,7 @@ class CaseStore(SessionStore, ScanStore, UploadStore, Protocol):
         """
         ...
 
-    def beat(self, attempt: Attempt, share: float, message: str) -> None:
+    def heartbeat(self, attempt: Attempt, share: float, message: str) -> None:
         """Progress of an attempt: updates the stage row and appends an event if share or message changed.
 
         Raises:

@@ -29,7 +29,7 @@ class UploadStore(Protocol):
         """
         ...
 
-    def upload_room(self, upload_id: str, case_id: str, limits: SessionLimits) -> int:
+    def upload_bytes_left(self, upload_id: str, case_id: str, limits: SessionLimits) -> int:
         """How many bytes this upload may take up at most, with what the session holds and uploads besides.
 
         Raises:

@@ -78,12 +78,12 @@ def read_case(
         AmbiguousInputError: if it cannot be told which scan is which.
     """
     named = {MRSequence.T1N: t1n, MRSequence.T1C: t1c, MRSequence.T2W: t2w, MRSequence.T2F: t2f}
-    with listener(progress) as told, case_of(case, named, preprocessed, told) as found:
+    with listener(progress) as report, case_of(case, named, preprocessed, report) as found:
         if isinstance(found, UploadedCase):
             uploaded = found
         else:
             with tempfile.TemporaryDirectory(prefix="hope-") as scratch:
-                uploaded = load_case(found, preprocessed=preprocessed, scratch=Path(scratch), progress=told)
+                uploaded = load_case(found, preprocessed=preprocessed, scratch=Path(scratch), progress=report)
     return Case(
         uploaded.case_id,
         uploaded.scans,
@@ -100,7 +100,7 @@ def case_of(
     case: object,
     named: Mapping[MRSequence, ImageLike | None],
     preprocessed: bool | None,
-    told: Progress,
+    progress: Progress,
 ) -> Iterator[CaseSource | UploadedCase]:
     """The one case that the arguments of a call mean, as long as the block runs.
 
@@ -108,7 +108,7 @@ def case_of(
         case: see `CaseLike`; None where all scans are named.
         named: sequence -> scan, None where none was given.
         preprocessed: as the caller said.
-        told: told what is being done.
+        progress: called with what is being done.
 
     Raises:
         InputError: if it is no case, or several.
@@ -129,7 +129,7 @@ def case_of(
         expected = "a path or a hope.Case"
         raise InputError("the case cannot be used", expected=expected, got=got, fix="name single images: t1c=image")
     with tempfile.TemporaryDirectory(prefix="hope-") as folder:
-        told("intake: look for the scans", 0.0)
+        progress("intake: look for the scans", 0.0)
         files = {s: as_file(image, Path(folder), str(s)) for s, image in given.items() if image is not None}
         inputs = [] if case is None else [as_file(case, Path(folder), "case")]
         sources = find_all(inputs, files).sources

@@ -26,8 +26,8 @@ def listener(progress: object) -> Iterator[Progress]:
     if progress is None or progress is False:
         yield silent
     elif progress is True:
-        with _bar() as told:
-            yield told
+        with _bar() as report:
+            yield report
     elif callable(progress):
         yield progress
     else:
@@ -42,8 +42,8 @@ def _bar() -> Iterator[Progress]:
 
     with tqdm(total=100, unit="%", bar_format="{percentage:3.0f}% {bar} {elapsed} {desc}") as bar:
 
-        def told(message: str, share: float) -> None:
+        def report(message: str, share: float) -> None:
             bar.set_description_str(message, refresh=False)
             bar.update(max(0.0, 100 * min(share, 1.0) - bar.n))
 
-        yield told
+        yield report

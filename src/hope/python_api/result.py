@@ -104,12 +104,12 @@ class Result:
     def __repr__(self) -> str:
         """One line: name, volumes, how many doubts."""
         volumes = ", ".join(f"{key} {ml:.1f}" for key, ml in self.volumes_ml.items())
-        doubts = f"; {len(self.warnings)} cautions and warnings" if self.warnings else ""
-        return f"<hope.Result {self.case_id}: {volumes} ml{doubts}>"
+        cautions = f"; {len(self.warnings)} cautions and warnings" if self.warnings else ""
+        return f"<hope.Result {self.case_id}: {volumes} ml{cautions}>"
 
     def _repr_html_(self) -> str:
         """What a notebook shows: doubts, picture, volumes, disclaimer. It names no file and loads nothing."""
-        doubts = "".join(
+        cautions = "".join(
             f"<li><b>{html.escape(flag.severity)}</b> {html.escape(flag.reason)}</li>" for flag in self._alarms()
         )
         rows = "".join(
@@ -121,7 +121,7 @@ class Result:
         picture = base64.b64encode(self.picture).decode()
         return (
             f"<div><h4>{html.escape(self.case_id)}</h4>"
-            f"{f'<ul>{doubts}</ul>' if doubts else ''}{found}"
+            f"{f'<ul>{cautions}</ul>' if cautions else ''}{found}"
             f"<img alt='preview of the labels' style='max-width:100%' src='data:image/png;base64,{picture}'>"
             f"<table><thead><tr><th>part</th><th>ml</th><th>interval</th></tr></thead><tbody>{rows}</tbody></table>"
             f"<p>{html.escape(self.report.disclaimer)}</p></div>"

@@ -95,14 +95,14 @@ def segment(
     )
     if out is not None and not isinstance(out, str | os.PathLike):
         raise InputError("out is not usable", expected="a path", got=f"a {type(out).__qualname__}")
-    with listener(progress) as told, _ONE_AT_A_TIME, case_of(case, named, preprocessed, told) as found:
+    with listener(progress) as report, _ONE_AT_A_TIME, case_of(case, named, preprocessed, report) as found:
         loaded = _loaded(model, device)
         if out is not None:
             folder = Path(out)
-            result = run_case(found, loaded.predictor, loaded.brain, folder, options, told)
+            result = run_case(found, loaded.predictor, loaded.brain, folder, options, report)
             return Result(result, folder / result.case_id)
         with tempfile.TemporaryDirectory(prefix="hope-") as private:
-            result = run_case(found, loaded.predictor, loaded.brain, Path(private), options, told)
+            result = run_case(found, loaded.predictor, loaded.brain, Path(private), options, report)
             files = {path.name: path.read_bytes() for path in sorted((Path(private) / result.case_id).iterdir())}
         return Result(result, files)
 

@@ -22,7 +22,7 @@ def make_sample(out: Path, progress: Progress) -> list[dict[str, Any]]:
 
     Args:
         out: where the files go.
-        progress: told of each scan.
+        progress: called for each scan.
 
     Returns:
         facts of each scan: key, sequence, file, shape, spacing_mm, orientation, warnings, confidence, reason.

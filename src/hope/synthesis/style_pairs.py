@@ -183,8 +183,8 @@ def _images(
     ideal = render(anatomy, fields, given)
     gamma = np.array([style.gamma[s] for s in SEQUENCES], np.float32)
     images = np.stack([_resolution(ideal[s], fields, faults, axis) for s in SEQUENCES])
-    bent = np.maximum(images, 0) ** gamma[:, None, None, None]
-    return bent, (tissue ** gamma[:, None]).astype(np.float32)
+    curved = np.maximum(images, 0) ** gamma[:, None, None, None]
+    return curved, (tissue ** gamma[:, None]).astype(np.float32)
 
 
 def styled_cases(

@@ -20,7 +20,7 @@ from typing import Any
 from hope.domain.errors import InputError, StageError
 from hope.domain.progress import Progress
 from hope.domain.volume import Volume
-from hope.formats import handover
+from hope.formats import stage_io
 from hope.formats.nifti import read_scan, write_labels
 from hope.testing.aws_stages import label_of, predict_for_show
 
@@ -31,7 +31,7 @@ _LONGEST_HOLD_SECONDS = 120.0
 _numbers = itertools.count()
 
 
-def run(job: Mapping[str, Any], told: Progress) -> dict[str, Any]:
+def run(job: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Do one job for show; see `hope.jobs.child` for the job and the answer.
 
     Raises:
@@ -39,7 +39,7 @@ def run(job: Mapping[str, Any], told: Progress) -> dict[str, Any]:
         StageError: if it was held for minutes.
     """
     name = str(job["do"])
-    told(f"{name}: begin", 0.0)
+    progress(f"{name}: begin", 0.0)
     if name == "selftest":
         return {"files": [], "facts": {"dice": 1.0}}
     _wait_if_held()
@@ -52,9 +52,9 @@ def run(job: Mapping[str, Any], told: Progress) -> dict[str, Any]:
 
 def _prediction(job: Mapping[str, Any]) -> dict[str, Any]:
     folder, out, model = Path(job["in"]), Path(job["out"]), str(job["model"])
-    case = handover.load_harmonized(folder, handover.load_aligned(folder))
+    case = stage_io.load_harmonized(folder, stage_io.load_aligned(folder))
     known = dict(pair.split("=") for pair in os.environ[MODELS].split(","))
-    names = handover.save_prediction(predict_for_show(case, model, known[model]), out)
+    names = stage_io.save_prediction(predict_for_show(case, model, known[model]), out)
     (out / "model.json").write_text(json.dumps({"id": model, "sha256": known[model], "device": "none"}))
     return {"files": [*names, "model.json"], "facts": {"qc": []}}
 

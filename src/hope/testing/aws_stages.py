@@ -20,28 +20,28 @@ from hope.domain.errors import InputError
 from hope.domain.progress import Progress
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
-from hope.formats import handover
+from hope.formats import stage_io
 from hope.formats.nifti import read_scan, write_labels
 
 LABELS = ("ET", "NET", "CC", "ED")
 
 
-def run(job: Mapping[str, Any], told: Progress) -> dict[str, Any]:
+def run(job: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Do one stage; see `hope.jobs.child` for the job and the answer.
 
     Raises:
         InputError, StageError: as the real `segment` does.
     """
     name = str(job["do"])
-    told(f"{name}: begin", 0.0)
+    progress(f"{name}: begin", 0.0)
     if name in ("segment", "scan"):  # an upload is read as it always is
         from hope.jobs import bodies
 
-        return bodies.run(job, told)
+        return bodies.run(job, progress)
     if name not in _BODIES:
         raise InputError("there is no such stage", expected=", ".join(_BODIES), got=name)
     done = _BODIES[name](str(job["case"]), Path(job["in"]), Path(job["out"]))
-    told(f"{name}: done", 1.0)
+    progress(f"{name}: done", 1.0)
     return done
 
 
@@ -71,16 +71,16 @@ def _preprocess(case: str, folder: Path, out: Path) -> dict[str, Any]:
         reference=reference,
         atlas_to_native={s: Transform(np.eye(4)) for s in scans},
     )
-    return _left(Role.ALIGNED, handover.save_aligned(aligned, out))
+    return _left(Role.ALIGNED, stage_io.save_aligned(aligned, out))
 
 
 def _harmonize(case: str, folder: Path, out: Path) -> dict[str, Any]:
-    aligned = handover.load_aligned(folder)
-    return _left(Role.HARMONIZED, handover.save_harmonized(HarmonizedCase(aligned, aligned.images), out))
+    aligned = stage_io.load_aligned(folder)
+    return _left(Role.HARMONIZED, stage_io.save_harmonized(HarmonizedCase(aligned, aligned.images), out))
 
 
 def _postprocess(case: str, folder: Path, out: Path) -> dict[str, Any]:
-    prediction = handover.load_prediction(folder)
+    prediction = stage_io.load_prediction(folder)
     mask = OutputFile(Role.SEGMENTATION, space=Space.NATIVE)
     write_labels(prediction.labels, out / mask.name(case))
     counts = np.bincount(prediction.labels.data.ravel(), minlength=5)

@@ -136,17 +136,17 @@ class SessionClient:
 
     def __init__(self, url: str, timeout: float) -> None:
         self.http = httpx.Client(base_url=url, timeout=timeout)
-        answer = self.http.post("/api/session", json={"terms_accepted": True})
-        answer.raise_for_status()
-        self.token: str = answer.json()["token"]
+        response = self.http.post("/api/session", json={"terms_accepted": True})
+        response.raise_for_status()
+        self.token: str = response.json()["token"]
         self.http.cookies.clear()
         self.http.headers["Authorization"] = f"Bearer {self.token}"
 
     def call(self, method: str, path: str, **kwargs: Any) -> Any:
         """Call and return the JSON; raises httpx.HTTPStatusError."""
-        answer = self.http.request(method, path, **kwargs)
-        answer.raise_for_status()
-        return answer.json()
+        response = self.http.request(method, path, **kwargs)
+        response.raise_for_status()
+        return response.json()
 
     def new_case(self, scans: Mapping[str, bytes]) -> str:
         """Make a case and upload its scans; returns its id."""

@@ -40,7 +40,7 @@ _UINT8, _INT16 = 2, 4
 Artifacts = list[dict[str, Any]]
 
 
-def run(job: Mapping[str, Any], told: Progress) -> dict[str, Any]:
+def run(job: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Do one stage or task for show; see `hope.jobs.child` for the job and the answer.
 
     Raises:
@@ -56,7 +56,7 @@ def run(job: Mapping[str, Any], told: Progress) -> dict[str, Any]:
         raise InputError("there is no such stage or task", got=name)
     _note("start", name, case)
     _misbehave(name, case)
-    _take_time(name, told)
+    _take_time(name, progress)
     done = _BODIES[name](job)
     _note("end", name, case)
     return done
@@ -71,15 +71,15 @@ def _seconds(name: str) -> float:
     return 0.05
 
 
-def _take_time(name: str, told: Progress) -> None:
+def _take_time(name: str, progress: Progress) -> None:
     stubborn = os.environ.get("HOPE_SHORT_STUBBORN") == "1"
     if stubborn:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     seconds = _seconds(name)
     begin = time.monotonic()
-    told(f"{name}: begin", 0.0)
+    progress(f"{name}: begin", 0.0)
     while (gone := time.monotonic() - begin) < seconds:
-        told(f"{name}: working", gone / seconds)
+        progress(f"{name}: working", gone / seconds)
         pause = min(_STEP_SECONDS, seconds - gone)
         if stubborn:
             until = time.monotonic() + pause
@@ -87,7 +87,7 @@ def _take_time(name: str, told: Progress) -> None:
                 pass
         else:
             time.sleep(pause)
-    told(f"{name}: done", 1.0)
+    progress(f"{name}: done", 1.0)
 
 
 def _note(what: str, name: str, case: str) -> None:
@@ -137,13 +137,13 @@ def _stage(job: Mapping[str, Any]) -> dict[str, Any]:
     result = None
     if stage is STAGES[-1]:
         report = _report(job)
-        delivered = _deliver(job, report)
-        artifacts += delivered
+        written = _write_results(job, report)
+        artifacts += written
         result = report.for_page()
     return {"artifacts": artifacts, "result": result}
 
 
-def _deliver(job: Mapping[str, Any], report: CaseReport) -> Artifacts:
+def _write_results(job: Mapping[str, Any], report: CaseReport) -> Artifacts:
     """One file of each role that is listed, sequence and label; the report of them all comes last."""
     contents = _contents(str(job["case"]))
     done = []
@@ -158,7 +158,7 @@ def _deliver(job: Mapping[str, Any], report: CaseReport) -> Artifacts:
             for sequence in sequences:
                 for label in labels:
                     done.append(_leave(job, OutputFile(role, sequence, label, space), contents(role, sequence)))
-    listed = report.with_parts(files=[FileFacts.model_validate(entry) for entry in done])
+    listed = report.with_sections(files=[FileFacts.model_validate(entry) for entry in done])
     return [*done, _leave(job, OutputFile.of(Role.FACTS), listed.text().encode())]
 
 

@@ -46,15 +46,15 @@ class Augmentation:
 
 def _crop_start(rng: np.random.Generator, sets: npt.NDArray[np.uint8], patch: Patch) -> Patch:
     """Where to cut: in two of three cases around a random voxel of a random label, else anywhere."""
-    room = [max(n - p, 0) for n, p in zip(sets.shape, patch, strict=True)]
+    slack = [max(n - p, 0) for n, p in zip(sets.shape, patch, strict=True)]
     present = [code for code in np.unique(sets) if code != _BACKGROUND]
     if present and rng.random() < 0.67:
         where = np.flatnonzero(sets == rng.choice(present))
         centre = np.unravel_index(int(where[rng.integers(len(where))]), sets.shape)
         jitter = [int(rng.integers(-p // 4, p // 4 + 1)) for p in patch]
-        start = [min(max(int(c) - p // 2 + j, 0), r) for c, p, j, r in zip(centre, patch, jitter, room, strict=True)]
+        start = [min(max(int(c) - p // 2 + j, 0), r) for c, p, j, r in zip(centre, patch, jitter, slack, strict=True)]
     else:
-        start = [int(rng.integers(r + 1)) for r in room]
+        start = [int(rng.integers(r + 1)) for r in slack]
     return start[0], start[1], start[2]
 
 
@@ -136,7 +136,7 @@ def _change_contrast(
         if rng.random() < augmentation.thick_slices:
             image = thicken(image, float(rng.uniform(1.5, 3.2)), axis)
         if rng.random() < augmentation.curves:
-            image = _bent(rng, image)
+            image = _curved(rng, image)
         if rng.random() < augmentation.smooth_fields:
             shading = fields.smooth(float(rng.uniform(45, 110))) * np.float32(rng.uniform(0, 0.25))
             image = (image - np.float32(_ZERO_SIGNAL)) * np.exp(shading) + np.float32(_ZERO_SIGNAL)
@@ -151,7 +151,7 @@ def _change_contrast(
     return x
 
 
-def _bent(rng: np.random.Generator, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _curved(rng: np.random.Generator, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """A rising curve through 0 with random slopes between z-scores of -3 and 5."""
     knots = np.array([-20, -3, -2, -1, 0, 1, 2, 3.5, 5, 20], np.float32)
     slopes = np.exp(np.clip(rng.normal(0, 0.3, len(knots) - 1), -0.6, 0.6))

@@ -13,8 +13,8 @@ from hope.domain.case import SEQUENCES, CleanUp
 from hope.domain.intervals import IntervalRule
 from hope.domain.labels import PEDS
 from hope.models.bundle import FORMAT, Bundle, write_manifest
-from hope.models.familiarity import FAMILIARITY, Familiarity
 from hope.models.normalise import NORMALISATION
+from hope.models.out_of_distribution import OLD_FILE, OUT_OF_DISTRIBUTION, OutOfDistributionScore
 from hope.training.checkpoints import write_weights
 from hope.training.config import TrainingConfig
 from hope.training.loop import TrainingState
@@ -31,7 +31,7 @@ def export_bundle(
     folder: Path,
     model_id: str,
     measured: dict[str, Any] | None = None,
-    familiarity: Familiarity | None = None,
+    out_of_distribution: OutOfDistributionScore | None = None,
     intervals: IntervalRule | None = None,
 ) -> Bundle:
     """Write the averaged weights and all facts of the run as a bundle.
@@ -42,14 +42,15 @@ def export_bundle(
         folder: made if need be; existing bundle files are replaced.
         model_id: the bundle's id.
         measured: figures to store with it.
-        familiarity: what an ordinary input looks like; None makes a bundle that cannot tell a strange one.
+        out_of_distribution: what an ordinary input looks like; None makes a bundle that cannot tell a strange one.
         intervals: how probabilities become intervals; None leaves that to the default thresholds.
     """
     # Half precision halves the download; the runtime computes in single precision again.
     write_weights(state.average, folder, torch.float16)
-    (folder / FAMILIARITY).unlink(missing_ok=True)
-    if familiarity:
-        (folder / FAMILIARITY).write_text(json.dumps(familiarity.to_json()) + "\n", encoding="utf-8")
+    for name in (OUT_OF_DISTRIBUTION, OLD_FILE):
+        (folder / name).unlink(missing_ok=True)
+    if out_of_distribution:
+        (folder / OUT_OF_DISTRIBUTION).write_text(json.dumps(out_of_distribution.to_json()) + "\n", encoding="utf-8")
     synthetic = not config.real_cases and config.base_synthetic
     manifest: dict[str, Any] = {
         "format": FORMAT,

@@ -1,4 +1,4 @@
-"""The training of our harmonizer: reproducible, resumable, logged, on synthetic exercises alone."""
+"""The training of our harmonizer: reproducible, resumable, logged, on synthetic pairs alone."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hope.domain.progress import Progress
-from hope.models.hail.network import TISSUES, HailNetwork, bend
+from hope.models.hail.network import TISSUES, HailNetwork, apply_curve
 from hope.training.checkpoints import Checkpoint, learning_rate_at, write_checkpoint
 from hope.training.harmonizer_config import HarmonizerConfig
-from hope.training.harmonizer_pool import Exercise, Glance, Group, draw_exercise, draw_glance, make_group
+from hope.training.harmonizer_pool import Group, TrainingPair, VoxelSample, draw_pair, draw_sample, make_group
 from hope.training.steps import Loop, append_log, run_loop
 
 HOLD_OUT_SEED = 990_003
@@ -71,25 +71,25 @@ def load_checkpoint(folder: Path) -> tuple[HarmonizerState, HarmonizerConfig]:
 
 def learning_rate(config: HarmonizerConfig, step: int) -> float:
     """In each of the two parts a warm-up and a cosine of its own."""
-    first = step < config.glances
-    step, steps = (step, config.glances) if first else (step - config.glances, config.steps - config.glances)
+    early = config.voxel_sample_steps
+    step, steps = (step, early) if step < early else (step - early, config.steps - early)
     return learning_rate_at(config.learning_rate, step, steps)
 
 
-def _batch(exercises: Sequence[Exercise] | Sequence[Glance]) -> dict[str, Tensor]:
-    names = exercises[0].__dataclass_fields__
-    return {name: torch.from_numpy(np.stack([getattr(e, name) for e in exercises])) for name in names}
+def _batch(pairs: Sequence[TrainingPair] | Sequence[VoxelSample]) -> dict[str, Tensor]:
+    names = pairs[0].__dataclass_fields__
+    return {name: torch.from_numpy(np.stack([getattr(e, name) for e in pairs])) for name in names}
 
 
 def harmonized_voxels(network: HailNetwork, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """The network's answer at the voxels of a batch, its shading fields, and the codes (n, 2, 4, code)."""
-    codes = [network.code(batch[name], batch["ladders"][:, n]) for n, name in enumerate(("source", "target"))]
+    codes = [network.code(batch[name], batch["percentiles"][:, n]) for n, name in enumerate(("source", "target"))]
     curve, shading = network(batch["source"], *codes)
     size = torch.tensor(batch["source"].shape[2:], dtype=torch.float32)[None, :, None]
     place = (2 * batch["places"] + 1) / size - 1
     grid = place.flip(1).transpose(1, 2)[:, :, None, None]
     there = F.grid_sample(shading, grid, align_corners=False, padding_mode="border")[..., 0, 0]
-    return bend(batch["x"] * torch.exp(-there), curve), shading, torch.stack(codes, dim=1)
+    return apply_curve(batch["x"] * torch.exp(-there), curve), shading, torch.stack(codes, dim=1)
 
 
 def loss_of(network: HailNetwork, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
@@ -106,11 +106,11 @@ def loss_of(network: HailNetwork, batch: dict[str, Tensor]) -> tuple[Tensor, dic
     return wrong + _SHADING_WEIGHT * shaded + _TISSUE_WEIGHT * missed, parts
 
 
-def loss_of_glances(network: HailNetwork, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+def loss_of_samples(network: HailNetwork, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
     """As ``loss_of``, for single voxels, where nothing is known of shading."""
-    voxels, ladders = batch["voxels"], batch["ladders"]
-    codes = torch.stack([network.code_of_voxels(voxels[:, n], ladders[:, n]) for n in range(2)], dim=1)
-    y = bend(batch["x"], network.curves(codes[:, 0], codes[:, 1]))
+    voxels, percentiles = batch["voxels"], batch["percentiles"]
+    codes = torch.stack([network.code_of_voxels(voxels[:, n], percentiles[:, n]) for n in range(2)], dim=1)
+    y = apply_curve(batch["x"], network.curves(codes[:, 0], codes[:, 1]))
     wrong, missed = _distances(y, codes, batch)
     return wrong + _TISSUE_WEIGHT * missed, {"voxels": wrong.item(), "tissue": missed.item()}
 
@@ -120,24 +120,24 @@ def _distances(y: Tensor, codes: Tensor, batch: dict[str, Tensor]) -> tuple[Tens
     counts = batch["counts"].to(y.dtype)
     weight = counts[:, :, None] * (1 + (_LESION_WEIGHT - 1) * batch["lesion"].to(y.dtype))[:, None]
     wrong = (F.smooth_l1_loss(y, batch["y"], reduction="none", beta=0.02) * weight).sum() / weight.sum().clamp_min(1)
-    there = (batch["ladders"][..., -1:] > 0).to(y.dtype)
+    there = (batch["percentiles"][..., -1:] > 0).to(y.dtype)
     missed = ((codes[..., :TISSUES] - batch["tissue"]).abs() * there).sum() / (TISSUES * there.sum()).clamp_min(1)
     return wrong, missed
 
 
-def hold_out(config: HarmonizerConfig) -> list[Exercise]:
+def hold_out(config: HarmonizerConfig) -> list[TrainingPair]:
     """Exercises of groups that no run is trained on."""
     other = HarmonizerConfig(**{**config.to_json(), "seed": HOLD_OUT_SEED, "widths": config.widths})
     groups = [make_group(other, index) for index in range(config.held_out)]
     rng = np.random.default_rng(HOLD_OUT_SEED)
-    return [draw_exercise(rng, groups, config) for _ in range(6 * config.held_out)]
+    return [draw_pair(rng, groups, config) for _ in range(6 * config.held_out)]
 
 
 @torch.no_grad()
-def hold_out_error(network: HailNetwork, exercises: Sequence[Exercise]) -> dict[str, float]:
+def hold_out_error(network: HailNetwork, pairs: Sequence[TrainingPair]) -> dict[str, float]:
     """Mean distance to the truth with the network, and without one, over sequences that are there."""
     network.eval()
-    batch = _batch(exercises)
+    batch = _batch(pairs)
     y, _, _ = harmonized_voxels(network, batch)
     network.train()
     counts = batch["counts"]
@@ -155,14 +155,14 @@ def train(
     progress: Progress,
     stop_at: int | None = None,
 ) -> HarmonizerState:
-    """Train until ``config.steps``; checkpoints every 100 steps, looks at held-out exercises every 250.
+    """Train until ``config.steps``; checkpoints every 100 steps, looks at held-out pairs every 250.
 
     Args:
         state: fresh (``start``) or resumed (``load_checkpoint``).
         config: settings.
         folder: where checkpoint and log go.
         groups: the pool.
-        progress: told every ten steps.
+        progress: called every ten steps.
         stop_at: leave with a checkpoint after this step, to be resumed; None goes to the end.
     """
     last = min(config.steps, stop_at or config.steps)
@@ -172,12 +172,12 @@ def train(
 
     def loss() -> Tensor:
         rng = np.random.default_rng(np.random.SeedSequence([config.seed, 7, state.step]))
-        if state.step < config.glances:
-            glances = [draw_glance(rng, groups, config) for _ in range(config.glances_batch)]
-            total, parts = loss_of_glances(state.network, _batch(glances))
+        if state.step < config.voxel_sample_steps:
+            samples = [draw_sample(rng, groups, config) for _ in range(config.voxel_samples_per_step)]
+            total, parts = loss_of_samples(state.network, _batch(samples))
         else:
-            exercises = [draw_exercise(rng, groups, config) for _ in range(config.batch)]
-            total, parts = loss_of(state.network, _batch(exercises))
+            pairs = [draw_pair(rng, groups, config) for _ in range(config.batch)]
+            total, parts = loss_of(state.network, _batch(pairs))
         recent.append(parts)
         return total
 

@@ -46,12 +46,12 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Exercise:
+class TrainingPair:
     """One source, one target, and the right answer at some voxels.
 
     Attributes:
         source, target: views (12, i, j, k); the target is another anatomy in another style.
-        ladders: (2, 4, percentiles) of these.
+        percentiles: (2, 4, percentiles) of these.
         x: (4, n) source intensities in units of the source's median.
         y: (4, n) the truth in units of the target's median.
         places: (3, n) of the voxels, fractional, in the coarse view.
@@ -63,7 +63,7 @@ class Exercise:
 
     source: Array
     target: Array
-    ladders: Array
+    percentiles: Array
     x: Array
     y: Array
     places: Array
@@ -113,7 +113,7 @@ def load_pool(folder: Path, config: HarmonizerConfig, progress: Progress) -> lis
     Args:
         folder: of the pool.
         config: seed and sizes.
-        progress: told of every group that is made.
+        progress: called for every group that is made.
 
     Raises:
         InputError: if a file of the pool is damaged.
@@ -158,9 +158,9 @@ def _curves(rng: np.random.Generator, strength: float) -> list[tuple[Array, Arra
 
 def _through(images: Array, curves: Sequence[tuple[Array, Array]], scale: npt.NDArray[np.float64]) -> Array:
     out = np.zeros(images.shape, np.float32)
-    for image, curve, one, bent in zip(images, curves, scale, out, strict=True):
+    for image, curve, one, curved in zip(images, curves, scale, out, strict=True):
         shown = image > 0
-        bent[shown] = np.interp(image[shown] / one, *curve)
+        curved[shown] = np.interp(image[shown] / one, *curve)
     return out
 
 
@@ -176,8 +176,8 @@ def _shading(rng: np.random.Generator, fraction: Array) -> Array:
     return np.stack(made)
 
 
-def draw_exercise(rng: np.random.Generator, groups: Sequence[Group], config: HarmonizerConfig) -> Exercise:
-    """One exercise; it depends on the generator's state alone.
+def draw_pair(rng: np.random.Generator, groups: Sequence[Group], config: HarmonizerConfig) -> TrainingPair:
+    """One pair; it depends on the generator's state alone.
 
     Args:
         rng: all randomness.
@@ -188,7 +188,7 @@ def draw_exercise(rng: np.random.Generator, groups: Sequence[Group], config: Har
     own, other = rng.choice(len(group.fraction), 2, replace=False)
     first, second = rng.integers(group.coarse.shape[1], size=2)
     fraction, fraction_other = (group.fraction[n].astype(np.float32) for n in (own, other))
-    chosen = rng.integers(group.places.shape[-1], size=config.voxels_per_exercise)
+    chosen = rng.integers(group.places.shape[-1], size=config.voxels_per_pair)
     place = group.places[own][:, chosen].astype(np.float32)
     place = (place + 0.5) / _MODEL_STEP - 0.5
 
@@ -216,10 +216,10 @@ def draw_exercise(rng: np.random.Generator, groups: Sequence[Group], config: Har
         view(source, fraction, scale, places(fraction)),
         view(target, fraction_other, scale_target, places(fraction_other)),
     ]
-    return Exercise(
+    return TrainingPair(
         source=views[0][0],
         target=views[1][0],
-        ladders=np.stack([ladder for _, ladder in views]),
+        percentiles=np.stack([percentiles for _, percentiles in views]),
         x=np.maximum(x / safe + noise, 0).astype(np.float32),
         y=(fine(second, after, scales[1]) / safe_target).astype(np.float32),
         places=place,
@@ -236,17 +236,17 @@ def draw_exercise(rng: np.random.Generator, groups: Sequence[Group], config: Har
 
 
 @dataclass(frozen=True)
-class Glance:
-    """An exercise without places: single voxels of two scans, which is all that styles and curves go by.
+class VoxelSample:
+    """A pair without places: single voxels of two scans, which is all that styles and curves go by.
 
     Attributes:
         voxels: (2, n, 12) of source and target, as in a view.
-        ladders: (2, 4, percentiles).
-        tissue, x, y, lesion, counts: as in ``Exercise``, but with a part of the source's shading alone.
+        percentiles: (2, 4, percentiles).
+        tissue, x, y, lesion, counts: as in ``TrainingPair``, but with a part of the source's shading alone.
     """
 
     voxels: Array
-    ladders: Array
+    percentiles: Array
     tissue: Array
     x: Array
     y: Array
@@ -254,8 +254,8 @@ class Glance:
     counts: npt.NDArray[np.bool_]
 
 
-def draw_glance(rng: np.random.Generator, groups: Sequence[Group], config: HarmonizerConfig) -> Glance:
-    """One glance; far less work than an exercise, and it depends on the generator's state alone.
+def draw_sample(rng: np.random.Generator, groups: Sequence[Group], config: HarmonizerConfig) -> VoxelSample:
+    """One sample; far less work than a pair, and it depends on the generator's state alone.
 
     Args:
         rng: all randomness.
@@ -265,7 +265,7 @@ def draw_glance(rng: np.random.Generator, groups: Sequence[Group], config: Harmo
     group = groups[int(rng.integers(len(groups)))]
     own, other = (int(n) for n in rng.choice(len(group.fraction), 2, replace=False))
     first, second = (int(n) for n in rng.integers(group.coarse.shape[1], size=2))
-    chosen = rng.integers(group.places.shape[-1], size=config.voxels_per_exercise)
+    chosen = rng.integers(group.places.shape[-1], size=config.voxels_per_pair)
     left = np.float32(rng.uniform(0, 0.5))
     seen, fine = [], []
     there = [_present(rng, config.drop) for _ in range(2)]
@@ -283,19 +283,19 @@ def draw_glance(rng: np.random.Generator, groups: Sequence[Group], config: Harmo
         unit = np.median(shown, axis=1).astype(np.float64) * there[side]
         # A block of one voxel in depth and height is enough for the view.
         where = places(fraction)[(slice(None), *some)][:, :, None, None]
-        channels, ladder = view(shown[:, :, None, None], fraction[some][:, None, None], unit, where)
+        channels, percentiles = view(shown[:, :, None, None], fraction[some][:, None, None], unit, where)
         safe = np.where(unit > 0, unit, 1.0)[:, None]
         tissue = _through(group.tissue[anatomy, style], curves[side], scales[side]) / safe
-        seen.append((channels[:, :, 0, 0].T, ladder, tissue))
+        seen.append((channels[:, :, 0, 0].T, percentiles, tissue))
         values = group.voxels[own, style][:, chosen].astype(np.float32)
         fine.append(_through(values, curves[side], scales[side]) / safe)
         if side == 0:
             at = tuple(np.minimum(group.places[own][:, chosen] // _MODEL_STEP, np.array(fraction.shape)[:, None] - 1))
             fine[0] *= np.exp(left * shading[(slice(None), *at)])
     noise = rng.uniform(0, PAIR_FAULTS.noise, (4, 1)) * rng.standard_normal(fine[0].shape)
-    voxels, ladders, tissues = (np.stack(parts).astype(np.float32) for parts in zip(*seen, strict=True))
+    voxels, percentiles, tissues = (np.stack(parts).astype(np.float32) for parts in zip(*seen, strict=True))
     x, y = np.maximum(fine[0] + noise, 0).astype(np.float32), fine[1].astype(np.float32)
-    return Glance(voxels, ladders, tissues, x, y, group.lesion[own][chosen], there[0] & there[1])
+    return VoxelSample(voxels, percentiles, tissues, x, y, group.lesion[own][chosen], there[0] & there[1])
 
 
 def _scales(group: Group, anatomy: int, style: int) -> npt.NDArray[np.float64]:

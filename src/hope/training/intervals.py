@@ -31,13 +31,13 @@ class Counted:
 
     Attributes:
         truth: how many there are.
-        answered: how many the model labels.
+        predicted: how many the model labels.
         possible: (n,) how many have at least each probability of ``POSSIBLE``.
         sure: (n,) how many have at least one minus it.
     """
 
     truth: int
-    answered: int
+    predicted: int
     possible: npt.NDArray[np.int64]
     sure: npt.NDArray[np.int64]
 
@@ -49,13 +49,13 @@ def count(probability: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8]) -
         probability: (5, i, j, k) of background and the peds labels; sums to 1.
         labels: (i, j, k) the truth.
     """
-    answer = probability.argmax(axis=0)
+    predicted = probability.argmax(axis=0)
     counted = {}
     for key, values in KEYS.items():
         belief = probability[list(values)].sum(axis=0)
         counted[key] = Counted(
             int(np.isin(labels, values).sum()),
-            int(np.isin(answer, values).sum()),
+            int(np.isin(predicted, values).sum()),
             np.array([(belief >= p).sum() for p in POSSIBLE]),
             np.array([(belief >= 1 - p).sum() for p in POSSIBLE]),
         )
@@ -78,13 +78,13 @@ def learn_intervals(cases: Iterable[dict[str, Counted]], kind: str) -> IntervalR
     given = list(cases)
     thresholds = {}
     for key in KEYS:
-        used = [case[key] for case in given if case[key].truth or case[key].answered]
+        used = [case[key] for case in given if case[key].truth or case[key].predicted]
         if len(used) < LEAST_CASES:
             continue
         # The allowance keeps four of eighty from being a hair too many.
         allowed = (1 - AIM) / 2 * len(used) + 1e-9
         truth = np.array([one.truth for one in used])
-        labelled = np.array([one.answered for one in used])
+        labelled = np.array([one.predicted for one in used])
         above = [int((truth > np.maximum(high, labelled)).sum()) for high in np.array([c.possible for c in used]).T]
         below = [int((truth < np.minimum(low, labelled)).sum()) for low in np.array([c.sure for c in used]).T]
         thresholds[key] = (1 - POSSIBLE[_first(below, allowed)], POSSIBLE[_first(above, allowed)])

@@ -17,12 +17,12 @@ from hope.domain.intervals import IntervalRule
 from hope.domain.labels import first_of_sets
 from hope.domain.progress import Progress
 from hope.formats.atomic import atomic_output
-from hope.models.familiarity import FAMILIARITY, Familiarity
+from hope.models.out_of_distribution import OLD_FILE, OUT_OF_DISTRIBUTION, OutOfDistributionScore, stored_file
 from hope.models.runtime import MIRROR_AXES, OVERLAP
 from hope.models.sliding_window import sliding_window
 from hope.training.config import TrainingConfig
-from hope.training.familiarity import MOST_CASES, learn_familiarity
 from hope.training.intervals import LEAST_CASES, Counted, count, learn_intervals
+from hope.training.out_of_distribution import MOST_CASES, fit_out_of_distribution
 from hope.training.pool import CasePool
 
 INTERVALS = "intervals.json"
@@ -32,12 +32,12 @@ CALIBRATION_SEED = 990_002
 
 def forget_limits(folder: Path) -> None:
     """Remove what an earlier end of this run wrote: it does not hold for weights that are trained on."""
-    for name in (FAMILIARITY, INTERVALS):
+    for name in (OUT_OF_DISTRIBUTION, OLD_FILE, INTERVALS):
         (folder / name).unlink(missing_ok=True)
 
 
 def write_limits(average: nn.Module, pool: CasePool, config: TrainingConfig, folder: Path, progress: Progress) -> None:
-    """Write ``familiarity.json`` and ``intervals.json`` beside the checkpoint, where they are not there yet.
+    """Write ``out_of_distribution.json`` and ``intervals.json`` beside the checkpoint, where they are not there yet.
 
     Nothing is written where there are too few cases to know.
 
@@ -46,17 +46,17 @@ def write_limits(average: nn.Module, pool: CasePool, config: TrainingConfig, fol
         pool: the cases of the run.
         config: settings.
         folder: of the run.
-        progress: told of every case.
+        progress: called for every case.
 
     Raises:
         OutputError: if they cannot be written.
     """
-    if not (folder / FAMILIARITY).is_file():
+    if stored_file(folder) is None:
         progress("train: what an ordinary case looks like", 1.0)
         real = pool.real_cases()
         samples = [*real, *pool.newest(config.steps, max(0, MOST_CASES - len(real)))]
-        if known := learn_familiarity(samples, config.spacing_mm):
-            _write(folder / FAMILIARITY, known.to_json())
+        if known := fit_out_of_distribution(samples, config.spacing_mm):
+            _write(folder / OUT_OF_DISTRIBUTION, known.to_json())
     if config.calibration_cases >= LEAST_CASES and not (folder / INTERVALS).is_file():
         counted = _counted(average, pool, config, progress)
         if rule := learn_intervals(counted, "synthetic cases that it was not trained on"):
@@ -68,16 +68,16 @@ def _write(path: Path, values: dict[str, Any]) -> None:
         stream.write(json.dumps(values).encode())
 
 
-def read_familiarity(folder: Path) -> Familiarity | None:
+def read_out_of_distribution(folder: Path) -> OutOfDistributionScore | None:
     """Of a run's folder; None if the run wrote none.
 
     Raises:
         InputError: if the file is damaged.
     """
     try:
-        return Familiarity.read(folder)
+        return OutOfDistributionScore.read(folder)
     except BundleError as error:
-        raise InputError(f"the run's {FAMILIARITY} cannot be read", fix="delete it and add --resume") from error
+        raise InputError(f"the run's {OUT_OF_DISTRIBUTION} cannot be read", fix="delete it and add --resume") from error
 
 
 def read_intervals(folder: Path) -> IntervalRule | None:
@@ -101,8 +101,8 @@ def _probability(
 ) -> npt.NDArray[np.float32]:
     """The answer to a case in the same tiles, seen mirrored too, as at inference; (5, i, j, k)."""
     x = torch.from_numpy(images.astype(np.float32)).to(next(network.parameters()).device)
-    answer = sliding_window(network, x, tile, OVERLAP, lambda _done, _all: None, MIRROR_AXES)
-    return np.asarray(answer.cpu().numpy())
+    prediction = sliding_window(network, x, tile, OVERLAP, lambda _done, _all: None, MIRROR_AXES)
+    return np.asarray(prediction.cpu().numpy())
 
 
 def _counted(

@@ -125,10 +125,10 @@ def _look(
     state: TrainingState, held_out: HoldOut, loss: float, folder: Path, device: str, progress: Progress, share: float
 ) -> None:
     """Score the cases that are kept aside, and keep figures and pictures in the run's folder."""
-    scores, answers = held_out.look(state.average, device)
+    scores, predictions = held_out.look(state.average, device)
     append_log(folder, {"step": state.step, "loss": round(loss, 4), **scores, "seconds": round(state.seconds)})
     draw_progress(folder / LOG, folder / PROGRESS)
-    draw_examples(held_out.synthetic, answers, folder / EXAMPLES)
+    draw_examples(held_out.synthetic, predictions, folder / EXAMPLES)
     progress(f"train: held-out Dice {scores['hold_out_dice']}", share)
 
 
@@ -153,7 +153,7 @@ def train(
         state: fresh (``start``) or resumed (``load_checkpoint``).
         config: settings.
         folder: where checkpoint and log go.
-        progress: told every ten steps.
+        progress: called every ten steps.
         real: files of real cases per kind, as ``CasePool`` takes them.
         stop_at: leave with a checkpoint after this step, to be resumed; None goes to the end.
         unseen: real cases that are not trained on, to follow the run.

@@ -76,7 +76,7 @@ def _value(entry: dict[str, Any], kind: str, name: str, most: float) -> float | 
 
 def draw_examples(
     samples: Sequence[tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]],
-    answers: Sequence[npt.NDArray[np.uint8]],
+    predictions: Sequence[npt.NDArray[np.uint8]],
     to: Path,
 ) -> None:
     """Draw one row per case: the four sequences, the truth and the answer, in the axial slice with most tumour.
@@ -85,7 +85,7 @@ def draw_examples(
 
     Args:
         samples: z-scored images (4, i, j, k) and bit sets of peds labels (i, j, k), RAS; none draws nothing.
-        answers: peds labels (i, j, k) of a network.
+        predictions: peds labels (i, j, k) of a network.
         to: the PNG.
 
     Raises:
@@ -97,14 +97,14 @@ def draw_examples(
     for label in PEDS.labels:
         colours[label.value] = [int(label.colour[i : i + 2], 16) for i in (1, 3, 5)]
     rows = []
-    for (images, sets), answer in zip(samples, answers, strict=True):
+    for (images, sets), prediction in zip(samples, predictions, strict=True):
         truth = first_of_sets(sets)
-        either = (truth > 0) | (answer > 0)
+        either = (truth > 0) | (prediction > 0)
         level = int(either.sum(axis=(0, 1)).argmax()) if either.any() else truth.shape[2] // 2
         low, high = _LIGHT
         grey = np.clip((images[..., level].astype(np.float32) - low) / (high - low), 0, 1) * 255
         shown = [np.repeat(image[..., None], 3, axis=-1) for image in grey]
-        for labels in (truth[..., level], answer[..., level]):
+        for labels in (truth[..., level], prediction[..., level]):
             shown.append(np.where((labels > 0)[..., None], 0.5 * shown[3] + 0.5 * colours[labels], shown[3]))
         # Columns run from the patient's right (RAS begins at the left, so it is turned), rows from the front.
         rows.append(np.concatenate([panel[::-1, ::-1].swapaxes(0, 1) for panel in shown], axis=1))

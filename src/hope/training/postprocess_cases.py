@@ -109,7 +109,7 @@ def read_labelled(
         files: from ``find_labelled``.
         scheme: label scheme of the truths.
         with_features: whether the images are needed.
-        progress: told of each case.
+        progress: called for each case.
 
     Raises:
         InputError: naming the case that cannot be used.

@@ -160,7 +160,7 @@ def fit_postprocess(cases: Sequence[FitCase], choices: FitChoices, progress: Pro
     Args:
         cases: with a predicted tumour; with features unless one cluster is asked for.
         choices: of the user.
-        progress: told which number of clusters is tried.
+        progress: called with which number of clusters is tried.
 
     Raises:
         InputError: if there are too few cases.
@@ -271,19 +271,19 @@ def _features(case: FitCase) -> Mapping[str, float]:
 
 
 def _reliability(sizes: Sequence[int], thresholds: Sequence[Thresholds]) -> list[str]:
-    sentences = []
+    messages = []
     for cluster, (size, one) in enumerate(zip(sizes, thresholds, strict=True)):
         few = f"cluster {cluster} has {size} case{'' if size == 1 else 's'}"
         if size < LEAST_CASES:
-            sentences.append(f"{few}, too few for any threshold: nothing is removed or renamed in it")
+            messages.append(f"{few}, too few for any threshold: nothing is removed or renamed in it")
         elif size < RELIABLE_CASES and one != Thresholds():
-            sentences.append(f"{few}: with fewer than {RELIABLE_CASES} its thresholds are not reliable")
-    return sentences
+            messages.append(f"{few}: with fewer than {RELIABLE_CASES} its thresholds are not reliable")
+    return messages
 
 
 def _whole_classes(cases: Sequence[FitCase], cluster_of: Sequence[int], thresholds: Sequence[Thresholds]) -> list[str]:
     """Sentences on the classes that a rule takes away entirely, and on how many of those the truth has."""
-    sentences = []
+    messages = []
     for cluster, one in enumerate(thresholds):
         tables = [case.table for case, own in zip(cases, cluster_of, strict=True) if own == cluster]
         for place, value in enumerate(LABELS):
@@ -293,11 +293,11 @@ def _whole_classes(cases: Sequence[FitCase], cluster_of: Sequence[int], threshol
             true = sum(1 for table in emptied if key in table.regions and table.regions[key].in_truth)
             if not true and len(emptied) <= WHOLE_CLASS_SHARE * len(having):
                 continue
-            sentences.append(
+            messages.append(
                 f"cluster {cluster}: the rules take all {key} away in {len(emptied)} of the {len(having)} cases in "
                 f"which the model found some; in {true} of these {len(emptied)} the truth has {key} too"
             )
-    return sentences
+    return messages
 
 
 def _clearly_better(more: FloatArray, fewer: FloatArray) -> bool:

@@ -143,7 +143,7 @@ def load_samples(
         scheme: label scheme of the segmentations.
         spacing_mm: the model's isotropic voxel size.
         brain: for scans that still show the head.
-        progress: told of each case.
+        progress: called for each case.
     """
     samples = []
     for number, source in enumerate(sources):
@@ -166,7 +166,7 @@ def store_cases(
         config: scheme, voxel size, seed and number of copies.
         folder: where the files go; made if need be.
         brain: for scans that still show the head.
-        progress: told of each case.
+        progress: called for each case.
 
     Returns:
         Per case id its kind (``hope.training.stored``), and the file of the case itself followed by those of its

@@ -22,7 +22,7 @@ from hope.models.bundle import Bundle
 from hope.training.checkpoints import CHECKPOINT, Checkpoint
 from hope.training.config import RECIPES, STRONG, TrainingConfig, hash_of_ids
 from hope.training.export import export_bundle
-from hope.training.limits import read_familiarity, read_intervals
+from hope.training.limits import read_intervals, read_out_of_distribution
 from hope.training.loop import POOL, TrainingState, load_checkpoint, start, train
 from hope.training.real_cases import by_kind
 from hope.training.stored import read_sample
@@ -187,7 +187,7 @@ def run_schedule(
         stored: brings the real cases to disk; called when the first phase, which sees none, is done.
         folds: which cases a phase must not see.
         base: the bundle that phase 1 starts from.
-        progress: told of every phase.
+        progress: called for every phase.
         only: names of the phases to run, so that several processes may share the folds; all where there are none.
 
     Returns:
@@ -239,8 +239,8 @@ def _run_phase(
             pool_folder=folder / POOL,
             base=earlier,
         )
-    known, intervals = read_familiarity(here), read_intervals(here)
-    return export_bundle(state, config, here / "bundle", phase.name, familiarity=known, intervals=intervals)
+    known, intervals = read_out_of_distribution(here), read_intervals(here)
+    return export_bundle(state, config, here / "bundle", phase.name, out_of_distribution=known, intervals=intervals)
 
 
 def _state_of(

@@ -58,7 +58,7 @@ def run_loop(state: RunState, loop: Loop, progress: Progress) -> None:
     Args:
         state: its network is in training mode and on its device.
         loop: what to do.
-        progress: told every ten steps.
+        progress: called every ten steps.
     """
     started, before, kept_at = time.monotonic(), state.seconds, time.monotonic()
     while state.step < loop.last:

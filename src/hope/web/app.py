@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from hope import __version__
 from hope.web.auth.auth import check_may_serve
+from hope.web.components import GatewayComponents, components_for
 from hope.web.context import WebContext
 from hope.web.errors import UnexpectedErrors, install_errors
 from hope.web.middleware.json_bodies import install_json_bodies
@@ -19,7 +20,6 @@ from hope.web.middleware.metrics import install_metrics
 from hope.web.middleware.security import install_security
 from hope.web.notify import Notifier
 from hope.web.page import page_router
-from hope.web.parts import GatewayParts, parts_for
 from hope.web.problems import install_openapi
 from hope.web.routes import cases, files, series, service, sessions
 
@@ -40,8 +40,8 @@ def create_app(context: WebContext) -> FastAPI:
     app = FastAPI(
         title="HOPE", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=_lifespan
     )
-    parts = app.state.parts = parts_for(context, _CHECKS)
-    authenticator = parts.authenticator
+    components = app.state.components = components_for(context, _CHECKS)
+    authenticator = components.authenticator
     for router in (sessions.router, cases.router, series.router, files.router, service.router, authenticator.router):
         app.include_router(router)
     install_errors(app)
@@ -59,13 +59,13 @@ def create_app(context: WebContext) -> FastAPI:
 
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    parts: GatewayParts = app.state.parts
-    context = parts.context
+    components: GatewayComponents = app.state.components
+    context = components.context
     telling = asyncio.get_running_loop().create_task(Notifier(context.settings, context.store).run())
     try:
         yield
     finally:
-        parts.events.close()
+        components.events.close()
         telling.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await telling

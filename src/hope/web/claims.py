@@ -60,12 +60,12 @@ class Claim:
         self.store.resize_upload(self.id, self.case_id, size, self.limits)
         self.size = size
 
-    def room(self) -> int:
+    def bytes_left(self) -> int:
         """Bytes that the upload may take up at most."""
-        return self.store.upload_room(self.id, self.case_id, self.limits)
+        return self.store.upload_bytes_left(self.id, self.case_id, self.limits)
 
     def exhausted(self) -> QuotaError:
-        """What to say when an upload needs more than `room`."""
+        """What to say when an upload needs more than `bytes_left`."""
         most, fix = f"at most {self.limits.bytes // MIB} MiB", "delete a case or a scan first"
         return QuotaError("the session's scans take too much space", expected=most, fix=fix)
 

@@ -14,10 +14,10 @@ from hope.ports import BlobStore, CaseStore, JobQueue
 from hope.settings import Settings
 
 
-class Sessions(Protocol):
+class CaseLifecycle(Protocol):
     """Starts and ends what a session holds."""
 
-    async def kill(self, session_id: str, reason: str) -> DeletionReceipt:
+    async def delete_session(self, session_id: str, reason: str) -> DeletionReceipt:
         """Stop the session's work and delete everything in it."""
         ...
 
@@ -37,7 +37,7 @@ class Sessions(Protocol):
 class Tasks(Protocol):
     """Runs short work on voxels in a child process."""
 
-    async def run(self, job: dict[str, Any], told: Callable[[str, float], None] = silent) -> dict[str, Any]:
+    async def run(self, job: dict[str, Any], progress: Callable[[str, float], None] = silent) -> dict[str, Any]:
         """Do a task (``dicom``, ``sample``, ``segmentation``) and return its "done" value.
 
         Raises:
@@ -56,7 +56,7 @@ class WebContext:
         store: metadata.
         blobs: bytes.
         queue: the durable engine; routes only ask whether it is well.
-        sessions: starts and ends work.
+        lifecycle: starts and ends work.
         tasks: short work in child processes.
         models: what the installed model bundles say of themselves, ``{"id", "title", "licence", ...}`` each.
         scratch: a private directory of this process for uploads in flight.
@@ -67,7 +67,7 @@ class WebContext:
     store: CaseStore
     blobs: BlobStore
     queue: JobQueue
-    sessions: Sessions
+    lifecycle: CaseLifecycle
     tasks: Tasks
     models: Callable[[], list[dict[str, Any]]]
     scratch: Path

@@ -13,15 +13,15 @@ from hope import __version__
 from hope.contract.job import CaseEvent, CaseRecord
 from hope.domain.ids import reference_of
 from hope.ports import CaseStore
-from hope.web.answers import case_out
-from hope.web.schemas import Answer, CaseOut
+from hope.web.schemas import CaseOut, ResponseModel
+from hope.web.serializers import case_out
 
 _PACKAGES = ("numpy", "scipy", "torch", "SimpleITK", "nibabel", "picsl_greedy", "deepbet", "fastapi", "dbos")
 _MOST_EVENTS = 2000
 _PAGE = 500
 
 
-class DiagnosticsOut(Answer):
+class DiagnosticsOut(ResponseModel):
     """Facts about one case and the software."""
 
     reference: str = Field(description="a hash under which the audit log knows the case")
@@ -32,11 +32,11 @@ class DiagnosticsOut(Answer):
 
 def diagnostics_of(case: CaseRecord, store: CaseStore) -> DiagnosticsOut:
     """Collect the facts. Blocks."""
-    told: CaseOut = case_out(case)
+    shown: CaseOut = case_out(case)
     return DiagnosticsOut(
         reference=reference_of(case.id),
         software=_software(),
-        case=told.model_dump(mode="json", exclude_unset=True, exclude={"id"}),
+        case=shown.model_dump(mode="json", exclude_unset=True, exclude={"id"}),
         events=[
             {"number": event.number, "at": event.at, "kind": str(event.kind), **event.data}
             for event in _events(case.id, store)

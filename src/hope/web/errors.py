@@ -96,7 +96,7 @@ def of_domain(error: HopeError) -> JSONResponse:
     status, name = next((status, name) for kind, status, name in _TABLE if isinstance(error, kind))
     if isinstance(error, InputError):
         parts = {key: " ".join(str(getattr(error, key)).split()) for key in ("what", "expected", "got", "fix")}
-        return problem(status, name, error.sentence(), parts)
+        return problem(status, name, error.message(), parts)
     if status >= 500:
         log_failure("a request failed", error)
     later = {"Retry-After": str(_AWAY_SECONDS)} if status == 429 else {}

@@ -31,7 +31,7 @@ POLL_SECONDS: Final = 1.0
 BACK_OFF_SECONDS: Final = (2.0, 10.0, 60.0)
 """Pauses after the first, second and third failure in a row, and after each later one."""
 
-MOST_TOLD: Final = 1000
+MOST_REMEMBERED: Final = 1000
 MAILS_AT_ONCE: Final = 8
 _PAGE: Final = 500
 _CLOCK_SKEW_SECONDS: Final = 5.0
@@ -111,7 +111,7 @@ class Notifier:
         self._found: deque[tuple[str, Notice]] = deque()
         self._after = 0
         self._since: dict[str, float] = {}
-        self._told: OrderedDict[str, None] = OrderedDict()
+        self._announced: OrderedDict[str, None] = OrderedDict()
 
     @property
     def waiting(self) -> int:
@@ -162,11 +162,11 @@ class Notifier:
         identity = f"hope-event:{event.case_id}:{event.data.get('run')}:{state}"
         event_id = hashlib.sha256(identity.encode()).hexdigest()[:32]
         # A stage that is tried again may say "running" again.
-        if event_id in self._told:
+        if event_id in self._announced:
             return None
-        self._told[event_id] = None
-        while len(self._told) > MOST_TOLD:
-            self._told.popitem(last=False)
+        self._announced[event_id] = None
+        while len(self._announced) > MOST_REMEMBERED:
+            self._announced.popitem(last=False)
         return Notice(event_id, case.number, CaseState(state), event.at, session.notify)
 
     async def _send(self, receiver: Receiver, notice: Notice) -> None:
@@ -183,9 +183,9 @@ class Notifier:
         return {**body, "url": self._platform.public_url} if self._platform.public_url else body
 
     def _letter(self, notice: Notice) -> tuple[str, str]:
-        sentence = f"Case {notice.case_number} {_WORDS[notice.state]}"
+        message = f"Case {notice.case_number} {_WORDS[notice.state]}"
         at = datetime.fromtimestamp(notice.at, UTC).strftime("%Y-%m-%d %H:%M UTC")
-        lines = [f"{sentence} ({at}).", ""]
+        lines = [f"{message} ({at}).", ""]
         if self._platform.public_url:
             lines += [f"Open {self._platform.public_url} in the browser in which you started it.", ""]
         lines += [
@@ -193,7 +193,7 @@ class Notifier:
             "Research use only. Not a medical device.",
             "",
         ]
-        return f"HOPE: {sentence[0].lower()}{sentence[1:]}", "\n".join(lines)
+        return f"HOPE: {message[0].lower()}{message[1:]}", "\n".join(lines)
 
 
 def _log_failure(event: str, error: Exception) -> None:

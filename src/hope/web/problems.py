@@ -93,14 +93,14 @@ def install_openapi(app: FastAPI) -> None:
             }
             for path, operations in schema["paths"].items():
                 for operation in operations.values():
-                    _mend(operation, path)
+                    _complete(operation, path)
             app.openapi_schema = schema
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
 
 
-def _mend(operation: dict[str, Any], path: str) -> None:
+def _complete(operation: dict[str, Any], path: str) -> None:
     responses = operation["responses"]
     if MEDIA_TYPE not in responses.get("422", {}).get("content", {}):
         responses.pop("422", None)  # FastAPI's own, which is never sent

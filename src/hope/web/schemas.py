@@ -14,18 +14,18 @@ from hope.contract.stages import Stage
 from hope.domain.case import MRSequence
 
 Seconds = Annotated[float, Field(description="seconds since 1970, UTC", examples=[1795363200.0])]
-Sentence = Annotated[str, Field(examples=["t2f has slices of 8.0 mm: small parts may be missed."])]
+Message = Annotated[str, Field(examples=["t2f has slices of 8.0 mm: small parts may be missed."])]
 
 _ID = "abcdefghjk0123456789mnpqrs"
 
 
-class Answer(BaseModel):
+class ResponseModel(BaseModel):
     """Base of what is answered."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class Question(BaseModel):
+class RequestModel(BaseModel):
     """Base of what is asked: no unknown field and no other type passes, so that a typing error is not ignored."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -46,7 +46,7 @@ class Problem(BaseModel):
     fix: str | None = Field(default=None, description="what to do about it")
 
 
-class Limits(Answer):
+class Limits(ResponseModel):
     """What a session may do."""
 
     max_upload_bytes: int = Field(description="largest body of one upload")
@@ -54,13 +54,13 @@ class Limits(Answer):
     session_hours: float = Field(description="an idle session is deleted after this long")
 
 
-class SessionIn(Question):
-    """Opens a session. Without a body the call itself counts as accepting the terms of GET /api/words."""
+class SessionIn(RequestModel):
+    """Opens a session. Without a body the call itself counts as accepting the terms of GET /api/vocabulary."""
 
     terms_accepted: bool = Field(default=True, description="false is refused: nothing is done without the terms")
 
 
-class Notify(Question):
+class Notify(RequestModel):
     """Where key steps are told. Both are deleted with the session."""
 
     webhook: str | None = Field(
@@ -74,14 +74,14 @@ class Notify(Question):
     )
 
 
-class SessionPatch(Question):
+class SessionPatch(RequestModel):
     """Changes what is given."""
 
     close_with_page: bool | None = Field(default=None, description="delete the session when the page closes")
     notify: Notify | None = Field(default=None, description="replaces what was set before; empty values switch it off")
 
 
-class StageOut(Answer):
+class StageOut(ResponseModel):
     """One stage of the current run."""
 
     stage: Stage
@@ -97,7 +97,7 @@ class StageOut(Answer):
     seen_at: float | None = Field(default=None, description="last sign of life of the process that works on it")
 
 
-class SeriesOut(Answer):
+class SeriesOut(ResponseModel):
     """One stored scan."""
 
     key: str = Field(description="its name within the case", examples=["t1c"])
@@ -105,7 +105,7 @@ class SeriesOut(Answer):
     shape: list[int] = Field(description="voxels along i, j, k in file order", examples=[[240, 240, 155]])
     spacing_mm: list[float] = Field(description="voxel size along i, j, k", examples=[[1.0, 1.0, 1.0]])
     orientation: str = Field(description="directions of i, j, k", examples=["LPS"])
-    warnings: list[Sentence] = Field(description="what looks odd")
+    warnings: list[Message] = Field(description="what looks odd")
     bytes: int = Field(description="size of the stored .nii")
     sha256: str = Field(description="its hash, which is its ETag, too")
     confidence: float | None = Field(default=None, description="how sure the sequence is, 0 to 1 (DICOM)")
@@ -119,7 +119,7 @@ class SeriesStored(SeriesOut):
     unassigned: list[str] = Field(default=[], description="keys of scans that stay, but lost the sequence to it")
 
 
-class CaseOut(Answer):
+class CaseOut(ResponseModel):
     """A case: how far it is, its scans, and what came out of it."""
 
     id: str = Field(examples=[_ID])
@@ -150,7 +150,7 @@ class CaseOut(Answer):
     disclaimer: str
 
 
-class SessionOut(Answer):
+class SessionOut(ResponseModel):
     """A session and all that is in it."""
 
     id: str = Field(examples=[_ID])
@@ -168,13 +168,13 @@ class SessionCreated(SessionOut):
     token: str = Field(description="for `Authorization: Bearer ...`; browsers get a cookie as well")
 
 
-class CasesOut(Answer):
+class CasesOut(ResponseModel):
     """All cases of the session, oldest first."""
 
     cases: list[CaseOut]
 
 
-class SeriesFound(Answer):
+class SeriesFound(ResponseModel):
     """What an archive held."""
 
     series: list[SeriesOut]
@@ -187,7 +187,7 @@ class AssignmentsIn(RootModel[dict[MRSequence, Annotated[str, Field(max_length=6
     model_config = ConfigDict(json_schema_extra={"examples": [{"t1n": "series-1", "t1c": "series-2"}]})
 
 
-class ReceiptOut(Answer):
+class ReceiptOut(ResponseModel):
     """What was deleted. Kept nowhere but in the audit log, which knows the session by `reference` only."""
 
     reference: str
@@ -202,7 +202,7 @@ class ReceiptOut(Answer):
     )
 
 
-class FileOut(Answer):
+class FileOut(ResponseModel):
     """One file to download."""
 
     name: str = Field(examples=["case-abcdefgh-seg.nii.gz"])
@@ -218,13 +218,13 @@ class FileOut(Answer):
     version: int = Field(description="0: made by the pipeline; 1, 2, ...: corrected by the user")
 
 
-class FilesOut(Answer):
+class FilesOut(ResponseModel):
     """What can be downloaded now."""
 
     files: list[FileOut]
 
 
-class SegmentationSaved(Answer):
+class SegmentationSaved(ResponseModel):
     """A corrected mask that was kept."""
 
     version: int
@@ -233,7 +233,7 @@ class SegmentationSaved(Answer):
     warnings: list[str]
 
 
-class SegmentationVersion(Answer):
+class SegmentationVersion(ResponseModel):
     """One version of the mask."""
 
     version: int = Field(description="0 is the model's")
@@ -242,13 +242,13 @@ class SegmentationVersion(Answer):
     volumes_ml: Volumes
 
 
-class SegmentationsOut(Answer):
+class SegmentationsOut(ResponseModel):
     """All versions of the mask, the model's first; empty until the case is done."""
 
     versions: list[SegmentationVersion]
 
 
-class ModelOut(Answer):
+class ModelOut(ResponseModel):
     """A model bundle that a run can choose."""
 
     id: str
@@ -264,13 +264,13 @@ class ModelOut(Answer):
     sha256: str = Field(default="", description="of the bundle")
 
 
-class ModelsOut(Answer):
+class ModelsOut(ResponseModel):
     """The model bundles that are installed."""
 
     models: list[ModelOut]
 
 
-class WhoAmIOut(Answer):
+class WhoAmIOut(ResponseModel):
     """Whether the caller may open a session, and how one signs in."""
 
     authenticated: bool
@@ -279,13 +279,13 @@ class WhoAmIOut(Answer):
     sign_in_url: str | None = Field(default=None, description="where a browser signs in", examples=["/auth/login"])
 
 
-class HealthOut(Answer):
+class HealthOut(ResponseModel):
     """The process answers."""
 
     status: str = Field(examples=["ok"])
 
 
-class ReadyOut(Answer):
+class ReadyOut(ResponseModel):
     """Everything that the gateway needs answers."""
 
     status: str = Field(examples=["ok"])

@@ -21,11 +21,11 @@ from hope.domain.ids import new_id
 from hope.formats.archive import is_zip
 from hope.formats.hashing import hash_file
 from hope.formats.nifti_clean import WrongTypeError
-from hope.web.answers import case_name
 from hope.web.claims import Claim
 from hope.web.context import WebContext
-from hope.web.keeping import Keeping, NewScan
 from hope.web.reading import UploadReader
+from hope.web.serializers import case_name
+from hope.web.storing import NewScan, ScanStorage
 from hope.web.uploads import MIB, Spool, Uploads
 
 _SYNTHETIC = "This scan is synthetic: the program made it, it shows nobody."
@@ -38,12 +38,12 @@ class SeriesIntake:
     Args:
         context: stores and tasks.
         uploads: checks scans.
-        keeping: stores them.
+        storage: stores them.
         reader: lets children read what came.
     """
 
-    def __init__(self, context: WebContext, uploads: Uploads, keeping: Keeping, reader: UploadReader) -> None:
-        self._context, self._uploads, self._keeping, self._reader = context, uploads, keeping, reader
+    def __init__(self, context: WebContext, uploads: Uploads, storage: ScanStorage, reader: UploadReader) -> None:
+        self._context, self._uploads, self._storage, self._reader = context, uploads, storage, reader
         self._sample: tuple[Path, list[Mapping[str, Any]]] | None = None
         self._sample_lock = asyncio.Lock()
 
@@ -60,7 +60,7 @@ class SeriesIntake:
         if not await to_thread.run_sync(is_zip, spool.path):
             fix = "zip the DICOM directory; send NIfTI files to /series/t1n and so on"
             raise WrongTypeError("the upload is not a zip archive", expected="a zip of DICOM files", fix=fix)
-        spool.path.rename(spool.room("in") / "upload.zip")
+        spool.path.rename(spool.directory("in") / "upload.zip")
         async with self._reader.slot(case.session_id):
             result = await self._run("dicom", case, spool.folder, spool)
             await to_thread.run_sync(_drop, spool.folder / "in", spool.folder / "scratch")
@@ -97,8 +97,8 @@ class SeriesIntake:
         self, task: str, case: CaseRecord | None, folder: Path, spool: Spool | None = None
     ) -> dict[str, Any]:
         """Let a child do a task: within the policy for uploads if there is one, else as the platform's own work."""
-        for room in ("out", "scratch"):
-            (folder / room).mkdir(mode=0o700)
+        for directory in ("out", "scratch"):
+            (folder / directory).mkdir(mode=0o700)
         job = {
             "do": task,
             "in": str(folder / "in"),
@@ -132,7 +132,7 @@ class SeriesIntake:
             new.append(NewScan(target, scan, key, sequence, known))
         await to_thread.run_sync(claim.settle, sum(scan.clean.bytes for scan in new))
         commit = partial(self._context.store.add_series, case.id, upload=claim.id)
-        change = await to_thread.run_sync(self._keeping.store_scans, case, new, commit)
+        change = await to_thread.run_sync(self._storage.store_scans, case, new, commit)
         return list(change.stored)
 
     def check_may_correct(self, case: CaseRecord) -> None:
@@ -142,7 +142,7 @@ class SeriesIntake:
             ConflictError: unless the case is done. FullError: if the disk is full.
         """
         reference_view(case, self._context.store.artifacts(case.id, public=True))
-        self._uploads.check_room()
+        self._uploads.check_space()
 
     async def segmentation(self, case: CaseRecord, spool: Spool) -> tuple[Artifact, dict[str, Any]]:
         """Check and measure a corrected mask, and keep it as the next version.
@@ -153,11 +153,11 @@ class SeriesIntake:
         """
         files = await to_thread.run_sync(lambda: self._context.store.artifacts(case.id, public=True))
         view = reference_view(case, files)
-        room = spool.room("in")
+        directory = spool.directory("in")
         await to_thread.run_sync(
-            lambda: self._context.blobs.fetch(view.blob_key, room / "reference.nii.gz", view.sha256)
+            lambda: self._context.blobs.fetch(view.blob_key, directory / "reference.nii.gz", view.sha256)
         )
-        spool.path.rename(room / ("mask.nii.gz" if await to_thread.run_sync(_is_gzip, spool.path) else "mask.nii"))
+        spool.path.rename(directory / ("mask.nii.gz" if await to_thread.run_sync(_is_gzip, spool.path) else "mask.nii"))
         async with self._reader.slot(case.session_id):
             measured = await self._run("segmentation", case, spool.folder, spool)
         mask = spool.folder / "out" / "mask.nii.gz"
@@ -167,7 +167,7 @@ class SeriesIntake:
         key = f"cases/{case.id}/{case.run}/corrected/{new_id()}/seg.nii.gz"
         artifact = Artifact(name, output.kind, key, size, digest, None, public=True, output=output)
         await to_thread.run_sync(spool.claim.settle, size)
-        store = self._keeping.store_segmentation
+        store = self._storage.store_segmentation
         kept = await to_thread.run_sync(store, case, mask, artifact, measured, spool.claim.id)
         return kept, measured
 

@@ -19,7 +19,7 @@ from hope.contract.job import CaseRecord, ConflictError
 from hope.domain.errors import InputError
 from hope.formats.atomic import output_error
 from hope.formats.nifti_clean import CleanScan, TooLargeError, clean_nifti
-from hope.jobs.room import Room
+from hope.jobs.disk_space import DiskSpace
 from hope.jobs.scan_task import CLEAN, UPLOAD
 from hope.web.case_watch import CaseWatch
 from hope.web.claims import STEP, Claim, Claims
@@ -55,7 +55,7 @@ class Spool:
     bytes: int
     claim: Claim
 
-    def room(self, name: str) -> Path:
+    def directory(self, name: str) -> Path:
         """A new empty folder beside the body."""
         path = self.folder / name
         path.mkdir(mode=0o700)
@@ -67,14 +67,14 @@ class Uploads:
 
     Args:
         context: stores, limits and the scratch directory.
-        room: whether the disks have room.
+        disk: whether the disks have room.
         reader: lets children read what came.
 
     A few threads write and fewer unpack, so that fifty uploads at once need no more memory than their chunks.
     """
 
-    def __init__(self, context: WebContext, room: Room, reader: UploadReader) -> None:
-        self._context, self._room, self._reader = context, room, reader
+    def __init__(self, context: WebContext, disk: DiskSpace, reader: UploadReader) -> None:
+        self._context, self._disk, self._reader = context, disk, reader
         self.claims = Claims(context.store, context.settings.platform, context.executor)
         self._watch = CaseWatch(context.store)
         self._writers = CapacityLimiter(_WRITERS)
@@ -109,7 +109,7 @@ class Uploads:
             ClientDisconnect: if the sender hangs up, also out of the block.
         """
         declared = self._declared(request, what)
-        await to_thread.run_sync(self._room.check, declared or 0)
+        await to_thread.run_sync(self._disk.check, declared or 0)
         files = 0 if any(series.key == replaced for series in case.series) else 1
         async with (
             self.claims.claimed(case, declared or 0, files) as claim,
@@ -172,7 +172,7 @@ class Uploads:
                     await to_thread.run_sync(claim.grow, size + STEP)
                 held += chunk
                 if len(held) >= _FLUSH:
-                    await to_thread.run_sync(self._room.check)
+                    await to_thread.run_sync(self._disk.check)
                     await self._writing(partial(file.write, held))
                     held = bytearray()
             await self._writing(partial(file.write, held))
@@ -196,8 +196,8 @@ class Uploads:
             InputError: as `clean_nifti`, and if it takes more than the policy allows.
             QuotaError: if the session may not hold what is in it.
         """
-        spool.path.rename(spool.room("in") / UPLOAD)
-        out = spool.room("out")
+        spool.path.rename(spool.directory("in") / UPLOAD)
+        out = spool.directory("out")
         limit = await self.unpacked_limit(spool.claim)
         job = {"do": "scan", "in": str(spool.folder / "in"), "out": str(out), "what": what, "max_bytes": limit}
         async with self._reader.slot(case.session_id):
@@ -214,11 +214,11 @@ class Uploads:
         Raises:
             QuotaError: if that is nothing. FullError: if the disk is full.
         """
-        room = await to_thread.run_sync(claim.room)
-        if room <= 0:
+        left = await to_thread.run_sync(claim.bytes_left)
+        if left <= 0:
             await to_thread.run_sync(claim.settle, claim.size + 1)
-        await to_thread.run_sync(self._room.check)
-        return max(1, min(self._context.settings.platform.max_unpacked_mb * MIB, room))
+        await to_thread.run_sync(self._disk.check)
+        return max(1, min(self._context.settings.platform.max_unpacked_mb * MIB, left))
 
     async def clean(self, source: Path, target: Path, what: str, claim: Claim) -> CleanScan:
         """`clean_nifti` of what a child left, in one of few threads, with the limit of what may be unpacked."""
@@ -241,11 +241,11 @@ class Uploads:
         """
         if case.state.in_work:
             raise ConflictError("the case is in work; wait until it is done, or cancel it, before changing its scans")
-        self.check_room()
+        self.check_space()
 
-    def check_room(self) -> None:
+    def check_space(self) -> None:
         """Whether the disk has room. Blocks; raises FullError."""
-        self._room.check()
+        self._disk.check()
 
 
 def _open_private(path: Path) -> BinaryIO:

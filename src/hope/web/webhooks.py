@@ -184,10 +184,10 @@ async def post(url: str, body: Mapping[str, Any], event_id: str, *, public: bool
             try:
                 async with client.stream(
                     "POST", pinned, json=dict(body), headers=headers, extensions={"sni_hostname": host}
-                ) as answer:
-                    if not answer.is_success:
+                ) as response:
+                    if not response.is_success:
                         # httpx would put the URL into its own exception's text.
-                        raise httpx.HTTPError(f"status {answer.status_code}")
+                        raise httpx.HTTPError(f"status {response.status_code}")
                     return
             except httpx.ConnectError:
                 # Such as a machine without IPv6: the next address may answer.

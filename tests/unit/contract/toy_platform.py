@@ -96,7 +96,7 @@ async def shown(folder: Path) -> dict[str, Any]:
             "toy": [toy.status_code, len(toy.content)],
             "report": (await client.get(f"/api/cases/{case_id}/files/result.json")).json(),
             "openapi": (await client.get("/openapi.json")).json()["components"]["schemas"],
-            "words": (await client.get("/api/words")).json(),
+            "words": (await client.get("/api/vocabulary")).json(),
         }
     gateway.store.close()
     return answer

@@ -98,7 +98,7 @@ def test_a_plain_install_loads_the_pipeline_and_the_starter_model() -> None:
         "            raise ModuleNotFoundError(f'no {name}', name=name)\n"
         "sys.meta_path.insert(0, Absent())\n"
         "import hope.commands.batch, hope.commands.segment, hope.commands.doctor, hope.formats.dicom, hope.pipeline\n"
-        "import hope.evaluation.evaluate, hope.stages.report.deliver, hope.stages.postprocess.adaptive\n"
+        "import hope.evaluation.evaluate, hope.stages.report.write_results, hope.stages.postprocess.adaptive\n"
         "import hope.models.brain_deepbet, hope.synthesis.raw\n"
         "from hope.services import Services\n"
         "from hope.settings import Settings\n"

@@ -17,10 +17,15 @@ VALUES = tuple(0.2 + 0.1 * n for n in range(len(PERCENTILES)))
 ENTRY = SequenceStyle(PERCENTILES, VALUES, (0.25, -1.5), 731.0)
 
 numbers = st.floats(-1e6, 1e6, allow_nan=False)
-ladders = st.lists(st.floats(0, 1e3), min_size=2, max_size=20, unique=True).map(sorted).map(tuple)
+percentile_values = st.lists(st.floats(0, 1e3), min_size=2, max_size=20, unique=True).map(sorted).map(tuple)
 
 
-@given(ladders, st.lists(numbers, max_size=9).map(tuple), st.floats(1e-3, 1e6), st.sets(st.sampled_from(SEQUENCES)))
+@given(
+    percentile_values,
+    st.lists(numbers, max_size=9).map(tuple),
+    st.floats(1e-3, 1e6),
+    st.sets(st.sampled_from(SEQUENCES)),
+)
 def test_a_style_survives_its_file(
     values: tuple[float, ...], code: tuple[float, ...], unit: float, known: set[MRSequence]
 ) -> None:

@@ -18,7 +18,7 @@ from hope.domain.errors import InputError, StageError
 from hope.domain.progress import Progress
 
 
-def run(job: Mapping[str, Any], told: Progress) -> dict[str, Any]:
+def run(job: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     state = Path(os.environ["SHORT_STATE"])
     if job["do"] == "selftest":
         if (state / "broken").exists():

@@ -63,18 +63,18 @@ def test_a_case_becomes_results_and_the_manifest_tells_of_them(
     put(s3, payload["input_location"], case())
     answer = running.invoke(payload)
     assert answer.status_code == 200, answer.text
-    told = answer.json()
-    assert told.pop("output_location") == payload["output_location"]
-    assert told == objects.get_json(f"{payload['output_location']}/job-1/manifest.json")
-    assert told["format"] == "hope-output/1"
-    assert (told["job_id"], told["state"], told["kind"]) == ("job-1", "done", "case")
-    assert told["model"]["id"] == "starter"
-    assert len(told["model"]["sha256"]) == 64
-    assert told["volumes_ml"] == {"WT": {"ml": 1.0}}
-    names = [entry["name"] for entry in told["files"]]
+    reported = answer.json()
+    assert reported.pop("output_location") == payload["output_location"]
+    assert reported == objects.get_json(f"{payload['output_location']}/job-1/manifest.json")
+    assert reported["format"] == "hope-output/1"
+    assert (reported["job_id"], reported["state"], reported["kind"]) == ("job-1", "done", "case")
+    assert reported["model"]["id"] == "starter"
+    assert len(reported["model"]["sha256"]) == 64
+    assert reported["volumes_ml"] == {"WT": {"ml": 1.0}}
+    names = [entry["name"] for entry in reported["files"]]
     assert names == ["report.html", "result.json", "short-seg.nii.gz"]
-    assert set(stored()) == {"job-1/manifest.json", *(f"job-1/runs/{told['run_id']}/{name}" for name in names)}
-    mask = next(entry for entry in told["files"] if entry["name"].endswith("-seg.nii.gz"))
+    assert set(stored()) == {"job-1/manifest.json", *(f"job-1/runs/{reported['run_id']}/{name}" for name in names)}
+    mask = next(entry for entry in reported["files"] if entry["name"].endswith("-seg.nii.gz"))
     assert content_of(s3, payload, mask) == b"scan|t1n|t2f|t2w"
     assert mask["bytes"] == len(b"scan|t1n|t2f|t2w")
     assert running.left_behind == []
@@ -123,9 +123,9 @@ def test_the_same_job_id_for_another_payload_is_a_conflict(
     put(s3, payload["input_location"], case())
     mine = {**payload, "outputs": ["segmentation"]}
     del mine["job_id"]
-    told = running.invoke(mine, **{"X-Amzn-SageMaker-Inference-Id": "job-1"}).json()
-    assert told["job_id"] == "job-1"
-    assert [entry["name"] for entry in told["files"]] == ["result.json", "short-seg.nii.gz"]
+    reported = running.invoke(mine, **{"X-Amzn-SageMaker-Inference-Id": "job-1"}).json()
+    assert reported["job_id"] == "job-1"
+    assert [entry["name"] for entry in reported["files"]] == ["result.json", "short-seg.nii.gz"]
     before = stored()
     answer = running.invoke(payload)
     assert answer.status_code == 409
@@ -337,8 +337,8 @@ def test_cases_at_once_are_not_mixed_and_more_than_fits_is_told_to_call_again(
     assert running.ping() == 200
     for name, (thread, answers) in calls.items():
         thread.join(60)
-        told = answers[0].json()
-        mask = next(entry for entry in told["files"] if entry["name"].endswith("-seg.nii.gz"))
+        reported = answers[0].json()
+        mask = next(entry for entry in reported["files"] if entry["name"].endswith("-seg.nii.gz"))
         content = content_of(s3, {"output_location": s3_url.url}, mask)
         assert content.count(name.encode()) == 4
         assert not any(other.encode() in content for other in names if other != name)

@@ -17,7 +17,7 @@ from hope.domain.progress import silent
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.endpoint import bodies
-from hope.formats import handover
+from hope.formats import stage_io
 
 GRID = Grid((4, 5, 6), np.eye(4))
 
@@ -29,14 +29,14 @@ def folder(tmp_path: Path) -> Path:
     still = {s: Transform(np.eye(4)) for s in images}
     brain = Volume(np.zeros(GRID.shape, bool), GRID)
     aligned = AlignedCase("c", images, brain, HeadState.BRAIN, GRID, MRSequence.T1C, still)
-    handover.save_aligned(aligned, tmp_path)
-    handover.save_harmonized(HarmonizedCase(aligned, images), tmp_path)
+    stage_io.save_aligned(aligned, tmp_path)
+    stage_io.save_harmonized(HarmonizedCase(aligned, images), tmp_path)
     return tmp_path
 
 
 def test_an_ordinary_case_is_let_through(folder: Path) -> None:
-    bodies._check_handover(folder)
-    handover.load_harmonized(folder, handover.load_aligned(folder))
+    bodies._check_stage_input(folder)
+    stage_io.load_harmonized(folder, stage_io.load_aligned(folder))
 
 
 def claims_a_tebibyte(folder: Path) -> None:

@@ -13,10 +13,10 @@ import pytest
 from tests.unit.endpoint.harness import SCANS
 
 from hope.domain.errors import InputError
-from hope.endpoint.answers import Problem, UnknownModelError
 from hope.endpoint.inputs import Limits
 from hope.endpoint.invocation import Invocations, Models
 from hope.endpoint.payload import parse
+from hope.endpoint.problems import Problem, UnknownModelError
 from hope.endpoint.readiness import READY, Readiness
 from hope.endpoint.results import commit, new_run_id, prior_result
 from hope.jobs.scratch import Scratch

@@ -18,7 +18,7 @@ from hope.domain.volume import Volume
 from hope.formats.dicom import convert_series, read_series
 from hope.formats.dicom_files import CUT, EMPTY, NO_PIXELS, NOT_DICOM, UNLISTED, walk_files
 from hope.formats.dicom_grouping import REGROUPED
-from hope.formats.dicom_series import COPIES, parted, read_study
+from hope.formats.dicom_series import DUPLICATES, parted, read_study
 from hope.formats.reading import NOT_FETCHED
 from hope.formats.series import read_tags
 from hope.testing.dicom_series import SeriesRecipe, write_series
@@ -58,18 +58,18 @@ def _object_without_pixels(path: Path, sop_class: str, modality: str) -> None:
 # --- copies, cycles, what is left out -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("copies", [1, 2])
+@pytest.mark.parametrize("duplicates", [1, 2])
 @pytest.mark.parametrize("enhanced", [False, True])
-def test_identical_instances_are_dropped(tmp_path: Path, copies: int, enhanced: bool) -> None:
+def test_identical_instances_are_dropped(tmp_path: Path, duplicates: int, enhanced: bool) -> None:
     if enhanced:
         write_enhanced(_volume(), tmp_path / "a", EnhancedRecipe(3, "t1"))
     else:
         write_series(_volume(), tmp_path / "a", SeriesRecipe(3, "t1"))
-    for number in range(copies):
+    for number in range(duplicates):
         shutil.copytree(tmp_path / "a", tmp_path / f"a ({number + 1})")
     (series,), left_out = read_study(tmp_path)
     assert series.fault == "" and _same(convert_series(series, tmp_path / "x", "t1c")[0], _volume())
-    assert left_out == {COPIES: copies * (1 if enhanced else 10)}
+    assert left_out == {DUPLICATES: duplicates * (1 if enhanced else 10)}
 
 
 def test_a_copy_with_some_slices_and_a_renewed_header_is_a_copy(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_copy_with_some_slices_and_a_renewed_header_is_a_copy(tmp_path: Path) 
         image.InstitutionName = "exported again, with a longer header"
         image.save_as(tmp_path / "b" / file.name)
     (series,), left_out = read_study(tmp_path)
-    assert series.slices == 10 and left_out == {COPIES: 3}
+    assert series.slices == 10 and left_out == {DUPLICATES: 3}
 
 
 def test_one_instance_uid_on_different_images_loses_none(tmp_path: Path) -> None:

@@ -42,12 +42,12 @@ class Driven:
     def answer(self, job: Mapping[str, Any] | bytes, seconds: float = 20.0) -> tuple[dict[str, Any], list[dict]]:
         """Send a job; its answer, and what was told before."""
         self.send(job)
-        told = []
+        reported = []
         while True:
             line = self.line(seconds)
             if "done" in line or "error" in line:
-                return line, told
-            told.append(line)
+                return line, reported
+            reported.append(line)
 
 
 @contextmanager

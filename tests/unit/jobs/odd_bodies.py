@@ -17,10 +17,10 @@ from hope.domain.progress import Progress
 MARK = "SURNAME" + "MARK"  # in two parts, because a traceback shows lines of the source
 
 
-def run(job: Mapping[str, Any], told: Progress) -> dict[str, Any]:
+def run(job: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     if job["do"] == "litters":
         return litters()
-    return DEEDS[job["do"]](told)
+    return DEEDS[job["do"]](progress)
 
 
 def litters() -> dict[str, Any]:
@@ -31,62 +31,62 @@ def litters() -> dict[str, Any]:
     return {"artifacts": [], "result": {"ours": name, "theirs": theirs}}
 
 
-def prints(told: Progress) -> dict[str, Any]:
+def prints(progress: Progress) -> dict[str, Any]:
     print('{"done": "by a library"}')  # noqa: T201
     os.write(1, b"straight to descriptor 1\n")
     os.system("echo from a process of its own")  # noqa: S605
     return {"artifacts": [], "result": {"stdin": sys.stdin.read()}}
 
 
-def tells(told: Progress) -> dict[str, Any]:
+def tells(progress: Progress) -> dict[str, Any]:
     for number in range(1001):
-        told("work", number / 1000)
-    told("work", 7.0)
+        progress("work", number / 1000)
+    progress("work", 7.0)
     return {"artifacts": [], "result": None}
 
 
-def sleeps(told: Progress) -> dict[str, Any]:
-    told("asleep", 0.0)
+def sleeps(progress: Progress) -> dict[str, Any]:
+    progress("asleep", 0.0)
     time.sleep(60)
     return {}
 
 
-def deaf(told: Progress) -> dict[str, Any]:
+def deaf(progress: Progress) -> dict[str, Any]:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    return sleeps(told)
+    return sleeps(progress)
 
 
-def quotes(told: Progress) -> dict[str, Any]:
+def quotes(progress: Progress) -> dict[str, Any]:
     raise ValueError(f"PatientName {MARK} is too long")
 
 
-def wraps(told: Progress) -> dict[str, Any]:
+def wraps(progress: Progress) -> dict[str, Any]:
     try:
-        return quotes(told)
+        return quotes(progress)
     except ValueError as error:
         raise StageError("registration diverged") from error
 
 
-def wrong_input(told: Progress) -> dict[str, Any]:
+def wrong_input(progress: Progress) -> dict[str, Any]:
     raise InputError("t1c is an empty image", got="every voxel is 0", fix="export the scan again")
 
 
 def refuses(kind: type[Exception]) -> Callable[[Progress], dict[str, Any]]:
-    def body(told: Progress) -> dict[str, Any]:
+    def body(progress: Progress) -> dict[str, Any]:
         raise kind("it is like this")
 
     return body
 
 
-def full(told: Progress) -> dict[str, Any]:
+def full(progress: Progress) -> dict[str, Any]:
     raise OSError(28, "No space left on device", f"/some/{MARK}/path")
 
 
-def hungry(told: Progress) -> dict[str, Any]:
+def hungry(progress: Progress) -> dict[str, Any]:
     raise MemoryError
 
 
-def not_json(told: Progress) -> dict[str, Any]:
+def not_json(progress: Progress) -> dict[str, Any]:
     return {"artifacts": [], "result": {"volume": float("nan")}}
 
 

@@ -22,7 +22,7 @@ from hope.domain.grid import ATLAS_GRID, Grid
 from hope.domain.progress import Progress, silent
 from hope.domain.style import Style
 from hope.domain.volume import Volume
-from hope.formats import handover
+from hope.formats import stage_io
 from hope.formats.nifti import read_labels, read_scan, write_scan
 from hope.jobs import bodies, tasks
 from hope.pipeline import run_case
@@ -252,8 +252,8 @@ def test_harmonisation_asked_for_is_done_and_told(
     assert listed == {"harmonized.json", "harmonized-t2w.npy", "harmonize.json"}
     for name in listed:
         shutil.copy(Path(job["out"]) / name, tmp_path / "in")
-    aligned = handover.load_aligned(tmp_path / "in")
-    harmonized = handover.load_harmonized(tmp_path / "in", aligned)
+    aligned = stage_io.load_aligned(tmp_path / "in")
+    harmonized = stage_io.load_harmonized(tmp_path / "in", aligned)
     assert np.array_equal(harmonized.images[MRSequence.T2W].data, aligned.images[MRSequence.T2W].data * 2)
     assert harmonized.details["sequences"]["t2w"]["edge_ssim"] == pytest.approx(1)
     assert {flag.sequence for flag in harmonized.flags} == set(aligned.images) - {MRSequence.T2W}
@@ -276,11 +276,11 @@ def test_progress_grows_from_nothing_to_all(scans: Path, tmp_path: Path, finishe
         shares: list[float] = []
         words: list[str] = []
 
-        def told(message: str, share: float, shares: list[float] = shares, words: list[str] = words) -> None:
+        def reported(message: str, share: float, shares: list[float] = shares, words: list[str] = words) -> None:
             shares.append(share)
             words.append(message)
 
-        bodies.run(job_in(tmp_path, stage, CASE), told)
+        bodies.run(job_in(tmp_path, stage, CASE), reported)
         assert shares == sorted(shares), stage
         assert 0 <= shares[0] <= shares[-1] <= 1.0001, stage
         assert shares[-1] > 0.95, stage
@@ -313,7 +313,7 @@ def test_advice_speaks_of_no_flags(
         write_scan(scan, tmp_path / "in" / f"{name}.nii")
     with pytest.raises(InputError, match=words) as caught:
         bodies.run(job_in(tmp_path, "preprocess", CASE, choice=choice), silent)
-    assert "--" not in caught.value.sentence()
+    assert "--" not in caught.value.message()
 
 
 @pytest.mark.parametrize(
@@ -339,7 +339,7 @@ def test_every_job_speaks_of_no_flags(job: str, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(tasks.TASKS, "dicom", refused)
     with pytest.raises(InputError, match="assign or add t2w") as caught:
         bodies.run({"do": job}, silent)
-    assert "--" not in caught.value.sentence()
+    assert "--" not in caught.value.message()
 
 
 def test_an_unknown_job_is_refused() -> None:

@@ -43,9 +43,9 @@ def test_what_libraries_print_is_no_answer(tmp_path: Path) -> None:
 
 def test_progress_is_told_but_does_not_flood() -> None:
     with child(ODD) as driven:
-        _, told = driven.answer({"do": "tells"})
-    shares = [line["share"] for line in told]
-    assert all(line["message"] == "work" for line in told)
+        _, reported = driven.answer({"do": "tells"})
+    shares = [line["share"] for line in reported]
+    assert all(line["message"] == "work" for line in reported)
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0.0, 1.0)
     assert 50 <= len(shares) <= 210

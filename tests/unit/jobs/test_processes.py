@@ -40,14 +40,14 @@ def in_loop(work: Callable[[StageProcesses], Awaitable[Any]], module: str = SHOR
 
 
 def test_a_job_is_done_and_progress_is_told(job: Callable[[str], dict[str, Any]]) -> None:
-    told: list[tuple[str, float]] = []
+    reported: list[tuple[str, float]] = []
 
     async def work(processes: StageProcesses) -> dict[str, Any]:
-        return await processes.run(job("preprocess"), lambda message, share: told.append((message, share)))
+        return await processes.run(job("preprocess"), lambda message, share: reported.append((message, share)))
 
     done = in_loop(work)
     assert {entry["role"] for entry in done["artifacts"]} == set(Stage.PREPROCESS.spec.writes)
-    assert told[-1][1] == 1.0
+    assert reported[-1][1] == 1.0
 
 
 def test_the_same_child_serves_the_next_job(job: Callable[[str], dict[str, Any]]) -> None:

@@ -16,7 +16,7 @@ def test_a_folder_is_private_and_gone_after_its_block(tmp_path: Path) -> None:
     with scratch.folder() as folder:
         (folder / "scan").write_bytes(b"voxels")
         assert folder.stat().st_mode & 0o077 == 0
-        assert scratch.room.stat().st_mode & 0o077 == 0
+        assert scratch.directory.stat().st_mode & 0o077 == 0
     assert not folder.exists()
     scratch.close()
     assert list((tmp_path / "scratch").iterdir()) == []
@@ -35,29 +35,29 @@ def test_what_a_killed_process_left_is_swept_and_what_a_living_one_has_stays(tmp
         f"scratch = Scratch(Path({str(tmp_path)!r}))\n"
         "with scratch.folder() as folder:\n"
         "    (folder / 'scan').write_bytes(b'voxels')\n"
-        "    print(scratch.room, flush=True)\n"
+        "    print(scratch.directory, flush=True)\n"
         "    sys.stdin.read()\n"
     )
     other = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert other.stdout
-    room = Path(other.stdout.readline().strip())
+    directory = Path(other.stdout.readline().strip())
     scratch = Scratch(tmp_path)
     assert scratch.sweep() == []
-    assert room.is_dir()
+    assert directory.is_dir()
     other.kill()
     other.wait()
-    assert scratch.sweep() == [room.name.removeprefix("room-")]
-    assert not room.exists()
-    assert scratch.room.is_dir()
+    assert scratch.sweep() == [directory.name.removeprefix("room-")]
+    assert not directory.exists()
+    assert scratch.directory.is_dir()
 
 
 def test_a_room_without_a_lock_belongs_to_nobody(tmp_path: Path) -> None:
     scratch = Scratch(tmp_path)
-    room = tmp_path / "room-of-a-process-that-could-not-delete-all"
-    room.mkdir()
-    (room / "scan").write_bytes(b"voxels")
+    directory = tmp_path / "room-of-a-process-that-could-not-delete-all"
+    directory.mkdir()
+    (directory / "scan").write_bytes(b"voxels")
     assert scratch.sweep() == ["of-a-process-that-could-not-delete-all"]
-    assert not room.exists()
+    assert not directory.exists()
 
 
 def test_a_room_that_cannot_be_deleted_is_not_called_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,15 +85,15 @@ def test_a_folder_that_could_not_be_deleted_at_its_end_is_deleted_later(
 
 
 def test_whose_room_is_gone_is_told_again_until_the_store_has_heard_it(tmp_path: Path) -> None:
-    told: list[str] = []
+    reported: list[str] = []
 
     def tell(name: str) -> None:
-        told.append(name)
-        if len(told) == 1:
+        reported.append(name)
+        if len(reported) == 1:
             raise ConnectionError("the database does not answer")
 
     (tmp_path / "room-dead").mkdir()
     sweeper = Sweeper(Scratch(tmp_path), tell)
     for _ in range(3):
         sweeper.sweep()
-    assert told == ["dead", "dead"]
+    assert reported == ["dead", "dead"]

@@ -98,10 +98,10 @@ def test_what_is_not_certain_is_left_to_the_user_and_the_rest_is_assigned(tmp_pa
 
 def test_nothing_of_the_person_survives(tmp_path: Path) -> None:
     result = dicom(dicom_zip(tmp_path, T1N, T1C, T2, FLAIR, ODD))
-    told = json.dumps(result)
+    reported = json.dumps(result)
     files = b"".join(path.read_bytes() for path in (tmp_path / "out-dicom").iterdir())
     for mark in (*IDENTITY.split("^"), "4711", "19700101", "20200102"):
-        assert mark not in told
+        assert mark not in reported
         assert mark.encode() not in files
 
 

@@ -74,7 +74,7 @@ class Platform:
         return [blob.key for blob in self.blobs.keys("cases/")]
 
     def scratch_is_empty(self) -> bool:
-        return not any(self.scratch.room.iterdir())
+        return not any(self.scratch.directory.iterdir())
 
 
 @pytest.fixture
@@ -247,19 +247,19 @@ def test_what_a_dead_stage_copied_for_an_endpoint_is_deleted(
 ) -> None:
     monkeypatch.setenv("HOPE_SHORT_CRASH", "segment:1")
     monkeypatch.setenv("HOPE_SHORT_DIR", str(platform.folder))
-    copies, stage = NotingCopies(away), f"cases/{platform.case_id}/1/segment/"
+    staging, stage = NotingCopies(away), f"cases/{platform.case_id}/1/segment/"
 
     async def work(worker: StageWorker, _: StageProcesses) -> list[str]:
         return [await worker.run(platform.job(stage)) for stage in (Stage.PREPROCESS, Stage.HARMONIZE, Stage.SEGMENT)]
 
-    assert platform.run(work, copies=copies) == [DONE] * 3
+    assert platform.run(work, staging=staging) == [DONE] * 3
     # What the attempt had, as soon as its process was dead; before the next one whatever is left of any.
-    attempts = [prefix.removeprefix(stage) for prefix in copies.deleted]
+    attempts = [prefix.removeprefix(stage) for prefix in staging.deleted]
     depths = [attempt.count("/") for attempt in attempts]
     assert depths[: 2 - away] == [1, 0][away:]
     # A beat that comes just after the commit finds the attempt fenced: its own copies are then looked at once more.
     assert depths[2 - away :] in ([], [1])
-    assert all(prefix.startswith(stage) for prefix in copies.deleted)
+    assert all(prefix.startswith(stage) for prefix in staging.deleted)
 
 
 def test_a_fenced_attempt_answers_what_the_other_one_made_of_the_stage(

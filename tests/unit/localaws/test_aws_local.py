@@ -29,7 +29,7 @@ from hope.localaws.aws_local import LocalAws, LocalOptions
 from hope.localaws.aws_processes import ServerProcess, free_port
 from hope.localaws.aws_proxy import Fault, FaultProxy
 
-Answer = Callable[["Stub", bytes], tuple[int, bytes]]
+Responder = Callable[["Stub", bytes], tuple[int, bytes]]
 SECONDS = 30
 
 
@@ -42,7 +42,7 @@ class Stub:
 
     def reset(self) -> None:
         self.ping = 200
-        self.answer: Answer = lambda stub, body: (200, b'{"did": ' + body + b"}")
+        self.answer: Responder = lambda stub, body: (200, b'{"did": ' + body + b"}")
         self.got: list[tuple[dict[str, str], bytes]] = []
         self.at_once = self.most_at_once = 0
 
@@ -179,16 +179,16 @@ def test_both_ends_are_told_to_the_topics_in_the_documented_form(route: Route) -
     route.stub.answer = lambda stub, body: (400, b'{"detail": "no t1c"}')
     bad = route.invoke(InferenceId="bad")
     route.wait()
-    told = {one["inferenceId"]: one for one in route.messages()}
-    assert set(told) == {"good", "bad"}
-    assert told["good"]["invocationStatus"] == "Completed"
-    assert told["good"]["responseParameters"]["outputLocation"] == good["OutputLocation"]
-    assert told["good"]["requestParameters"]["endpointName"] == "hope"
-    assert told["good"]["eventName"] == "InferenceResult"
-    assert told["bad"]["invocationStatus"] == "Failed"
-    assert "(400)" in told["bad"]["failureReason"]
-    assert "no t1c" in told["bad"]["failureReason"]
-    assert "responseParameters" not in told["bad"]
+    reported = {one["inferenceId"]: one for one in route.messages()}
+    assert set(reported) == {"good", "bad"}
+    assert reported["good"]["invocationStatus"] == "Completed"
+    assert reported["good"]["responseParameters"]["outputLocation"] == good["OutputLocation"]
+    assert reported["good"]["requestParameters"]["endpointName"] == "hope"
+    assert reported["good"]["eventName"] == "InferenceResult"
+    assert reported["bad"]["invocationStatus"] == "Failed"
+    assert "(400)" in reported["bad"]["failureReason"]
+    assert "no t1c" in reported["bad"]["failureReason"]
+    assert "responseParameters" not in reported["bad"]
     assert route.read(bad["FailureLocation"]) == b'{"detail": "no t1c"}'
     assert route.read(bad["OutputLocation"]) is None
 

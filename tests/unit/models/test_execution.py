@@ -49,14 +49,14 @@ def tiles(architecture: str, count: int = 2) -> Tensor:
 )
 def test_folds_answer_as_plain_torch_does(architecture: str, precision: Precision, tolerance: float) -> None:
     """Also a second fold that shares the first one's blueprint, and the first again after it."""
-    batch, truths, ready, blueprint = tiles(architecture), [], [], None
+    batch, truths, ready, graph = tiles(architecture), [], [], None
     for seed in (0, 1):
         network = tiny(architecture, seed)
         truths.append(network(batch))
-        forward = compile_network(network, 4, PATCH[architecture], CPU, precision, blueprint)
+        forward = compile_network(network, 4, PATCH[architecture], CPU, precision, graph)
         assert (forward.backend, forward.note) == ("openvino", "")
-        assert blueprint in (None, forward.blueprint), "the second fold was recorded again"
-        blueprint = forward.blueprint
+        assert graph in (None, forward.graph), "the second fold was recorded again"
+        graph = forward.graph
         ready.append(forward)
     assert not torch.allclose(truths[0], truths[1], atol=0.1), "equal folds would prove nothing"
     for truth, forward in zip(truths, ready, strict=True):
@@ -73,7 +73,7 @@ def test_a_blueprint_of_another_architecture_is_not_used() -> None:
     first = compile_network(tiny("nnunet"), 4, PATCH["nnunet"], CPU)
     network, batch = tiny("mednext"), tiles("mednext")
     truth = network(batch)
-    second = compile_network(network, 4, PATCH["mednext"], CPU, Precision.FP32, first.blueprint)
+    second = compile_network(network, 4, PATCH["mednext"], CPU, Precision.FP32, first.graph)
     assert torch.allclose(second(batch), truth, atol=1e-3)
 
 
@@ -103,8 +103,8 @@ def test_what_openvino_cannot_run_is_run_by_torch_and_said() -> None:
     assert forward.backend == "torch"
     assert "bessel_j0" in forward.note
     assert torch.equal(forward(batch), truth)
-    again = compile_network(Odd().eval().requires_grad_(False), 4, PATCH["nnunet"], CPU, blueprint=forward.blueprint)
-    assert again.blueprint is forward.blueprint
+    again = compile_network(Odd().eval().requires_grad_(False), 4, PATCH["nnunet"], CPU, graph=forward.graph)
+    assert again.graph is forward.graph
     assert again.note == forward.note
     assert not torch.equal(again(batch), truth)
     assert torch.equal(forward(batch), truth)
@@ -131,8 +131,8 @@ def test_release_lets_go_of_everything(precision: Precision) -> None:
     forward.release()
     gc.collect()
     assert run() is None
-    assert forward.blueprint is not None
-    assert forward.blueprint.answer is None
+    assert forward.graph is not None
+    assert forward.graph.reference is None
     with pytest.raises(RuntimeError, match="released"):
         forward(tiles("nnunet"))
     del forward

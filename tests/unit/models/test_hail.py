@@ -20,7 +20,7 @@ from hope.domain.style import SequenceStyle, Style
 from hope.domain.volume import Volume
 from hope.models.bundle import HARMONIZER, SEGMENTER, WEIGHTS, Bundle
 from hope.models.hail.coarse import averaged, medians, places, view
-from hope.models.hail.network import KNOTS, MOST_SHADING, STEEPEST, TISSUES, HailNetwork, bend
+from hope.models.hail.network import KNOTS, MOST_SHADING, STEEPEST, TISSUES, HailNetwork, apply_curve
 from hope.models.hail.runner import STRENGTHS, HailHarmonizer
 from hope.models.registry import ModelRegistry
 from hope.training.harmonizer import start
@@ -69,18 +69,18 @@ def seen(case: AlignedCase) -> tuple[torch.Tensor, torch.Tensor]:
     images = np.stack([np.asarray(case.images[s].data) for s in SEQUENCES])
     share = np.asarray(case.brain_mask.data, np.float32)
     coarse = averaged(images, share)
-    channels, ladder = view(coarse, share, medians(coarse, share), places(share))
+    channels, percentiles = view(coarse, share, medians(coarse, share), places(share))
     padded = torch.nn.functional.pad(torch.from_numpy(channels), [0, 4, 0, 0, 0, 0])
-    return padded[None], torch.from_numpy(ladder)[None]
+    return padded[None], torch.from_numpy(percentiles)[None]
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_maps_rise_within_their_bounds_whatever_the_weights(seed: int) -> None:
     network = wild(seed)
-    channels, ladder = seen(a_case(seed))
+    channels, percentiles = seen(a_case(seed))
     with torch.inference_mode():
-        target = 3 * torch.rand(1, 4, 6 + ladder.shape[2], generator=torch.Generator().manual_seed(seed))
-        curve, shading = network(channels, network.code(channels, ladder), target)
+        target = 3 * torch.rand(1, 4, 6 + percentiles.shape[2], generator=torch.Generator().manual_seed(seed))
+        curve, shading = network(channels, network.code(channels, percentiles), target)
     slopes = curve.diff(dim=2) / torch.tensor(KNOTS).diff()
     assert float(slopes.min()) >= 1 / STEEPEST - 1e-4
     assert float(slopes.max()) <= STEEPEST + 1e-4
@@ -96,31 +96,31 @@ def test_maps_rise_within_their_bounds_whatever_the_weights(seed: int) -> None:
 def test_bending_is_linear_between_knots_and_straight_beyond(slopes: list[float], seed: int) -> None:
     values = np.concatenate([[0], np.cumsum(np.array(slopes) * np.diff(KNOTS))])
     x = np.random.default_rng(seed).uniform(0, 6, 200)
-    got = bend(torch.tensor(x)[None, None], torch.tensor(values)[None, None])[0, 0].numpy()
+    got = apply_curve(torch.tensor(x)[None, None], torch.tensor(values)[None, None])[0, 0].numpy()
     beyond = values[-1] + (x - KNOTS[-1]) * slopes[-1]
     assert np.allclose(got, np.where(x > KNOTS[-1], beyond, np.interp(x, KNOTS, values)), atol=1e-9)
 
 
 def test_an_untrained_network_already_sends_tissue_to_tissue() -> None:
     network = HailNetwork(6, 8, (8, 8))
-    channels, ladder = seen(a_case())
-    source, target = (torch.zeros(1, 4, 6 + ladder.shape[2]) for _ in range(2))
+    channels, percentiles = seen(a_case())
+    source, target = (torch.zeros(1, 4, 6 + percentiles.shape[2]) for _ in range(2))
     source[..., :TISSUES] = torch.tensor([0.5, 0.85, 1.3])
     target[..., :TISSUES] = torch.tensor([0.4, 0.9, 1.2])
     with torch.inference_mode():
         curve, shading = network(channels, source, target)
-        there = bend(source[:, :, :TISSUES], curve)
+        there = apply_curve(source[:, :, :TISSUES], curve)
     assert torch.allclose(there, target[:, :, :TISSUES], atol=0.03)
     assert float(shading.abs().max()) == 0
 
 
 def test_a_missing_sequence_has_no_code() -> None:
     network = wild(1)
-    channels, ladder = seen(a_case())
+    channels, percentiles = seen(a_case())
     channels[:, 2] = channels[:, 7] = 0
-    ladder[:, 2] = 0
+    percentiles[:, 2] = 0
     with torch.inference_mode():
-        codes = network.code(channels, ladder)
+        codes = network.code(channels, percentiles)
     assert float(codes[:, 2].abs().max()) == 0
     assert bool(codes[:, [0, 1, 3]].abs().amax(2).gt(0).all())
 
@@ -238,11 +238,11 @@ def test_where_the_anatomy_suffers_less_is_done(bundle: Bundle) -> None:
     before = np.asarray(a_case(1).images[T2W].data)
     brain = before > 0
 
-    def bent(image: Volume) -> float:
+    def curved(image: Volume) -> float:
         ratio = np.asarray(image.data)[brain] / before[brain]
         return float(ratio.std() / ratio.mean())
 
-    assert bent(careful[T2W]) < bent(whole[T2W])
+    assert curved(careful[T2W]) < curved(whole[T2W])
 
 
 def test_a_harmonizer_is_no_segmenter(bundle: Bundle, tmp_path: Path) -> None:

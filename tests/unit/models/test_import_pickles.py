@@ -27,8 +27,8 @@ from hope.domain.errors import BundleError, HopeError
 from hope.models.importers.clusters import read_clusters
 from hope.models.importers.mednext_v1 import read_mednext
 from hope.models.importers.nnunet_v2 import read_nnunet
+from hope.models.importers.pickle_stubs import Array, PickleStub
 from hope.models.importers.pickles import MAX_OPERATIONS, load, plain, walk
-from hope.models.importers.standins import Array, Standin
 from hope.models.importers.swinunetr_pt import read_swinunetr
 from hope.models.importers.torch_files import TorchFile
 
@@ -162,7 +162,7 @@ def test_names_with_dots_do_not_reach_inside(tmp_path: Path) -> None:
         except BundleError:
             continue
         # A library's name gives a stand-in, whatever the name says, and nothing of the library.
-        assert isinstance(made, Standin)
+        assert isinstance(made, PickleStub)
 
 
 def test_too_many_instructions_and_names() -> None:

@@ -21,8 +21,8 @@ from hope.domain.errors import BundleError, HopeError, InputError, OutputError
 from hope.models.bundle import Bundle
 from hope.models.ensemble.spec import Average, Method, Outside, Resampling, Tiles
 from hope.models.importers.assemble import PUBLISHED_WEIGHTS
+from hope.models.importers.checkpoint_parts import channels_of, classes_of
 from hope.models.importers.choices import ImportChoices
-from hope.models.importers.parts import channels_of, classes_of
 from hope.models.networks import build_network, load_state
 from hope.models.registry import ModelRegistry
 
@@ -110,7 +110,7 @@ def test_what_each_architecture_says(made: Path, registry: ModelRegistry) -> Non
     assert prep.normalise_first
     assert prep.schemes == ("ZScoreNormalization",) * 4
     assert prep.nonzero_only == (True,) * 4
-    assert (prep.images, prep.answers) == (Resampling(3, 0, None), Resampling(1, 0, None))
+    assert (prep.images, prep.outputs) == (Resampling(3, 0, None), Resampling(1, 0, None))
     assert (nnunet.tiling.mean, nnunet.tiling.step, nnunet.tiling.mirror_axes) == (Average.LOGITS, 0.5, (0, 1, 2))
     assert nnunet.outside is Outside.BACKGROUND
     assert not mednext.preprocessing.normalise_first

@@ -19,10 +19,10 @@ from torch import nn
 
 from hope.domain.progress import silent
 from hope.models.ensemble import engine, members
-from hope.models.ensemble.combine import Combined, Tally
+from hope.models.ensemble.combine import Combined, ProbabilityAccumulator
 from hope.models.ensemble.engine import EnsembleRunner
 from hope.models.ensemble.spec import Average, Group, Method, Preprocessing, Tiling
-from hope.models.execution import Forward, Precision
+from hope.models.execution import CompiledNetwork, Precision
 
 for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
     os.environ.setdefault(name, str(Path(__file__).parent))
@@ -133,21 +133,21 @@ def full_probability(monkeypatch: pytest.MonkeyPatch) -> list[npt.NDArray[np.flo
     """The engine's probabilities with background, before they are rounded to half precision for the result."""
     seen: list[npt.NDArray[np.float32]] = []
 
-    class Watched(Tally):
+    class Watched(ProbabilityAccumulator):
         def finish(self, weight: float) -> Combined:
             seen.append((self._probability / weight).numpy())
             return super().finish(weight)
 
-    monkeypatch.setattr(engine, "Tally", Watched)
+    monkeypatch.setattr(engine, "ProbabilityAccumulator", Watched)
     return seen
 
 
 def as_torch(
     network: nn.Module, channels: int, patch: Sequence[int], device: torch.device, precision: Precision, *more: Any
-) -> Forward:
+) -> CompiledNetwork:
     """The network as nnU-Net itself runs it, so that any difference is the engine's own."""
     assert channels == 4 and len(patch) == 3
-    return Forward(network.eval(), device, precision, "torch")
+    return CompiledNetwork(network.eval(), device, precision, "torch")
 
 
 def compare(setting: Setting, folder: Path, whole: list[npt.NDArray[np.float32]], exact: bool) -> float:

@@ -17,9 +17,9 @@ from hope.domain.progress import silent
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.models.bundle import read_bundle
-from hope.models.familiarity import FAMILIARITY, Familiarity
 from hope.models.networks import build_network
 from hope.models.normalise import zscore_inside
+from hope.models.out_of_distribution import OUT_OF_DISTRIBUTION, OutOfDistributionScore
 from hope.models.runtime import BundleRunner, _likeliest, choose_device
 from hope.training.config import TrainingConfig
 from hope.training.export import export_bundle
@@ -92,14 +92,14 @@ def test_a_sequence_it_needs_is_asked_for(runner: BundleRunner) -> None:
 
 def test_an_input_unlike_the_training_is_marked_with_the_reason(tmp_path: Path) -> None:
     names = ("t1c bright", "t1n~t2w")
-    known = Familiarity(names, np.array([40.0, 0.0]), np.array([1.0, 1.0]), np.eye(2), 3.0, 100)
-    wary = BundleRunner(export_bundle(start(TINY), TINY, tmp_path, "wary", familiarity=known), "cpu")
+    known = OutOfDistributionScore(names, np.array([40.0, 0.0]), np.array([1.0, 1.0]), np.eye(2), 3.0, 100)
+    wary = BundleRunner(export_bundle(start(TINY), TINY, tmp_path, "wary", out_of_distribution=known), "cpu")
     (flag,) = wary.predict(case(), silent).flags
     assert flag.code == "unlike_training"
     assert "t1c: its brightest parts" in flag.reason
     codes = [flag.code for flag in wary.predict(case(without=MRSequence.T1C), silent).flags]
     assert codes == ["missing_sequence"], "what was not given cannot be strange"
-    (tmp_path / FAMILIARITY).write_text("{")
+    (tmp_path / OUT_OF_DISTRIBUTION).write_text("{")
     with pytest.raises(BundleError):
         BundleRunner(wary.bundle, "cpu")
 

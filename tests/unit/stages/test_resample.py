@@ -13,7 +13,7 @@ from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.stages.preprocess.preprocess import to_native
 from hope.stages.preprocess.starts import turned_about
-from hope.stages.resample import field_of_view, resample
+from hope.stages.resample import field_of_view, resample, resample_labels
 
 IDENTITY = Transform.identity()
 RNG = np.random.default_rng(1)
@@ -130,6 +130,72 @@ def test_a_marked_corner_returns_to_its_world_position(drawn: list) -> None:
     tolerance_mm = 0.25 * max(back.grid.spacing_mm)
     np.testing.assert_allclose(centre(back), to_scan[reference].apply(corner), atol=tolerance_mm)
     assert 2 * (back.data & truth.data).sum() / (back.data.sum() + truth.data.sum()) > 0.85
+
+
+def ball(grid: Grid, centre_mm: tuple[float, float, float], radius_mm: float) -> np.ndarray:
+    points = grid.to_world(np.argwhere(np.ones(grid.shape, bool)))
+    return (np.linalg.norm(points - np.array(centre_mm), axis=1) <= radius_mm).reshape(grid.shape)
+
+
+def layered(grid: Grid) -> Volume:
+    """A ball of label 4 with a ball of label 2 in it, in it one of label 1."""
+    data = np.zeros(grid.shape, np.uint8)
+    for value, radius in ((4, 14.0), (2, 9.0), (1, 5.0)):
+        data[ball(grid, (20.3, 19.6, 21.1), radius)] = value
+    return Volume(data, grid)
+
+
+@pytest.mark.parametrize("orientation", ALL_ORIENTATIONS[::7])
+def test_labels_on_their_own_voxel_centres_stay_as_they_are(orientation: str) -> None:
+    labels = layered(grid_of((40, 40, 40)))
+    out = resample_labels(labels.reoriented(orientation), labels.grid, IDENTITY)
+    np.testing.assert_array_equal(out.data, labels.data)
+    assert out.data.dtype == np.uint8
+
+
+@pytest.mark.parametrize("spacing", [(0.5, 0.5, 0.5), (0.94, 0.94, 3.0), (0.45, 0.9, 1.5)])
+def test_labels_turned_onto_another_grid_lie_nearer_the_truth_than_the_nearest_voxel(
+    spacing: tuple[float, float, float],
+) -> None:
+    labels = layered(grid_of((40, 40, 40)))
+    shape = tuple(int(40 / s) for s in spacing)
+    turn = turned_about(np.array([20.0, 20, 20]), np.array([20.0, 20, 20]), (11, -8, 6))
+    onto = Grid((shape[0], shape[1], shape[2]), turn.fixed_to_moving_ras_mm @ np.diag([*spacing, 1.0]))
+    truth = layered(onto).data
+
+    linear = resample_labels(labels, onto, IDENTITY).data
+    nearest = resample(labels, onto, IDENTITY, "nearest").data
+
+    assert (linear != truth).mean() < (nearest != truth).mean()
+    for value in (1, 2, 4):
+        expected = float((truth == value).sum())
+        assert (linear == value).sum() == pytest.approx(expected, rel=0.04)
+        assert set(np.unique(linear)) == {0, 1, 2, 4}
+
+
+def test_labels_that_the_grid_does_not_reach_are_gone_and_no_label_is_invented() -> None:
+    labels = layered(grid_of((40, 40, 40)))
+    away = np.eye(4)
+    away[:3, 3] = (500, 0, 0)
+    assert not resample_labels(labels, grid_of((10, 10, 10)), Transform(away)).data.any()
+    assert not resample_labels(labels.with_data(np.zeros_like(labels.data)), labels.grid, IDENTITY).data.any()
+
+
+def test_a_label_at_the_edge_of_the_volume_reaches_half_a_voxel_further() -> None:
+    data = np.zeros((6, 6, 3), np.uint8)
+    data[:, :, 0] = 3
+    thick = Volume(data, Grid((6, 6, 3), np.diag([1.0, 1, 6, 1])))
+    fine = Grid((6, 6, 12), np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, -4], [0, 0, 0, 1]]))
+    found = resample_labels(thick, fine, IDENTITY).data[2, 2]
+    np.testing.assert_array_equal(np.flatnonzero(found), [1, 2, 3, 4, 5, 6])  # z of -3 to 2 mm; at 3 mm background ties
+
+
+def test_a_mask_keeps_its_type() -> None:
+    labels = layered(grid_of((40, 40, 40)))
+    mask = labels.with_data(labels.data > 0)
+    out = resample_labels(mask, labels.grid, IDENTITY)
+    assert out.data.dtype == np.bool_
+    np.testing.assert_array_equal(out.data, mask.data)
 
 
 @pytest.mark.parametrize("angles", [(0, 0, 0), (90, 0, 0), (13, -8, 21), (0, 0, 45)])

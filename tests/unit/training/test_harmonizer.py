@@ -19,18 +19,18 @@ from hope.training.checkpoints import CHECKPOINT
 from hope.training.harmonizer import _batch, load_checkpoint, loss_of, start, train
 from hope.training.harmonizer_config import HarmonizerConfig
 from hope.training.harmonizer_export import export_harmonizer
-from hope.training.harmonizer_pool import Group, draw_exercise, load_pool, make_group
+from hope.training.harmonizer_pool import Group, draw_pair, load_pool, make_group
 from hope.training.steps import LOG
 
 SMALL = HarmonizerConfig(
     steps=4,
-    glances=2,
-    glances_batch=2,
+    voxel_sample_steps=2,
+    voxel_samples_per_step=2,
     batch=1,
     groups=1,
     anatomies=2,
     voxels=600,
-    voxels_per_exercise=300,
+    voxels_per_pair=300,
     held_out=0,
     code=8,
     width=8,
@@ -46,7 +46,7 @@ def groups() -> list[Group]:
 
 def test_it_learns_a_handful_of_exercises(groups: list[Group]) -> None:
     rng = np.random.default_rng(0)
-    batch = _batch([draw_exercise(rng, groups, SMALL) for _ in range(2)])
+    batch = _batch([draw_pair(rng, groups, SMALL) for _ in range(2)])
     state = start(SMALL)
     first = loss_of(state.network, batch)[1]
     for _ in range(25):
@@ -60,27 +60,27 @@ def test_it_learns_a_handful_of_exercises(groups: list[Group]) -> None:
 
 
 def test_an_exercise_is_consistent(groups: list[Group]) -> None:
-    exercise = draw_exercise(np.random.default_rng(5), groups, SMALL)
-    assert exercise.source.shape == exercise.target.shape == (12, 40, 48, 40)
-    assert exercise.x.shape == exercise.y.shape == (4, SMALL.voxels_per_exercise)
-    assert exercise.tissue.shape == (2, 4, 3)
-    again = draw_exercise(np.random.default_rng(5), groups, SMALL)
-    assert all(np.array_equal(getattr(exercise, n), getattr(again, n)) for n in ("source", "target", "x", "y"))
-    there = exercise.counts
+    pair = draw_pair(np.random.default_rng(5), groups, SMALL)
+    assert pair.source.shape == pair.target.shape == (12, 40, 48, 40)
+    assert pair.x.shape == pair.y.shape == (4, SMALL.voxels_per_pair)
+    assert pair.tissue.shape == (2, 4, 3)
+    again = draw_pair(np.random.default_rng(5), groups, SMALL)
+    assert all(np.array_equal(getattr(pair, n), getattr(again, n)) for n in ("source", "target", "x", "y"))
+    there = pair.counts
     assert there.any()
     # Without its shading a source is its truth under another rising curve.
     for channel in np.flatnonzero(there):
-        ranks = [np.argsort(np.argsort(v[channel])) for v in (exercise.x, exercise.y)]
+        ranks = [np.argsort(np.argsort(v[channel])) for v in (pair.x, pair.y)]
         assert np.corrcoef(*ranks)[0, 1] > 0.6
 
 
 def test_sequences_are_dropped_from_source_and_target(groups: list[Group]) -> None:
     config = HarmonizerConfig(**{**SMALL.to_json(), "drop": 1.0})
-    exercise = draw_exercise(np.random.default_rng(1), groups, config)
-    there = [view[5:9].any(axis=(1, 2, 3)) for view in (exercise.source, exercise.target)]
-    assert np.array_equal(there[0] & there[1], exercise.counts)
+    pair = draw_pair(np.random.default_rng(1), groups, config)
+    there = [view[5:9].any(axis=(1, 2, 3)) for view in (pair.source, pair.target)]
+    assert np.array_equal(there[0] & there[1], pair.counts)
     assert not all(t.all() for t in there)
-    assert not exercise.source[:4][~there[0]].any()
+    assert not pair.source[:4][~there[0]].any()
 
 
 def test_a_resumed_run_ends_with_the_same_weights(groups: list[Group], tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from hope.training.limits import INTERVALS, read_intervals
 WIDTHS = np.arange(len(POSSIBLE))
 
 
-def case(truth: int, answered: int = 100, step: int = 20) -> dict[str, Counted]:
+def case(truth: int, predicted: int = 100, step: int = 20) -> dict[str, Counted]:
     """A model whose possible voxels grow, and whose sure ones shrink, by ``step`` per threshold."""
-    one = Counted(truth, answered, answered + step * WIDTHS, np.maximum(0, answered - step // 4 * WIDTHS))
+    one = Counted(truth, predicted, predicted + step * WIDTHS, np.maximum(0, predicted - step // 4 * WIDTHS))
     return dict.fromkeys(KEYS, one)
 
 
@@ -46,7 +46,7 @@ def test_where_nothing_suffices_the_widest_is_taken() -> None:
 
 
 def test_cases_without_the_label_do_not_count() -> None:
-    absent = case(0, answered=0, step=0)
+    absent = case(0, predicted=0, step=0)
     assert learn_intervals([absent] * 200 + [case(100)] * (LEAST_CASES - 1), "x") is None
     rare = {**case(139), "CC": absent["CC"]}
     some = learn_intervals([rare] * LEAST_CASES, "x")
@@ -66,7 +66,7 @@ def test_voxels_are_counted_per_label_and_region() -> None:
     labels[0, 0, 0], labels[1, 1, 1] = 2, 4
     counted = count(probability, labels)
     assert (counted["ET"].truth, counted["NET"].truth, counted["TC"].truth, counted["WT"].truth) == (0, 1, 1, 2)
-    assert (counted["ET"].answered, counted["NET"].answered, counted["TC"].answered) == (1, 0, 1)
+    assert (counted["ET"].predicted, counted["NET"].predicted, counted["TC"].predicted) == (1, 0, 1)
     possible = dict(zip(POSSIBLE, counted["NET"].possible, strict=True))
     assert (possible[0.5], possible[0.3]) == (0, 1)
     assert dict(zip(POSSIBLE, counted["WT"].possible, strict=True))[0.02] == 8

@@ -14,8 +14,8 @@ import torch
 import hope.training.limits as limits
 from hope.domain.errors import InputError
 from hope.domain.progress import silent
-from hope.models.familiarity import FAMILIARITY
 from hope.models.networks import build_network
+from hope.models.out_of_distribution import OUT_OF_DISTRIBUTION
 from hope.training.config import RECIPES, TrainingConfig, config_of_recipe, continued
 from hope.training.intervals import LEAST_CASES
 from hope.training.pool import CasePool
@@ -57,19 +57,19 @@ def test_both_files_are_written_once_and_forgotten_before_more_training(pool: Ca
     network = build_network("UNet", CONFIG.network_arguments())
     with pool:
         limits.write_limits(network, pool, CONFIG, tmp_path, silent)
-        assert json.loads((tmp_path / FAMILIARITY).read_text())["cases"] == 95
+        assert json.loads((tmp_path / OUT_OF_DISTRIBUTION).read_text())["cases"] == 95
         rule = limits.read_intervals(tmp_path)
         assert rule is not None
         assert rule.cases == LEAST_CASES
-        for name in (FAMILIARITY, limits.INTERVALS):
+        for name in (OUT_OF_DISTRIBUTION, limits.INTERVALS):
             (tmp_path / name).write_text("kept")
         limits.write_limits(network, pool, CONFIG, tmp_path, silent)
-        assert (tmp_path / FAMILIARITY).read_text() == "kept"
+        assert (tmp_path / OUT_OF_DISTRIBUTION).read_text() == "kept"
         limits.forget_limits(tmp_path)
         assert not list(tmp_path.iterdir())
         limits.forget_limits(tmp_path)
         limits.write_limits(network, pool, replace(CONFIG, calibration_cases=LEAST_CASES - 1), tmp_path, silent)
-        assert [path.name for path in tmp_path.iterdir()] == [FAMILIARITY]
+        assert [path.name for path in tmp_path.iterdir()] == [OUT_OF_DISTRIBUTION]
 
 
 def test_a_trial_that_goes_on_calibrates_like_a_whole_run() -> None:
@@ -79,7 +79,8 @@ def test_a_trial_that_goes_on_calibrates_like_a_whole_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "read"), [(FAMILIARITY, limits.read_familiarity), (limits.INTERVALS, limits.read_intervals)]
+    ("name", "read"),
+    [(OUT_OF_DISTRIBUTION, limits.read_out_of_distribution), (limits.INTERVALS, limits.read_intervals)],
 )
 def test_damaged_limits_of_a_run_say_what_to_do(tmp_path: Path, name: str, read: Callable[[Path], object]) -> None:
     assert read(tmp_path) is None

@@ -22,7 +22,7 @@ from hope.contract.outputs import OutputFile
 from hope.contract.stages import STAGES
 from hope.domain.ids import new_id
 from hope.domain.progress import silent
-from hope.jobs.sessions import Sessions
+from hope.jobs.lifecycle import CaseLifecycle
 from hope.settings import PlatformSettings, Settings
 from hope.testing import short_stages
 from hope.web.app import create_app
@@ -67,7 +67,7 @@ class ShortTasks:
         self.jobs: list[dict[str, Any]] = []
         self.body: Callable[[dict[str, Any]], dict[str, Any]] = lambda job: short_stages.run(job, silent)
 
-    async def run(self, job: dict[str, Any], told: Callable[[str, float], None] = silent) -> dict[str, Any]:
+    async def run(self, job: dict[str, Any], reported: Callable[[str, float], None] = silent) -> dict[str, Any]:
         self.jobs.append(job)
         return await to_thread.run_sync(self.body, job)
 
@@ -151,7 +151,7 @@ def make_gateway(folder: Path, **changes: Any) -> Gateway:
         WaitingQueue(),
         ShortTasks(),
     )
-    sessions = Sessions(store, blobs, queue, platform.max_cases_in_work)  # type: ignore[arg-type]
+    sessions = CaseLifecycle(store, blobs, queue, platform.max_cases_in_work)  # type: ignore[arg-type]
     models = [{"id": "starter", "title": "Starter", "licence": "Apache-2.0", "default": True, "optional": ["t1n"]}]
     context = WebContext(settings, store, blobs, queue, sessions, tasks, lambda: models, scratch)  # type: ignore[arg-type]
     return Gateway(create_app(context), context, folder, tasks, queue)

@@ -354,7 +354,7 @@ async def test_diagnostics_hold_no_id(gateway: Gateway, client: httpx.AsyncClien
 
 
 async def test_words_and_models(client: httpx.AsyncClient) -> None:
-    words = (await client.get("/api/words")).json()
+    words = (await client.get("/api/vocabulary")).json()
     assert [label["key"] for label in words["labels"]] == ["ET", "NET", "CC", "ED"]
     assert words["labels"][0] == {"value": 1, "key": "ET", "name": "Enhancing tumour", "colour": "#D55E00"}
     assert {"key": "WT", "name": "Whole tumour", "labels": [1, 2, 3, 4]} in words["regions"]
@@ -383,7 +383,7 @@ async def test_health_and_readiness(gateway: Gateway, client: httpx.AsyncClient,
         ("GET", "/api/nothing", 404),
         ("GET", "/api/cases/", 404),
         ("PUT", "/api/session", 405),
-        ("DELETE", "/api/words", 405),
+        ("DELETE", "/api/vocabulary", 405),
         ("GET", "/docs", 404),
         ("POST", "/api/cases/x/series/t9x", 405),
     ],
@@ -454,7 +454,7 @@ async def test_a_task_ends_when_its_case_is_deleted(
     case_id = await new_case(client)
     begun, ended = asyncio.Event(), asyncio.Event()
 
-    async def endless(job: dict[str, Any], told: Any = None) -> dict[str, Any]:
+    async def endless(job: dict[str, Any], reported: Any = None) -> dict[str, Any]:
         begun.set()
         try:
             await asyncio.sleep(3600)
@@ -505,4 +505,4 @@ async def test_the_audit_log_tells_who_did_what_and_verifies(gateway: Gateway, c
     ]
     assert {entry.actor for entry in entries} == {"local"}
     assert not re.search(case_id, " ".join(map(str, entries)))
-    assert gateway.app.state.parts.audit.verify().whole
+    assert gateway.app.state.components.audit.verify().whole

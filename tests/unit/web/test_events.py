@@ -64,19 +64,19 @@ async def test_a_run_is_replayed_in_order_and_from_any_point(gateway: Gateway) -
         answer = await client.get(path, params={"follow": "false"})
         assert answer.headers["content-type"].startswith("text/event-stream")
         assert answer.headers["cache-control"] == "no-store"
-        told = parsed(answer.text)
-        assert [e["data"]["state"] for e in told if e["event"] == "state"] == ["queued", "running", "done"]
-        assert [e["id"] for e in told] == sorted({e["id"] for e in told})
-        assert all(e["data"]["case_id"] == case_id and e["data"]["at"] > 0 for e in told)
-        middle = told[len(told) // 2]["id"]
-        rest = [e for e in told if e["id"] > middle]
+        reported = parsed(answer.text)
+        assert [e["data"]["state"] for e in reported if e["event"] == "state"] == ["queued", "running", "done"]
+        assert [e["id"] for e in reported] == sorted({e["id"] for e in reported})
+        assert all(e["data"]["case_id"] == case_id and e["data"]["at"] > 0 for e in reported)
+        middle = reported[len(reported) // 2]["id"]
+        rest = [e for e in reported if e["id"] > middle]
         for again in (
             await client.get(path, params={"follow": "false", "after": str(middle)}),
             await client.get(path, params={"follow": "false"}, headers={"Last-Event-ID": str(middle)}),
         ):
             assert parsed(again.text) == rest
         odd = await client.get(path, params={"follow": "false"}, headers={"Last-Event-ID": "x' OR 1"})
-        assert parsed(odd.text) == told
+        assert parsed(odd.text) == reported
         huge = await client.get(path, params={"follow": "false"}, headers={"Last-Event-ID": "9" * 300})
         assert huge.status_code == 200 and parsed(huge.text) == []
 
@@ -187,13 +187,13 @@ async def test_a_slow_client_is_cut_off_and_misses_nothing(
     for number in range(30):
         await asyncio.to_thread(happen, gateway, case_id, f"series-{number}")
     await asyncio.sleep(0.3)
-    told = parsed(await first)
+    reported = parsed(await first)
     async for text in stream:  # what it was sent before; then the stream ends by itself
-        told += parsed(text)
-    assert 1 <= len(told) < 30 and hub.listeners == 0
-    rest = [text async for text in hub.stream(case_id, session_id, told[-1]["id"], follow=False)]
-    told += parsed("".join(rest))
-    assert [e["data"]["key"] for e in told] == [f"series-{n}" for n in range(30)]
+        reported += parsed(text)
+    assert 1 <= len(reported) < 30 and hub.listeners == 0
+    rest = [text async for text in hub.stream(case_id, session_id, reported[-1]["id"], follow=False)]
+    reported += parsed("".join(rest))
+    assert [e["data"]["key"] for e in reported] == [f"series-{n}" for n in range(30)]
 
 
 async def test_a_database_that_is_away_for_a_while_ends_nothing(
@@ -234,9 +234,9 @@ async def test_events_tell_what_the_contract_says(gateway: Gateway) -> None:
         queued = gateway.store.queue_case(case_id, RunOptions(), 3)
         gateway.finish(queued)
         await client.put(f"/api/cases/{case_id}/segmentation", content=nifti((4, 4, 4), datatype=2, itemsize=1))
-        told = parsed((await client.get(f"/api/cases/{case_id}/events?follow=false")).text)
+        reported = parsed((await client.get(f"/api/cases/{case_id}/events?follow=false")).text)
     kinds: dict[str, list[dict[str, Any]]] = {}
-    for event in told:
+    for event in reported:
         kinds.setdefault(event["event"], []).append(event["data"])
     assert set(kinds) <= set(EventKind)
     assert kinds["series"][0]["sequence"] == "t1c" and kinds["series"][0]["key"] == "t1c"

@@ -69,7 +69,7 @@ OPERATIONS = [
     ("GET", f"{_CASE}/segmentations"),
     ("GET", f"{_CASE}/diagnostics"),
     ("GET", "/api/models"),
-    ("GET", "/api/words"),
+    ("GET", "/api/vocabulary"),
     ("GET", "/api/whoami"),
     ("GET", "/healthz"),
     ("GET", "/readyz"),

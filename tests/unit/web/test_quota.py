@@ -117,7 +117,7 @@ async def test_what_a_task_unpacks_counts_while_it_does(new_gateway: MakeGateway
     client, case_id = await opened(gateway)
     most = [0]
 
-    async def run(job: dict[str, Any], told: Any = None) -> dict[str, Any]:
+    async def run(job: dict[str, Any], reported: Any = None) -> dict[str, Any]:
         assert job["max_bytes"] <= 16 * MIB
         try:
             for number in range(200):
@@ -160,9 +160,9 @@ async def test_a_deletion_waits_for_uploads_to_be_gone(gateway: Gateway) -> None
 
 
 async def test_an_upload_of_a_gateway_that_died_is_named_in_the_receipt(gateway: Gateway, monkeypatch: Any) -> None:
-    monkeypatch.setattr("hope.jobs.sessions.SWEEP_SECONDS", 0.3)
+    monkeypatch.setattr("hope.jobs.lifecycle.SWEEP_SECONDS", 0.3)
     client, case_id = await opened(gateway)
-    limits = gateway.app.state.parts.uploads.claims.limits
+    limits = gateway.app.state.components.uploads.claims.limits
     gateway.store.begin_upload(case_id, "a gateway that died", 1000, limits)
     [sentence] = (await client.delete("/api/session")).json()["unconfirmed"]
     assert sentence.startswith("1 upload(s) had not ended")

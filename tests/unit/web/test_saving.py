@@ -259,7 +259,7 @@ async def test_a_task_that_meets_a_full_disk_is_a_507(
     await client.post(f"/api/cases/{case_id}/sample")
     await client.post(f"/api/cases/{case_id}/run")
     gateway.finish(gateway.store.case(case_id))
-    gateway.app.state.parts.intake._sample = None
+    gateway.app.state.components.intake._sample = None
 
     def body(job: dict[str, Any]) -> dict[str, Any]:
         raise FullError(f"{job['do']}: the disk is full; free some space, then it goes on")

@@ -15,8 +15,8 @@ import type {
   SequenceKey,
   SeriesOut,
   SessionOut,
+  Vocabulary,
   WhoAmI,
-  Words,
 } from './types'
 
 export interface UploadTold {
@@ -46,7 +46,7 @@ export class Api {
     this.base = base
   }
 
-  words = (): Promise<Words> => this.json('GET', '/api/words')
+  vocabulary = (): Promise<Vocabulary> => this.json('GET', '/api/vocabulary')
   whoami = (): Promise<WhoAmI> => this.json('GET', '/api/whoami')
   models = async (): Promise<ModelOut[]> => (await this.json<{ models: ModelOut[] }>('GET', '/api/models')).models
 

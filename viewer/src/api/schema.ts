@@ -124,7 +124,7 @@ export interface HealthOut {
 }
 
 /** One tumour part. */
-export interface LabelWords {
+export interface LabelTerm {
   /** the number in the mask */
   value: number
   key: string
@@ -209,7 +209,7 @@ export const OptionFormValues = ['model', 'choice', 'tick'] as const
 export type OptionForm = (typeof OptionFormValues)[number]
 
 /** One option of a run. */
-export interface OptionWords {
+export interface OptionTerm {
   /** its field in the body of POST /run */
   key: string
   form: OptionForm
@@ -285,7 +285,7 @@ export interface ReceiptOut {
 }
 
 /** A composite of tumour parts. */
-export interface RegionWords {
+export interface RegionTerm {
   key: string
   name: string
   /** label values that belong to it */
@@ -348,7 +348,7 @@ export interface SequenceHarmonization {
 }
 
 /** One of the four sequences. */
-export interface SequenceWords {
+export interface SequenceTerm {
   key: MRSequence
   title: string
   /** whether a case can be run without it */
@@ -430,7 +430,7 @@ export interface SessionCreated {
   token: string
 }
 
-/** Opens a session. Without a body the call itself counts as accepting the terms of GET /api/words. */
+/** Opens a session. Without a body the call itself counts as accepting the terms of GET /api/vocabulary. */
 export interface SessionIn {
   /** false is refused: nothing is done without the terms */
   terms_accepted?: boolean
@@ -490,9 +490,25 @@ export const StageStateValues = ['waiting', 'running', 'done', 'failed', 'cancel
 export type StageState = (typeof StageStateValues)[number]
 
 /** One stage. */
-export interface StageWords {
+export interface StageTerm {
   key: Stage
   title: string
+}
+
+/** Colours and words. */
+export interface VocabularyOut {
+  labels: LabelTerm[]
+  regions: RegionTerm[]
+  sequences: SequenceTerm[]
+  stages: StageTerm[]
+  /** what can be chosen for a run */
+  options: OptionTerm[]
+  states: Record<string, string>
+  terms: string[]
+  disclaimer: string
+  version: string
+  /** kind of file -> what a person reads */
+  kinds: Record<string, string>
 }
 
 /** Volume of a label or region on the scan's own grid. */
@@ -513,20 +529,4 @@ export interface WhoAmIOut {
   ways: ('token' | 'oidc')[]
   /** where a browser signs in */
   sign_in_url?: string | null
-}
-
-/** Colours and words. */
-export interface WordsOut {
-  labels: LabelWords[]
-  regions: RegionWords[]
-  sequences: SequenceWords[]
-  stages: StageWords[]
-  /** what can be chosen for a run */
-  options: OptionWords[]
-  states: Record<string, string>
-  terms: string[]
-  disclaimer: string
-  version: string
-  /** kind of file -> what a person reads */
-  kinds: Record<string, string>
 }

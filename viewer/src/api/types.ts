@@ -12,9 +12,9 @@ import type {
   SessionCreated,
   Stage,
   StageState,
+  VocabularyOut,
   VolumeMl,
   WhoAmIOut,
-  WordsOut,
 } from './schema'
 import { MRSequenceValues } from './schema'
 
@@ -23,16 +23,16 @@ export type {
   CaseState,
   FileOut,
   Harmonization,
-  LabelWords,
+  LabelTerm,
   Limits,
   ModelOut,
   Notify,
-  OptionWords,
+  OptionTerm,
   Postprocess,
   Role,
   SegmentationSaved,
   SegmentationVersion,
-  SequenceWords,
+  SequenceTerm,
   SeriesOut,
   StageOut,
   StageState,
@@ -57,7 +57,7 @@ export type Receipt = ReceiptOut
 export type DicomFound = SeriesFound
 export type WhoAmI = WhoAmIOut
 /** The one table of words and colours that everything shows. */
-export type Words = WordsOut
+export type Vocabulary = VocabularyOut
 
 interface EventBase {
   /** The event's number: what Last-Event-ID repeats. */

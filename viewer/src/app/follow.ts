@@ -4,8 +4,8 @@ import { applyEvent } from '../api/events'
 import type { CaseEvent, CaseOut } from '../api/types'
 import { announce } from './announce'
 import { tellBrowser } from './notify'
-import { api, cases, changeCase, inWork, noteLoss, takeCase, words } from './state'
-import { stageTitle, stateTitle } from './words'
+import { api, cases, changeCase, inWork, noteLoss, takeCase, vocabulary } from './state'
+import { stageTitle, stateTitle } from './vocabulary'
 
 const LOOK_MS = 4000
 
@@ -19,7 +19,7 @@ export const runKey = (found: { id: string; run: number }): string => `${found.i
 const find = (caseId: string): CaseOut | undefined => cases.value.find((entry) => entry.id === caseId)
 
 function say(before: CaseOut, after: CaseOut): void {
-  const table = words.value
+  const table = vocabulary.value
   if (!table) return
   if (before.state !== after.state) {
     const text = `Case ${after.number}: ${stateTitle(table, after.state)}`

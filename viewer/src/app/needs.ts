@@ -1,7 +1,7 @@
 /** What a case lacks before it can be started, in words. */
-import type { ModelOut, SequenceKey, SeriesOut, Words } from '../api/types'
+import type { ModelOut, SequenceKey, SeriesOut, Vocabulary } from '../api/types'
 import { SEQUENCES } from '../api/types'
-import { sequenceTitle } from './words'
+import { sequenceTitle } from './vocabulary'
 
 export interface Needs {
   /** Why it cannot start; empty if it can. */
@@ -14,15 +14,19 @@ const list = (words: string[]): string =>
   words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`
 
 /** Compare what is there with what the words and the chosen model ask for. */
-export function whatIsMissing(words: Words, model: ModelOut | undefined, series: readonly SeriesOut[]): Needs {
+export function whatIsMissing(
+  vocabulary: Vocabulary,
+  model: ModelOut | undefined,
+  series: readonly SeriesOut[],
+): Needs {
   const there = new Set(series.map((entry) => entry.sequence))
-  const title = (key: SequenceKey) => sequenceTitle(words, key)
+  const title = (key: SequenceKey) => sequenceTitle(vocabulary, key)
   const absent = SEQUENCES.filter((key) => !there.has(key))
   if (absent.length === SEQUENCES.length) return { blockers: ['Add at least one scan.'], absent }
   const may = (key: SequenceKey) =>
     model?.optional
       ? model.optional.includes(key)
-      : (words.sequences.find((entry) => entry.key === key)?.optional ?? true)
+      : (vocabulary.sequences.find((entry) => entry.key === key)?.optional ?? true)
   const read = (key: SequenceKey) => !model?.sequences || model.sequences.includes(key)
   const needed = absent.filter((key) => read(key) && !may(key))
   const blockers: string[] = []

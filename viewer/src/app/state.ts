@@ -2,7 +2,7 @@
 import { computed, effect, signal } from '@preact/signals'
 import { Api } from '../api/client'
 import { asProblem, type Problem } from '../api/errors'
-import type { CaseOut, ModelOut, Receipt, RunChoice, SessionOut, WhoAmI, Words } from '../api/types'
+import type { CaseOut, ModelOut, Receipt, RunChoice, SessionOut, Vocabulary, WhoAmI } from '../api/types'
 import { announce } from './announce'
 import { goHome, route } from './route'
 import { forget as forgetDrawing, remember as rememberDrawing } from './stash'
@@ -10,7 +10,7 @@ import { tellTabs } from './tabs'
 
 export const api = new Api()
 
-export const words = signal<Words | null>(null)
+export const vocabulary = signal<Vocabulary | null>(null)
 export const whoami = signal<WhoAmI | null>(null)
 export const models = signal<ModelOut[]>([])
 /** undefined: not asked yet; null: there is none. */
@@ -85,8 +85,8 @@ function forget(): void {
 export async function begin(): Promise<void> {
   startProblem.value = null
   try {
-    const [table, who] = await Promise.all([api.words(), api.whoami()])
-    words.value = table
+    const [table, who] = await Promise.all([api.vocabulary(), api.whoami()])
+    vocabulary.value = table
     whoami.value = who
     try {
       takeSession(await api.session())

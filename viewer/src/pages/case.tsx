@@ -3,8 +3,8 @@ import { useSignal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
 import type { CaseOut } from '../api/types'
 import { follow } from '../app/follow'
-import { inWork, words } from '../app/state'
-import { stateTitle } from '../app/words'
+import { inWork, vocabulary } from '../app/state'
+import { stateTitle } from '../app/vocabulary'
 import { DeleteCase } from './delete'
 import { ProgressPage } from './progress'
 import { ResultsPage } from './results'
@@ -14,7 +14,7 @@ import { UploadPage } from './upload'
 export function CasePage(props: { found: CaseOut }) {
   const { found } = props
   const again = useSignal(false)
-  const table = words.value
+  const table = vocabulary.value
   const working = inWork(found)
   useEffect(() => (working ? follow(found.id) : undefined), [found.id, working])
   useEffect(() => {

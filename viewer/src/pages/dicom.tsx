@@ -2,11 +2,11 @@
 import { useSignal } from '@preact/signals'
 import { useRef } from 'preact/hooks'
 import { asProblem } from '../api/errors'
-import type { CaseOut, SequenceKey, SeriesOut, Words } from '../api/types'
+import type { CaseOut, SequenceKey, SeriesOut, Vocabulary } from '../api/types'
 import { SEQUENCES } from '../api/types'
 import { bytes, firstUpper, percent, shape, spacing } from '../app/format'
 import { Bar, Notice } from '../app/parts'
-import { api, takeCase, words } from '../app/state'
+import { api, takeCase, vocabulary } from '../app/state'
 import { dicomProblem, forgetUpload, send, slotKey, uploads } from './uploads'
 
 /** Its sequence was found out rather than told by the slot it was put into: it has to be checked, and can be changed. */
@@ -26,7 +26,7 @@ interface RowProps {
   found: CaseOut
   series: SeriesOut
   number: number
-  table: Words
+  table: Vocabulary
   say: (problem: string) => void
 }
 
@@ -90,7 +90,7 @@ function Row(props: RowProps) {
 
 export function DicomPart(props: { found: CaseOut }) {
   const { found } = props
-  const table = words.value
+  const table = vocabulary.value
   const input = useRef<HTMLInputElement>(null)
   const refused = useSignal('')
   const upload = uploads.value[slotKey(found.id, 'dicom')]

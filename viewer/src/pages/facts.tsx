@@ -1,6 +1,6 @@
 /** What a reader must know of a result beside the numbers: doubts, sequences, model. */
-import type { CaseOut, Harmonization, QcFlag, Words } from '../api/types'
-import { sentenceOf, sequenceTitle } from '../app/words'
+import type { CaseOut, Harmonization, QcFlag, Vocabulary } from '../api/types'
+import { sentenceOf, sequenceTitle } from '../app/vocabulary'
 
 const RANK: Record<string, number> = { fail: 0, error: 0, severe: 0, warning: 1, caution: 2, info: 3, note: 3 }
 const WORD: Record<string, string> = {
@@ -40,7 +40,7 @@ export function QualityCard(props: { flags: QcFlag[] }) {
 }
 
 /** What brightness matching did to each sequence; nothing where it was not asked for. */
-export function HarmonizationCard(props: { table: Words; done: Harmonization | null | undefined }) {
+export function HarmonizationCard(props: { table: Vocabulary; done: Harmonization | null | undefined }) {
   const { table, done } = props
   if (!done) return null
   const given = table.sequences.flatMap(({ key, title }) => {
@@ -74,7 +74,7 @@ export function HarmonizationCard(props: { table: Words; done: Harmonization | n
   )
 }
 
-export function AboutCard(props: { table: Words; found: CaseOut }) {
+export function AboutCard(props: { table: Vocabulary; found: CaseOut }) {
   const { table, found } = props
   const missing = new Set(found.missing ?? [])
   return (

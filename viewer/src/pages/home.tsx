@@ -4,8 +4,8 @@ import { moment, percent, plural } from '../app/format'
 import { Act, Bar, Notice } from '../app/parts'
 import { wholeShare } from '../app/progress'
 import { caseHash } from '../app/route'
-import { cases, inWork, notice, words } from '../app/state'
-import { sequenceTitle, stateTitle, volumeOf } from '../app/words'
+import { cases, inWork, notice, vocabulary } from '../app/state'
+import { sequenceTitle, stateTitle, volumeOf } from '../app/vocabulary'
 import { DeleteCase } from './delete'
 import { ReceiptCard } from './receipt'
 import { SessionCard } from './session'
@@ -13,7 +13,7 @@ import { runSample, startOwn } from './ways'
 
 function Line(props: { found: CaseOut }) {
   const { found } = props
-  const table = words.value
+  const table = vocabulary.value
   if (!table) return null
   const share = wholeShare(found.stages)
   const given = found.series.map((entry) => entry.sequence).filter((key) => key !== null)

@@ -1,7 +1,7 @@
 /** How a case is run: what most people leave alone. The server says which options there are. */
 import type { Signal } from '@preact/signals'
-import type { OptionWords, RunChoice } from '../api/types'
-import { chosenModel, models, words } from '../app/state'
+import type { OptionTerm, RunChoice } from '../api/types'
+import { chosenModel, models, vocabulary } from '../app/state'
 
 type Value = string | boolean | null | undefined
 type Given = Record<string, Value>
@@ -10,7 +10,7 @@ const read = (text: string): boolean | null => (text === '' ? null : text === 'y
 const show = (value: Value): string => (value === null || value === undefined ? '' : value ? 'yes' : 'no')
 
 interface FieldProps {
-  option: OptionWords
+  option: OptionTerm
   value: Value
   set: (value: string | boolean | null) => void
 }
@@ -87,7 +87,7 @@ export function Options(props: { choice: Signal<RunChoice> }) {
     <details class="fold">
       <summary>Options</summary>
       <div class="fold-body options">
-        {words.value?.options.map((option) => {
+        {vocabulary.value?.options.map((option) => {
           const Field = FORMS[option.form]
           const set = (value: string | boolean | null) => {
             choice.value = { ...choice.value, [option.key]: value }

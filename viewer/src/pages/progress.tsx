@@ -5,8 +5,8 @@ import { ago, duration, percent, roughly } from '../app/format'
 import { askPermission, permission } from '../app/notify'
 import { Act, Bar, Notice } from '../app/parts'
 import { lastSeen, secondsLeft, toldStep, wholeShare } from '../app/progress'
-import { api, cancelCase, inWork, noteLoss, now, runCase, session, words } from '../app/state'
-import { stageTitle } from '../app/words'
+import { api, cancelCase, inWork, noteLoss, now, runCase, session, vocabulary } from '../app/state'
+import { stageTitle } from '../app/vocabulary'
 
 const MARK: Record<string, string> = { waiting: '', running: '', done: '✓', failed: '!', cancelled: '–' }
 const SAID: Record<string, string> = {
@@ -26,7 +26,7 @@ function side(stage: StageOut, live: boolean): string {
 
 function StageLine(props: { stage: StageOut; number: number; live: boolean }) {
   const { stage } = props
-  const table = words.value
+  const table = vocabulary.value
   const title = table ? stageTitle(table, stage.stage) : stage.title
   const running = stage.state === 'running' && props.live
   return (

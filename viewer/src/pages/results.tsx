@@ -7,8 +7,8 @@ import { announce } from '../app/announce'
 import { ml } from '../app/format'
 import { Guarded } from '../app/guarded'
 import { Act, Notice } from '../app/parts'
-import { api, noteLoss, words } from '../app/state'
-import { volumeOf } from '../app/words'
+import { api, noteLoss, vocabulary } from '../app/state'
+import { volumeOf } from '../app/vocabulary'
 import { DownloadsCard } from './downloads'
 import { AboutCard, HarmonizationCard, QualityCard } from './facts'
 import { SessionCard } from './session'
@@ -17,7 +17,7 @@ import { PostprocessCard, VolumesCard } from './volumes'
 
 export function ResultsPage(props: { found: CaseOut; change: () => void }) {
   const { found } = props
-  const table = words.value
+  const table = vocabulary.value
   const files = useSignal<FileOut[]>([])
   const versions = useSignal<SegmentationVersion[]>([])
   const failed = useSignal('')
@@ -68,7 +68,7 @@ export function ResultsPage(props: { found: CaseOut; change: () => void }) {
           Viewer
         </h2>
         <Guarded what="The viewer">
-          <LazyViewer caseId={found.id} api={api} words={table} result={found} onSaved={saved} />
+          <LazyViewer caseId={found.id} api={api} vocabulary={table} result={found} onSaved={saved} />
         </Guarded>
       </section>
       {failed.value && (

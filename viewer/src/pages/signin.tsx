@@ -1,7 +1,7 @@
 /** For servers that only let in whom they know. */
 import { useSignal } from '@preact/signals'
 import { Act, Notice } from '../app/parts'
-import { api, notice, openSession, whoami, words } from '../app/state'
+import { api, notice, openSession, vocabulary, whoami } from '../app/state'
 import { ReceiptCard } from './receipt'
 import { Terms } from './start'
 
@@ -33,7 +33,7 @@ function TokenForm() {
           }}
         />
       </label>
-      {words.value && <Terms table={words.value} agreed={agreed} />}
+      {vocabulary.value && <Terms table={vocabulary.value} agreed={agreed} />}
       <div class="row">
         <Act kind="primary" act={enter} busy="Opening…" blocked={!agreed.value || !token.value.trim()} name="enter">
           Continue

@@ -1,13 +1,13 @@
 /** One of the four named places for a scan. */
 import { useSignal } from '@preact/signals'
 import { useId, useRef } from 'preact/hooks'
-import type { CaseOut, SequenceWords } from '../api/types'
+import type { CaseOut, SequenceTerm } from '../api/types'
 import { bytes, firstUpper, percent, shape, spacing } from '../app/format'
 import { Act, Bar } from '../app/parts'
 import { api, takeCase } from '../app/state'
 import { forgetUpload, send, slotKey, uploads } from './uploads'
 
-export function SlotCard(props: { found: CaseOut; entry: SequenceWords }) {
+export function SlotCard(props: { found: CaseOut; entry: SequenceTerm }) {
   const { found, entry } = props
   const over = useSignal(false)
   const input = useRef<HTMLInputElement>(null)

@@ -1,13 +1,13 @@
 /** What this is, the terms, and the two ways in. */
 import { type Signal, useSignal } from '@preact/signals'
-import type { Words } from '../api/types'
+import type { Vocabulary } from '../api/types'
 import { announce } from '../app/announce'
 import { Act, Notice, Swatch } from '../app/parts'
-import { notice, openSession, words } from '../app/state'
+import { notice, openSession, vocabulary } from '../app/state'
 import { ReceiptCard } from './receipt'
 import { runSample, startOwn } from './ways'
 
-export function Terms(props: { table: Words; agreed: Signal<boolean> }) {
+export function Terms(props: { table: Vocabulary; agreed: Signal<boolean> }) {
   return (
     <div class="terms">
       <h2 id="terms-title">Before you begin</h2>
@@ -32,7 +32,7 @@ export function Terms(props: { table: Words; agreed: Signal<boolean> }) {
 }
 
 export function StartPage() {
-  const table = words.value
+  const table = vocabulary.value
   const agreed = useSignal(false)
   const asked = useSignal(false)
   if (!table) return null

@@ -6,8 +6,8 @@ import { announce } from '../app/announce'
 import { guessAll } from '../app/guess'
 import { whatIsMissing } from '../app/needs'
 import { Act, Bar, Notice } from '../app/parts'
-import { chosenModel, noteLoss, runCase, words } from '../app/state'
-import { sequenceTitle } from '../app/words'
+import { chosenModel, noteLoss, runCase, vocabulary } from '../app/state'
+import { sequenceTitle } from '../app/vocabulary'
 import { DicomPart } from './dicom'
 import { Options } from './options'
 import { SlotCard } from './slot'
@@ -28,7 +28,7 @@ function Leftovers(props: {
   place: (file: File, slot: SequenceKey) => void
   drop: (file: File) => void
 }) {
-  const table = words.value
+  const table = vocabulary.value
   if (!table || !props.left.length) return null
   return (
     <Notice tone="warn" title="Not placed yet">
@@ -68,7 +68,7 @@ function Leftovers(props: {
 
 export function UploadPage(props: { found: CaseOut }) {
   const { found } = props
-  const table = words.value
+  const table = vocabulary.value
   const choice = useSignal<RunChoice>({ ...found.choice })
   const left = useSignal<Unplaced[]>([])
   const over = useSignal(false)

@@ -3,8 +3,8 @@ import { effect, signal } from '@preact/signals'
 import { asProblem } from '../api/errors'
 import type { DicomFound, SequenceKey, SeriesOut } from '../api/types'
 import { announce } from '../app/announce'
-import { api, cases, changeCase, noteLoss, reloadCase, words } from '../app/state'
-import { sequenceTitle } from '../app/words'
+import { api, cases, changeCase, noteLoss, reloadCase, vocabulary } from '../app/state'
+import { sequenceTitle } from '../app/vocabulary'
 
 export type Slot = SequenceKey | 'dicom'
 
@@ -76,7 +76,7 @@ export async function send(caseId: string, slot: Slot, file: File): Promise<void
   const upload: Upload = { name: file.name, bytes: file.size, share: 0, problem: '', retry: false, file, stop }
   uploads.value = { ...uploads.value, [key]: upload }
   const told = { signal: stop.signal, onShare: (share: number) => change(key, { share }) }
-  const title = slot === 'dicom' || !words.value ? 'DICOM zip' : sequenceTitle(words.value, slot)
+  const title = slot === 'dicom' || !vocabulary.value ? 'DICOM zip' : sequenceTitle(vocabulary.value, slot)
   try {
     if (!file.size) throw new Error('The file is empty.')
     if (slot === 'dicom') {

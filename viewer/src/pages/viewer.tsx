@@ -3,13 +3,13 @@ import { useSignal } from '@preact/signals'
 import type { ComponentType } from 'preact'
 import { useEffect } from 'preact/hooks'
 import type { Api } from '../api/client'
-import type { CaseOut, Words } from '../api/types'
+import type { CaseOut, Vocabulary } from '../api/types'
 import { Act, Notice } from '../app/parts'
 
 export interface ViewerProps {
   caseId: string
   api: Api
-  words: Words
+  vocabulary: Vocabulary
   result: CaseOut
   onSaved: () => void
 }

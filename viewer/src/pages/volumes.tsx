@@ -1,9 +1,9 @@
 /** Volumes per label and region, of the model's mask or of a correction; and what cleaning changed. */
 import { useSignal } from '@preact/signals'
-import type { CaseOut, Postprocess, SegmentationVersion, Volumes, Words } from '../api/types'
+import type { CaseOut, Postprocess, SegmentationVersion, Vocabulary, Volumes } from '../api/types'
 import { interval, ml } from '../app/format'
 import { Swatch } from '../app/parts'
-import { clusterSentence, listOfParts, volumeOf, volumeRows } from '../app/words'
+import { clusterSentence, listOfParts, volumeOf, volumeRows } from '../app/vocabulary'
 
 function Name(props: { row: ReturnType<typeof volumeRows>[number] }) {
   const { row } = props
@@ -23,7 +23,7 @@ function Name(props: { row: ReturnType<typeof volumeRows>[number] }) {
 const versionName = (entry: SegmentationVersion): string =>
   entry.made_by === 'model' ? 'The model’s result' : `Your correction ${entry.version}`
 
-export function VolumesCard(props: { table: Words; found: CaseOut; versions: SegmentationVersion[] }) {
+export function VolumesCard(props: { table: Vocabulary; found: CaseOut; versions: SegmentationVersion[] }) {
   const { table, found, versions } = props
   const chosen = useSignal<number | null>(null)
   const newest = versions.at(-1)?.version ?? 0
@@ -90,7 +90,7 @@ export function VolumesCard(props: { table: Words; found: CaseOut; versions: Seg
 }
 
 /** What the rules took away or relabelled, part by part. */
-export function PostprocessCard(props: { table: Words; done: Postprocess | null | undefined; wanted: boolean }) {
+export function PostprocessCard(props: { table: Vocabulary; done: Postprocess | null | undefined; wanted: boolean }) {
   const { table, done } = props
   const all = useSignal(false)
   if (!done || !props.wanted || done.rules === 'none') {

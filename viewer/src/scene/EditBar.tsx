@@ -2,13 +2,13 @@ import { Swatch } from './LabelList'
 import type { PartProps } from './panel'
 import { BRUSHES } from './state'
 
-function PenChoice({ scene, words }: PartProps) {
+function PenChoice({ scene, vocabulary }: PartProps) {
   const { pen } = scene.state
   return (
     <>
       <fieldset class="scene-group">
         <legend class="sr-only">The brush paints</legend>
-        {words.labels.map((label) => (
+        {vocabulary.labels.map((label) => (
           <button
             key={label.key}
             type="button"

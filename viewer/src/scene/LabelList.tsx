@@ -1,15 +1,15 @@
 import { interval, ml } from '../app/format'
-import { volumeOf, volumeRows } from '../app/words'
+import { volumeOf, volumeRows } from '../app/vocabulary'
 import { keyOf, type PartProps, volumesShown } from './panel'
 import { STYLES, type Style, seen } from './state'
 
 const STYLE_NAMES: Record<Style, string> = { both: 'Fill and outline', fill: 'Fill', outline: 'Outline' }
 
-function LabelRows({ scene, words, result }: PartProps) {
+function LabelRows({ scene, vocabulary, result }: PartProps) {
   const { state } = scene
-  const { volumes } = volumesShown(state, words, result, scene.voxelMl())
-  return volumeRows(words).map((row) => {
-    const label = words.labels.find(({ key }) => key === row.key)
+  const { volumes } = volumesShown(state, vocabulary, result, scene.voxelMl())
+  return volumeRows(vocabulary).map((row) => {
+    const label = vocabulary.labels.find(({ key }) => key === row.key)
     const volume = volumeOf(volumes, row.key)
     const on = label ? seen(state.eyes.value, label.value) : true
     const empty = label ? (state.counts.value[label.value] ?? 0) === 0 : false
@@ -21,7 +21,7 @@ function LabelRows({ scene, words, result }: PartProps) {
               type="button"
               class="scene-eye"
               aria-pressed={on}
-              title={`Show or hide (${keyOf(words, label)})`}
+              title={`Show or hide (${keyOf(vocabulary, label)})`}
               onClick={() => scene.toggleLabel(label.value)}
             >
               <svg class="scene-eye-mark" viewBox="0 0 24 24" aria-hidden="true">
@@ -77,9 +77,9 @@ export function Swatch({ colour }: { colour: string }) {
 
 /** The parts of the tumour: what is seen, how it is drawn, how much there is. */
 export function LabelList(props: PartProps) {
-  const { scene, words, result } = props
+  const { scene, vocabulary, result } = props
   const { state } = scene
-  const { source } = volumesShown(state, words, result, scene.voxelMl())
+  const { source } = volumesShown(state, vocabulary, result, scene.voxelMl())
   return (
     <section class="scene-box" aria-labelledby="scene-labels">
       <header class="scene-box-head">

@@ -52,9 +52,9 @@ function GoTo({ scene }: Pick<PartProps, 'scene'>) {
 }
 
 /** Where the crosshair is and what is there. */
-export function Readout({ scene, words }: PartProps) {
+export function Readout({ scene, vocabulary }: PartProps) {
   const cursor = scene.state.cursor.value
-  const name = (label: number): string => labelName(words, label)
+  const name = (label: number): string => labelName(vocabulary, label)
   if (!cursor) return <div class="scene-readout" />
   const { mm, intensity, label } = cursor
   return (

@@ -1,5 +1,5 @@
 import { ml } from '../app/format'
-import { volumeOf } from '../app/words'
+import { volumeOf } from '../app/vocabulary'
 import type { PartProps } from './panel'
 
 function Wanted({ scene }: PartProps) {

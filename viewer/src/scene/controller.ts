@@ -1,9 +1,9 @@
 /** What happens when: between the state, the server, and the viewer. No markup, no library. */
 import { batch } from '@preact/signals'
 import type { Api } from '../api/client'
-import type { CaseOut, Words } from '../api/types'
+import type { CaseOut, Vocabulary } from '../api/types'
 import { put, take } from '../app/stash'
-import { rgb } from '../app/words'
+import { rgb } from '../app/vocabulary'
 import { Editing, sentence } from './editing'
 import { firstShown, maskVersions, modelMask, previewName, sequenceChoices } from './files'
 import { type ArrowKey, stepOf, type Vec3, voxelMl } from './geometry'
@@ -27,7 +27,7 @@ import type { Window } from './window'
 export interface SceneParts {
   caseId: string
   api: Api
-  words: Words
+  vocabulary: Vocabulary
   result: CaseOut
   onSaved: () => void
 }
@@ -52,7 +52,7 @@ export class SceneController {
       say: (kind, text) => this.say(kind, text),
       saved: parts.onSaved,
     })
-    this.labels = parts.words.labels.map(({ value, name, colour }) => ({ value, name, rgb: rgb(colour) }))
+    this.labels = parts.vocabulary.labels.map(({ value, name, colour }) => ({ value, name, rgb: rgb(colour) }))
     this.state.pen.value = { ...this.state.pen.value, label: this.labels[0]?.value ?? 1 }
   }
 
@@ -73,7 +73,7 @@ export class SceneController {
       const [{ Viewer }, versions] = await Promise.all([import('./niivue'), source.list()])
       if (signal.aborted) return
       batch(() => {
-        state.sequences.value = sequenceChoices(source.files, parts.words, parts.result)
+        state.sequences.value = sequenceChoices(source.files, parts.vocabulary, parts.result)
         state.versions.value = maskVersions(source.files, versions, parts.result)
         state.canCompare.value = modelMask(source.files) !== null
       })
@@ -155,7 +155,7 @@ export class SceneController {
 
   private async loadSurfaces(viewer: Viewer, signal: AbortSignal): Promise<void> {
     try {
-      await loadSurfaces(this.source, this.parts.words, this.labels, signal, async (label, file) => {
+      await loadSurfaces(this.source, this.parts.vocabulary, this.labels, signal, async (label, file) => {
         await viewer.addSurface(label, file)
         this.showSurfaces()
       })

@@ -1,14 +1,14 @@
 /** Which of a case's files is what, by the roles of the gateway's contract. Pure. */
-import type { CaseOut, FileOut, Role, SegmentationVersion, Words } from '../api/types'
+import type { CaseOut, FileOut, Role, SegmentationVersion, Vocabulary } from '../api/types'
 import { type Picture, pictureOf, type SceneState, type SequenceChoice } from './state'
 
 const named = (files: readonly FileOut[], role: Role, sequence?: string): string | null =>
   files.find((entry) => entry.role === role && (!sequence || entry.sequence === sequence))?.name ?? null
 
 /** One entry for every sequence that the platform knows, shown or not. */
-export function sequenceChoices(files: readonly FileOut[], words: Words, result: CaseOut): SequenceChoice[] {
+export function sequenceChoices(files: readonly FileOut[], vocabulary: Vocabulary, result: CaseOut): SequenceChoice[] {
   const absent = new Set(result.missing ?? [])
-  return words.sequences.map(({ key, title }) => {
+  return vocabulary.sequences.map(({ key, title }) => {
     const file = named(files, 'view', key)
     const mark = file === null ? 'missing' : absent.has(key) ? 'synthetic' : ''
     return { key, title, file, matchedFile: file && named(files, 'harmonized-view', key), mark }

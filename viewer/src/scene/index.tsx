@@ -1,7 +1,7 @@
 /** The viewer panel. Loaded lazily: it brings the drawing library with it. */
 import { useEffect, useMemo, useRef } from 'preact/hooks'
 import type { Api } from '../api/client'
-import type { CaseOut, Words } from '../api/types'
+import type { CaseOut, Vocabulary } from '../api/types'
 import { COMMANDS } from './commands'
 import { SceneController } from './controller'
 import { EditBar } from './EditBar'
@@ -18,7 +18,7 @@ import './scene.css'
 interface PanelProps {
   caseId: string
   api: Api
-  words: Words
+  vocabulary: Vocabulary
   result: CaseOut
   onSaved: () => void
 }
@@ -60,9 +60,12 @@ function useLeaveWarning(scene: SceneController): void {
   }, [scene])
 }
 
-export default function ViewerPanel({ caseId, api, words, result, onSaved }: PanelProps) {
+export default function ViewerPanel({ caseId, api, vocabulary, result, onSaved }: PanelProps) {
   // One controller for one run of a case: a result that is only newer must not throw a drawing away.
-  const scene = useMemo(() => new SceneController({ caseId, api, words, result, onSaved }), [caseId, api, result.run])
+  const scene = useMemo(
+    () => new SceneController({ caseId, api, vocabulary, result, onSaved }),
+    [caseId, api, result.run],
+  )
   const panel = useRef<HTMLDivElement>(null)
   useEffect(() => () => scene.close(), [scene])
   useKeys(scene, panel)
@@ -70,8 +73,8 @@ export default function ViewerPanel({ caseId, api, words, result, onSaved }: Pan
   const { state } = scene
   const phase = state.phase.value
   const broken = phase === 'lost' || phase === 'unsupported' || phase === 'failed'
-  const parts = { scene, words, result }
-  const counts = words.labels.map(({ value }) => `${value}:${state.counts.value[value] ?? 0}`).join(' ')
+  const parts = { scene, vocabulary, result }
+  const counts = vocabulary.labels.map(({ value }) => `${value}:${state.counts.value[value] ?? 0}`).join(' ')
   return (
     <div
       ref={panel}

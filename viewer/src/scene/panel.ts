@@ -1,6 +1,6 @@
 /** Small things that the panel's components share. */
-import type { CaseOut, LabelWords, Volumes, Words } from '../api/types'
-import { sentenceOf } from '../app/words'
+import type { CaseOut, LabelTerm, Vocabulary, Volumes } from '../api/types'
+import { sentenceOf } from '../app/vocabulary'
 import type { SceneController } from './controller'
 import { type SceneState, type SequenceChoice, type View, volumesFromCounts } from './state'
 
@@ -21,7 +21,7 @@ export const tilesOf = (view: View): readonly Tile[] => TILES.filter((tile) => v
 
 export interface PartProps {
   scene: SceneController
-  words: Words
+  vocabulary: Vocabulary
   result: CaseOut
 }
 
@@ -29,11 +29,11 @@ export interface PartProps {
 export const sidesInWords = (radiological: boolean): string =>
   radiological ? 'Radiological: the patient’s right is on the left' : 'Neurological: the patient’s left is on the left'
 
-export const labelName = (words: Words, value: number): string =>
-  value === 0 ? 'no label' : (words.labels.find((entry) => entry.value === value)?.name ?? `label ${value}`)
+export const labelName = (vocabulary: Vocabulary, value: number): string =>
+  value === 0 ? 'no label' : (vocabulary.labels.find((entry) => entry.value === value)?.name ?? `label ${value}`)
 
 /** Letters for what has no other mark: a number key shows or hides the label. */
-export const keyOf = (words: Words, label: LabelWords): number => words.labels.indexOf(label) + 1
+export const keyOf = (vocabulary: Vocabulary, label: LabelTerm): number => vocabulary.labels.indexOf(label) + 1
 
 const withoutIntervals = (volumes: Record<string, number>): Volumes =>
   Object.fromEntries(Object.entries(volumes).map(([key, ml]) => [key, { ml }]))
@@ -41,7 +41,7 @@ const withoutIntervals = (volumes: Record<string, number>): Volumes =>
 /** The volumes of what is on screen, and where they come from. */
 export function volumesShown(
   state: SceneState,
-  words: Words,
+  vocabulary: Vocabulary,
   result: CaseOut,
   voxelMl: number,
 ): { volumes: Volumes; source: string } {
@@ -49,7 +49,7 @@ export function volumesShown(
     return { volumes: withoutIntervals(result.postprocess?.before_ml ?? {}), source: 'before cleaning' }
   if (state.unsaved.value)
     return {
-      volumes: withoutIntervals(volumesFromCounts(state.counts.value, voxelMl, words.labels, words.regions)),
+      volumes: withoutIntervals(volumesFromCounts(state.counts.value, voxelMl, vocabulary.labels, vocabulary.regions)),
       source: 'of the drawing, not saved yet',
     }
   const version = state.version.value

@@ -9,7 +9,7 @@ const WORDS = 'Research use only'
 export const screenshotName = (view: string, sequence: string): string => `hope-${view}-${sequence}.png`
 
 /** The lines under the picture. */
-export function captionOf({ scene, words }: Pick<PartProps, 'scene' | 'words'>): [string, string] {
+export function captionOf({ scene, vocabulary }: Pick<PartProps, 'scene' | 'vocabulary'>): [string, string] {
   const { state } = scene
   const title = state.choice.value
   const mark = title?.mark ? ` (${title.mark})` : ''
@@ -20,7 +20,7 @@ export function captionOf({ scene, words }: Pick<PartProps, 'scene' | 'words'>):
       ? 'mask of the model'
       : `mask corrected, version ${state.version.value}`
   const unsaved = state.unsaved.value ? ', with unsaved changes' : ''
-  const said = words.disclaimer.includes(WORDS) ? words.disclaimer : `${WORDS}. ${words.disclaimer}`
+  const said = vocabulary.disclaimer.includes(WORDS) ? vocabulary.disclaimer : `${WORDS}. ${vocabulary.disclaimer}`
   return [said, `${title?.title ?? ''}${mark}${matched}, ${mask}${unsaved}. ${sidesInWords(state.radiological.value)}.`]
 }
 

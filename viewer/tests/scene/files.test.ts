@@ -1,14 +1,14 @@
 import { describe, expect, it } from 'vitest'
-import type { CaseOut, FileOut, Role, Words } from '../../src/api/types'
+import type { CaseOut, FileOut, Role, Vocabulary } from '../../src/api/types'
 import { firstSequence, maskVersions, meshFiles, modelMask, sequenceChoices } from '../../src/scene/files'
 
 const file = (name: string, role: Role, more: Partial<FileOut> = {}): FileOut => ({
   ...{ name, role, kind: '', title: '', bytes: 1, sha256: '', version: 0 },
   ...more,
 })
-const words = {
+const vocabulary = {
   sequences: (['t1n', 't1c', 't2w', 't2f'] as const).map((key) => ({ key, title: key, optional: false, hint: '' })),
-} as unknown as Words
+} as unknown as Vocabulary
 const result = { missing: ['t2w'], volumes_ml: { ET: 1 } } as unknown as CaseOut
 const FILES = [
   file('a', 'view', { sequence: 't1c' }),
@@ -24,20 +24,20 @@ const FILES = [
 
 describe('files of a case', () => {
   it('marks what is missing and what stands in for it', () => {
-    const choices = sequenceChoices(FILES, words, result)
+    const choices = sequenceChoices(FILES, vocabulary, result)
     expect(choices.map(({ key, mark }) => `${key} ${mark}`)).toEqual(['t1n missing', 't1c ', 't2w synthetic', 't2f '])
     expect(choices[0]?.file).toBeNull()
   })
   it('tells the scan from what brightness matching made of it', () => {
-    const choices = sequenceChoices(FILES, words, result)
+    const choices = sequenceChoices(FILES, vocabulary, result)
     expect(choices.map(({ file }) => file)).toEqual([null, 'a', 'c', 'e'])
     expect(choices.map(({ matchedFile }) => matchedFile)).toEqual([null, null, null, 'd'])
   })
   it('opens with t1c, or else with what there is', () => {
-    expect(firstSequence(sequenceChoices(FILES, words, result))?.key).toBe('t1c')
+    expect(firstSequence(sequenceChoices(FILES, vocabulary, result))?.key).toBe('t1c')
     const without = FILES.filter(({ name }) => name !== 'a')
-    expect(firstSequence(sequenceChoices(without, words, result), 't2w')?.key).toBe('t2w')
-    expect(firstSequence(sequenceChoices([], words, result))).toBeUndefined()
+    expect(firstSequence(sequenceChoices(without, vocabulary, result), 't2w')?.key).toBe('t2w')
+    expect(firstSequence(sequenceChoices([], vocabulary, result))).toBeUndefined()
   })
   it('knows masks from one another', () => {
     expect(modelMask(FILES)).toBe('h')

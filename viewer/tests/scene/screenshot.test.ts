@@ -8,7 +8,7 @@ function scene(change: (state: SceneState) => void = () => {}, disclaimer = 'Not
   state.sequences.value = [{ key: 't2w', title: 'T2', file: 'x', matchedFile: 'y', mark: 'synthetic' }]
   state.sequence.value = 't2w'
   change(state)
-  return { scene: { state }, words: { disclaimer } } as unknown as PartProps
+  return { scene: { state }, vocabulary: { disclaimer } } as unknown as PartProps
 }
 
 it('always says what it is for', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { Words } from '../../src/api/types'
+import type { Vocabulary } from '../../src/api/types'
 import type { Source } from '../../src/scene/source'
 import { SceneState } from '../../src/scene/state'
 import { loadSurfaces, surfacesAreTrue } from '../../src/scene/surfaces'
@@ -12,7 +12,7 @@ const WORDS = {
     { key: 'NET', value: 2 },
     { key: 'ED', value: 4 },
   ],
-} as Words
+} as Vocabulary
 
 /** A source with the surfaces of some labels, and a mask, which is none. */
 function sourceOf(keys: readonly string[]): Source {

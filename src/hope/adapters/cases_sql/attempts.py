@@ -9,14 +9,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, select, update
 
 from hope.adapters.cases_sql.database import Database, Transaction
-from hope.adapters.cases_sql.holding import GONE, hold_case
+from hope.adapters.cases_sql.row_locks import GONE, lock_case
 from hope.adapters.cases_sql.rows import artifact_row, attempt_from
 from hope.adapters.cases_sql.tables import artifacts, attempts, cases, leases, stages, uploads
 from hope.contract.job import Artifact, Attempt, CaseState, EventKind, FencedError, GoneError, StageJob, StageState
 from hope.contract.stages import Stage
 from hope.domain.ids import new_token
 
-TOLD_SHARE = 0.01
+PROGRESS_STEP = 0.01
 """Progress by less than this is no news."""
 
 LONGEST_MESSAGE = 500
@@ -35,7 +35,7 @@ class AttemptRows:
             FencedError: if the run is not the current one, was cancelled or failed, or the stage is done already.
         """
         with self._db.write() as transaction:
-            case = hold_case(transaction, job.case_id)
+            case = lock_case(transaction, job.case_id)
             if case["session_id"] != job.session_id:
                 raise GoneError(GONE)
             stage = _stage_row(transaction, job)
@@ -66,7 +66,7 @@ class AttemptRows:
                 _set_case(transaction, job.case_id, job.run, CaseState.RUNNING)
             return attempt_from(row)  # type: ignore[arg-type]
 
-    def beat(self, attempt: Attempt, share: float, message: str) -> None:
+    def heartbeat(self, attempt: Attempt, share: float, message: str) -> None:
         """Progress of an attempt: a sign of life always, an event if share (by 0.01) or message changed.
 
         Raises:
@@ -75,10 +75,10 @@ class AttemptRows:
         """
         share, message = min(1.0, max(0.0, share)), message[:LONGEST_MESSAGE]
         with self._db.write() as transaction:
-            row = _hold_current(transaction, attempt)
+            row = _lock_current(transaction, attempt)
             changes: dict[str, Any] = {"seen_at": time.time()}
             complete = share == 1.0 and row["share"] != 1.0
-            if message != row["message"] or abs(share - row["share"]) >= TOLD_SHARE - 1e-9 or complete:
+            if message != row["message"] or abs(share - row["share"]) >= PROGRESS_STEP - 1e-9 or complete:
                 changes |= {"share": share, "message": message}
                 facts = {"stage": str(attempt.job.stage), "share": share, "message": message, "run": attempt.job.run}
                 transaction.tell(attempt.job.case_id, EventKind.PROGRESS, facts)
@@ -95,7 +95,7 @@ class AttemptRows:
         """
         job = attempt.job
         with self._db.write() as transaction:
-            row = _hold_current(transaction, attempt)
+            row = _lock_current(transaction, attempt)
             _insert_artifacts(transaction, job, artifacts)
             now = time.time()
             done: dict[str, Any] = {"state": str(StageState.DONE), "share": 1.0, "ended_at": now, "seen_at": now}
@@ -117,7 +117,7 @@ class AttemptRows:
         job = attempt.job
         with self._db.write() as transaction:
             try:
-                row = _hold_current(transaction, attempt)
+                row = _lock_current(transaction, attempt)
             except (FencedError, GoneError):
                 return
             now = time.time()
@@ -139,7 +139,7 @@ class AttemptRows:
         """Mark a run that is in work as failed by our own fault, with events; silent if it is not in work."""
         with self._db.write() as transaction:
             try:
-                case = hold_case(transaction, case_id)
+                case = lock_case(transaction, case_id)
             except GoneError:
                 return
             if case["run"] != run or not CaseState(case["state"]).in_work:
@@ -188,10 +188,10 @@ def alive(database: Database) -> ColumnElement[bool]:
     return and_(attempts.c.ended_at.is_(None), attempts.c.executor.in_(holding))
 
 
-def _hold_current(transaction: Transaction, attempt: Attempt) -> RowMapping:
+def _lock_current(transaction: Transaction, attempt: Attempt) -> RowMapping:
     """The stage's row, locked by its case, if the attempt is the current one of the current run, which is in work."""
     job = attempt.job
-    case = hold_case(transaction, job.case_id)
+    case = lock_case(transaction, job.case_id)
     stage = _stage_row(transaction, job)
     current = case["run"] == job.run and stage["token"] == attempt.token and stage["state"] == StageState.RUNNING
     if not current or not CaseState(case["state"]).in_work:

@@ -9,12 +9,12 @@ from typing import Any
 from sqlalchemy import delete, func, select, update
 
 from hope.adapters.cases_sql.database import Database, Transaction
-from hope.adapters.cases_sql.holding import (
+from hope.adapters.cases_sql.row_locks import (
     GONE,
     bury,
-    hold_case,
-    hold_idle_case,
-    hold_session,
+    lock_case,
+    lock_idle_case,
+    lock_session,
     record_of,
     records_of,
 )
@@ -40,7 +40,7 @@ class CaseRows:
             GoneError: if the session is gone.
         """
         with self._db.write() as transaction:
-            number = hold_session(transaction, session_id)["cases_made"] + 1
+            number = lock_session(transaction, session_id)["cases_made"] + 1
             row = {
                 "id": new_id(),
                 "session_id": session_id,
@@ -103,8 +103,8 @@ class CaseRows:
             connection = transaction.connection
             # The whole session is held, so that two cases queued at once are counted one after the other.
             owner = connection.execute(select(cases.c.session_id).where(cases.c.id == case_id)).scalar()
-            hold_session(transaction, owner or "")
-            row = hold_idle_case(transaction, case_id)
+            lock_session(transaction, owner or "")
+            row = lock_idle_case(transaction, case_id)
             _check_may_queue(transaction, row["session_id"], case_id, max_in_work)
             run = row["run"] + 1
             for table in (stages, artifacts):
@@ -138,7 +138,7 @@ class CaseRows:
         """
         with self._db.write() as transaction:
             connection = transaction.connection
-            row = hold_case(transaction, case_id, closing_too=True)
+            row = lock_case(transaction, case_id, closing_too=True)
             if not CaseState(row["state"]).in_work or run not in (None, row["run"]):
                 return record_of(connection, row)
             running = select(stages.c.stage).where(
@@ -172,7 +172,7 @@ class CaseRows:
         """Write a tombstone and delete every row of a case. Idempotent."""
         with self._db.write() as transaction:
             try:
-                hold_case(transaction, case_id, closing_too=True)
+                lock_case(transaction, case_id, closing_too=True)
             except GoneError:
                 return
             bury(transaction, case_id)

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from hope.adapters.cases_sql.database import Database
-from hope.adapters.cases_sql.holding import GONE, hold_case
+from hope.adapters.cases_sql.row_locks import GONE, lock_case
 from hope.adapters.cases_sql.rows import artifact_from, artifact_row
 from hope.adapters.cases_sql.tables import artifacts, cases, sessions
 from hope.adapters.cases_sql.uploads import count_no_more
@@ -58,7 +58,7 @@ class FileRows:
             ConflictError: unless it is done, in that run.
         """
         with self._db.write() as transaction:
-            case = hold_case(transaction, case_id)
+            case = lock_case(transaction, case_id)
             if case["state"] != CaseState.DONE:
                 raise ConflictError("only a case that is done has a segmentation to correct")
             if run not in (None, case["run"]):

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import delete, select, update
 
 from hope.adapters.cases_sql.database import Database, Transaction
-from hope.adapters.cases_sql.holding import hold_idle_case, record_of
+from hope.adapters.cases_sql.row_locks import lock_idle_case, record_of
 from hope.adapters.cases_sql.rows import series_from
 from hope.adapters.cases_sql.tables import cases, series
 from hope.adapters.cases_sql.uploads import count_no_more
@@ -159,7 +159,7 @@ def _parted(key: str) -> tuple[str, int]:
 
 def _held(transaction: Transaction, case_id: str) -> dict[str, SeriesRecord]:
     """The scans of a case, by key, that nobody else can change until the transaction ends."""
-    hold_idle_case(transaction, case_id)
+    lock_idle_case(transaction, case_id)
     rows = transaction.connection.execute(select(series).where(series.c.case_id == case_id)).mappings()
     return {row["key"]: series_from(row) for row in rows}
 

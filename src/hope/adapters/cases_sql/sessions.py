@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import delete, select, update
 
 from hope.adapters.cases_sql.database import Database, Transaction
-from hope.adapters.cases_sql.holding import GONE, bury, hold_session
+from hope.adapters.cases_sql.row_locks import GONE, bury, lock_session
 from hope.adapters.cases_sql.rows import session_from
 from hope.adapters.cases_sql.tables import sessions
 from hope.contract.job import GoneError, Session
@@ -102,7 +102,7 @@ class SessionRows:
 
     def _change(self, session_id: str, changes: Mapping[str, Any]) -> Session:
         with self._db.write() as transaction:
-            hold_session(transaction, session_id)
+            lock_session(transaction, session_id)
             query = update(sessions).where(sessions.c.id == session_id).values(**changes).returning(*sessions.c)
             return session_from(transaction.connection.execute(query).mappings().one())
 

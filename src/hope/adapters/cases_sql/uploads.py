@@ -7,7 +7,7 @@ import time
 from sqlalchemy import ColumnElement, Connection, delete, func, or_, select, update
 
 from hope.adapters.cases_sql.database import Database, Transaction
-from hope.adapters.cases_sql.holding import GONE, hold_session
+from hope.adapters.cases_sql.row_locks import GONE, lock_session
 from hope.adapters.cases_sql.tables import artifacts, cases, series, uploads
 from hope.contract.job import GoneError
 from hope.contract.scans import BusyError, QuotaError, SessionLimits
@@ -63,7 +63,7 @@ class UploadRows:
                 _check(transaction.connection, session, size, 0, limits, but=upload_id)
             transaction.connection.execute(update(uploads).where(this).values(bytes=size))
 
-    def upload_room(self, upload_id: str, case_id: str, limits: SessionLimits) -> int:
+    def upload_bytes_left(self, upload_id: str, case_id: str, limits: SessionLimits) -> int:
         """How many bytes this upload may take up at most, with what the session holds and uploads besides.
 
         Raises:
@@ -101,7 +101,7 @@ def _of(identifier: str) -> ColumnElement[bool]:
 def _session_of(transaction: Transaction, case_id: str) -> str:
     """The session of a case, locked: so that two uploads at once are counted one after the other."""
     owner = transaction.connection.execute(select(cases.c.session_id).where(cases.c.id == case_id)).scalar()
-    return str(hold_session(transaction, owner or "")["id"])
+    return str(lock_session(transaction, owner or "")["id"])
 
 
 def _held(connection: Connection, session: str, but: str) -> tuple[int, int]:

@@ -61,7 +61,7 @@ class Combined:
     agreement: Mapping[str, npt.NDArray[np.float16]]
 
 
-class Tally:
+class ProbabilityAccumulator:
     """Running sums over members.
 
     Args:
@@ -88,13 +88,13 @@ class Tally:
             whole[0][slab].add_(weight)
 
     def vote(self, scores: Tensor, place: Place, weight: float) -> None:
-        """Count a member's voice for its likeliest class; outside of its box it votes for background."""
+        """Count a member's vote for its likeliest class; outside of its box it votes for background."""
         whole = self._votes.permute(0, *(axis + 1 for axis in place.order))
         winner = _likeliest(scores)
-        # All ballots first: running out of memory on the way then leaves the sums as they were.
-        ballots = {value: (winner == n).to(whole.device) for n, value in enumerate(place.classes) if value}
-        for value, ballot in ballots.items():
-            whole[value - 1][place.box].add_(ballot, alpha=weight)
+        # All votes first: running out of memory on the way then leaves the sums as they were.
+        votes = {value: (winner == n).to(whole.device) for n, value in enumerate(place.classes) if value}
+        for value, vote in votes.items():
+            whole[value - 1][place.box].add_(vote, alpha=weight)
 
     def finish(self, weight: float) -> Combined:
         """Divide by the sum of all weights and choose the labels. The sums cannot be added to afterwards."""

@@ -18,12 +18,12 @@ from hope.domain.qc import QCFlag, Severity
 from hope.domain.volume import Volume
 from hope.models.bundle import Bundle
 from hope.models.devices import choose_device
-from hope.models.ensemble.combine import Place, Tally
+from hope.models.ensemble.combine import Place, ProbabilityAccumulator
 from hope.models.ensemble.members import Members, free_gpu_memory, out_of_gpu_memory, out_of_host_memory
 from hope.models.ensemble.preprocess import CaseImages, Image, Layout, lay_out, prepare
 from hope.models.ensemble.spec import Average, Group
 from hope.models.ensemble.window import TilePlan, plan_tiles, slide
-from hope.models.execution import Forward, Precision
+from hope.models.execution import CompiledNetwork, Precision
 
 
 class EnsembleRunner:
@@ -73,7 +73,7 @@ class EnsembleRunner:
 
         Args:
             case: images on one grid, in any orientation.
-            progress: told of every tile, and of every retreat for want of memory.
+            progress: called for every tile, and of every retreat for want of memory.
 
         Raises:
             InputError: if a sequence is missing that the model cannot do without.
@@ -122,15 +122,15 @@ class _Station:
     def in_case(self, raw: Tensor) -> Tensor:
         """An answer in voxels of the case, float32: probabilities, or logits where the group averages those."""
         group = self.group
-        answer = self.layout.from_network(raw, group.preprocessing.answers).float()
+        output = self.layout.from_network(raw, group.preprocessing.outputs).float()
         wanted, given = group.fold_mean, group.tiling.mean
-        return answer.softmax(dim=0) if (wanted, given) == (Average.PROBABILITIES, Average.LOGITS) else answer
+        return output.softmax(dim=0) if (wanted, given) == (Average.PROBABILITIES, Average.LOGITS) else output
 
     @property
     def work(self) -> float:
         """Voxels that all its members look at."""
         i, j, k = self.group.tiling.patch
-        return float(self.plan.looks * i * j * k * len(self.group.members))
+        return float(self.plan.evaluations * i * j * k * len(self.group.members))
 
 
 class _Run:
@@ -148,7 +148,7 @@ class _Run:
         self.all_work = sum(station.work for station in self.stations)
         self.done = 0.0
         self.notes = [members.note] if members.note else []
-        self.tally = Tally(self.images.grid.shape, members.effort.store)
+        self.accumulator = ProbabilityAccumulator(self.images.grid.shape, members.effort.store)
 
     def prediction(self) -> Prediction:
         """Hear every group, then conclude."""
@@ -157,32 +157,32 @@ class _Run:
             if station.key not in prepared:
                 self.progress(f"segment: prepare the case for {station.group.name}", self.done / self.all_work)
                 prepared[station.key] = prepare(self.images, station.group, station.layout)
-            self.hear(station, torch.from_numpy(prepared[station.key]))
+            self.run_member(station, torch.from_numpy(prepared[station.key]))
             if all(later.key != station.key for later in self.stations[number + 1 :]):
                 del prepared[station.key]
-        return self.conclude()
+        return self.finalize()
 
-    def hear(self, station: _Station, volume: Tensor) -> None:
+    def run_member(self, station: _Station, volume: Tensor) -> None:
         """Let every member of a group speak."""
         group, place = station.group, station.place
         share = group.weight / len(group.members)
         mean: Tensor | None = None
         for number in range(len(group.members)):
-            raw = self.members.trying(partial(self.answer, station, volume, number), self.aloud)
+            raw = self.members.trying(partial(self.predict_member, station, volume, number), self.add_note)
             self.done += station.work / len(group.members)
-            self.tally.move(self.members.effort.store)
-            answer = station.in_case(raw)
-            self.tally.vote(answer, place, share)
+            self.accumulator.move(self.members.effort.store)
+            output = station.in_case(raw)
+            self.accumulator.vote(output, place, share)
             if group.fold_mean is Average.PROBABILITIES:
-                self.tally.add(answer, place, share, group.outside)
+                self.accumulator.add(output, place, share, group.outside)
             else:
                 mean = raw if mean is None else mean.to(raw.device).add_(raw)
-            self.members.turn_over()
+            self.members.unload()
         if mean is not None:
-            answer = station.in_case(mean.div_(len(group.members)))
-            self.tally.add(answer.softmax(dim=0), place, group.weight, group.outside)
+            output = station.in_case(mean.div_(len(group.members)))
+            self.accumulator.add(output.softmax(dim=0), place, group.weight, group.outside)
 
-    def answer(self, station: _Station, volume: Tensor, number: int) -> Tensor:
+    def predict_member(self, station: _Station, volume: Tensor, number: int) -> Tensor:
         """What one member says on the network's grid (classes, *layout.shape), logits or probabilities.
 
         Raises:
@@ -210,14 +210,14 @@ class _Run:
             raise StageError(f"{name} answers with values that are not finite; use --precision fp32")
         return raw
 
-    def aloud(self, note: str) -> None:
+    def add_note(self, note: str) -> None:
         """Say that less is attempted, now and in the result."""
         self.notes.append(f"the GPU's memory did not suffice: {note}")
         self.progress(f"segment: {self.notes[-1]}", self.done / self.all_work)
 
-    def conclude(self) -> Prediction:
+    def finalize(self) -> Prediction:
         """Bring the sums into the case's own order of axes."""
-        combined = self.tally.finish(sum(group.weight for group in self.bundle.groups))
+        combined = self.accumulator.finish(sum(group.weight for group in self.bundle.groups))
         turned = self.images.in_own_order
         return Prediction(
             labels=Volume(turned(combined.labels), self.case.aligned.grid),
@@ -231,10 +231,10 @@ class _Run:
         )
 
 
-def _ask(forward: Forward, name: str, classes: int, batch: Tensor) -> Tensor:
+def _ask(forward: CompiledNetwork, name: str, classes: int, batch: Tensor) -> Tensor:
     """A member's answer to a batch; its failures carry its name, but for want of memory."""
     try:
-        answer = forward(batch)
+        output = forward(batch)
     except RuntimeError as error:
         if out_of_gpu_memory(error):
             raise torch.OutOfMemoryError(str(error)) from None
@@ -243,6 +243,6 @@ def _ask(forward: Forward, name: str, classes: int, batch: Tensor) -> Tensor:
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise StageError(f"{name} failed: {first}") from error
     wanted = (batch.shape[0], classes, *batch.shape[2:])
-    if tuple(answer.shape) != wanted:
-        raise StageError(f"{name} answers a batch in the shape {tuple(answer.shape)}, expected {wanted}")
-    return answer
+    if tuple(output.shape) != wanted:
+        raise StageError(f"{name} answers a batch in the shape {tuple(output.shape)}, expected {wanted}")
+    return output

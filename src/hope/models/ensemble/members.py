@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from hope.domain.errors import BundleError, StageError
 from hope.models.bundle import Bundle
 from hope.models.ensemble.spec import Group
-from hope.models.execution import Blueprint, Forward, Precision, compile_network
+from hope.models.execution import CompiledNetwork, Precision, TracedGraph, compile_network
 from hope.models.networks import build_network, load_state
 from hope.models.tensor_files import load_tensors
 
@@ -85,8 +85,8 @@ class Members:
         self._bundle, self._precision = bundle, precision
         self._wanted = Effort(device, device, batch or (_GPU_BATCH if device.type == "cuda" else 1))
         self.effort = self._wanted
-        self._ready: dict[str, Forward] = {}
-        self._blueprints: dict[str, Blueprint | None] = {}
+        self._ready: dict[str, CompiledNetwork] = {}
+        self._graphs: dict[str, TracedGraph | None] = {}
         size = sum((bundle.folder / name).stat().st_size for group in bundle.groups for name in group.members)
         self._fits_host = size <= RESIDENT_ON_CPU_BYTES
         self.facts: dict[str, set[str]] = {"precision": set(), "backend": set(), "note": set()}
@@ -109,7 +109,7 @@ class Members:
         for group in self._bundle.groups:
             for number in range(len(group.members) if self._resident else 1):
                 self.forward(group, number)
-                self.turn_over()
+                self.unload()
 
     @property
     def _resident(self) -> bool:
@@ -120,7 +120,7 @@ class Members:
         """How many networks the ensemble has."""
         return sum(len(group.members) for group in self._bundle.groups)
 
-    def forward(self, group: Group, number: int) -> Forward:
+    def forward(self, group: Group, number: int) -> CompiledNetwork:
         """A member ready to run, loaded where it is not.
 
         Raises:
@@ -141,7 +141,7 @@ class Members:
                     group.tiling.patch,
                     self.effort.device,
                     self._precision,
-                    self._blueprints.get(group.name),
+                    self._graphs.get(group.name),
                 )
             except RuntimeError as error:
                 if out_of_gpu_memory(error) or out_of_host_memory(error):
@@ -149,12 +149,12 @@ class Members:
                 who = f"{group.name} {group.member_names[number]} of model {self._bundle.id}"
                 first = next(iter(str(error).strip().splitlines()), type(error).__name__)
                 raise BundleError(f"{who} cannot see a tile of its own size: {first}") from error
-            self._ready[file], self._blueprints[group.name] = ready, ready.blueprint
+            self._ready[file], self._graphs[group.name] = ready, ready.graph
             for name, values in self.facts.items():
                 values.add(str(getattr(ready, name)))
         return self._ready[file]
 
-    def turn_over(self) -> None:
+    def unload(self) -> None:
         """A member has had its turn: let it go if not all of them fit into memory, else only what it needs to run."""
         if not self._resident:
             self.release()
@@ -174,12 +174,12 @@ class Members:
             self.release()
         self.effort = self._wanted
 
-    def trying(self, work: Callable[[], T], aloud: Callable[[str], None]) -> T:
+    def trying(self, work: Callable[[], T], add_note: Callable[[str], None]) -> T:
         """Do something again with less and less effort as long as the GPU's memory does not suffice.
 
         Args:
             work: reads `effort`, and changes nothing when it runs out of memory.
-            aloud: told of every retreat.
+            add_note: called for every retreat.
 
         Raises:
             StageError: if there is nothing smaller left to try.
@@ -194,7 +194,7 @@ class Members:
                 self.release()
             self.effort = smaller
             free_gpu_memory()
-            aloud(note)
+            add_note(note)
 
 
 def free_gpu_memory() -> None:

@@ -22,7 +22,7 @@ from hope.domain.case import HarmonizedCase, MRSequence
 from hope.domain.errors import StageError
 from hope.domain.grid import Grid, Shape
 from hope.domain.volume import Volume
-from hope.models.ensemble.resample import resample_answer, resample_image, separate_axis, shape_at
+from hope.models.ensemble.resample import resample_image, resample_output, separate_axis, shape_at
 from hope.models.ensemble.spec import Group, Method, Preprocessing, Resampling
 
 Image = npt.NDArray[np.float32]
@@ -97,10 +97,10 @@ class Layout:
             image, self.shape, separate_axis(self.spacing_mm, self.wanted_mm, how.force_separate_z), how
         )
 
-    def from_network(self, answer: Tensor, how: Resampling) -> Tensor:
+    def from_network(self, output: Tensor, how: Resampling) -> Tensor:
         """Resample network output (classes, *shape) back to (classes, *cropped)."""
         axis = separate_axis(self.wanted_mm, self.spacing_mm, how.force_separate_z)
-        return resample_answer(answer, self.cropped, axis, how)
+        return resample_output(output, self.cropped, axis, how)
 
 
 def lay_out(images: CaseImages, group: Group) -> Layout:

@@ -72,15 +72,15 @@ def _nearest(old: int, new: int) -> npt.NDArray[np.intp]:
     return np.asarray(np.clip(np.floor(position + 0.5), 0, old - 1), dtype=np.intp)
 
 
-def resample_answer(answer: Tensor, shape: Sequence[int], axis: int | None, how: Resampling) -> Tensor:
+def resample_output(output: Tensor, shape: Sequence[int], axis: int | None, how: Resampling) -> Tensor:
     """Bring network output (classes, i, j, k) to ``shape``, at most linearly, on the device where it lies.
 
     Computed class by class in double precision, and returned in the precision of the input, as nnU-Net does.
     """
-    if tuple(answer.shape[1:]) == tuple(shape):
-        return answer
-    out = torch.empty((answer.shape[0], *shape), dtype=answer.dtype, device=answer.device)
-    for given, wanted in zip(answer, out, strict=True):
+    if tuple(output.shape[1:]) == tuple(shape):
+        return output
+    out = torch.empty((output.shape[0], *shape), dtype=output.dtype, device=output.device)
+    for given, wanted in zip(output, out, strict=True):
         wanted.copy_(_resampled(given.double(), shape, axis, how))
     return out
 

@@ -95,7 +95,7 @@ class Preprocessing:
         intensities: per channel number as text, nnU-Net's foreground_intensity_properties (CTNormalization needs mean,
             std, percentile_00_5 and percentile_99_5).
         images: how images are resampled.
-        answers: how network output is resampled back; at most linearly.
+        outputs: how network output is resampled back; at most linearly.
     """
 
     method: Method
@@ -107,7 +107,7 @@ class Preprocessing:
     nonzero_only: tuple[bool, ...] = ()
     intensities: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     images: Resampling = Resampling()
-    answers: Resampling = Resampling(order=1)
+    outputs: Resampling = Resampling(order=1)
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ def _group(entry: Mapping[str, Any]) -> Group:
             nonzero_only=tuple(bool(n) for n in prep["nonzero_only"]),
             intensities={str(key): dict(value) for key, value in prep["intensities"].items()},
             images=Resampling(**prep["images"]),
-            answers=Resampling(**prep["answers"]),
+            outputs=Resampling(**prep["outputs" if "outputs" in prep else "answers"]),
         ),
         tiling=Tiling(
             patch=(x, y, z),
@@ -240,7 +240,7 @@ def _check(group: Group) -> None:
         "axes": prep.axes not in ("zyx", "xyz"),
         "transpose": sorted(prep.transpose) != [0, 1, 2],
         "spacing_mm": len(prep.spacing_mm) not in (0, 3) or any(n not in MODEL_SPACING_MM for n in prep.spacing_mm),
-        "answers": not (0 <= prep.answers.order <= 1 and 0 <= prep.answers.order_z <= 1),
+        "outputs": not (0 <= prep.outputs.order <= 1 and 0 <= prep.outputs.order_z <= 1),
         "schemes": prep.method is Method.NNUNET
         and not (set(prep.schemes) <= set(SCHEMES) and len(prep.schemes) == len(group.channels)),
         "nonzero_only": prep.method is Method.NNUNET and len(prep.nonzero_only) != len(group.channels),

@@ -77,7 +77,7 @@ class TilePlan:
     padding: tuple[tuple[int, int], ...]
 
     @property
-    def looks(self) -> int:
+    def evaluations(self) -> int:
         """How often the network is asked."""
         return len(self.places) * len(self.flips)
 
@@ -116,7 +116,7 @@ def slide(
         plan: for this volume.
         classes: channels of the network's answer.
         batch: tiles and mirrorings that are asked at once.
-        on_tile: told how many tiles are finished, after each.
+        on_tile: called with how many tiles are finished, after each.
 
     Returns:
         (classes, i, j, k), a view without the padding: logits, or probabilities if the tiling averages those; float32,
@@ -128,15 +128,15 @@ def slide(
     weight = tile_weights(plan.tiling).to(volume.device)
     total = torch.zeros((classes, *volume.shape[1:]), dtype=weight.dtype, device=volume.device)
     seen = torch.zeros(volume.shape[1:], dtype=weight.dtype, device=volume.device)
-    looks = list(product(plan.places, flips))
+    evaluations = list(product(plan.places, flips))
     tile = torch.empty(0)
-    for first in range(0, len(looks), batch):
-        chunk = looks[first : first + batch]
+    for first in range(0, len(evaluations), batch):
+        chunk = evaluations[first : first + batch]
         x = torch.stack([_mirrored(volume[_part(place, patch)], flip) for place, flip in chunk]).to(device)
-        answer = network(x)
+        output = network(x)
         if plan.tiling.mean is Average.PROBABILITIES:
-            answer = answer.softmax(dim=1)
-        for number, (place, flip), one in zip(range(first, first + batch), chunk, answer, strict=False):
+            output = output.softmax(dim=1)
+        for number, (place, flip), one in zip(range(first, first + batch), chunk, output, strict=False):
             tile = _mirrored(one, flip) if number % len(flips) == 0 else tile.add_(_mirrored(one, flip))
             if (number + 1) % len(flips) == 0:
                 here = _part(place, patch)

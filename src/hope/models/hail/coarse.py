@@ -12,7 +12,7 @@ Array = npt.NDArray[np.float32]
 SPACING_MM = 4.0
 CELL = 8
 """Voxels of the coarse view in one cell of the shading field: 32 mm."""
-LADDER = (2.0, 10.0, 25.0, 40.0, 60.0, 75.0, 90.0, 98.0)
+VIEW_PERCENTILES = (2.0, 10.0, 25.0, 40.0, 60.0, 75.0, 90.0, 98.0)
 """Percentiles that the style encoder is told of each sequence."""
 _LEAST_MASK = 0.25
 _MOST = 6.0
@@ -65,11 +65,11 @@ def view(images: Array, fraction: Array, scale: npt.NDArray[np.float64], place: 
     brain = inside(fraction)
     there = scale > 0
     channels = np.zeros((12, *fraction.shape), np.float32)
-    ladder = np.zeros((4, len(LADDER)), np.float32)
+    percentiles = np.zeros((4, len(VIEW_PERCENTILES)), np.float32)
     for index in np.flatnonzero(there):
         channels[index] = np.clip(images[index] / scale[index], 0, _MOST) * (fraction >= _LEAST_MASK)
         channels[5 + index] = brain
-        ladder[index] = np.percentile(channels[index][brain], LADDER)
+        percentiles[index] = np.percentile(channels[index][brain], VIEW_PERCENTILES)
     channels[4] = fraction
     channels[9:] = place * brain
-    return channels, ladder
+    return channels, percentiles

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hope.models.hail.coarse import LADDER
+from hope.models.hail.coarse import VIEW_PERCENTILES
 
 KNOTS = (0.0, 0.3, 0.5, 0.7, 0.85, 1.0, 1.15, 1.3, 1.5, 1.8, 2.2, 2.8, 3.6)
 """Where the curve may bend, in units of the brain's median; beyond the last knot it goes on straight."""
@@ -59,32 +59,32 @@ class StyleEncoder(nn.Module):
         super().__init__()
         self.code = code
         self.voxel = nn.Linear(VIEW_CHANNELS, width)
-        self.context = nn.Linear(SEQUENCES * len(LADDER), width)
+        self.context = nn.Linear(SEQUENCES * len(VIEW_PERCENTILES), width)
         self.attention = nn.Sequential(
             nn.LeakyReLU(0.1), nn.Linear(width, width), nn.LeakyReLU(0.1), nn.Linear(width, HEADS)
         )
-        pooled = 2 * HEADS * SEQUENCES + SEQUENCES * len(LADDER)
+        pooled = 2 * HEADS * SEQUENCES + SEQUENCES * len(VIEW_PERCENTILES)
         self.out = nn.Sequential(nn.Linear(pooled, 128), nn.LeakyReLU(0.1), nn.Linear(128, SEQUENCES * code))
 
-    def forward(self, view: Tensor, ladder: Tensor) -> Tensor:
-        """Codes (n, 4, code) of views (n, 12, i, j, k) and ladders (n, 4, percentiles); 0 for a missing sequence."""
+    def forward(self, view: Tensor, percentiles: Tensor) -> Tensor:
+        """Codes (n, 4, code) of views (n, 12, i, j, k) and percentiles (n, 4, p); 0 for a missing sequence."""
         mask = view[:, 4:5] >= 0.5
         single = torch.stack([_some_voxels(v, m) for v, m in zip(view.flatten(2), mask.flatten(1), strict=True)])
-        return self.of_voxels(single, ladder)
+        return self.of_voxels(single, percentiles)
 
-    def of_voxels(self, single: Tensor, ladder: Tensor) -> Tensor:
+    def of_voxels(self, single: Tensor, percentiles: Tensor) -> Tensor:
         """Codes of some voxels of the brain, (n, voxels, 12)."""
-        context = self.context(ladder.flatten(1))[:, None]
+        context = self.context(percentiles.flatten(1))[:, None]
         weight = self.attention(self.voxel(single) + context).softmax(dim=1).transpose(1, 2)
         seen = single[:, :, :SEQUENCES]
         mean = weight @ seen
         spread = ((weight @ seen**2 - mean**2).clamp_min(0) + 1e-5).sqrt()
-        parts = (mean.flatten(1), spread.flatten(1), ladder.flatten(1))
+        parts = (mean.flatten(1), spread.flatten(1), percentiles.flatten(1))
         codes: Tensor = self.out(torch.cat(parts, dim=1)).reshape(-1, SEQUENCES, self.code)
         # The first heads are those of the tissues; what they find is corrected for mixture and shading.
         tissues = F.relu(mean[:, :TISSUES].transpose(1, 2) + 0.2 * codes[:, :, :TISSUES])
         codes = torch.cat([tissues, codes[:, :, TISSUES:]], dim=2)
-        there = (ladder[:, :, -1:] > 0).to(codes.dtype)
+        there = (percentiles[:, :, -1:] > 0).to(codes.dtype)
         return codes * there
 
 
@@ -125,7 +125,7 @@ class HailNetwork(nn.Module):
     def __init__(self, code: int = 16, width: int = 48, widths: tuple[int, int] = (32, 48)) -> None:
         super().__init__()
         self.encoder = StyleEncoder(code, width)
-        style = 2 * SEQUENCES * (code + len(LADDER))
+        style = 2 * SEQUENCES * (code + len(VIEW_PERCENTILES))
         self.near = Modulated(nn.Conv3d(VIEW_CHANNELS, widths[0], 3, stride=2, padding=1), style)
         self.each = Modulated(nn.Conv3d(widths[0], widths[1], 1), style)
         self.shading = nn.Conv3d(widths[1], 2 * SEQUENCES, 1)
@@ -139,13 +139,13 @@ class HailNetwork(nn.Module):
         for parameter in (*self.shading.parameters(), *self.curve[-1].parameters()):
             nn.init.zeros_(parameter)
 
-    def code(self, view: Tensor, ladder: Tensor) -> Tensor:
+    def code(self, view: Tensor, percentiles: Tensor) -> Tensor:
         """A scan's style (n, 4, code + percentiles): what the encoder makes of it, and its ladder."""
-        return torch.cat([self.encoder(view, ladder), ladder], dim=2)
+        return torch.cat([self.encoder(view, percentiles), percentiles], dim=2)
 
-    def code_of_voxels(self, voxels: Tensor, ladder: Tensor) -> Tensor:
+    def code_of_voxels(self, voxels: Tensor, percentiles: Tensor) -> Tensor:
         """As ``code``, from some voxels of the brain (n, voxels, 12)."""
-        return torch.cat([self.encoder.of_voxels(voxels, ladder), ladder], dim=2)
+        return torch.cat([self.encoder.of_voxels(voxels, percentiles), percentiles], dim=2)
 
     def forward(self, view: Tensor, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Maps from one style to another.
@@ -169,9 +169,9 @@ class HailNetwork(nn.Module):
     def curves(self, source: Tensor, target: Tensor) -> Tensor:
         """Values at ``KNOTS`` (n, 4, knots) of the curves from one style to another."""
         style = torch.cat([source.flatten(1), target.flatten(1)], dim=1)
-        bent = self.curve(style).reshape(-1, SEQUENCES, len(KNOTS) - 1)
-        bent = bent + _tissue_slopes(source[:, :, :TISSUES], target[:, :, :TISSUES]).log()
-        steps = STEEPEST ** torch.tanh(bent / math.log(STEEPEST)) * _knots(style).diff()
+        slopes = self.curve(style).reshape(-1, SEQUENCES, len(KNOTS) - 1)
+        slopes = slopes + _tissue_slopes(source[:, :, :TISSUES], target[:, :, :TISSUES]).log()
+        steps = STEEPEST ** torch.tanh(slopes / math.log(STEEPEST)) * _knots(style).diff()
         return F.pad(steps.cumsum(-1), (1, 0))
 
     def _field(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -214,7 +214,7 @@ def _tissue_slopes(source: Tensor, target: Tensor) -> Tensor:
     return torch.where(there, slopes.clamp(0.1, 10), 1.0)
 
 
-def bend(x: Tensor, curve: Tensor) -> Tensor:
+def apply_curve(x: Tensor, curve: Tensor) -> Tensor:
     """Send intensities through curves.
 
     Args:

@@ -21,8 +21,8 @@ from hope.domain.style import PERCENTILES, SequenceStyle, Style
 from hope.domain.volume import Volume
 from hope.models.bundle import WEIGHTS, Bundle
 from hope.models.devices import choose_device
-from hope.models.hail.coarse import LADDER, SPACING_MM, averaged, inside, medians, places, view
-from hope.models.hail.network import KNOTS, MOST_SHADING, STEEPEST, HailNetwork, bend
+from hope.models.hail.coarse import SPACING_MM, VIEW_PERCENTILES, averaged, inside, medians, places, view
+from hope.models.hail.network import KNOTS, MOST_SHADING, STEEPEST, HailNetwork, apply_curve
 from hope.models.model_grid import from_model_grid, to_model_grid
 from hope.models.networks.sane import check_arguments
 from hope.models.tensor_files import load_tensors
@@ -45,7 +45,7 @@ def whole_brain(case: AlignedCase) -> Mask:
 
 
 @dataclass(frozen=True)
-class _Look:
+class _View:
     """A case as the network sees it.
 
     Attributes:
@@ -56,7 +56,7 @@ class _Look:
     """
 
     view: Tensor
-    ladder: Tensor
+    percentiles: Tensor
     code: Tensor
     scale: npt.NDArray[np.float64]
     box: tuple[slice, slice, slice]
@@ -167,7 +167,7 @@ class HailHarmonizer:
                     break
         return done
 
-    def _look(self, case: AlignedCase) -> _Look:
+    def _look(self, case: AlignedCase) -> _View:
         mask = case.brain_mask.reoriented("RAS")
         brain = np.asarray(mask.data, dtype=bool)
         if not brain.any():
@@ -186,13 +186,13 @@ class HailHarmonizer:
             raise InputError("the brain is too small to be harmonized", expected="some voxels of 4 mm")
         coarse = averaged(small[:-1], fraction)
         scale = medians(coarse, fraction)
-        channels, ladder = view(coarse, fraction, scale, places(fraction))
+        channels, percentiles = view(coarse, fraction, scale, places(fraction))
         padding = [p for n in reversed(fraction.shape) for p in (0, -n % 8)]
         seen = F.pad(torch.from_numpy(channels), padding)[None].to(self._device)
-        rungs = torch.from_numpy(ladder)[None].to(self._device)
+        rungs = torch.from_numpy(percentiles)[None].to(self._device)
         with torch.inference_mode():
             code = self._network.code(seen, rungs)
-        return _Look(seen, rungs, code, scale, box)
+        return _View(seen, rungs, code, scale, box)
 
     def _target(self, style: Style) -> Tensor:
         """The style's codes as the network wants them; 0 for a sequence that the style does not know."""
@@ -203,7 +203,7 @@ class HailHarmonizer:
                 got=style.network_sha256[:12] or "no codes",
                 fix="name a case with --target, or learn a style with --learn-style",
             )
-        size = self._network.encoder.code + len(LADDER)
+        size = self._network.encoder.code + len(VIEW_PERCENTILES)
         target = torch.zeros(1, len(SEQUENCES), size, device=self._device)
         for index, sequence in enumerate(SEQUENCES):
             if sequence in style.sequences:
@@ -222,7 +222,7 @@ def _mapped(even: npt.NDArray[np.float32], curve: Tensor, unit: np.float32, grid
     """An image without shading through a curve, from RAS order to that of ``grid``; below 0 it is only scaled."""
     mapped = even * unit
     positive = even > 0
-    mapped[positive] = bend(torch.from_numpy(even[positive])[None, None], curve[None, None])[0, 0].numpy() * unit
+    mapped[positive] = apply_curve(torch.from_numpy(even[positive])[None, None], curve[None, None])[0, 0].numpy() * unit
     data = Volume(mapped, grid.reoriented("RAS")).reoriented(grid.orientation).data
     return Volume(np.ascontiguousarray(data, dtype=np.float32), grid)
 

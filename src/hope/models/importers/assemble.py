@@ -21,13 +21,13 @@ from hope.formats.reading import reading
 from hope.models.bundle import ENSEMBLE_FORMAT, POSTPROCESS, Bundle, write_manifest
 from hope.models.ensemble.spec import Average, Group
 from hope.models.importers import hail, thresholds
+from hope.models.importers.checkpoint_parts import CheckpointPart, Fold, short
 from hope.models.importers.choices import ImportChoices
 from hope.models.importers.clusters import read_clusters
 from hope.models.importers.mednext_v1 import read_mednext
 from hope.models.importers.nnunet_v2 import read_nnunet
-from hope.models.importers.parts import Fold, Part, short
+from hope.models.importers.pickle_stubs import RefusedError
 from hope.models.importers.sources import Found, find
-from hope.models.importers.standins import RefusedError
 from hope.models.importers.swinunetr_pt import read_swinunetr
 from hope.models.networks import convert_state
 
@@ -40,7 +40,7 @@ Made = TypeVar("Made")
 
 
 def import_bundle(
-    sources: Sequence[Path], model_id: str, choices: ImportChoices, folder: Path, told: Progress
+    sources: Sequence[Path], model_id: str, choices: ImportChoices, folder: Path, progress: Progress
 ) -> Bundle:
     """Read published checkpoints and write them as one bundle.
 
@@ -49,7 +49,7 @@ def import_bundle(
         model_id: of the bundle.
         choices: what the files do not say.
         folder: an empty directory, which becomes the bundle.
-        told: hears what is being done, and every assumption.
+        progress: called with what is being done, and every assumption.
 
     Returns:
         The bundle, with its groups and all its files.
@@ -60,17 +60,17 @@ def import_bundle(
         OutputError: if the disk is full or not writable.
     """
     with tempfile.TemporaryDirectory(prefix="hope-import-") as scratch:
-        told("import: looking through the sources", 0.0)
+        progress("import: looking through the sources", 0.0)
         found = find(sources, Path(scratch))
         if (published := hail.checkpoint_in(found)) is not None:
-            return _read(hail.WHO, lambda: hail.import_hail(published, model_id, choices, folder, told))
-        parts = _parts(found, choices, told)
+            return _read(hail.WHO, lambda: hail.import_hail(published, model_id, choices, folder, progress))
+        parts = _parts(found, choices, progress)
         postprocess, files, more = _postprocess(found, model_id)
         weights, said = _weights([part.group.name for part in parts], choices.weights)
-        assumed = [sentence for part in parts for sentence in part.assumed] + more + said + _left_open(choices)
-        for sentence in assumed:
-            told(f"assumed: {sentence}", 0.05)
-        groups = [_write(part, weights[part.group.name], len(parts) > 1, folder, told, n / len(parts))
+        assumed = [message for part in parts for message in part.assumed] + more + said + _left_open(choices)
+        for message in assumed:
+            progress(f"assumed: {message}", 0.05)
+        groups = [_write(part, weights[part.group.name], len(parts) > 1, folder, progress, n / len(parts))
                   for n, part in enumerate(parts)]  # fmt: skip
         source = {
             "kind": "import",
@@ -85,12 +85,12 @@ def import_bundle(
             bundle = write_manifest(folder, _manifest(model_id, choices, groups, source))
         except OSError as error:
             raise output_error("the bundle", error) from error
-    told("import: done", 1.0)
+    progress("import: done", 1.0)
     return bundle
 
 
-def _parts(found: Found, choices: ImportChoices, told: Progress) -> list[Part]:
-    kinds: list[tuple[str, bool, Callable[[], Part]]] = [
+def _parts(found: Found, choices: ImportChoices, progress: Progress) -> list[CheckpointPart]:
+    kinds: list[tuple[str, bool, Callable[[], CheckpointPart]]] = [
         ("nnU-Net", bool(found.nnunet), lambda: read_nnunet(found.nnunet[0], choices.sequences)),
         ("MedNeXt", bool(found.mednext), lambda: read_mednext(found.mednext, choices.sequences)),
         ("SwinUNETR", bool(found.swinunetr), lambda: read_swinunetr(found.swinunetr, choices.sequences)),
@@ -98,7 +98,7 @@ def _parts(found: Found, choices: ImportChoices, told: Progress) -> list[Part]:
     parts = []
     for who, there, read in kinds:
         if there:
-            told(f"import: reading {who}", 0.02)
+            progress(f"import: reading {who}", 0.02)
             parts.append(_read(who, read))
     if not parts:
         raise InputError(
@@ -138,12 +138,12 @@ def _left_open(choices: ImportChoices) -> list[str]:
     return said
 
 
-def _write(part: Part, weight: float, mixed: bool, folder: Path, told: Progress, share: float) -> Group:
+def _write(part: CheckpointPart, weight: float, mixed: bool, folder: Path, progress: Progress, share: float) -> Group:
     """Store the weights of every fold, one after another, and complete the group."""
     group = part.group
     files = []
     for number, fold in enumerate(part.folds):
-        told(f"import: {part.kind}, {number + 1} of {len(part.folds)} folds", 0.1 + 0.85 * share)
+        progress(f"import: {part.kind}, {number + 1} of {len(part.folds)} folds", 0.1 + 0.85 * share)
         name = f"{group.name}-{fold.name.replace(' ', '')}.safetensors"
         _store(group, fold, folder / name)
         files.append(name)
@@ -166,7 +166,7 @@ def _store(group: Group, fold: Fold, path: Path) -> None:
         raise output_error(path.name, error) from error
 
 
-def _origin(part: Part) -> dict[str, Any]:
+def _origin(part: CheckpointPart) -> dict[str, Any]:
     files = [
         {"name": short(path), "sha256": _sha256(path)} for fold in part.folds for path in fold.files
     ]  # names alone: a path may name a person or a hospital
@@ -180,7 +180,7 @@ def _sha256(path: Path) -> str:
 
 def _suppositions(source: Mapping[str, Any]) -> list[str]:
     """What the reader of a result has to know of how the model came to be."""
-    return [f"Assumed at import: {sentence}." for sentence in source["assumed"]]
+    return [f"Assumed at import: {message}." for message in source["assumed"]]
 
 
 def _manifest(

@@ -14,9 +14,9 @@ from hope.domain.errors import BundleError
 from hope.domain.feature_names import FEATURE_NAMES
 from hope.formats.reading import reading
 from hope.formats.zip_directory import check_entry_count
-from hope.models.importers.parts import brief
+from hope.models.importers.checkpoint_parts import brief
+from hope.models.importers.pickle_stubs import Array, PickleStub, RefusedError
 from hope.models.importers.pickles import load, walk
-from hope.models.importers.standins import Array, RefusedError, Standin
 
 FORMAT = "hope-clusters/1"
 _MOST = 10_000
@@ -104,14 +104,14 @@ def _from_pickle(path: Path) -> _Parts:
     pcas, kmeans, scalers, norms, lists = [], [], [], [], []
     try:
         for item in walk(content):
-            names = item.state if isinstance(item, Standin) and isinstance(item.state, dict) else {}
+            names = item.state if isinstance(item, PickleStub) and isinstance(item.state, dict) else {}
             if {"mean_", "components_"} <= set(names):
                 pcas.append(names)
             elif "cluster_centers_" in names:
                 kmeans.append(names)
             elif {"mean_", "scale_"} <= set(names):
                 scalers.append(names)
-            elif "norm" in names and isinstance(item, Standin) and item.origin.endswith(".Normalizer"):
+            elif "norm" in names and isinstance(item, PickleStub) and item.origin.endswith(".Normalizer"):
                 norms.append(names)
             if isinstance(item, list | tuple | Array):
                 lists.append(_texts(item))

@@ -18,8 +18,8 @@ from hope.formats.reading import reading
 from hope.models.bundle import FORMAT, HARMONIZER, WEIGHTS, Bundle, write_manifest
 from hope.models.hail.published_runner import ARCHITECTURE, NORMALISATION
 from hope.models.hail.released import SLICE, PublishedHail
+from hope.models.importers.checkpoint_parts import short
 from hope.models.importers.choices import ImportChoices
-from hope.models.importers.parts import short
 from hope.models.importers.sources import Found
 from hope.models.importers.torch_files import TorchFile
 from hope.models.networks.keys import check, layout_of, without_wrappers
@@ -60,7 +60,7 @@ def _is_hail(content: Any) -> bool:
     return isinstance(content, Mapping) and content.keys() >= _TELLING
 
 
-def import_hail(path: Path, model_id: str, choices: ImportChoices, folder: Path, told: Progress) -> Bundle:
+def import_hail(path: Path, model_id: str, choices: ImportChoices, folder: Path, progress: Progress) -> Bundle:
     """Write the checkpoint as a bundle of kind harmonizer; every tensor has to be there in its shape, and no other.
 
     Args:
@@ -68,7 +68,7 @@ def import_hail(path: Path, model_id: str, choices: ImportChoices, folder: Path,
         model_id: of the bundle.
         choices: licence, title and head state as the user says them.
         folder: an empty directory, which becomes the bundle.
-        told: hears what is being done, and every assumption.
+        progress: called with what is being done, and every assumption.
 
     Raises:
         BundleError: naming what is missing, unexpected, damaged or not finite.
@@ -77,7 +77,7 @@ def import_hail(path: Path, model_id: str, choices: ImportChoices, folder: Path,
     """
     if choices.weights or choices.sequences not in (None, (str(MRSequence.T1N),)):
         raise InputError("the harmonizer has one network for t1n", fix="leave out --weights and --sequences")
-    told(f"import: reading {WHO}", 0.1)
+    progress(f"import: reading {WHO}", 0.1)
     tensors = _tensors(TorchFile(path, f"{WHO} ({short(path)})"))
     try:
         (folder / WEIGHTS).write_bytes(save(tensors))
@@ -86,8 +86,8 @@ def import_hail(path: Path, model_id: str, choices: ImportChoices, folder: Path,
     assumed = [*_ASSUMED]
     if choices.licence is None:
         assumed.append("no licence was given: ask whoever made the weights, and add them again with --licence")
-    for sentence in assumed:
-        told(f"assumed: {sentence}", 0.5)
+    for message in assumed:
+        progress(f"assumed: {message}", 0.5)
     with reading(short(path)):
         origin = {"name": short(path), "sha256": sha256_of(path)}
     manifest = {
@@ -114,7 +114,7 @@ def import_hail(path: Path, model_id: str, choices: ImportChoices, folder: Path,
         bundle = write_manifest(folder, manifest)
     except OSError as error:
         raise output_error("the bundle", error) from error
-    told("import: done", 1.0)
+    progress("import: done", 1.0)
     return bundle
 
 

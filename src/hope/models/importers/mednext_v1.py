@@ -12,10 +12,10 @@ from torch import Tensor
 from hope.domain.errors import BundleError
 from hope.formats.reading import reading
 from hope.models.ensemble.spec import Average, Group, Method, Outside, Preprocessing, Tiling
-from hope.models.importers.parts import (
+from hope.models.importers.checkpoint_parts import (
     PEDS_CLASSES,
+    CheckpointPart,
     Fold,
-    Part,
     brief,
     channels_of,
     in_order,
@@ -25,8 +25,8 @@ from hope.models.importers.parts import (
     three,
     three_ints,
 )
+from hope.models.importers.pickle_stubs import PickleStub, RefusedError
 from hope.models.importers.pickles import load, plain
-from hope.models.importers.standins import RefusedError, Standin
 from hope.models.importers.torch_files import TorchFile
 from hope.models.networks import arguments_of
 
@@ -56,7 +56,7 @@ class _Plans:
     said: bool = False
 
 
-def read_mednext(checkpoints: list[Path], chosen: tuple[str, ...] | None) -> Part:
+def read_mednext(checkpoints: list[Path], chosen: tuple[str, ...] | None) -> CheckpointPart:
     """Read the folds of one MedNeXt; the weights stay in their files until they are asked for.
 
     Args:
@@ -81,8 +81,8 @@ def read_mednext(checkpoints: list[Path], chosen: tuple[str, ...] | None) -> Par
         arguments = found
     facts = plans[0]
     if arguments["channels"] != facts.channels:
-        got, told = arguments["channels"], facts.channels
-        raise BundleError(f"{_WHO}: its network has {got} input channels, its plans say {told}")
+        got, planned = arguments["channels"], facts.channels
+        raise BundleError(f"{_WHO}: its network has {got} input channels, its plans say {planned}")
     if facts.classes not in (None, arguments["classes"]):
         raise BundleError(f"{_WHO}: its network has {arguments['classes']} output classes, its plans {facts.classes}")
     if arguments["classes"] != len(PEDS_CLASSES):
@@ -115,7 +115,9 @@ def read_mednext(checkpoints: list[Path], chosen: tuple[str, ...] | None) -> Par
         member_names=(),
     )
     made = tuple(Fold(name, (path, _beside(path)), _reader(name, path)) for name, path in folds)
-    return Part("MedNeXt (nnU-Net v1)", group, made, {"trainer": brief(about[0].get("name", ""))}, tuple(assumed))
+    return CheckpointPart(
+        "MedNeXt (nnU-Net v1)", group, made, {"trainer": brief(about[0].get("name", ""))}, tuple(assumed)
+    )
 
 
 def _beside(path: Path) -> Path:
@@ -183,7 +185,7 @@ def _plans(about: Mapping[Any, Any], name: str, path: Path) -> _Plans:
 
 def _inner(plans: Mapping[Any, Any], first: str, second: str) -> Any:
     outer = plans.get(first)
-    if isinstance(outer, Standin):
+    if isinstance(outer, PickleStub):
         outer = outer.state
     return outer.get(second) if isinstance(outer, Mapping) else None
 

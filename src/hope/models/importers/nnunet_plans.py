@@ -9,7 +9,7 @@ from typing import Any
 
 from hope.domain.errors import BundleError
 from hope.models.ensemble.spec import SCHEMES, Method, Preprocessing, Resampling
-from hope.models.importers.parts import need, per_channel, three, three_ints
+from hope.models.importers.checkpoint_parts import need, per_channel, three, three_ints
 
 _CLASSES = "dynamic_network_architectures.architectures.unet"
 _READERS = ("SimpleITKIO", "NibabelIO")
@@ -70,7 +70,7 @@ def facts_of(plans: Mapping[str, Any], configuration: str, channels: int) -> Pla
             nonzero_only=tuple(bool(m) for m in masks),
             intensities=_intensities(plans, schemes),
             images=_resampling(chosen, "resampling_fn_data", where),
-            answers=_resampling(chosen, "resampling_fn_probabilities", where),
+            outputs=_resampling(chosen, "resampling_fn_probabilities", where),
         ),
     )
 

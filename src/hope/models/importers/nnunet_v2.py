@@ -13,10 +13,9 @@ from torch import Tensor
 from hope.domain.errors import BundleError
 from hope.formats.reading import reading
 from hope.models.ensemble.spec import Average, Group, Outside, Preprocessing, Tiling
-from hope.models.importers.nnunet_plans import PlansFacts, facts_of
-from hope.models.importers.parts import (
+from hope.models.importers.checkpoint_parts import (
+    CheckpointPart,
     Fold,
-    Part,
     brief,
     channels_of,
     classes_of,
@@ -25,8 +24,9 @@ from hope.models.importers.parts import (
     per_channel,
     short,
 )
+from hope.models.importers.nnunet_plans import PlansFacts, facts_of
+from hope.models.importers.pickle_stubs import RefusedError
 from hope.models.importers.pickles import plain
-from hope.models.importers.standins import RefusedError
 from hope.models.importers.torch_files import TorchFile
 
 CHECKPOINT = "checkpoint_final.pth"
@@ -45,7 +45,7 @@ class _Opened:
     plans: Any
 
 
-def read_nnunet(folder: Path, chosen: tuple[str, ...] | None) -> Part:
+def read_nnunet(folder: Path, chosen: tuple[str, ...] | None) -> CheckpointPart:
     """Read a model folder; the weights stay in their files until they are asked for.
 
     Args:
@@ -94,7 +94,7 @@ def read_nnunet(folder: Path, chosen: tuple[str, ...] | None) -> Part:
     made = [Fold(name, (path,), _reader(name, path)) for name, path in folds]
     extra = (folder / "plans.json", folder / "dataset.json")
     kept = (Fold(made[0].name, (*extra, *made[0].files), made[0].read), *made[1:])
-    return Part("nnU-Net v2", group, kept, origin, (*assumed, *more))
+    return CheckpointPart("nnU-Net v2", group, kept, origin, (*assumed, *more))
 
 
 def _json(path: Path) -> Mapping[str, Any]:

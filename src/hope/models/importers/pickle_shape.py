@@ -10,7 +10,7 @@ from __future__ import annotations
 import pickletools
 from typing import Any
 
-from hope.models.importers.standins import RefusedError
+from hope.models.importers.pickle_stubs import RefusedError
 
 MAX_DEPTH = 100
 """Deepest nesting of tuples; checkpoints nest a handful."""

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from hope.domain.errors import BundleError
 from hope.models.importers.pickle_shape import ShapeCheck
-from hope.models.importers.standins import Array, RefusedError, Standin, known_names
+from hope.models.importers.pickle_stubs import Array, PickleStub, RefusedError, known_names
 
 MAX_PICKLE_BYTES = 64 * 2**20
 """Largest single pickle; tensors and big arrays of torch checkpoints lie outside of it."""
@@ -52,7 +52,7 @@ class SafeUnpickler(pickle.Unpickler):
     def __init__(self, raw: bytes, names: Mapping[str, Any] | None = None) -> None:
         super().__init__(io.BytesIO(raw))
         self._names: dict[str, Any] = {**known_names(budget=4 * len(raw) + 2**20), **(names or {})}
-        self._made: dict[str, type[Standin]] = {}
+        self._made: dict[str, type[PickleStub]] = {}
 
     def find_class(self, module: str, name: str, /) -> Any:
         """Answer a name with its stand-in.
@@ -69,7 +69,7 @@ class SafeUnpickler(pickle.Unpickler):
             if len(self._made) >= MAX_NAMES:
                 raise RefusedError("asks for too many different names")
             # A class of its own for every reading: whatever a pickle does to it is gone with it.
-            self._made[full] = type("Standin", (Standin,), {"__slots__": (), "origin": full})
+            self._made[full] = type("PickleStub", (PickleStub,), {"__slots__": (), "origin": full})
         return self._made[full]
 
     def persistent_load(self, pid: Any) -> Any:
@@ -154,7 +154,7 @@ def walk(value: Any, limit: int = 1_000_000) -> Iterator[Any]:
             waiting.extend(reversed(list(item.values())))
         elif isinstance(item, list | tuple):
             waiting.extend(reversed(item))
-        elif isinstance(item, Standin):
+        elif isinstance(item, PickleStub):
             waiting.extend((item.entries, item.args, item.state))
 
 
@@ -181,7 +181,7 @@ def plain(value: Any) -> Any:
             }
         if isinstance(item, list | tuple):
             return [convert(entry, depth + 1) for entry in item]
-        if isinstance(item, Standin):
+        if isinstance(item, PickleStub):
             return {}
         raise RefusedError(f"holds a {type(item).__name__} where a plain fact was expected")
 

@@ -11,8 +11,17 @@ from torch import Tensor
 
 from hope.domain.errors import BundleError
 from hope.models.ensemble.spec import Average, Group, Method, Outside, Preprocessing, Tiles, Tiling
-from hope.models.importers.parts import PEDS_CLASSES, Fold, Part, brief, channels_of, in_order, short, three_ints
-from hope.models.importers.standins import Standin
+from hope.models.importers.checkpoint_parts import (
+    PEDS_CLASSES,
+    CheckpointPart,
+    Fold,
+    brief,
+    channels_of,
+    in_order,
+    short,
+    three_ints,
+)
+from hope.models.importers.pickle_stubs import PickleStub
 from hope.models.importers.torch_files import TorchFile
 from hope.models.networks import arguments_of
 
@@ -22,7 +31,7 @@ _STATES = ("model", "state_dict")
 _NUMBER = re.compile(r"fold[ _-]?(\d{1,3})|(?:^|[_-])f(\d{1,2})(?=\D|$)", re.IGNORECASE)
 
 
-def read_swinunetr(checkpoints: list[tuple[Path, str]], chosen: tuple[str, ...] | None) -> Part:
+def read_swinunetr(checkpoints: list[tuple[Path, str]], chosen: tuple[str, ...] | None) -> CheckpointPart:
     """Read the folds of one SwinUNETR; the weights stay in their files until they are asked for.
 
     Args:
@@ -71,7 +80,7 @@ def read_swinunetr(checkpoints: list[tuple[Path, str]], chosen: tuple[str, ...] 
     said = f"{_WHO}: each channel to zero mean and unit deviation over its own nonzero voxels, voxels of 1 mm, output"
     made = tuple(Fold(name, (path,), _reader(name, path)) for name, path in folds)
     also = (*assumed, *more, *from_tiling, f"{said} classes background, ET, NET, CC, ED")
-    return Part("SwinUNETR", group, made, {}, also)
+    return CheckpointPart("SwinUNETR", group, made, {}, also)
 
 
 def _folds(checkpoints: list[tuple[Path, str]]) -> tuple[list[tuple[str, Path]], list[str]]:
@@ -106,7 +115,7 @@ def _state(file: TorchFile) -> Any:
 
 def _args(file: TorchFile) -> Mapping[str, Any]:
     args = file.content.get("args")
-    if isinstance(args, Standin):
+    if isinstance(args, PickleStub):
         args = args.state
     return args if isinstance(args, Mapping) else {}
 

@@ -22,8 +22,8 @@ from torch import Tensor
 from hope.domain.errors import BundleError, InputError
 from hope.formats.reading import input_error
 from hope.formats.zip_directory import check_entry_count
+from hope.models.importers.pickle_stubs import Named, RefusedError
 from hope.models.importers.pickles import SafeUnpickler, load
-from hope.models.importers.standins import Named, RefusedError
 
 MAX_STATE_BYTES = 4 * 2**30
 """Most that the weights of one network may take: the published ones take a quarter of a GiB."""

@@ -12,8 +12,8 @@ from hope.domain.case import AlignedCase, MRSequence
 from hope.domain.style import SequenceStyle, Style
 from hope.domain.volume import Volume
 from hope.stages.harmonize.edges import Edges
-from hope.stages.harmonize.histogram import ladder
-from hope.stages.harmonize.suspicion import LEAST_ML, Regions, regions_of
+from hope.stages.harmonize.histogram import style_of
+from hope.stages.harmonize.lesion_prior import LEAST_ML, Regions, regions_of
 
 LEAST_EDGE_SSIM = 0.95
 """Below this, edges were flattened, blown up or moved: a curve whose slope varies by less than a third stays above."""
@@ -133,7 +133,7 @@ def _objections(
 
 def style_distance(volume: Volume, regions: Regions, style: SequenceStyle) -> float | None:
     """1-Wasserstein distance of the healthy brain to a style, both in units of their median; None without a scale."""
-    own = ladder(volume, regions.healthy)
+    own = style_of(volume, regions.healthy)
     if own is None:
         return None
     wanted = np.interp(own.percentiles, style.percentiles, style.values)

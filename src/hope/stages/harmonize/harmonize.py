@@ -18,7 +18,7 @@ from hope.domain.volume import Volume
 from hope.ports import Harmonizer
 from hope.stages.harmonize.anatomy_check import AnatomyCheck, check_anatomy
 from hope.stages.harmonize.histogram import HistogramHarmonizer
-from hope.stages.harmonize.suspicion import regions_of
+from hope.stages.harmonize.lesion_prior import regions_of
 
 NONE = "none"
 NOT_ASKED = "images were passed on unchanged: harmonisation was not asked for"
@@ -58,7 +58,7 @@ def harmonize(case: AlignedCase, harmonizer: Harmonizer, style: Style, progress:
         case: aligned images.
         harmonizer: the method.
         style: what to bring them to.
-        progress: told of the work done.
+        progress: called for the work done.
 
     Raises:
         InputError: if the method cannot use the style.

@@ -20,7 +20,7 @@ from hope.domain.progress import Progress, silent
 from hope.domain.style import PERCENTILES, SequenceStyle, Style
 from hope.domain.volume import Volume
 from hope.stages.harmonize.edges import Edges
-from hope.stages.harmonize.suspicion import Regions, regions_of
+from hope.stages.harmonize.lesion_prior import Regions, regions_of
 
 SLOPES = (0.4, 2.5)
 """Least and largest slope, where 1 is plain scaling: no edge is flattened away, and no noise is made into one."""
@@ -78,7 +78,7 @@ class HistogramHarmonizer:
     def learn(self, case: AlignedCase) -> Style:
         """The percentiles of the healthy brain; see ``ports.Harmonizer``."""
         healthy = regions_of(case).healthy
-        found = {s: ladder(case.images[s], healthy) for s in SEQUENCES if s in case.images}
+        found = {s: style_of(case.images[s], healthy) for s in SEQUENCES if s in case.images}
         sequences = {s: entry for s, entry in found.items() if entry is not None}
         if not sequences:
             raise InputError(
@@ -95,7 +95,7 @@ class HistogramHarmonizer:
         done = {}
         for step, (sequence, volume) in enumerate(case.images.items()):
             progress(f"harmonize: match {sequence}", 0.2 + 0.8 * step / len(case.images))
-            own = ladder(volume, regions.healthy)
+            own = style_of(volume, regions.healthy)
             if own is None or sequence not in style.sequences:
                 continue
             done[sequence] = _matched(volume, own, style.sequences[sequence], regions)
@@ -111,7 +111,7 @@ class HistogramHarmonizer:
         }
 
 
-def ladder(volume: Volume, healthy: npt.NDArray[np.bool_]) -> SequenceStyle | None:
+def style_of(volume: Volume, healthy: npt.NDArray[np.bool_]) -> SequenceStyle | None:
     """The intensities of an image at the fixed percentiles of a region, None if it has no positive scale or contrast.
 
     Args:
@@ -149,8 +149,8 @@ def fit(
     """The curve that comes closest to the style's landmarks of those that keep edges and the lesion's contrast.
 
     Args:
-        own: the image's ladder.
-        wanted: the style's ladder; other percentiles are interpolated.
+        own: the image's percentiles.
+        wanted: the style's percentiles; other percentiles are interpolated.
         lesion: what must keep its ratio, if anything.
         edges: how alike a curve leaves the image's edges, 0 to 1; the more even its slopes, the more alike.
     """

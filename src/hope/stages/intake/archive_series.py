@@ -34,7 +34,7 @@ _UNREADABLE = 0.6
 
 
 def series_in_archive(
-    archive: Path, scratch: Path, out: Path, max_bytes: int, told: Progress
+    archive: Path, scratch: Path, out: Path, max_bytes: int, progress: Progress
 ) -> tuple[list[dict[str, Any]], str]:
     """Find and convert the scans of one case.
 
@@ -43,7 +43,7 @@ def series_in_archive(
         scratch: room to unpack and convert in.
         out: where the scans go, as ``t1c.nii`` where certain and ``series-1.nii`` where not.
         max_bytes: most that the archive, and each scan, may unpack to.
-        told: told of each scan.
+        progress: called for each scan.
 
     Returns:
         facts of each scan (key, sequence, file, shape, spacing_mm, orientation, warnings, confidence, reason), and one
@@ -52,9 +52,9 @@ def series_in_archive(
     Raises:
         InputError: if the archive is unusable or holds no scan.
     """
-    told("archive: unpack", 0.0)
+    progress("archive: unpack", 0.0)
     root = extract_zip(archive, scratch / "unpacked", max_bytes)
-    finder = _Finder(scratch, out, max_bytes, told)
+    finder = _Finder(scratch, out, max_bytes, progress)
     if any(True for _ in dicom_files(root)):
         return finder.dicom(root)
     return finder.nifti(root)
@@ -65,13 +65,13 @@ class _Finder:
     scratch: Path
     out: Path
     max_bytes: int
-    told: Progress
+    progress: Progress
     problems: list[str] = field(default_factory=list)
     series: list[dict[str, Any]] = field(default_factory=list)
 
     def dicom(self, root: Path) -> tuple[list[dict[str, Any]], str]:
         """Scans of a DICOM study."""
-        self.told("archive: read the series", 0.1)
+        self.progress("archive: read the series", 0.1)
         studies = studies_in(root)
         if not studies.wanted:
             raise nothing_to_read(studies.left_out) or InputError("the archive holds no DICOM images")
@@ -92,9 +92,9 @@ class _Finder:
         if len(candidates) > MAX_SERIES:
             self.problems.append(f"{len(candidates) - MAX_SERIES} more series were left out")
         for number, reading in enumerate(candidates[:MAX_SERIES]):
-            self.told("archive: convert the series", 0.2 + 0.8 * number / min(len(candidates), MAX_SERIES))
+            self.progress("archive: convert the series", 0.2 + 0.8 * number / min(len(candidates), MAX_SERIES))
             self._convert(reading, chosen.get(reading.series.uid))
-        return self._answer()
+        return self._listed()
 
     def nifti(self, root: Path) -> tuple[list[dict[str, Any]], str]:
         """Scans of a zip without any DICOM."""
@@ -112,7 +112,7 @@ class _Finder:
                 )
             said = [read_name(path) for path in files]
             for number, (path, name) in enumerate(zip(files, said, strict=True)):
-                self.told("archive: read the scans", 0.2 + 0.8 * number / len(files))
+                self.progress("archive: read the scans", 0.2 + 0.8 * number / len(files))
                 alone = name and not name.bare_t1 and sum(1 for n in said if n and n.sequence is name.sequence) == 1
                 if name and alone:
                     self._admit(path, name.sequence, name.confidence, name.reason)
@@ -123,7 +123,7 @@ class _Finder:
                 known = case.sources.get(sequence, {})
                 confidence, reason = known.get("confidence", 1.0), str(known.get("reason", ""))
                 self._admit(path, sequence, float(str(confidence)), reason)
-        return self._answer()
+        return self._listed()
 
     def _named_case(self, root: Path) -> CaseSource | None:
         """The case whose sequences the file names tell; None if they do not tell all of them."""
@@ -142,7 +142,7 @@ class _Finder:
     def _choices(self, found: Sequence[DicomSeries]) -> list[SeriesChoice]:
         """Choose for one sequence at a time: what is unclear about one must not hold up the others."""
         choices: list[SeriesChoice] = []
-        doubts: dict[str, None] = {}
+        cautions: dict[str, None] = {}
         gains: dict[tuple[str, str], float] = {}
 
         def enhancement(one: DicomSeries, two: DicomSeries) -> float:
@@ -155,8 +155,8 @@ class _Finder:
             try:
                 choices += choose_series(found, [sequence], enhancement).values()
             except AmbiguousInputError as error:
-                doubts[error.what] = None
-        self.problems += [f"{doubt}: {_CHOOSE}" for doubt in doubts]
+                cautions[error.what] = None
+        self.problems += [f"{caution}: {_CHOOSE}" for caution in cautions]
         return choices
 
     def _enhancement(self, one: DicomSeries, two: DicomSeries) -> float:
@@ -194,7 +194,7 @@ class _Finder:
         known = {"key": key, "sequence": assigned, "file": target.name, "confidence": round(confidence, 2)}
         self.series.append({**known, **facts, "reason": reason})
 
-    def _answer(self) -> tuple[list[dict[str, Any]], str]:
+    def _listed(self) -> tuple[list[dict[str, Any]], str]:
         problem = "; ".join(self.problems)
         if not self.series:
             raise InputError(problem or "the archive holds no scan that can be used")

@@ -21,7 +21,7 @@ from hope.stages.intake.quality import contrast_flags, head_state_of, scan_flags
 from hope.stages.intake.scan_reading import NAMED, Found, read_found, resolve_all
 from hope.stages.intake.voxel_check import VoxelOpinion, check_sequences
 
-__all__ = ["CaseSource", "doubts", "find_cases", "load_case"]
+__all__ = ["CaseSource", "cautions", "find_cases", "load_case"]
 
 MIN_FIELD_OF_VIEW_MM = 60.0
 MAX_FIELD_OF_VIEW_MM = 500.0
@@ -30,7 +30,7 @@ MAX_FIELD_OF_VIEW_MM = 500.0
 MIN_OVERLAP = 0.25
 """Share of the smaller field of view that must lie within the other one, else the two cannot be one head."""
 
-DOUBTFUL_OVERLAP = 0.6
+LOW_OVERLAP = 0.6
 """Overlap below this is flagged."""
 
 MAX_LABEL_VALUES = 10
@@ -39,7 +39,7 @@ MAX_LABEL_VALUES = 10
 SAME_IMAGE_CORRELATION = 0.999999
 """Two scans on one grid that correlate more than this are one image, perhaps scaled."""
 
-DOUBTFUL_CONFIDENCE = 0.8
+LOW_CONFIDENCE = 0.8
 """A sequence identified with less confidence is flagged."""
 
 ATLAS_TOLERANCE = 1e-3
@@ -59,7 +59,7 @@ def load_case(
         source: where they lie, from `find_cases`.
         preprocessed: the scans are co-registered in atlas space already; None lets them decide (a flag says how).
         scratch: an existing directory for DICOM conversion and unpacking; nothing is kept there that the result needs.
-        progress: told what is being read.
+        progress: called with what is being read.
 
     Returns:
         float32 scans on their own grids, with flags; nothing of names, dates or header texts.
@@ -90,7 +90,7 @@ def load_case(
     progress("intake: check quality", len(found) / (len(found) + 1))
     opinion = check_sequences(scans)
     _ask_if_mixed_up(opinion, found)
-    flags += doubts(scans, facts, treated, opinion)
+    flags += cautions(scans, facts, treated, opinion)
     head_state, disagree = head_state_of(list(scans.values()))
     flags += _notes(found, treated, why)
     progress("intake: done", 1.0)
@@ -106,7 +106,7 @@ def load_case(
     )
 
 
-def doubts(
+def cautions(
     scans: Mapping[MRSequence, Volume],
     facts: Mapping[MRSequence, NiftiFacts],
     treated: bool = False,
@@ -125,8 +125,8 @@ def doubts(
     """
     flags = [] if treated else _one_head(scans)
     opinion = opinion or check_sequences(scans)
-    if opinion is not None and opinion.doubtful:
-        reason = f"by their voxels, {opinion.sentence()}: look whether the scans were mixed up"
+    if opinion is not None and opinion.uncertain:
+        reason = f"by their voxels, {opinion.message()}: look whether the scans were mixed up"
         flags.append(QCFlag("sequence_odd", Severity.WARNING, reason))
     for sequence, scan in scans.items():
         flags += scan_flags(scan, facts[sequence], sequence)
@@ -241,7 +241,7 @@ def _one_head(scans: Mapping[MRSequence, Volume]) -> list[QCFlag]:
                 expected=f"at least {100 * MIN_OVERLAP:.0f} %",
                 fix="give scans of one session with intact positions, for example converted again from DICOM",
             )
-        if share < DOUBTFUL_OVERLAP:
+        if share < LOW_OVERLAP:
             reason = f"the fields of view of {first} and {second} overlap by {100 * share:.0f} % only"
             flags.append(QCFlag("small_overlap", Severity.CAUTION, reason))
     return flags
@@ -254,7 +254,7 @@ def _ask_if_mixed_up(opinion: VoxelOpinion | None, found: Mapping[MRSequence, Fo
     odd = opinion.misnamed
     if not all(found[sequence].reason == NAMED for sequence in odd):
         raise AmbiguousInputError(
-            f"the scans do not look like what names or tags say: {opinion.sentence()}",
+            f"the scans do not look like what names or tags say: {opinion.message()}",
             fix="look at them, and say which is which with " + " and ".join(f"--{sequence} FILE" for sequence in odd),
         )
 
@@ -272,7 +272,7 @@ def _notes(found: Mapping[MRSequence, Found], treated: bool, why: str) -> list[Q
     )
     flags = [QCFlag(code, Severity.INFO, f"the scans were {how}: {why}")]
     for sequence, scan in found.items():
-        if scan.confidence < DOUBTFUL_CONFIDENCE:
+        if scan.confidence < LOW_CONFIDENCE:
             reason = f"{sequence} was identified with confidence {scan.confidence:.2f} only: {scan.reason}"
-            flags.append(QCFlag("identified_with_doubt", Severity.CAUTION, reason, sequence))
+            flags.append(QCFlag("identification_uncertain", Severity.CAUTION, reason, sequence))
     return flags

@@ -113,9 +113,9 @@ def scan_flags(scan: Volume, facts: NiftiFacts, sequence: str) -> list[QCFlag]:
     tissue = tissue_mask(canonical.data)
     values = canonical.data[tissue]
     if values.size:
-        found += [flag(code, reason) for code, reason in _intensity_doubts(values)]
+        found += [flag(code, reason) for code, reason in _intensity_cautions(values)]
     length = _head_length_mm(tissue, canonical.grid.spacing_mm[1])
-    if cut := _border_doubts(tissue, round(BRAIN_LEVEL_SHARE * length / canonical.grid.spacing_mm[2])):
+    if cut := _border_cautions(tissue, round(BRAIN_LEVEL_SHARE * length / canonical.grid.spacing_mm[2])):
         found.append(flag("head_outside_field_of_view", f"the head leaves the field of view: {'; '.join(cut)}"))
     coverage = tissue.shape[2] * canonical.grid.spacing_mm[2]
     if coverage < MIN_COVERAGE_SHARE * length:
@@ -222,20 +222,20 @@ def contrast_flags(t1n: Volume, t1c: Volume) -> list[QCFlag]:
     return []
 
 
-def _intensity_doubts(values: npt.NDArray[np.float32]) -> list[tuple[str, str]]:
-    doubts = []
+def _intensity_cautions(values: npt.NDArray[np.float32]) -> list[tuple[str, str]]:
+    cautions = []
     highest = float(values.max())
     saturated = float((values == highest).mean())
     limit = MAX_INT16_SHARE if highest == INT16_MAX else MAX_SATURATED_SHARE
     if saturated > limit:
         reason = f"{100 * saturated:.2f} % of the tissue has the highest value {highest:g}: bright parts are saturated"
-        doubts.append(("saturated", reason))
+        cautions.append(("saturated", reason))
     levels = np.unique(values[:: max(1, values.size // 500_000)]).size
     if levels < MIN_DISTINCT_VALUES:
-        doubts.append(
+        cautions.append(
             ("low_dynamic_range", f"the tissue has only {levels} grey levels (at least {MIN_DISTINCT_VALUES} wanted)")
         )
-    return doubts
+    return cautions
 
 
 def _face_shares(mask: npt.NDArray[np.bool_]) -> list[float]:
@@ -258,7 +258,7 @@ def _head_length_mm(tissue: npt.NDArray[np.bool_], spacing_mm: float) -> float:
     return float(rows[-1] - rows[0] + 1) * 2 * spacing_mm
 
 
-def _border_doubts(tissue: npt.NDArray[np.bool_], brain_slices: int) -> list[str]:
+def _border_cautions(tissue: npt.NDArray[np.bool_], brain_slices: int) -> list[str]:
     """On which faces of an RAS mask tissue is cut off, in words.
 
     Args:

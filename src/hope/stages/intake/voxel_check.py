@@ -69,7 +69,7 @@ class VoxelOpinion:
         return self.margin >= needed and self.fit >= MIN_FIT
 
     @property
-    def doubtful(self) -> bool:
+    def uncertain(self) -> bool:
         """Whether other names are so likely that somebody should look."""
         enough = self.margin >= WARNING_MARGIN and MRSequence.T2W in self.may_be and self.fit >= MIN_FIT
         return self.disagrees or enough
@@ -80,15 +80,15 @@ class VoxelOpinion:
         wrong = [name for name, seen in self.may_be.items() if name not in seen]
         return wrong or [name for name, seen in self.may_be.items() if seen != {name}]
 
-    def sentence(self) -> str:
+    def message(self) -> str:
         """What is thought to be what, such as ``t1c looks like t2f and t2f looks like t1c``; or only what it is not."""
-        told = {name: self.may_be[name] for name in self.misnamed}
-        parts = [f"{name} looks like {next(iter(seen))}" for name, seen in told.items() if len(seen) == 1]
+        misread = {name: self.may_be[name] for name in self.misnamed}
+        parts = [f"{name} looks like {next(iter(seen))}" for name, seen in misread.items() if len(seen) == 1]
         parts += [
-            f"{name} does not look like {name}" for name, seen in told.items() if len(seen) > 1 and name not in seen
+            f"{name} does not look like {name}" for name, seen in misread.items() if len(seen) > 1 and name not in seen
         ]
         if not parts:
-            return f"{', '.join(told)} are not all what they are called"
+            return f"{', '.join(misread)} are not all what they are called"
         return " and ".join(parts)
 
 

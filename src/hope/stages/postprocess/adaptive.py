@@ -98,7 +98,7 @@ class AdaptivePostprocess:
         Args:
             labels: uint8 peds labels on the atlas grid.
             images: preprocessed images on the same grid; looked at only where the cluster matters.
-            progress: told what is being computed.
+            progress: called with what is being computed.
 
         Returns:
             The outcome; its ``details`` hold the cluster, what chose it, and how near the next one was. Where the

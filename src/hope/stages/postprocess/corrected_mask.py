@@ -32,7 +32,7 @@ def keep_mask(folder: Path, to: Path, progress: Progress) -> dict[str, Any]:
         folder: holds ``mask.nii[.gz]``, which may list the same voxels along other axes than the scan; and
             ``reference.json`` (``shape``, ``affine_ras_mm``), or else ``reference.nii`` or ``.nii.gz``.
         to: where the mask is written.
-        progress: told of each step.
+        progress: called for each step.
 
     Returns:
         ``{"volumes_ml": {key: {"ml"}}, "warnings": [sentence]}``

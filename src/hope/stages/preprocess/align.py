@@ -37,7 +37,7 @@ def to_reference(
         scans: bias-corrected copies, each on its own grid.
         reference: the scan that stays where it is.
         brain: bool mask on the reference's grid, if there is one to believe.
-        progress: told of each scan.
+        progress: called for each scan.
 
     Raises:
         StageError: if a scan cannot be aligned.
@@ -53,7 +53,7 @@ def to_reference(
         except StageError as error:
             raise StageError(f"{name} could not be aligned to {reference}: {error}") from error
         found[name] = fit.transform
-        flags += _doubts(fit, name, str(reference)) + _motion(fit, name, reference, region or fixed)
+        flags += _cautions(fit, name, str(reference)) + _motion(fit, name, reference, region or fixed)
     return found, flags
 
 
@@ -72,7 +72,7 @@ def to_atlas(scan: Volume, name: MRSequence, brain: Volume | None) -> tuple[Tran
         fit = _brain_on_atlas(scan, brain) if brain else _head_on_atlas(scan)
     except StageError as error:
         raise StageError(f"{name} could not be aligned to the atlas: {error}") from error
-    return fit.transform, _doubts(fit, name, "the atlas")
+    return fit.transform, _cautions(fit, name, "the atlas")
 
 
 def _brain_on_atlas(scan: Volume, brain: Volume) -> RigidFit:
@@ -125,10 +125,10 @@ def coverage(
     return flags
 
 
-def _doubts(fit: RigidFit, name: MRSequence, onto: str) -> list[QCFlag]:
+def _cautions(fit: RigidFit, name: MRSequence, onto: str) -> list[QCFlag]:
     return [
-        QCFlag("registration_doubtful", Severity.WARNING, f"{name} may not lie on {onto}: {doubt}", str(name))
-        for doubt in fit.doubts
+        QCFlag("registration_uncertain", Severity.WARNING, f"{name} may not lie on {onto}: {caution}", str(name))
+        for caution in fit.cautions
     ]
 
 

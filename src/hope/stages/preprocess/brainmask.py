@@ -47,12 +47,12 @@ class FoundBrain:
     Attributes:
         mask: bool volume on the scan's grid.
         shape_dice: agreement with the atlas brain, centred and scaled to the same volume.
-        doubts: what speaks against the mask; empty if nothing does.
+        cautions: what speaks against the mask; empty if nothing does.
     """
 
     mask: Volume
     shape_dice: float
-    doubts: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
 
     @property
     def usable(self) -> bool:
@@ -73,14 +73,14 @@ def judged(mask: Volume) -> FoundBrain:
     """A mask together with what speaks against it: its volume and its shape."""
     volume_ml = mask_ml(mask)
     shape = shape_dice(mask)
-    doubts = []
+    cautions = []
     if not _believable_volume(mask):
-        doubts.append(
+        cautions.append(
             f"its volume is {volume_ml:.0f} ml (believable: {SMALLEST_BRAIN_ML:.0f} to {LARGEST_BRAIN_ML:.0f} ml)"
         )
     if shape < SMALLEST_SHAPE_DICE:
-        doubts.append(f"its shape agrees with the atlas brain only to a Dice of {shape:.2f}")
-    return FoundBrain(mask, shape, tuple(doubts))
+        cautions.append(f"its shape agrees with the atlas brain only to a Dice of {shape:.2f}")
+    return FoundBrain(mask, shape, tuple(cautions))
 
 
 def _believable_volume(mask: Volume) -> bool:
@@ -124,7 +124,7 @@ def joined(mine: FoundBrain, other: FoundBrain, names: tuple[str, str]) -> tuple
     """
     both = float((mine.mask.data & other.mask.data).sum())
     dice = 2.0 * both / max(float(mine.mask.data.sum() + other.mask.data.sum()), 1.0)
-    if dice >= GOOD_DICE and not mine.doubts:
+    if dice >= GOOD_DICE and not mine.cautions:
         return mine, []
     if dice >= MODERATE_DICE:
         united = judged(mine.mask.with_data(solid(mine.mask.data | other.mask.data)))

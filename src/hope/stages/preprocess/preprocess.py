@@ -30,7 +30,7 @@ from hope.stages.preprocess.align import coverage, to_atlas, to_reference
 from hope.stages.preprocess.bias import correct_bias
 from hope.stages.preprocess.brainmask import FoundBrain, find_brain, joined, judged, keep_cut_tissue, mask_of_stripped
 from hope.stages.preprocess.deface import deface
-from hope.stages.resample import field_of_view, resample
+from hope.stages.resample import field_of_view, resample, resample_labels
 
 _T1 = (MRSequence.T1C, MRSequence.T1N)
 _T2 = (MRSequence.T2F, MRSequence.T2W)
@@ -57,7 +57,7 @@ def preprocess(
         case: one to four sequences.
         head_state: what the images shall show; a head that lost more than that is left as it is, and flagged.
         brain: finds the brain in T1-weighted scans.
-        progress: told of each step.
+        progress: called for each step.
 
     Raises:
         InputError: if a case that is said to be preprocessed is not on an atlas-shaped grid.
@@ -80,9 +80,8 @@ def preprocess(
 
 
 def to_native(labels: Volume, case: AlignedCase) -> Volume:
-    """Atlas labels on the reference scan's own grid: nearest neighbour through the inverse of the saved transform."""
-    back = case.atlas_to_native[case.reference].inverse()
-    native = resample(labels, case.native_grid, back, "nearest")
+    """Atlas labels on the reference scan's own grid, by linear shares through the inverse of the saved transform."""
+    native = resample_labels(labels, case.native_grid, case.atlas_to_native[case.reference].inverse())
     return native.with_data(native.data.astype(np.uint8, copy=False))
 
 
@@ -138,19 +137,19 @@ def _aligned_with(beside: Executor, case: UploadedCase, extractor: BrainExtracto
         flags: list[QCFlag] = []
     else:
         own, flags = _own_brain(first, reference, extractor)
-    copies = {name: first[name] if name is reference else later[name].result() for name in case.scans}
-    names = [] if stripped else _to_compare(copies, reference, own)
-    others = {name: beside.submit(_own_brain, copies, name, extractor).result for name in names}
+    corrected = {name: first[name] if name is reference else later[name].result() for name in case.scans}
+    names = [] if stripped else _to_compare(corrected, reference, own)
+    others = {name: beside.submit(_own_brain, corrected, name, extractor).result for name in names}
     between, fit_flags = to_reference(
-        copies, reference, own.mask if own else None, lambda text, share: progress(text, 0.4 + 0.3 * share)
+        corrected, reference, own.mask if own else None, lambda text, share: progress(text, 0.4 + 0.3 * share)
     )
     flags += fit_flags
     if not stripped:
         progress("preprocess: compare brain masks", 0.7)
-        own, more = _second_opinion(copies[reference].grid, reference, own, between, others)
+        own, more = _second_opinion(corrected[reference].grid, reference, own, between, others)
         flags += more
     progress(f"preprocess: register {reference} to the atlas", 0.75)
-    onto_atlas, more = to_atlas(copies[reference], reference, own.mask if own else None)
+    onto_atlas, more = to_atlas(corrected[reference], reference, own.mask if own else None)
     to_scan = {name: onto_atlas.then(between[name]) for name in case.scans}
     grids = {name: scan.grid for name, scan in case.scans.items()}
     flags += more + coverage(grids, to_scan, mask_ml(own.mask if own else atlas.result()))
@@ -175,7 +174,7 @@ def _own_brain(
         return None, [QCFlag("brain_extraction_failed", Severity.WARNING, str(error), str(reference))]
     if found.usable:
         return found, []
-    reason = f"the brain mask of {reference} is not used: {'; '.join(found.doubts)}"
+    reason = f"the brain mask of {reference} is not used: {'; '.join(found.cautions)}"
     return None, [QCFlag("brain_extraction_failed", Severity.WARNING, reason, str(reference))]
 
 
@@ -232,7 +231,9 @@ def _mask_on_atlas(
     smooth = resample(
         found.mask.with_data(found.mask.data.astype(np.float32)), ATLAS_GRID, to_reference_world, "linear"
     )
-    flags = [QCFlag("brain_mask_doubtful", Severity.WARNING, f"the brain mask is doubtful: {d}") for d in found.doubts]
+    flags = [
+        QCFlag("brain_mask_uncertain", Severity.WARNING, f"the brain mask is doubtful: {d}") for d in found.cautions
+    ]
     return smooth.with_data(solid(smooth.data > 0.5)), flags
 
 

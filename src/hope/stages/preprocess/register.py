@@ -72,14 +72,14 @@ class RigidFit:
         start: name of the start that it grew from.
         before: agreement at the first start (scanner coordinates, where there are such).
         after: agreement of the result.
-        doubts: what speaks against the result, one clause each; empty if nothing does.
+        cautions: what speaks against the result, one clause each; empty if nothing does.
     """
 
     transform: Transform
     start: str
     before: Agreement
     after: Agreement
-    doubts: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
 
     @property
     def rotation_deg(self) -> float:
@@ -120,10 +120,10 @@ def register_rigid(
     fit = RigidFit(result, best, probe.agreement(starts[first]), probe.agreement(result))
     if _ran_away(chosen[best], result, probe) or fit.after.score < _NOT_WORSE * probe.agreement(sound[best]).score:
         fit = replace(fit, transform=sound[best], after=probe.agreement(sound[best]))
-    doubts = _doubts(fit, sound, scores, probe)
+    cautions = _cautions(fit, sound, scores, probe)
     if fit.after.score < _NOT_WORSE * fit.before.score:
         fit = replace(fit, transform=starts[first], start=first, after=fit.before)
-    return replace(fit, doubts=doubts)
+    return replace(fit, cautions=cautions)
 
 
 def rotation_deg(transform: Transform) -> float:
@@ -225,22 +225,22 @@ def _ran_away(start: Transform, result: Transform, probe: Probe) -> bool:
     )
 
 
-def _doubts(
+def _cautions(
     fit: RigidFit, found: Mapping[str, Transform], scores: Mapping[str, float], probe: Probe
 ) -> tuple[str, ...]:
-    doubts = []
+    cautions = []
     if fit.after.score < _NOT_WORSE * fit.before.score:
         scores_text = f"agreement {fit.before.score:.3f}, then {fit.after.score:.3f}"
-        doubts.append(f"no alignment was found that beats the start ({scores_text})")
+        cautions.append(f"no alignment was found that beats the start ({scores_text})")
     if fit.after.nmi < _LOW_NMI:
-        doubts.append(f"the images share little (mutual information {fit.after.nmi:.3f}, usual above {_LOW_NMI})")
+        cautions.append(f"the images share little (mutual information {fit.after.nmi:.3f}, usual above {_LOW_NMI})")
     if fit.after.overlap < _LOW_OVERLAP:
-        doubts.append(f"only {fit.after.overlap:.0%} of the head lies in both fields of view")
+        cautions.append(f"only {fit.after.overlap:.0%} of the head lies in both fields of view")
     for name, other in found.items():
         apart_mm = other.largest_difference_mm(found[fit.start], probe.points_ras_mm)
         if name != fit.start and apart_mm > 4 * _SAME_PLACE_MM and scores[name] > 0.97 * scores[fit.start]:
-            doubts.append(f"two alignments {apart_mm:.0f} mm apart explain the images almost equally well")
-    return tuple(doubts)
+            cautions.append(f"two alignments {apart_mm:.0f} mm apart explain the images almost equally well")
+    return tuple(cautions)
 
 
 @contextmanager

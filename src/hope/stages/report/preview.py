@@ -33,7 +33,7 @@ SUPERSAMPLING: Final = 2
 FILL_SHARE: Final = 0.4
 OUTLINE_PX: Final = 2
 HEAD_MARGIN_MM: Final = 4.0
-LETTER_ROOM: Final = 26
+LETTER_SPACE: Final = 26
 DISPLAY_GAMMA: Final = 0.85
 """Below 1 it lifts the brain, which bright fat and vessels would push into the dark."""
 
@@ -151,7 +151,7 @@ def _slices(mask: npt.NDArray[np.integer], box: tuple[tuple[int, int], ...]) -> 
 
 def _common_scale(grid: Grid, box: tuple[tuple[int, int], ...]) -> float:
     """Screen pixels per millimetre, the same in all panels, so that sizes can be compared across planes."""
-    return (PANEL - 2 * LETTER_ROOM) / max(
+    return (PANEL - 2 * LETTER_SPACE) / max(
         (stop - start) * grid.spacing_mm[axis] for axis, (start, stop) in enumerate(box)
     )
 

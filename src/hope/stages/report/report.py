@@ -15,7 +15,7 @@ from hope.domain.case import SEQUENCES
 from hope.domain.errors import OutputError
 from hope.domain.labels import PEDS, REGION_NAMES, REGIONS
 from hope.formats.atomic import atomic_output
-from hope.stages.report.report_parts import (
+from hope.stages.report.report_sections import (
     TIMES,
     Column,
     head_words,
@@ -56,7 +56,7 @@ def render_report(result: CaseReport, preview_png: bytes) -> str:
         _heading(result, case_id),
         _picture(result, preview_png),
         _volumes(result),
-        _doubts(result),
+        _cautions(result),
         _inputs(result),
         _postprocess(result),
         _method(result),
@@ -131,7 +131,7 @@ def _volume_row(head: str, name: str, volume: VolumeMl | None, kind: str) -> str
     )
 
 
-def _doubts(result: CaseReport) -> str:
+def _cautions(result: CaseReport) -> str:
     """List the quality-control flags, the gravest first."""
     if not result.qc:
         return "<h2>Quality control</h2>\n<p>No doubts were raised about the input or the result.</p>"

@@ -55,7 +55,7 @@ def write_viewer_files(
         case: what led to the result.
         result: labels and volumes.
         scale: slope and intercept of the file of the reference scan.
-        progress: told of each file.
+        progress: called for each file.
 
     Returns:
         What was written.

@@ -16,7 +16,7 @@ def segment(case: HarmonizedCase, predictor: Predictor, progress: Progress = sil
     Args:
         case: images on the atlas grid.
         predictor: local or remote.
-        progress: told of the work done.
+        progress: called for the work done.
 
     Raises:
         InputError: if a sequence is missing that the model cannot do without.

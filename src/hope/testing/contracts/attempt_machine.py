@@ -22,7 +22,7 @@ from hope.contract.job import Attempt, CaseState, ConflictError, FencedError, Go
 from hope.contract.options import RunOptions
 from hope.contract.stages import STAGES, Stage
 from hope.ports import CaseStore
-from hope.testing.contracts.making import EXECUTOR, MOST, a_case, a_file, a_session
+from hope.testing.contracts.factories import EXECUTOR, MOST, a_case, a_file, a_session
 
 IN_WORK = (CaseState.QUEUED, CaseState.RUNNING)
 
@@ -134,10 +134,10 @@ class AttemptMachine(RuleBasedStateMachine):
         return got[0]
 
     @rule(attempt=attempts, share=st.floats(0, 1))
-    def beat(self, attempt: Attempt, share: float) -> None:
+    def heartbeat(self, attempt: Attempt, share: float) -> None:
         """Progress counts from the current attempt only."""
         case = self.of(attempt)
-        got = outcome(lambda: self.store.beat(attempt, share, "working"))
+        got = outcome(lambda: self.store.heartbeat(attempt, share, "working"))
         assert got == self.expected(case, not case.is_current(attempt))
 
     @rule(attempt=attempts)

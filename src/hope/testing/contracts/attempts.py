@@ -16,7 +16,7 @@ from hope.contract.stages import STAGES, Stage
 from hope.domain.ids import new_id
 from hope.ports import CaseStore
 from hope.testing.contracts.attempt_machine import follow_the_model
-from hope.testing.contracts.making import EXECUTOR, MOST, a_case, a_file, a_run, a_session, an_attempt, done, job_of
+from hope.testing.contracts.factories import EXECUTOR, MOST, a_case, a_file, a_run, a_session, an_attempt, done, job_of
 
 
 def stage_of(store: CaseStore, attempt: Attempt) -> StageStatus:
@@ -24,7 +24,7 @@ def stage_of(store: CaseStore, attempt: Attempt) -> StageStatus:
     return next(s for s in store.case(attempt.job.case_id).stages if s.stage is attempt.job.stage)
 
 
-def told(store: CaseStore, case_id: str, kind: EventKind) -> list[dict[str, object]]:
+def events_of(store: CaseStore, case_id: str, kind: EventKind) -> list[dict[str, object]]:
     """The data of all events of a kind."""
     return [dict(event.data) for event in store.events([case_id], 0, limit=10_000) if event.kind is kind]
 
@@ -56,9 +56,9 @@ class AttemptContract:
             assert ended.ended_at is not None
         case = store.case(queued.id)
         assert (case.state, case.result) == (CaseState.DONE, {"tumour_found": True})
-        states = [(data["state"], data["run"]) for data in told(store, case.id, EventKind.STATE)]
+        states = [(data["state"], data["run"]) for data in events_of(store, case.id, EventKind.STATE)]
         assert states == [("queued", 1), ("running", 1), ("done", 1)]
-        stages = told(store, case.id, EventKind.STAGE)
+        stages = events_of(store, case.id, EventKind.STAGE)
         assert [(d["stage"], d["state"]) for d in stages] == [(s, w) for s in STAGES for w in ("running", "done")]
         assert all(float(str(d["seconds"])) >= 0 for d in stages if d["state"] == "done")
 
@@ -70,7 +70,7 @@ class AttemptContract:
         assert (new.number, new.executor) == (2, "worker-2")
         assert new.token != old.token
         with pytest.raises(FencedError):
-            store.beat(old, 0.9, "still here")
+            store.heartbeat(old, 0.9, "still here")
         with pytest.raises(FencedError):
             store.commit_attempt(old, [a_file("old")], {"from": "old"})
         store.fail_attempt(old, "old", ours=True, final=True)
@@ -111,7 +111,7 @@ class AttemptContract:
         store.cancel_case(case.id)
         again = store.queue_case(case.id, RunOptions(), MOST)
         for call in (
-            lambda: store.beat(old, 0.5, "late"),
+            lambda: store.heartbeat(old, 0.5, "late"),
             lambda: store.commit_attempt(old, [a_file("late")]),
             lambda: an_attempt(store, case),
         ):
@@ -122,7 +122,7 @@ class AttemptContract:
             store.commit_attempt(old, [a_file("late")])
         assert new.number == 1
 
-    def test_progress_is_told_when_it_is_news(self, store: CaseStore) -> None:
+    def test_progress_is_recorded_when_it_is_news(self, store: CaseStore) -> None:
         """A hundredth or another message; a sign of life is kept always."""
         case = a_run(store)
         attempt = an_attempt(store, case)
@@ -137,9 +137,9 @@ class AttemptContract:
         ):
             before = stage_of(store, attempt).seen_at or 0.0
             time.sleep(0.002)
-            store.beat(attempt, share, message)
+            store.heartbeat(attempt, share, message)
             assert (stage_of(store, attempt).seen_at or 0.0) > before
-        progress = told(store, case.id, EventKind.PROGRESS)
+        progress = events_of(store, case.id, EventKind.PROGRESS)
         assert [(d["share"], d["message"]) for d in progress] == [(0.1, "a"), (0.105, "b"), (0.5, "b"), (1.0, "b")]
         assert progress[0] == {"stage": "preprocess", "share": 0.1, "message": "a", "run": 1}
         assert (stage_of(store, attempt).share, stage_of(store, attempt).message) == (1.0, "b")
@@ -148,7 +148,7 @@ class AttemptContract:
         """The case goes on and says why it waits; the next attempt counts on."""
         case = a_run(store)
         attempt = an_attempt(store, case)
-        store.beat(attempt, 0.5, "half way")
+        store.heartbeat(attempt, 0.5, "half way")
         store.fail_attempt(attempt, "the child died", ours=True, final=False)
         waiting = stage_of(store, attempt)
         assert (waiting.state, waiting.share, waiting.message, waiting.started_at) == (
@@ -158,7 +158,7 @@ class AttemptContract:
             None,
         )
         assert store.case(case.id).state is CaseState.RUNNING
-        last = told(store, case.id, EventKind.STAGE)[-1]
+        last = events_of(store, case.id, EventKind.STAGE)[-1]
         assert (last["state"], last["problem"]) == ("waiting", "the child died")
         with pytest.raises(FencedError):
             store.commit_attempt(attempt, [])
@@ -173,12 +173,12 @@ class AttemptContract:
         failed = store.case(case.id)
         assert (failed.state, failed.problem, failed.problem_is_ours) == (CaseState.FAILED, "the scan is empty", ours)
         assert [s.state for s in failed.stages] == [StageState.FAILED, *[StageState.WAITING] * 3]
-        assert told(store, case.id, EventKind.STATE)[-1] == {
+        assert events_of(store, case.id, EventKind.STATE)[-1] == {
             "state": "failed",
             "run": 1,
             "problem": "the scan is empty",
         }
-        assert told(store, case.id, EventKind.STAGE)[-1]["problem"] == "the scan is empty"
+        assert events_of(store, case.id, EventKind.STAGE)[-1]["problem"] == "the scan is empty"
 
     def test_a_failed_case_fences_its_other_attempts(self, store: CaseStore) -> None:
         """A stage that was begun beside the one that failed for good counts no more."""
@@ -187,7 +187,7 @@ class AttemptContract:
         store.fail_attempt(fatal, "the scan is empty", ours=False, final=True)
         failed = store.case(case.id)
         with pytest.raises(FencedError):
-            store.beat(other, 0.5, "working")
+            store.heartbeat(other, 0.5, "working")
         with pytest.raises(FencedError):
             store.commit_attempt(other, [a_file("late", Stage.HARMONIZE)])
         store.fail_attempt(other, "another reason", ours=True, final=True)
@@ -208,7 +208,7 @@ class AttemptContract:
         number = store.events([case.id], 0)[-1].number
         assert store.cancel_case(case.id) == cancelled
         assert store.events([case.id], number) == []
-        assert told(store, case.id, EventKind.STATE)[-1] == {"state": "cancelled", "run": 1}
+        assert events_of(store, case.id, EventKind.STATE)[-1] == {"state": "cancelled", "run": 1}
         for idle in (a_case(store), done(store, a_run(store))):
             assert store.cancel_case(idle.id) == idle
         with pytest.raises(GoneError):
@@ -296,7 +296,7 @@ class AttemptContract:
             peer = peers[number % 2]
             try:
                 attempt = peer.begin_attempt(job_of(case), f"worker-{number}")
-                peer.beat(attempt, 0.5, f"by {number}")
+                peer.heartbeat(attempt, 0.5, f"by {number}")
                 peer.commit_attempt(attempt, [a_file(f"{number}-{part}") for part in range(3)], {"by": number})
             except FencedError:
                 return "fenced"
@@ -308,7 +308,7 @@ class AttemptContract:
         assert len(winners) == 1
         assert [f.name for f in store.artifacts(case.id)] == [f"{winners[0]}-{part}" for part in range(3)]
         assert store.case(case.id).result == {"by": int(winners[0])}
-        assert sum(d["state"] == "done" for d in told(store, case.id, EventKind.STAGE)) == 1
+        assert sum(d["state"] == "done" for d in events_of(store, case.id, EventKind.STAGE)) == 1
 
     def test_attempts_follow_the_model(self, store: CaseStore) -> None:
         """Thousands of calls in any order: the store and a model in memory agree after each."""

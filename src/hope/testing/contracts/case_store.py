@@ -17,7 +17,7 @@ from hope.domain.case import MRSequence
 from hope.domain.ids import new_id
 from hope.ports import CaseStore
 from hope.testing.contracts.attempts import AttemptContract
-from hope.testing.contracts.making import (
+from hope.testing.contracts.factories import (
     EXECUTOR,
     MOST,
     a_case,
@@ -251,7 +251,7 @@ class CaseStoreContract(SessionStoreContract, AttemptContract, ScanContract, Upl
 
         def write(number: int) -> None:
             for turn in range(25):
-                peers[number % 2].beat(attempts[number], 0.5, f"turn {turn}")
+                peers[number % 2].heartbeat(attempts[number], 0.5, f"turn {turn}")
 
         def read() -> None:
             reader, last_round = reopen(), False

@@ -16,7 +16,7 @@ from hope.contract.scans import ChangedError, SeriesChange
 from hope.domain.case import MRSequence
 from hope.domain.errors import InputError
 from hope.ports import CaseStore
-from hope.testing.contracts.making import MOST, a_case, a_scan, a_session
+from hope.testing.contracts.factories import MOST, a_case, a_scan, a_session
 
 T1N, T1C, T2W, T2F = MRSequence
 
@@ -121,8 +121,8 @@ class ScanContract:
         }  # fmt: skip
         last = store.events([case.id], 0)[-1].number
         assert store.assign_series(case.id, {T2W: "series-10", T1N: None}).sequences == (T1C, T2W)
-        told = [(event.data["key"], event.data["sequence"]) for event in store.events([case.id], last)]
-        assert sorted(told, key=str) == [("series-1", None), ("series-10", "t2w")]
+        seen = [(event.data["key"], event.data["sequence"]) for event in store.events([case.id], last)]
+        assert sorted(seen, key=str) == [("series-1", None), ("series-10", "t2w")]
 
     @pytest.mark.parametrize("wrong", [{T1C: "series-1", T1N: "series-99"}, {T1C: "series-1", T1N: "series-1"}])
     def test_assignments_that_are_not_possible_change_nothing(

@@ -15,7 +15,7 @@ from hope.domain.audit import verify
 from hope.domain.case import MRSequence
 from hope.domain.ids import new_id, new_token, token_hash
 from hope.ports import CaseStore
-from hope.testing.contracts.making import (
+from hope.testing.contracts.factories import (
     MOST,
     a_case,
     a_file,
@@ -46,7 +46,7 @@ def calls_into(
         lambda: store.delete_series(idle_id, "t1c"),
         lambda: store.queue_case(idle_id, RunOptions(), MOST),
         lambda: store.begin_attempt(attempt.job, "late"),
-        lambda: store.beat(attempt, 0.5, "late"),
+        lambda: store.heartbeat(attempt, 0.5, "late"),
         lambda: store.commit_attempt(attempt, [a_file("late")]),
         lambda: store.artifacts(done_id),
         lambda: store.add_segmentation(done_id, a_file("late", None), {}),
@@ -211,7 +211,7 @@ class SessionStoreContract:
         assert verify(entries).whole
         assert len({entry.target for entry in entries}) == 40
 
-    def test_a_kill_is_never_overtaken(self, store: CaseStore, reopen: Reopen) -> None:
+    def test_a_deletion_is_never_overtaken(self, store: CaseStore, reopen: Reopen) -> None:
         """Cases made while a session is being closed are either deleted with it or refused."""
         for _ in range(5):
             session = a_session(store)

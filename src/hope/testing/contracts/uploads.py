@@ -13,7 +13,7 @@ import pytest
 from hope.contract.job import GoneError
 from hope.contract.scans import BusyError, QuotaError, SessionLimits
 from hope.ports import CaseStore
-from hope.testing.contracts.making import EXECUTOR, a_file, a_run, a_scan, a_session, done
+from hope.testing.contracts.factories import EXECUTOR, a_file, a_run, a_scan, a_session, done
 
 LIMITS = SessionLimits(bytes=1000, files=5, uploads=4)
 
@@ -27,7 +27,7 @@ class UploadContract:
         case, other = store.create_case(session.id), store.create_case(session.id)
         store.put_series(other.id, replace(a_scan(), bytes=300))
         upload = store.begin_upload(case.id, EXECUTOR, 400, LIMITS)
-        assert store.upload_room(upload, case.id, LIMITS) == 700
+        assert store.upload_bytes_left(upload, case.id, LIMITS) == 700
         with pytest.raises(QuotaError, match="too much space"):
             store.begin_upload(other.id, EXECUTOR, 301, LIMITS)
         with pytest.raises(QuotaError):
@@ -50,7 +50,7 @@ class UploadContract:
         held = case.series[0].bytes
         store.add_segmentation(case.id, replace(a_file("v1", None), bytes=100), {})
         upload = store.begin_upload(case.id, EXECUTOR, 0, LIMITS)
-        assert store.upload_room(upload, case.id, LIMITS) == 1000 - held - 100
+        assert store.upload_bytes_left(upload, case.id, LIMITS) == 1000 - held - 100
 
     def test_only_so_many_at_once_and_so_many_files(self, store: CaseStore) -> None:
         """Uploads count as files before they are."""
@@ -74,7 +74,7 @@ class UploadContract:
         for call in (
             lambda: store.begin_upload(case.id, EXECUTOR, 1, LIMITS),
             lambda: store.resize_upload(upload, case.id, 20, LIMITS),
-            lambda: store.upload_room(upload, case.id, LIMITS),
+            lambda: store.upload_bytes_left(upload, case.id, LIMITS),
         ):
             with pytest.raises(GoneError):
                 call()
@@ -83,7 +83,7 @@ class UploadContract:
         store.end_attempts_of("another")
         assert store.open_uploads(session.id) == 0
 
-    def test_no_two_take_the_last_room(self, store: CaseStore, reopen: Callable[[], CaseStore]) -> None:
+    def test_no_two_take_the_last_bytes(self, store: CaseStore, reopen: Callable[[], CaseStore]) -> None:
         """Eight at once where three have room."""
         case, start = store.create_case(a_session(store).id), threading.Barrier(8)
         peers, limits = [store, reopen()], replace(LIMITS, files=100, uploads=100)

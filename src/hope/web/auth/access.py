@@ -15,9 +15,9 @@ from hope.domain.ids import token_hash
 from hope.jobs.audit_log import AuditLog
 from hope.settings import Settings
 from hope.web.auth.api_tokens import PREFIX
+from hope.web.components import GatewayComponents
 from hope.web.context import WebContext
 from hope.web.errors import ProblemError
-from hope.web.parts import GatewayParts
 
 COOKIE = "hope_session"
 
@@ -33,20 +33,20 @@ class OwnCase:
     case: CaseRecord
 
 
-async def parts_of(request: Request) -> GatewayParts:
+async def components_of(request: Request) -> GatewayComponents:
     """What the application is made of. Async, as the two below: it does not block, and a thread would cost more."""
-    parts: GatewayParts = request.app.state.parts
-    return parts
+    components: GatewayComponents = request.app.state.components
+    return components
 
 
-async def context_of(parts: Annotated[GatewayParts, Depends(parts_of)]) -> WebContext:
+async def context_of(components: Annotated[GatewayComponents, Depends(components_of)]) -> WebContext:
     """What `create_app` was given."""
-    return parts.context
+    return components.context
 
 
-async def audit_of(parts: Annotated[GatewayParts, Depends(parts_of)]) -> AuditLog:
+async def audit_of(components: Annotated[GatewayComponents, Depends(components_of)]) -> AuditLog:
     """The audit log."""
-    return parts.audit
+    return components.audit
 
 
 def token_of(request: Request) -> str | None:
@@ -91,7 +91,7 @@ def own_case(
     return OwnCase(session, context.store.case(case_id, session.id))
 
 
-Parts = Annotated[GatewayParts, Depends(parts_of)]
+Components = Annotated[GatewayComponents, Depends(components_of)]
 Context = Annotated[WebContext, Depends(context_of)]
 Audit = Annotated[AuditLog, Depends(audit_of)]
 Current = Annotated[Session, Depends(current_session)]

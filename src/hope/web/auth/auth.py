@@ -132,14 +132,14 @@ class Authenticator:
     def _whoami(self, request: Request) -> WhoAmIOut:
         principal = self.principal(request)
         kinds = {LOCAL: "loopback", "token": "token", "oidc": "oidc"}
-        answer: dict[str, Any] = {
+        response: dict[str, Any] = {
             "authenticated": principal is not None,
             "method": kinds[principal.partition(":")[0]] if principal else "none",
             "ways": [name for name, way in (("token", self._tokens), ("oidc", self._oidc)) if way],
         }
         if self._oidc:
-            answer["sign_in_url"] = LOGIN
-        return WhoAmIOut(**answer)
+            response["sign_in_url"] = LOGIN
+        return WhoAmIOut(**response)
 
     def _routes(self) -> APIRouter:
         router = APIRouter()

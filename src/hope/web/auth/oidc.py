@@ -81,9 +81,9 @@ class OpenIdSignIn:
         await self._metadata()
         flow: dict[str, Any] = {}
         request.scope["session"] = flow
-        answer: Response = await self._client.authorize_redirect(request, self._callback)
-        self._set(answer, self._flow_cookie, str(self._flows.dumps(flow)), FLOW_SECONDS, "lax")
-        return answer
+        response: Response = await self._client.authorize_redirect(request, self._callback)
+        self._set(response, self._flow_cookie, str(self._flows.dumps(flow)), FLOW_SECONDS, "lax")
+        return response
 
     async def finish(self, request: Request) -> Response:
         """Take the browser back from the issuer, check everything, and sign in.
@@ -105,8 +105,8 @@ class OpenIdSignIn:
             "nonce": {"essential": True},
         }
         try:
-            told = request.query_params.get("iss")
-            if told is not None and told != self._issuer:
+            issuer = request.query_params.get("iss")
+            if issuer is not None and issuer != self._issuer:
                 raise _refused("the answer comes from another issuer")
             token = await self._client.authorize_access_token(request, claims_options=options)
             subject = token["userinfo"]["sub"]
@@ -118,16 +118,18 @@ class OpenIdSignIn:
             kind, where = error_facts(error)
             log.warning("a sign-in was refused", extra={"error": kind, "where": where})
             raise _refused("the issuer's answer does not hold (state, code, nonce, issuer or signature)") from None
-        answer = RedirectResponse("/", status_code=303)
-        self._set(answer, self._login_cookie, str(self._logins.dumps(self._owner_of(subject))), LOGIN_SECONDS, "strict")
-        self._clear(answer, self._flow_cookie)
-        return answer
+        response = RedirectResponse("/", status_code=303)
+        self._set(
+            response, self._login_cookie, str(self._logins.dumps(self._owner_of(subject))), LOGIN_SECONDS, "strict"
+        )
+        self._clear(response, self._flow_cookie)
+        return response
 
     def sign_out(self) -> Response:
         """Forget the login in this browser."""
-        answer = Response(status_code=204)
-        self._clear(answer, self._login_cookie)
-        return answer
+        response = Response(status_code=204)
+        self._clear(response, self._login_cookie)
+        return response
 
     def _owner_of(self, subject: str) -> str:
         """The same person at the same issuer gets the same hash; nobody without the secret can tell whose it is."""
@@ -149,11 +151,11 @@ class OpenIdSignIn:
             "RS256"
         ]
 
-    def _set(self, answer: Response, name: str, value: str, seconds: int, same_site: Any) -> None:
-        answer.set_cookie(name, value, seconds, path="/", secure=self._secure, httponly=True, samesite=same_site)
+    def _set(self, response: Response, name: str, value: str, seconds: int, same_site: Any) -> None:
+        response.set_cookie(name, value, seconds, path="/", secure=self._secure, httponly=True, samesite=same_site)
 
-    def _clear(self, answer: Response, name: str) -> None:
-        answer.delete_cookie(name, path="/", secure=self._secure, httponly=True)
+    def _clear(self, response: Response, name: str) -> None:
+        response.delete_cookie(name, path="/", secure=self._secure, httponly=True)
 
 
 def _refused(reason: str) -> ProblemError:

@@ -141,8 +141,8 @@ class Limits:
         return caller.session if caller.session in self._working else f"peer {caller.peer}"
 
     def _refusal(self, caller: Caller, *, opens: bool) -> Response | None:
-        doubtful = any(key not in self._working for key in caller.keys)
-        if doubtful and (wait := self._failures.wait(caller.peer)) > 0:
+        uncertain = any(key not in self._working for key in caller.keys)
+        if uncertain and (wait := self._failures.wait(caller.peer)) > 0:
             return _too_often("too many wrong tokens were sent from this address", wait)
         if opens and self._public and (wait := self._openings.take(caller.peer)) > 0:
             return _too_often("too many sessions were opened from this address", wait)

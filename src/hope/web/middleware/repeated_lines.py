@@ -81,9 +81,9 @@ class CountingHandler(logging.StreamHandler[TextIO]):
 
     def _tell(self, kind: _Kind) -> None:
         if kind.last is not None:
-            told = copy.copy(kind.last)
-            told.repeated = kind.counted
-            super().emit(told)
+            record = copy.copy(kind.last)
+            record.repeated = kind.counted
+            super().emit(record)
 
 
 def _key(record: logging.LogRecord) -> tuple[Any, ...]:

@@ -10,12 +10,12 @@ from fastapi import APIRouter, Body, Header, Query
 from hope.contract.job import CaseRecord, ConflictError
 from hope.contract.options import RunOptions
 from hope.domain.errors import InputError
-from hope.web.answers import case_out
-from hope.web.auth.access import Audit, Context, Current, Own, Parts
+from hope.web.auth.access import Audit, Components, Context, Current, Own
 from hope.web.context import WebContext
 from hope.web.events import EVENT_SCHEMA, EventStream
 from hope.web.problems import BODY, SESSION, problems
 from hope.web.schemas import CaseOut, CasesOut, ReceiptOut
+from hope.web.serializers import case_out
 
 router = APIRouter(prefix="/api/cases", tags=["cases"])
 
@@ -52,10 +52,10 @@ async def get_case(own: Own) -> CaseOut:
 
 
 @router.delete("/{case_id}", operation_id="delete_case", responses=problems(*SESSION))
-async def delete_case(parts: Parts, own: Own, context: Context, audit: Audit) -> ReceiptOut:
+async def delete_case(components: Components, own: Own, context: Context, audit: Audit) -> ReceiptOut:
     """Stop the case's work and delete everything of it."""
-    receipt = await context.sessions.delete_case(own.case)
-    parts.events.forget(own.case.id)
+    receipt = await context.lifecycle.delete_case(own.case)
+    components.events.forget(own.case.id)
     outcome = "ok, but scratch of a dead worker unconfirmed" if receipt.unconfirmed else "ok"
     await to_thread.run_sync(audit.record, own.session.owner, "case.delete", own.case.id, outcome)
     return ReceiptOut(**receipt.to_json())
@@ -72,7 +72,7 @@ def run_case(own: Own, context: Context, audit: Audit, body: Annotated[RunOption
     """Start the four stages. Follow them at /events; a case that is done may be run again."""
     choice = body or RunOptions()
     _check_runnable(own.case, choice, context)
-    queued = context.sessions.run_case(own.case, choice)
+    queued = context.lifecycle.run_case(own.case, choice)
     audit.record(own.session.owner, "case.run", own.case.id)
     return case_out(queued)
 
@@ -87,7 +87,7 @@ async def cancel_case(own: Own, context: Context, audit: Audit) -> CaseOut:
     """Stop the case's work; its scans stay. A case that is not in work stays as it is."""
     if not own.case.state.in_work:
         return case_out(own.case)
-    cancelled = await context.sessions.cancel_case(own.case)
+    cancelled = await context.lifecycle.cancel_case(own.case)
     await to_thread.run_sync(audit.record, own.session.owner, "case.cancel", own.case.id)
     return case_out(cancelled)
 
@@ -107,7 +107,7 @@ async def cancel_case(own: Own, context: Context, audit: Audit) -> CaseOut:
     },
 )
 async def follow_case(
-    parts: Parts,
+    components: Components,
     own: Own,
     after: Annotated[int, Query(ge=0, le=_LAST_NUMBER, description="number of the last event that you have")] = 0,
     follow: Annotated[bool, Query(description="false ends the stream after what has happened so far")] = True,
@@ -118,7 +118,7 @@ async def follow_case(
         after = max(after, min(int(last_event_id[:17]), _LAST_NUMBER))
     # A proxy that holds the stream back would make progress come in lumps.
     headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
-    return EventStream(parts.events.stream(own.case.id, own.session.id, after, follow=follow), headers=headers)
+    return EventStream(components.events.stream(own.case.id, own.session.id, after, follow=follow), headers=headers)
 
 
 def _check_runnable(case: CaseRecord, choice: RunOptions, context: WebContext) -> None:

@@ -11,14 +11,14 @@ from starlette.responses import Response
 from hope.contract.job import CaseRecord
 from hope.contract.outputs import OutputFile, Role, Space
 from hope.contract.report import CaseReport
-from hope.web.answers import file_out
-from hope.web.auth.access import Audit, Context, Own, OwnCase, Parts
+from hope.web.auth.access import Audit, Components, Context, Own, OwnCase
 from hope.web.context import WebContext
 from hope.web.diagnostics import DiagnosticsOut, diagnostics_of
 from hope.web.downloads import download
 from hope.web.errors import ProblemError
 from hope.web.problems import SESSION, UPLOAD, binary, body_of_bytes, problems
 from hope.web.schemas import FilesOut, SegmentationSaved, SegmentationsOut, SegmentationVersion
+from hope.web.serializers import file_out
 
 router = APIRouter(prefix="/api/cases/{case_id}", tags=["results"])
 
@@ -42,9 +42,9 @@ async def download_file(
     request: Request, name: Name, own: Own, context: Context, audit: Audit, inline: Inline = False
 ) -> Response:
     """One file."""
-    answer = await _file(request, name, own, context, inline)
+    response = await _file(request, name, own, context, inline)
     await to_thread.run_sync(audit.record, own.session.owner, "file.download", own.case.id)
-    return answer
+    return response
 
 
 @router.head("/files/{name}", operation_id="look_at_file", response_class=Response, responses=_FILE)
@@ -76,9 +76,9 @@ async def _file(request: Request, name: str, own: OwnCase, context: WebContext, 
     responses=problems(*UPLOAD),
     openapi_extra=body_of_bytes("a .nii or .nii.gz label volume (0 to 4) on the reference scan's own grid"),
 )
-async def save_segmentation(request: Request, own: Own, parts: Parts, audit: Audit) -> SegmentationSaved:
+async def save_segmentation(request: Request, own: Own, components: Components, audit: Audit) -> SegmentationSaved:
     """Keep a corrected mask as a new version, and measure it."""
-    uploads, intake = parts.uploads, parts.intake
+    uploads, intake = components.uploads, components.intake
     await to_thread.run_sync(intake.check_may_correct, own.case)
     async with uploads.spooled(request, own.case, "the segmentation") as spool:
         artifact, measured = await intake.segmentation(own.case, spool)

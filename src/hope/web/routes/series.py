@@ -9,13 +9,13 @@ from fastapi import APIRouter, Header, Path, Request
 from starlette.responses import Response
 
 from hope.domain.case import MRSequence
-from hope.web.answers import case_name, case_out, series_out, series_stored
-from hope.web.auth.access import Audit, Context, Own, Parts
+from hope.web.auth.access import Audit, Components, Context, Own
 from hope.web.downloads import download, etags
 from hope.web.errors import ProblemError
-from hope.web.keeping import NewScan
 from hope.web.problems import BODY, SESSION, UPLOAD, binary, body_of_bytes, problems
 from hope.web.schemas import AssignmentsIn, CaseOut, SeriesFound, SeriesStored
+from hope.web.serializers import case_name, case_out, series_out, series_stored
+from hope.web.storing import NewScan
 
 router = APIRouter(prefix="/api/cases/{case_id}", tags=["scans"])
 
@@ -31,7 +31,7 @@ async def upload_series(
     request: Request,
     sequence: MRSequence,
     own: Own,
-    parts: Parts,
+    components: Components,
     audit: Audit,
     if_match: Annotated[str, Header(description="the ETag of the one scan that this one replaces")] = "",
 ) -> SeriesStored:
@@ -40,14 +40,14 @@ async def upload_series(
     It replaces the scan that has this sequence under this very key, or the one that `If-Match` names. Any other scan
     stays; if it had the sequence, it is unassigned. The answer says which scan was replaced or unassigned.
     """
-    uploads, key = parts.uploads, str(sequence)
+    uploads, key = components.uploads, str(sequence)
     await to_thread.run_sync(uploads.check_may_upload, own.case)
     async with uploads.spooled(request, own.case, key, key) as spool:
         new = NewScan(*await uploads.read(own.case, spool, key), key, sequence)
         await to_thread.run_sync(spool.claim.settle, new.clean.bytes)
         match = etags(if_match) if if_match else None
-        commit = lambda records: parts.context.store.put_series(own.case.id, records[0], match, spool.claim.id)  # noqa: E731
-        change = await to_thread.run_sync(parts.keeping.store_scans, own.case, [new], commit)
+        commit = lambda records: components.context.store.put_series(own.case.id, records[0], match, spool.claim.id)  # noqa: E731
+        change = await to_thread.run_sync(components.storage.store_scans, own.case, [new], commit)
     await to_thread.run_sync(audit.record, own.session.owner, "series.upload", own.case.id)
     return series_stored(change)
 
@@ -59,15 +59,15 @@ async def upload_series(
     responses=problems(*UPLOAD),
     openapi_extra=body_of_bytes("a zip of DICOM files, in any folders", "application/zip", "application/octet-stream"),
 )
-async def upload_dicom(request: Request, own: Own, parts: Parts, audit: Audit) -> SeriesFound:
+async def upload_dicom(request: Request, own: Own, components: Components, audit: Audit) -> SeriesFound:
     """Upload a study as a zip of DICOM files. The series in it are converted and, where it is clear, assigned.
 
     All of them are stored or none. They replace nothing: a sequence that a scan of the case has already stays with it.
     """
-    uploads = parts.uploads
+    uploads = components.uploads
     await to_thread.run_sync(uploads.check_may_upload, own.case)
     async with uploads.spooled(request, own.case, "the archive") as spool:
-        records, problem = await parts.intake.archive(own.case, spool)
+        records, problem = await components.intake.archive(own.case, spool)
     await to_thread.run_sync(audit.record, own.session.owner, "series.upload", own.case.id)
     found = SeriesFound(series=[series_out(record) for record in records])
     return found.model_copy(update={"problem": problem}) if problem else found
@@ -79,10 +79,10 @@ async def upload_dicom(request: Request, own: Own, parts: Parts, audit: Audit) -
     response_model_exclude_unset=True,
     responses=problems(*SESSION, 409, 413, 507),
 )
-async def use_sample(own: Own, parts: Parts, audit: Audit) -> SeriesFound:
+async def use_sample(own: Own, components: Components, audit: Audit) -> SeriesFound:
     """Give the case four synthetic scans, to try the platform without any patient's."""
-    await to_thread.run_sync(parts.uploads.check_may_upload, own.case)
-    records = await parts.intake.sample(own.case)
+    await to_thread.run_sync(components.uploads.check_may_upload, own.case)
+    records = await components.intake.sample(own.case)
     await to_thread.run_sync(audit.record, own.session.owner, "series.sample", own.case.id)
     return SeriesFound(series=[series_out(record) for record in records])
 
@@ -107,14 +107,14 @@ def assign_series(body: AssignmentsIn, own: Own, context: Context) -> CaseOut:
 def delete_series(
     key: Annotated[str, Path(description="key of a stored series", max_length=64)],
     own: Own,
-    parts: Parts,
+    components: Components,
     audit: Audit,
 ) -> CaseOut:
     """Delete the one scan under this key, whichever sequence it is. The key is not given again."""
-    removed = parts.context.store.delete_series(own.case.id, key)
-    parts.keeping.drop([removed.blob_key])
+    removed = components.context.store.delete_series(own.case.id, key)
+    components.storage.drop([removed.blob_key])
     audit.record(own.session.owner, "series.delete", own.case.id)
-    return case_out(parts.context.store.case(own.case.id))
+    return case_out(components.context.store.case(own.case.id))
 
 
 @router.get(
@@ -134,7 +134,7 @@ async def download_series(
     record = next((series for series in own.case.series if series.key == key), None)
     if record is None:
         raise ProblemError(404, "no-file", "the case has no series of that key")
-    answer = await download(
+    response = await download(
         request,
         context.blobs,
         name=f"{case_name(own.case.id)}-{record.key}.nii",
@@ -144,4 +144,4 @@ async def download_series(
         inline=False,
     )
     await to_thread.run_sync(audit.record, own.session.owner, "file.download", own.case.id)
-    return answer
+    return response

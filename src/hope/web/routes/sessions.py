@@ -10,11 +10,21 @@ from fastapi import APIRouter, Body, Request, Response
 from hope.domain.errors import InputError
 from hope.domain.ids import new_token, token_hash
 from hope.web import strict_json
-from hope.web.answers import session_out
-from hope.web.auth.access import COOKIE, Audit, Context, Current, Parts, give_cookie, session_of, take_cookie, token_of
+from hope.web.auth.access import (
+    COOKIE,
+    Audit,
+    Components,
+    Context,
+    Current,
+    give_cookie,
+    session_of,
+    take_cookie,
+    token_of,
+)
 from hope.web.errors import ProblemError
 from hope.web.problems import BODY, problems
 from hope.web.schemas import ReceiptOut, SessionCreated, SessionIn, SessionOut, SessionPatch
+from hope.web.serializers import session_out
 from hope.web.webhooks import checked_targets
 
 router = APIRouter(prefix="/api/session", tags=["session"])
@@ -32,15 +42,17 @@ _LONGEST_LEAVE = 4096
 def create_session(
     request: Request,
     response: Response,
-    parts: Parts,
+    components: Components,
     context: Context,
     audit: Audit,
     body: Annotated[SessionIn | None, Body()] = None,
 ) -> SessionCreated:
     """Open a session. Browsers get a cookie; programs use the token. Calling without a body accepts the terms."""
     if body is not None and not body.terms_accepted:
-        raise InputError("the terms are not accepted", expected="terms_accepted true", fix="read them in /api/words")
-    owner = parts.authenticator.principal(request)
+        raise InputError(
+            "the terms are not accepted", expected="terms_accepted true", fix="read them in /api/vocabulary"
+        )
+    owner = components.authenticator.principal(request)
     if owner is None:
         audit.record("anonymous", "session.create", "none", "refused")
         raise ProblemError(401, "sign-in", "sign in first; /api/whoami says how", {"WWW-Authenticate": "Bearer"})
@@ -68,14 +80,14 @@ def change_session(body: SessionPatch, session: Current, context: Context) -> Se
     return session_out(changed, context.store.cases(session.id), context.settings)
 
 
-@router.delete("", operation_id="kill_session", responses=problems(401, 404))
-async def kill_session(
-    response: Response, session: Current, parts: Parts, context: Context, audit: Audit
+@router.delete("", operation_id="delete_session", responses=problems(401, 404))
+async def delete_session(
+    response: Response, session: Current, components: Components, context: Context, audit: Audit
 ) -> ReceiptOut:
     """Stop all running work of the session, delete everything in it, and say what was deleted."""
     cases = await to_thread.run_sync(context.store.cases, session.id)
-    receipt = await context.sessions.kill(session.id, "user")
-    parts.events.forget(*(case.id for case in cases))
+    receipt = await context.lifecycle.delete_session(session.id, "user")
+    components.events.forget(*(case.id for case in cases))
     outcome = "ok, but scratch of a dead worker unconfirmed" if receipt.unconfirmed else "ok"
     await to_thread.run_sync(audit.record, session.owner, "session.kill", session.id, outcome)
     take_cookie(response, context.settings)

@@ -19,7 +19,7 @@ from hope.models.bundle import Bundle
 from hope.models.ensemble import engine, members
 from hope.models.ensemble.engine import EnsembleRunner
 from hope.models.ensemble.spec import Average, Outside, Tiling
-from hope.models.execution import Forward, Precision
+from hope.models.execution import CompiledNetwork, Precision
 
 SHAPE = (14, 12, 13)
 IMAGES = blob_images(SHAPE)
@@ -32,8 +32,8 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def compiled(
         network: nn.Module, channels: int, patch: Sequence[int], device: torch.device, precision: Precision, *more: Any
-    ) -> Forward:
-        return Forward(network.eval(), device, precision, "torch")
+    ) -> CompiledNetwork:
+        return CompiledNetwork(network.eval(), device, precision, "torch")
 
     monkeypatch.setattr(members, "compile_network", compiled)
 
@@ -57,11 +57,11 @@ def test_orientation_of_the_input_does_not_matter(trio: Bundle) -> None:
         turned = runner.predict(case_of(IMAGES, orientation=orientation), silent)
         assert turned.labels.grid.orientation == orientation
         assert np.array_equal(turned.labels.reoriented("LPS").data, upright.labels.data)
-        for told, expected in (
+        for reported, expected in (
             (turned.region_probability, upright.region_probability),
             (turned.agreement, upright.agreement),
         ):
-            back = turned.labels.with_data(told["TC"]).reoriented("LPS").data
+            back = turned.labels.with_data(reported["TC"]).reoriented("LPS").data
             assert np.array_equal(back, expected["TC"])
 
 
@@ -85,18 +85,20 @@ def _weights(bundle: Bundle, member: str) -> dict[str, Tensor]:
 
 
 def test_everything_about_the_answer(trio: Bundle) -> None:
-    told: list[tuple[str, float]] = []
+    reported: list[tuple[str, float]] = []
     runner = EnsembleRunner(trio, "cpu", "fp32")
-    prediction = runner.predict(case_of(IMAGES), lambda message, share: told.append((message, share)))
+    prediction = runner.predict(case_of(IMAGES), lambda message, share: reported.append((message, share)))
     again = runner.predict(case_of(IMAGES), silent)
     assert prediction.labels.data.dtype == np.uint8 and np.array_equal(prediction.labels.data, again.labels.data)
     assert set(prediction.region_probability) == set(prediction.agreement) == {"ET", "NET", "CC", "ED", "TC", "WT"}
     shares = prediction.agreement["WT"]
     assert shares.dtype == np.float16 and shares.max() == 1 and len(np.unique(shares)) <= 64
     assert prediction.flags == () and prediction.missing == () and prediction.postprocess is None
-    assert ("segment: nnunet fold 0, tile 3 of 8") in [message for message, _ in told]
-    assert sum(message.startswith("segment: prepare") for message, _ in told) == 2, "two distinct preprocessings"
-    assert [share for _, share in told] == sorted(share for _, share in told) and told[-1][1] == pytest.approx(1)
+    assert ("segment: nnunet fold 0, tile 3 of 8") in [message for message, _ in reported]
+    assert sum(message.startswith("segment: prepare") for message, _ in reported) == 2, "two distinct preprocessings"
+    assert [share for _, share in reported] == sorted(share for _, share in reported) and reported[-1][
+        1
+    ] == pytest.approx(1)
     assert runner.describe() == {
         "precision": "fp32",
         "backend": "torch",
@@ -156,14 +158,14 @@ class Scripted:
         device: torch.device,
         precision: Precision,
         *more: Any,
-    ) -> Forward:
+    ) -> CompiledNetwork:
         def run(batch: Tensor) -> Tensor:
             self.batches.append((str(device), len(batch)))
             self.fail(str(device), len(batch))
             answer: Tensor = network.eval()(batch)
             return answer
 
-        return Forward(run, torch.device("cpu"), precision, "torch")
+        return CompiledNetwork(run, torch.device("cpu"), precision, "torch")
 
 
 @pytest.fixture
@@ -173,11 +175,11 @@ def one_group(tmp_path: Path) -> Bundle:
 
 def run_on_gpu(bundle: Bundle, fail: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Scripted, list[str], Any]:
     """Predict with cpu:0 in the part of the GPU, which differs from cpu in name alone."""
-    scripted, told = Scripted(fail), list[str]()
+    scripted, reported = Scripted(fail), list[str]()
     monkeypatch.setattr(members, "compile_network", scripted)
     monkeypatch.setattr(engine, "choose_device", lambda wanted: torch.device(wanted))
     runner = EnsembleRunner(bundle, "cpu:0", "fp32", batch=8)
-    return runner.predict(case_of(IMAGES), lambda message, share: told.append(message)), scripted, told, runner
+    return runner.predict(case_of(IMAGES), lambda message, share: reported.append(message)), scripted, reported, runner
 
 
 def out_of_memory(device: str, batch: int, most: int = 2) -> None:
@@ -187,13 +189,13 @@ def out_of_memory(device: str, batch: int, most: int = 2) -> None:
 
 def test_too_large_batches_are_halved_and_it_is_said(one_group: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = EnsembleRunner(one_group, "cpu", "fp32").predict(case_of(IMAGES), silent)
-    got, scripted, told, _ = run_on_gpu(one_group, out_of_memory, monkeypatch)
+    got, scripted, reported, _ = run_on_gpu(one_group, out_of_memory, monkeypatch)
     assert [n for _, n in scripted.batches[:3]] == [8, 4, 2]
     assert max(n for _, n in scripted.batches[3:]) == 2, "the smaller batch is kept for the next member"
     assert {device for device, _ in scripted.batches} == {"cpu:0"}
     assert [flag.code for flag in got.flags] == ["less_memory"] * 2
     assert "4 tiles at once instead of 8" in got.flags[0].reason
-    assert any("2 tiles at once" in message for message in told)
+    assert any("2 tiles at once" in message for message in reported)
     assert np.mean(got.labels.data == expected.labels.data) > 0.999
     assert np.allclose(soft(got), soft(expected), atol=2e-3)
 
@@ -203,12 +205,12 @@ def test_at_one_tile_it_goes_to_the_cpu_and_comes_back_for_the_next_case(
 ) -> None:
     expected = EnsembleRunner(one_group, "cpu", "fp32").predict(case_of(IMAGES), silent)
     tight = {"most": 0}
-    got, scripted, told, runner = run_on_gpu(
+    got, scripted, reported, runner = run_on_gpu(
         one_group, lambda device, n: out_of_memory(device, n, tight["most"]), monkeypatch
     )
     assert runner.device == "cpu"
     assert [n for device, n in scripted.batches if device == "cpu:0"] == [8, 4, 2, 1, 1]
-    assert "on the CPU" in got.flags[-1].reason and any("on the CPU" in message for message in told)
+    assert "on the CPU" in got.flags[-1].reason and any("on the CPU" in message for message in reported)
     assert np.array_equal(got.labels.data, expected.labels.data)
     tight["most"] = 8
     calm = runner.predict(case_of(IMAGES), silent)
@@ -220,10 +222,10 @@ def test_a_gpu_that_cannot_hold_the_networks_is_left_at_once(
 ) -> None:
     def compiled(
         network: nn.Module, channels: int, patch: Any, device: torch.device, precision: Precision, *more: Any
-    ) -> Forward:
+    ) -> CompiledNetwork:
         if str(device) == "cpu:0":
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return Forward(network.eval(), device, precision, "torch")
+        return CompiledNetwork(network.eval(), device, precision, "torch")
 
     monkeypatch.setattr(members, "compile_network", compiled)
     monkeypatch.setattr(engine, "choose_device", lambda wanted: torch.device(wanted))
@@ -268,8 +270,8 @@ def test_answers_that_cannot_be_used_fail_the_case(
 ) -> None:
     def compiled(
         network: nn.Module, channels: int, patch: Any, device: torch.device, precision: Precision, *more: Any
-    ) -> Forward:
-        return Forward(answer, device, precision, "torch")
+    ) -> CompiledNetwork:
+        return CompiledNetwork(answer, device, precision, "torch")
 
     monkeypatch.setattr(members, "compile_network", compiled)
     with pytest.raises(StageError, match=sentence):

@@ -15,7 +15,7 @@ from tests.unit.models.ensemble.building import MONAI_GROUP, ZSCORE, blob_images
 
 from hope.domain.errors import BundleError, StageError
 from hope.models.ensemble.preprocess import CaseImages, lay_out, prepare
-from hope.models.ensemble.resample import resample_answer, resample_image, separate_axis, shape_at
+from hope.models.ensemble.resample import resample_image, resample_output, separate_axis, shape_at
 from hope.models.ensemble.spec import Average, Group, Method, Preprocessing, Resampling, Tiling, group_from_json
 
 V1 = replace(ZSCORE, normalise_first=False)
@@ -36,7 +36,7 @@ def test_images_are_resampled_as_nnunet_does(
     ours = resample_image(image, shape, separate_axis(old, new, force), Resampling(order))
     assert np.allclose(ours, expected, atol=1e-6)
     if order <= 1:
-        answer = resample_answer(
+        answer = resample_output(
             torch.from_numpy(image)[None], shape, separate_axis(old, new, force), Resampling(order)
         )[0]
         assert np.allclose(answer.numpy(), expected, atol=1e-5)
@@ -128,7 +128,7 @@ def test_images_that_are_zero_everywhere_are_refused() -> None:
         ("schemes", {"preprocessing": replace(ZSCORE, schemes=("Strange",) * 4)}),
         ("nonzero_only", {"preprocessing": replace(ZSCORE, nonzero_only=(True,))}),
         ("intensities", {"preprocessing": replace(ZSCORE, schemes=("CTNormalization",) * 4)}),
-        ("answers", {"preprocessing": replace(ZSCORE, answers=Resampling(3))}),
+        ("outputs", {"preprocessing": replace(ZSCORE, outputs=Resampling(3))}),
         ("classes", {"classes": (0, 1, 1, 2)}),
         ("weight", {"weight": float("nan")}),
         ("weight", {"weight": float("inf")}),

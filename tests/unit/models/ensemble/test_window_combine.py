@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from hope.models.ensemble.combine import Place, Tally
+from hope.models.ensemble.combine import Place, ProbabilityAccumulator
 from hope.models.ensemble.spec import Average, Outside, Tiles, Tiling
 from hope.models.ensemble.window import monai_starts, nnunet_starts, plan_tiles, slide, tile_weights
 
@@ -64,16 +64,16 @@ def test_monai_tiles_give_monais_answer(shape: tuple[int, int, int]) -> None:
 @pytest.mark.parametrize("mean", list(Average))
 def test_batches_change_nothing_and_every_tile_is_told(tiles: Tiles, mean: Average) -> None:
     torch.manual_seed(2)
-    volume, net, told = torch.randn(2, 11, 9, 7), network(), list[int]()
+    volume, net, reported = torch.randn(2, 11, 9, 7), network(), list[int]()
     plan = plan_tiles((11, 9, 7), Tiling((8, 8, 8), tiles=tiles, mirror_axes=(0, 2), mean=mean), True)
     assert len(plan.flips) == 4 and plan.padding == ((0, 0), (0, 0), (0, 1))
     one = slide(net, CPU, volume, plan, 5, 1, quiet)
-    three = slide(net, CPU, volume, plan, 5, 3, told.append)
+    three = slide(net, CPU, volume, plan, 5, 3, reported.append)
     assert one.shape == (5, 11, 9, 7)
     half = (tiles, mean) == (Tiles.NNUNET, Average.LOGITS)
     assert one.dtype == three.dtype == (torch.float16 if half else torch.float32)
     assert torch.allclose(one, three, atol=2e-3 if half else 1e-5)
-    assert told == list(range(1, len(plan.places) + 1))
+    assert reported == list(range(1, len(plan.places) + 1))
     if mean is Average.PROBABILITIES:
         assert torch.allclose(one.sum(dim=0), torch.ones(11, 9, 7), atol=1e-5)
 
@@ -83,8 +83,10 @@ def test_mirroring_is_the_mean_over_all_combinations() -> None:
     plan = plan_tiles((8, 8, 8), Tiling((8, 8, 8), tiles=Tiles.MONAI, mirror_axes=(0, 1, 2)), True)
     assert sorted(plan.flips) == sorted([(), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)])
     with torch.inference_mode():
-        looks = [net(volume[None].flip([a + 2 for a in flip])).flip([a + 2 for a in flip])[0] for flip in plan.flips]
-    assert torch.allclose(slide(net, CPU, volume, plan, 5, 5, quiet), sum(looks) / 8, atol=1e-5)
+        evaluations = [
+            net(volume[None].flip([a + 2 for a in flip])).flip([a + 2 for a in flip])[0] for flip in plan.flips
+        ]
+    assert torch.allclose(slide(net, CPU, volume, plan, 5, 5, quiet), sum(evaluations) / 8, atol=1e-5)
     assert plan_tiles((8, 8, 8), plan.tiling, False).flips == ((),)
 
 
@@ -98,9 +100,9 @@ def test_every_voxel_outside_of_a_box_gets_what_its_group_says(
 ) -> None:
     probability = torch.rand(5, *(s.stop - s.start for s in (i, j, k))).softmax(dim=0)
     place = Place((order[0], order[1], order[2]), (i, j, k), (0, 1, 2, 3, 4))
-    tally = Tally((6, 6, 6), CPU)
-    tally.add(probability, place, 2.0, outside)
-    sums = tally._probability.permute(0, *(axis + 1 for axis in order)) / 2
+    accumulator = ProbabilityAccumulator((6, 6, 6), CPU)
+    accumulator.add(probability, place, 2.0, outside)
+    sums = accumulator._probability.permute(0, *(axis + 1 for axis in order)) / 2
     assert torch.allclose(sums[:, i, j, k], probability)
     beyond = torch.ones(6, 6, 6, dtype=torch.bool)
     beyond[i, j, k] = False
@@ -111,11 +113,11 @@ def test_every_voxel_outside_of_a_box_gets_what_its_group_says(
 def test_classes_are_renumbered_and_votes_are_shares() -> None:
     scores: Tensor = torch.tensor([[0.1, 0.1, 0.8], [0.7, 0.2, 0.1], [0.2, 0.7, 0.1]])[:, :, None, None]
     place = Place((0, 1, 2), (slice(1, 4), slice(0, 1), slice(0, 1)), (0, 4, 2))
-    tally = Tally((5, 1, 1), CPU)
+    accumulator = ProbabilityAccumulator((5, 1, 1), CPU)
     for weight, shown in ((3.0, scores), (1.0, scores.roll(1, dims=1))):
-        tally.add(shown, place, weight, Outside.BACKGROUND)
-        tally.vote(shown, place, weight)
-    combined = tally.finish(4.0)
+        accumulator.add(shown, place, weight, Outside.BACKGROUND)
+        accumulator.vote(shown, place, weight)
+    combined = accumulator.finish(4.0)
     assert combined.labels.ravel().tolist() == [0, 4, 2, 0, 0]
     assert combined.agreement["ED"].ravel().tolist() == [0, 0.75, 0.25, 0, 0]
     assert combined.agreement["NET"].ravel().tolist() == [0, 0, 0.75, 0.25, 0]
@@ -125,6 +127,6 @@ def test_classes_are_renumbered_and_votes_are_shares() -> None:
 
 def test_of_equal_probabilities_the_lowest_label_wins() -> None:
     probability = torch.randint(0, 3, (5, 6, 6, 6), generator=torch.Generator().manual_seed(3)).float() / 2
-    tally = Tally((6, 6, 6), CPU)
-    tally.add(probability, Place((0, 1, 2), (slice(0, 6),) * 3, (0, 1, 2, 3, 4)), 1.0, Outside.ZERO)
-    assert np.array_equal(tally.finish(1.0).labels, probability.numpy().argmax(axis=0))
+    accumulator = ProbabilityAccumulator((6, 6, 6), CPU)
+    accumulator.add(probability, Place((0, 1, 2), (slice(0, 6),) * 3, (0, 1, 2, 3, 4)), 1.0, Outside.ZERO)
+    assert np.array_equal(accumulator.finish(1.0).labels, probability.numpy().argmax(axis=0))

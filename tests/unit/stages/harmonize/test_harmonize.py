@@ -20,12 +20,12 @@ from hope.domain.errors import InputError, StageError
 from hope.domain.progress import Progress, silent
 from hope.domain.style import PERCENTILES, SequenceStyle, Style
 from hope.domain.volume import Volume
-from hope.stages.harmonize import anatomy_check, suspicion
+from hope.stages.harmonize import anatomy_check, lesion_prior
 from hope.stages.harmonize import harmonize as stage
 from hope.stages.harmonize.anatomy_check import LEAST_EDGE_SSIM, MOST_CONTRAST_CHANGE, guard, style_distance
 from hope.stages.harmonize.harmonize import default_style, described, harmonize, learn_style, not_harmonized
 from hope.stages.harmonize.histogram import CONTRAST_KEPT, SLOPES, HistogramHarmonizer, Lesion, fit
-from hope.stages.harmonize.suspicion import healthy_brain, regions_of, suspected_lesion
+from hope.stages.harmonize.lesion_prior import healthy_brain, regions_of, suspected_lesion
 
 T1N, T1C, T2W, T2F = SEQUENCES
 LESION = ball((40, 36, 26), 6)
@@ -65,15 +65,15 @@ def style() -> Style:
 
 
 def test_regions_are_found_once_for_a_case_and_forgotten_with_it() -> None:
-    case, known = head(1, LESION), len(suspicion._known)
+    case, known = head(1, LESION), len(lesion_prior._known)
 
     first, second = regions_of(case), regions_of(case)
 
     assert first is second
-    assert len(suspicion._known) == known + 1
+    assert len(lesion_prior._known) == known + 1
     del case
     gc.collect()
-    assert len(suspicion._known) == known
+    assert len(lesion_prior._known) == known
 
 
 def test_the_last_check_takes_what_the_guard_found_of_the_same_image_and_style(
@@ -96,13 +96,13 @@ def test_the_last_check_takes_what_the_guard_found_of_the_same_image_and_style(
 # The curve
 
 
-ladders = st.lists(st.floats(0.001, 1.0), min_size=len(PERCENTILES), max_size=len(PERCENTILES)).map(
+percentile_values = st.lists(st.floats(0.001, 1.0), min_size=len(PERCENTILES), max_size=len(PERCENTILES)).map(
     lambda steps: SequenceStyle(PERCENTILES, tuple(float(x) for x in np.cumsum(steps) / np.cumsum(steps)[7]))
 )
 
 
 @settings(max_examples=60, deadline=None)
-@given(ladders, ladders, st.floats(0.3, 4.0), st.floats(0.3, 4.0))
+@given(percentile_values, percentile_values, st.floats(0.3, 4.0), st.floats(0.3, 4.0))
 def test_a_curve_rises_within_bounds_and_keeps_the_lesions_ratio(
     own: SequenceStyle, wanted: SequenceStyle, lesion: float, white: float
 ) -> None:

@@ -336,7 +336,7 @@ def test_dicom_study_directory_and_zip(tmp_path: Path) -> None:
             assert got.grid.same_as(want.grid)
             assert np.abs(got.data - want.data).max() <= 0.5
         assert case.sources[T1C]["reason"] == "series 6: TR 500 ms, TE 12 ms; a contrast agent is named"
-        assert {f.code for f in case.flags} == {"thick_slices", "treated_as_raw", "identified_with_doubt"}
+        assert {f.code for f in case.flags} == {"thick_slices", "treated_as_raw", "identification_uncertain"}
         assert "SURNAMEMARK" not in repr((case.case_id, case.flags, case.sources)) and "Surnamemark" not in repr(
             case.case_id
         )
@@ -346,7 +346,7 @@ def test_two_silent_t1_are_told_apart_by_their_images(tmp_path: Path) -> None:
     _write_study(tmp_path / "in", contrast_known=False)
     case = _load(find_cases([tmp_path / "in"], {})[0], tmp_path)
     assert "series 6" in str(case.sources[T1C]["reason"]) and "brightest tissue" in str(case.sources[T1C]["reason"])
-    assert sum(flag.code == "identified_with_doubt" for flag in case.flags) == 2
+    assert sum(flag.code == "identification_uncertain" for flag in case.flags) == 2
 
 
 def test_a_silent_t1_asks_until_it_is_named(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_head_state_needs_all_scans_to_agree() -> None:
     assert head_state_of([_brain(1), head_scan(2)]) == (HeadState.FULL, True)
 
 
-def _doubts(scan: Volume) -> set[str]:
+def _cautions(scan: Volume) -> set[str]:
     return {flag.code for flag in scan_flags(scan, SOUND, "t1n") if str(flag.severity) != "info"}
 
 
@@ -145,7 +145,7 @@ def _doubts(scan: Volume) -> set[str]:
 def test_heads_of_all_sizes_are_whole(size: float) -> None:
     whole = head_scan(1)
     affine = np.diag([size, size, size, 1.0]) @ whole.grid.affine_ras_mm
-    assert _doubts(Volume(whole.data, Grid(whole.grid.shape, affine))) == set()
+    assert _cautions(Volume(whole.data, Grid(whole.grid.shape, affine))) == set()
 
 
 @pytest.mark.parametrize("inside_only", [True, False])
@@ -159,7 +159,7 @@ def test_normalised_scans_are_whole(inside_only: bool, stripped: bool) -> None:
     scaled = (data - chosen.mean()) / chosen.std()
     if stripped and inside_only:
         scaled[~inside] = 0
-    assert _doubts(Volume(scaled.astype(np.float32), head_scan(1).grid)) == set()
+    assert _cautions(Volume(scaled.astype(np.float32), head_scan(1).grid)) == set()
 
 
 @pytest.mark.parametrize("millimetres", [3.5, 4.0, 6.0])

@@ -50,9 +50,9 @@ def test_what_an_image_is_instead_is_said_only_where_the_voxels_tell() -> None:
     both = frozenset({T1C, T2F})
     unsure = VoxelOpinion({T1N: frozenset({T2W}), T1C: both, T2W: frozenset({T1N, T1C}), T2F: both}, 30.0, 1.5)
     assert unsure.disagrees and unsure.misnamed == [T1N, T2W]
-    assert unsure.sentence() == "t1n looks like t2w and t2w does not look like t2w"
+    assert unsure.message() == "t1n looks like t2w and t2w does not look like t2w"
     torn = VoxelOpinion({T1N: frozenset({T1N}), T1C: both, T2F: both}, 30.0, 1.5)
-    assert torn.misnamed == [T1C, T2F] and torn.sentence() == "t1c, t2f are not all what they are called"
+    assert torn.misnamed == [T1C, T2F] and torn.message() == "t1c, t2f are not all what they are called"
 
 
 def test_without_a_t2_more_is_needed() -> None:
@@ -60,13 +60,13 @@ def test_without_a_t2_more_is_needed() -> None:
     assert not VoxelOpinion(swapped, 20.0, 1.5).disagrees
     assert VoxelOpinion(swapped, 25.0, 1.5).disagrees
     assert VoxelOpinion({**swapped, T2W: frozenset({T2W})}, 20.0, 1.5).disagrees
-    assert not VoxelOpinion(swapped, 10.0, 1.5).doubtful
+    assert not VoxelOpinion(swapped, 10.0, 1.5).uncertain
 
 
 @pytest.mark.parametrize(("margin", "fit", "warned"), [(7.9, 1.5, False), (8.1, 1.5, True), (8.1, 0.6, False)])
 def test_less_is_enough_for_a_warning_than_for_a_question(margin: float, fit: float, warned: bool) -> None:
     swapped = VoxelOpinion({T1N: frozenset({T1C}), T1C: frozenset({T1N}), T2W: frozenset({T2W})}, margin, fit)
-    assert swapped.doubtful == warned and not swapped.disagrees
+    assert swapped.uncertain == warned and not swapped.disagrees
 
 
 @pytest.mark.parametrize("spreads", [3.0, 6.0])

@@ -71,15 +71,15 @@ def let_features_be(monkeypatch: pytest.MonkeyPatch, features: Mapping[str, floa
 
 
 def test_the_features_choose_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    adaptive, told = AdaptivePostprocess.from_json(RECORD), []
+    adaptive, reported = AdaptivePostprocess.from_json(RECORD), []
     let_features_be(monkeypatch, {"a": 5.0, "b": 1.0})
-    outcome = adaptive.apply(mask(), images(), lambda message, share: told.append(message))
+    outcome = adaptive.apply(mask(), images(), lambda message, share: reported.append(message))
     assert outcome.after_voxels == {"ET": 0, "NET": 288, "CC": 8, "ED": 16, "TC": 296, "WT": 312}
     assert outcome.details["cluster"] == 0
     assert outcome.details["runner_up"] == 1
     assert "tiny" in outcome.details["chosen_by"]
     assert not outcome.warning
-    assert any("features" in message for message in told)
+    assert any("features" in message for message in reported)
 
     let_features_be(monkeypatch, {"a": 1.0, "b": 5.0})
     facts = adaptive.apply(mask(), images()).to_json()

@@ -39,7 +39,7 @@ def left_half() -> np.ndarray:
 def test_a_true_mask_is_believed(brain: Volume) -> None:
     found = judged(brain)
 
-    assert found.doubts == ()
+    assert found.cautions == ()
     assert found.usable
     assert found.shape_dice > 0.95
 
@@ -47,13 +47,13 @@ def test_a_true_mask_is_believed(brain: Volume) -> None:
 def test_a_childs_mask_is_believed_because_shape_is_judged_at_its_size(brain: Volume) -> None:
     small = Volume(brain.data, Grid(brain.grid.shape, np.diag([0.7, 0.7, 0.7, 1.0]) @ brain.grid.affine_ras_mm))
 
-    assert judged(small).doubts == ()
+    assert judged(small).cautions == ()
 
 
 def test_half_a_brain_is_doubted(brain: Volume) -> None:
     found = judged(without(brain, left_half()))
 
-    assert any("shape" in doubt for doubt in found.doubts)
+    assert any("shape" in caution for caution in found.cautions)
 
 
 def test_a_speck_is_not_usable(brain: Volume) -> None:
@@ -62,7 +62,7 @@ def test_a_speck_is_not_usable(brain: Volume) -> None:
     found = judged(brain.with_data(speck))
 
     assert not found.usable
-    assert any("volume" in doubt for doubt in found.doubts)
+    assert any("volume" in caution for caution in found.cautions)
 
 
 def test_masks_that_agree_leave_the_first_alone(brain: Volume) -> None:

@@ -137,7 +137,7 @@ def test_raw_scans_of_a_moved_head_reach_the_atlas(aligned_raw: AlignedCase) -> 
     between = aligned_raw.atlas_to_native[T1C].inverse().then(aligned_raw.atlas_to_native[T2F])
     truth = MOTIONS[T1C].inverse().then(MOTIONS[T2F])
     assert between.largest_difference_mm(truth, MOTIONS[T1C].apply(edge_points())) < 1.0
-    assert "registration_doubtful" not in codes(aligned_raw)
+    assert "registration_uncertain" not in codes(aligned_raw)
     assert "moved_between_scans" in codes(aligned_raw)
 
 

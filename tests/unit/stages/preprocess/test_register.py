@@ -62,7 +62,7 @@ def test_known_motion_is_recovered_within_a_millimetre(
     fit = register_rigid(head, moving, session_starts(head, moving))
 
     assert fit.transform.largest_difference_mm(motion, edge_ras_mm) < LIMIT_MM
-    assert fit.doubts == ()
+    assert fit.cautions == ()
     assert fit.after.score > fit.before.score
     assert np.linalg.det(fit.transform.fixed_to_moving_ras_mm[:3, :3]) == pytest.approx(1.0, abs=1e-12)
 
@@ -84,7 +84,7 @@ def test_unrelated_images_are_doubted(small_head: Volume) -> None:
     except StageError:
         return  # refusing outright is as good
 
-    assert fit.doubts
+    assert fit.cautions
 
 
 def test_the_engine_writes_nothing_to_standard_output(small_head: Volume, capfd: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,7 @@ from hope.formats.nifti import read_labels, read_scan, write_labels
 from hope.pipeline import Prepared, Segmented
 from hope.stages.preprocess.preprocess import to_native
 from hope.stages.report.viewer_files import ViewerCase, write_viewer_files
-from hope.web.answers import case_out
+from hope.web.serializers import case_out
 
 T1N, T1C, T2W, _ = SEQUENCES
 CASE = "case-0123abcd"
@@ -105,9 +105,11 @@ def test_what_was_passed_on_unchanged_has_one_view(changed: tuple[MRSequence, ..
     assert {f"{CASE}-{s}-view.nii.gz" for s in TO_NATIVE} <= kinds.keys()
 
 
-@pytest.mark.parametrize("told", [{}, {"asked": "histogram", "sequences": {"t1c": {"changed": False, "reason": "no"}}}])
-def test_the_page_is_told_what_harmonisation_did(told: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "reported", [{}, {"asked": "histogram", "sequences": {"t1c": {"changed": False, "reason": "no"}}}]
+)
+def test_the_page_is_told_what_harmonisation_did(reported: dict[str, object]) -> None:
     answer = case_out(
-        CaseRecord("id", "session", 1, CaseState.DONE, 0.0, result={"case_id": "x", "harmonization": told})
+        CaseRecord("id", "session", 1, CaseState.DONE, 0.0, result={"case_id": "x", "harmonization": reported})
     )
-    assert (answer.harmonization and answer.harmonization.model_dump(exclude_unset=True)) == (told or None)
+    assert (answer.harmonization and answer.harmonization.model_dump(exclude_unset=True)) == (reported or None)

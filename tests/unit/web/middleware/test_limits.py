@@ -75,7 +75,7 @@ class Server:
             self._check(request)
             return []
 
-        @self.app.get("/api/words")
+        @self.app.get("/api/vocabulary")
         def words() -> dict[str, str]:
             return {}
 
@@ -140,28 +140,28 @@ def test_buckets_remember_a_bounded_number_of_clients() -> None:
 def test_too_many_calls_are_told_when_to_come_back(tmp_path: Path) -> None:
     server = Server(tmp_path, requests_per_minute=6)
     client = server.client()
-    assert statuses(client, "/api/words", 6) == [200] * 6
-    refusal = client.get("/api/words")
+    assert statuses(client, "/api/vocabulary", 6) == [200] * 6
+    refusal = client.get("/api/vocabulary")
     assert refusal.status_code == 429
     assert refusal.headers["content-type"] == "application/problem+json"
     assert refusal.headers["retry-after"] == "10"
     assert "10 s" in refusal.json()["detail"]
     server.clock.now += 10
-    assert statuses(client, "/api/words", 2) == [200, 429]
+    assert statuses(client, "/api/vocabulary", 2) == [200, 429]
     assert client.get("/healthz").status_code == 200
 
 
 def test_peers_do_not_take_from_one_another(tmp_path: Path) -> None:
     server = Server(tmp_path, requests_per_minute=3)
-    assert statuses(server.client("192.0.2.1"), "/api/words", 4)[-1] == 429
-    assert statuses(server.client("192.0.2.2"), "/api/words", 3) == [200] * 3
+    assert statuses(server.client("192.0.2.1"), "/api/vocabulary", 4)[-1] == 429
+    assert statuses(server.client("192.0.2.2"), "/api/vocabulary", 3) == [200] * 3
 
 
 def test_a_session_that_works_has_its_own_allowance(tmp_path: Path) -> None:
     server = Server(tmp_path, requests_per_minute=5)
     client = server.client()
     assert client.get("/api/cases", headers=bearer(server.token)).status_code == 200
-    assert statuses(client, "/api/words", 5) == [200] * 4 + [429]
+    assert statuses(client, "/api/vocabulary", 5) == [200] * 4 + [429]
     assert statuses(client, "/api/cases", 6, headers=bearer(server.token)) == [200] * 5 + [429]
 
 
@@ -170,22 +170,22 @@ def test_a_fresh_session_is_known_from_its_birth(tmp_path: Path) -> None:
     client = server.client()
     token = client.post("/api/session").json()["token"]
     other = server.client()
-    assert statuses(other, "/api/words", 2) == [200, 429]
+    assert statuses(other, "/api/vocabulary", 2) == [200, 429]
     assert statuses(other, "/api/cases", 2, headers={"Cookie": f"hope_session={token}"}) == [200, 200]
 
 
 def test_invented_tokens_buy_no_allowance(tmp_path: Path) -> None:
     server = Server(tmp_path, requests_per_minute=10)
     client = server.client()
-    answers = [client.get("/api/words", headers=bearer(new_token())).status_code for _ in range(12)]
+    answers = [client.get("/api/vocabulary", headers=bearer(new_token())).status_code for _ in range(12)]
     assert answers == [200] * 10 + [429] * 2
     # Nor does a token that a route without sessions has answered, or one that comes beside a good session.
     server = Server(tmp_path, requests_per_minute=10)
     client, invented = server.client(), new_token()
-    assert client.get("/api/words", headers=bearer(invented)).status_code == 200
+    assert client.get("/api/vocabulary", headers=bearer(invented)).status_code == 200
     beside = {"Cookie": f"hope_session={server.token}", "X-Hope-Token": invented}
     assert client.get("/api/cases", headers=beside).status_code == 200
-    assert statuses(client, "/api/words", 9, headers=bearer(invented)) == [200] * 8 + [429]
+    assert statuses(client, "/api/vocabulary", 9, headers=bearer(invented)) == [200] * 8 + [429]
 
 
 def test_wrong_tokens_are_limited_harder(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_wrong_tokens_are_limited_harder(tmp_path: Path) -> None:
     assert wrong == [401] * FAILURES_PER_MINUTE + [429] * 3
     # The right one is not found out by trying on, nor are calls without a token hindered.
     assert client.get("/api/cases", headers=bearer(server.token)).status_code == 429
-    assert client.get("/api/words").status_code == 200
+    assert client.get("/api/vocabulary").status_code == 200
     assert server.client("192.0.2.2").get("/api/cases", headers=bearer(server.token)).status_code == 200
     server.clock.now += 3.1
     assert client.get("/api/cases", headers=bearer(server.token)).status_code == 200
@@ -361,7 +361,7 @@ def test_a_refused_body_over_the_wire_is_answered(tmp_path: Path) -> None:
     with serving(Server(tmp_path).app) as address, httpx.Client(base_url=address, trust_env=False) as client:
         assert client.post("/api/cases", content=b"x" * 200_000).status_code == 413
         assert client.post("/api/cases", content=chunks(200_000)).status_code == 413
-        assert client.get("/api/words").status_code == 200
+        assert client.get("/api/vocabulary").status_code == 200
 
 
 @contextmanager

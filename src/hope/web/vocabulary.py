@@ -15,7 +15,7 @@ from hope.contract.outputs import LISTED, OutputFile
 from hope.contract.stages import STAGES, Stage
 from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.labels import PEDS, REGION_NAMES, REGIONS
-from hope.web.schemas import Answer
+from hope.web.schemas import ResponseModel
 
 STATE_TITLES: dict[CaseState, str] = {
     CaseState.NEW: "Not started",
@@ -35,7 +35,7 @@ TERMS: tuple[str, ...] = (
 )
 
 
-class LabelWords(Answer):
+class LabelTerm(ResponseModel):
     """One tumour part."""
 
     value: int = Field(description="the number in the mask")
@@ -44,7 +44,7 @@ class LabelWords(Answer):
     colour: str = Field(description="sRGB hex", examples=["#D55E00"])
 
 
-class RegionWords(Answer):
+class RegionTerm(ResponseModel):
     """A composite of tumour parts."""
 
     key: str
@@ -52,7 +52,7 @@ class RegionWords(Answer):
     labels: list[int] = Field(description="label values that belong to it")
 
 
-class SequenceWords(Answer):
+class SequenceTerm(ResponseModel):
     """One of the four sequences."""
 
     key: MRSequence
@@ -61,7 +61,7 @@ class SequenceWords(Answer):
     hint: str
 
 
-class StageWords(Answer):
+class StageTerm(ResponseModel):
     """One stage."""
 
     key: Stage
@@ -79,7 +79,7 @@ class OptionForm(StrEnum):
     """Yes or no."""
 
 
-class OptionWords(Answer):
+class OptionTerm(ResponseModel):
     """One option of a run."""
 
     key: str = Field(description="its field in the body of POST /run", examples=["harmonize"])
@@ -90,14 +90,14 @@ class OptionWords(Answer):
     default: bool | None
 
 
-class WordsOut(Answer):
+class VocabularyOut(ResponseModel):
     """Colours and words."""
 
-    labels: list[LabelWords]
-    regions: list[RegionWords]
-    sequences: list[SequenceWords]
-    stages: list[StageWords]
-    options: list[OptionWords] = Field(description="what can be chosen for a run")
+    labels: list[LabelTerm]
+    regions: list[RegionTerm]
+    sequences: list[SequenceTerm]
+    stages: list[StageTerm]
+    options: list[OptionTerm] = Field(description="what can be chosen for a run")
     states: dict[str, str]
     terms: list[str]
     disclaimer: str
@@ -105,7 +105,7 @@ class WordsOut(Answer):
     kinds: dict[str, str] = Field(description="kind of file -> what a person reads")
 
 
-def words(session_hours: float, optional: Collection[str]) -> WordsOut:
+def vocabulary(session_hours: float, optional: Collection[str]) -> VocabularyOut:
     """The table.
 
     Args:
@@ -113,12 +113,12 @@ def words(session_hours: float, optional: Collection[str]) -> WordsOut:
         optional: sequences that the default model can do without.
     """
     hours: Any = int(session_hours) if session_hours == int(session_hours) else session_hours
-    return WordsOut(
-        labels=[LabelWords(value=x.value, key=x.key, name=x.name, colour=x.colour) for x in PEDS.labels],
-        regions=[RegionWords(key=k, name=REGION_NAMES[k], labels=list(values)) for k, values in REGIONS.items()],
-        sequences=[SequenceWords(key=s, title=s.title, optional=s in optional, hint=s.hint) for s in SEQUENCES],
-        stages=[StageWords(key=stage, title=stage.spec.title) for stage in STAGES],
-        options=[_option_words(option) for option in options()],
+    return VocabularyOut(
+        labels=[LabelTerm(value=x.value, key=x.key, name=x.name, colour=x.colour) for x in PEDS.labels],
+        regions=[RegionTerm(key=k, name=REGION_NAMES[k], labels=list(values)) for k, values in REGIONS.items()],
+        sequences=[SequenceTerm(key=s, title=s.title, optional=s in optional, hint=s.hint) for s in SEQUENCES],
+        stages=[StageTerm(key=stage, title=stage.spec.title) for stage in STAGES],
+        options=[_option_term(option) for option in options()],
         states={state.value: title for state, title in STATE_TITLES.items()},
         terms=[term.format(session_hours=hours) for term in TERMS],
         disclaimer=DISCLAIMER,
@@ -127,9 +127,9 @@ def words(session_hours: float, optional: Collection[str]) -> WordsOut:
     )
 
 
-def _option_words(option: Option) -> OptionWords:
+def _option_term(option: Option) -> OptionTerm:
     form = OptionForm.MODEL if option.is_text else OptionForm.TICK if option.default is not None else OptionForm.CHOICE
-    return OptionWords(
+    return OptionTerm(
         key=option.name,
         form=form,
         title=option.ask.title,

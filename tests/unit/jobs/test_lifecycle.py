@@ -19,8 +19,8 @@ from hope.contract.stages import Stage
 from hope.domain.case import MRSequence
 from hope.domain.errors import OutputError
 from hope.domain.ids import new_token, reference_of, token_hash
-from hope.jobs.keeper import Keeper
-from hope.jobs.sessions import MENDS, SWEEP_SECONDS, Sessions
+from hope.jobs.lifecycle import MOST_RECONCILIATIONS, SWEEP_SECONDS, CaseLifecycle
+from hope.jobs.maintenance import MaintenanceLoop
 from hope.ports import BlobInfo
 
 
@@ -71,8 +71,8 @@ class Place:
         self.store = SqlCaseStore(f"sqlite:///{folder / 'hope.sqlite'}")
         self.blobs = LocalBlobs(folder / "blobs")
         self.queue = NotingQueue()
-        self.copies = LocalBlobs(folder / "copies")
-        self.sessions = Sessions(self.store, self.blobs, self.queue, 3, self.copies)
+        self.staging = LocalBlobs(folder / "copies")
+        self.lifecycle = CaseLifecycle(self.store, self.blobs, self.queue, 3, self.staging)
         self.session = self.store.create_session(token_hash(new_token()), "local").id
 
     def case(self, session: str | None = None) -> CaseRecord:
@@ -84,26 +84,28 @@ class Place:
         self.store.put_series(case.id, SeriesRecord(MRSequence.T1C, "t1c", key, len(content), digest))
         return self.store.case(case.id)
 
-    def keeper(self, hours: float = 24.0) -> tuple[Keeper, list[tuple[str, str]]]:
+    def maintenance(self, hours: float = 24.0) -> tuple[MaintenanceLoop, list[tuple[str, str]]]:
         ended: list[tuple[str, str]] = []
         note = lambda session, reason: ended.append((session, reason))  # noqa: E731 - a note needs no name
-        keeper = Keeper(self.store, self.blobs, self.sessions, hours, note, pause=0.05, copies=self.copies)
-        return keeper, ended
+        maintenance = MaintenanceLoop(
+            self.store, self.blobs, self.lifecycle, hours, note, pause=0.05, staging=self.staging
+        )
+        return maintenance, ended
 
     def copy(self, case: CaseRecord, run: int = 1) -> str:
         """What a stage puts into the proxy bucket and cannot take back when it is killed."""
         path, key = self.folder / "copy", f"cases/{case.id}/{run}/segment/token/job/aligned.npy"
         path.write_bytes(b"copied voxels of " + case.id.encode())
-        self.copies.put_file(key, path, "0" * 64)
+        self.staging.put_file(key, path, "0" * 64)
         return key
 
     def copied(self) -> list[str]:
-        return [blob.key for blob in self.copies.keys("cases/")]
+        return [blob.key for blob in self.staging.keys("cases/")]
 
-    def rounds(self, keeper: Keeper, seconds: float = 1.0) -> None:
+    def rounds(self, maintenance: MaintenanceLoop, seconds: float = 1.0) -> None:
         async def some() -> None:
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(keeper.run(), seconds)
+                await asyncio.wait_for(maintenance.run(), seconds)
 
         asyncio.run(some())
 
@@ -118,32 +120,32 @@ def place(tmp_path: Path) -> Place:
 
 def test_a_run_is_queued_and_enqueued_once(place: Place) -> None:
     case = place.case()
-    queued = place.sessions.run_case(case, RunOptions())
+    queued = place.lifecycle.run_case(case, RunOptions())
     assert queued.state is CaseState.QUEUED
     assert place.queue.enqueued == [(case.id, 1, 10)]
     with pytest.raises(ConflictError):
-        place.sessions.run_case(queued, RunOptions())
+        place.lifecycle.run_case(queued, RunOptions())
 
 
 def test_a_sessions_later_cases_wait_behind_other_sessions_first(place: Place) -> None:
     for case in [place.case() for _ in range(3)]:
-        place.sessions.run_case(case, RunOptions())
+        place.lifecycle.run_case(case, RunOptions())
     other = place.store.create_session(token_hash(new_token()), "local").id
-    place.sessions.run_case(place.case(other), RunOptions())
+    place.lifecycle.run_case(place.case(other), RunOptions())
     assert [priority for _, _, priority in place.queue.enqueued] == [10, 11, 12, 10]
 
 
 def test_a_session_may_have_only_so_many_cases_in_work(place: Place) -> None:
     for case in [place.case() for _ in range(3)]:
-        place.sessions.run_case(case, RunOptions())
+        place.lifecycle.run_case(case, RunOptions())
     with pytest.raises(ConflictError):
-        place.sessions.run_case(place.case(), RunOptions())
+        place.lifecycle.run_case(place.case(), RunOptions())
 
 
 def test_a_kill_leaves_nothing_but_hashes(place: Place) -> None:
     cases = [place.case() for _ in range(2)]
-    place.sessions.run_case(cases[0], RunOptions())
-    receipt = asyncio.run(place.sessions.kill(place.session, "user"))
+    place.lifecycle.run_case(cases[0], RunOptions())
+    receipt = asyncio.run(place.lifecycle.delete_session(place.session, "user"))
     assert (receipt.cases, receipt.files, receipt.reason) == (2, 2, "user")
     assert receipt.bytes == sum(len(b"voxels of ") + len(case.id) for case in cases)
     assert receipt.reference == reference_of(place.session)
@@ -160,7 +162,7 @@ def test_two_kills_at_once_are_one(place: Place) -> None:
     place.case()
 
     async def both() -> list[object]:
-        return await asyncio.gather(*(place.sessions.kill(place.session, "user") for _ in range(2)))
+        return await asyncio.gather(*(place.lifecycle.delete_session(place.session, "user") for _ in range(2)))
 
     first, second = asyncio.run(both())
     assert first == second
@@ -168,13 +170,13 @@ def test_two_kills_at_once_are_one(place: Place) -> None:
 
 def test_a_kill_waits_for_the_running_stage_to_be_dead(place: Place) -> None:
     case = place.case()
-    place.sessions.run_case(case, RunOptions())
+    place.lifecycle.run_case(case, RunOptions())
     place.store.renew_lease("worker", 60)
     attempt = place.store.begin_attempt(StageJob(case.id, place.session, 1, Stage.PREPROCESS), "worker")
 
     async def work() -> tuple[float, int]:
         start = time.monotonic()
-        killing = asyncio.ensure_future(place.sessions.kill(place.session, "user"))
+        killing = asyncio.ensure_future(place.lifecycle.delete_session(place.session, "user"))
         await asyncio.sleep(0.5)
         assert not killing.done()
         assert list(place.blobs.keys(f"cases/{case.id}/"))
@@ -188,11 +190,11 @@ def test_a_kill_waits_for_the_running_stage_to_be_dead(place: Place) -> None:
 
 def test_a_dead_workers_stage_does_not_hold_a_kill_up(place: Place) -> None:
     case = place.case()
-    place.sessions.run_case(case, RunOptions())
+    place.lifecycle.run_case(case, RunOptions())
     place.store.renew_lease("worker", 0.2)
     place.store.begin_attempt(StageJob(case.id, place.session, 1, Stage.PREPROCESS), "worker")
     start = time.monotonic()
-    receipt = asyncio.run(place.sessions.kill(place.session, "user"))
+    receipt = asyncio.run(place.lifecycle.delete_session(place.session, "user"))
     assert time.monotonic() - start < SWEEP_SECONDS + 3
     [sentence] = receipt.unconfirmed
     assert sentence.startswith("1 worker(s) died or did not answer")
@@ -202,12 +204,16 @@ def test_a_dead_workers_stage_does_not_hold_a_kill_up(place: Place) -> None:
 @pytest.mark.parametrize("whole_session", [True, False])
 def test_a_receipt_waits_until_a_dead_workers_scratch_directory_is_deleted(place: Place, whole_session: bool) -> None:
     case = place.case()
-    place.sessions.run_case(case, RunOptions())
+    place.lifecycle.run_case(case, RunOptions())
     place.store.renew_lease("worker", -1)
     place.store.begin_attempt(StageJob(case.id, place.session, 1, Stage.PREPROCESS), "worker")
 
     async def work() -> DeletionReceipt:
-        end = place.sessions.kill(place.session, "user") if whole_session else place.sessions.delete_case(case)
+        end = (
+            place.lifecycle.delete_session(place.session, "user")
+            if whole_session
+            else place.lifecycle.delete_case(case)
+        )
         ending = asyncio.ensure_future(end)
         await asyncio.sleep(0.5)
         assert not ending.done()
@@ -219,7 +225,7 @@ def test_a_receipt_waits_until_a_dead_workers_scratch_directory_is_deleted(place
 
 def test_deleting_a_case_leaves_the_others(place: Place) -> None:
     first, second = place.case(), place.case()
-    receipt = asyncio.run(place.sessions.delete_case(first))
+    receipt = asyncio.run(place.lifecycle.delete_case(first))
     assert (receipt.cases, receipt.files) == (1, 1)
     assert [case.id for case in place.store.cases(place.session)] == [second.id]
     assert list(place.blobs.keys(f"cases/{second.id}/"))
@@ -227,12 +233,12 @@ def test_deleting_a_case_leaves_the_others(place: Place) -> None:
 
 def test_a_case_that_was_started_again_meanwhile_is_deleted_with_its_new_run(place: Place) -> None:
     seen = place.case()
-    place.sessions.run_case(seen, RunOptions())
+    place.lifecycle.run_case(seen, RunOptions())
     place.store.renew_lease("worker", 60)
     attempt = place.store.begin_attempt(StageJob(seen.id, place.session, 1, Stage.PREPROCESS), "worker")
 
     async def work() -> None:
-        deleting = asyncio.ensure_future(place.sessions.delete_case(seen))  # knows of no run
+        deleting = asyncio.ensure_future(place.lifecycle.delete_case(seen))  # knows of no run
         await asyncio.sleep(0.3)
         assert not deleting.done()
         place.store.end_attempt(attempt)
@@ -249,20 +255,24 @@ def test_a_run_that_a_deletion_overtook_leaves_nothing_in_the_engine(place: Plac
 
     def delete() -> None:
         seen = place.store.case(case.id)
-        asyncio.run(place.sessions.kill(place.session, "user") if whole_session else place.sessions.delete_case(seen))  # type: ignore[arg-type]
+        asyncio.run(
+            place.lifecycle.delete_session(place.session, "user")
+            if whole_session
+            else place.lifecycle.delete_case(seen)
+        )  # type: ignore[arg-type]
 
     place.queue.before_enqueue = delete
     with pytest.raises(GoneError):
-        place.sessions.run_case(case, RunOptions())
+        place.lifecycle.run_case(case, RunOptions())
     assert place.queue.held() == {}
 
 
 def test_the_engine_forgets_cases_that_are_gone(place: Place) -> None:
     living = place.case()
-    place.sessions.run_case(living, RunOptions())
+    place.lifecycle.run_case(living, RunOptions())
     place.queue.ended[("0123456789abcdefghjkmnpqrs", 2)] = True
-    keeper, _ = place.keeper()
-    place.rounds(keeper)
+    maintenance, _ = place.maintenance()
+    place.rounds(maintenance)
     assert place.queue.held() == {living.id: 1}
 
 
@@ -281,9 +291,9 @@ def test_a_full_disk_can_be_emptied_by_deleting(
 
     monkeypatch.setattr(place.store, name, full)
     if whole_session:
-        receipt = asyncio.run(place.sessions.kill(place.session, "user"))
+        receipt = asyncio.run(place.lifecycle.delete_session(place.session, "user"))
     else:
-        receipt = asyncio.run(place.sessions.delete_case(case))
+        receipt = asyncio.run(place.lifecycle.delete_case(case))
     assert (receipt.cases, receipt.files) == (1, 1)
     with pytest.raises(GoneError):
         place.store.case(case.id)
@@ -291,48 +301,48 @@ def test_a_full_disk_can_be_emptied_by_deleting(
 
 def test_the_keeper_ends_an_idle_session_and_not_a_used_one(place: Place) -> None:
     place.case()
-    used, _ = place.keeper()
+    used, _ = place.maintenance()
     place.rounds(used)
     assert place.store.session(place.session)
-    keeper, ended = place.keeper(hours=1e-9)
-    place.rounds(keeper)
+    maintenance, ended = place.maintenance(hours=1e-9)
+    place.rounds(maintenance)
     assert ended == [(place.session, "expired")]
 
 
 def test_the_keeper_waits_while_a_case_is_in_work(place: Place) -> None:
-    place.sessions.run_case(place.case(), RunOptions())
-    keeper, ended = place.keeper(hours=1e-9)
-    place.rounds(keeper)
+    place.lifecycle.run_case(place.case(), RunOptions())
+    maintenance, ended = place.maintenance(hours=1e-9)
+    place.rounds(maintenance)
     assert ended == []
 
 
 def test_the_keeper_ends_a_session_whose_page_was_closed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hope.jobs.keeper.LEAVE_SECONDS", 0.1)
+    monkeypatch.setattr("hope.jobs.maintenance.LEAVE_SECONDS", 0.1)
     place.store.update_session(place.session, left=True)
-    keeper, ended = place.keeper()
-    place.rounds(keeper)
+    maintenance, ended = place.maintenance()
+    place.rounds(maintenance)
     assert ended == []  # the user did not ask for it
     place.store.update_session(place.session, close_with_page=True, left=True)
-    place.rounds(keeper)
+    place.rounds(maintenance)
     assert ended == [(place.session, "page closed")]
 
 
 def test_a_page_that_comes_back_while_another_session_is_ended_is_kept(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hope.jobs.keeper.LEAVE_SECONDS", 0.0)
+    monkeypatch.setattr("hope.jobs.maintenance.LEAVE_SECONDS", 0.0)
     back = place.store.create_session(token_hash("back"), "local").id
     for session in (place.session, back):
         place.store.update_session(session, close_with_page=True, left=True)
-    kill = place.sessions.kill
+    kill = place.lifecycle.delete_session
 
     async def slow_kill(session_id: str, reason: str) -> DeletionReceipt:
         place.store.session_of_token(token_hash("back"))
         return await kill(session_id, reason)
 
-    monkeypatch.setattr(place.sessions, "kill", slow_kill)
-    keeper, ended = place.keeper()
-    place.rounds(keeper)
+    monkeypatch.setattr(place.lifecycle, "kill", slow_kill)
+    maintenance, ended = place.maintenance()
+    place.rounds(maintenance)
     assert ended == [(place.session, "page closed")]
     assert place.store.session(back).left_at is None
 
@@ -340,38 +350,38 @@ def test_a_page_that_comes_back_while_another_session_is_ended_is_kept(
 def test_the_keeper_finishes_a_kill_that_was_interrupted(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     case = place.case()
     place.store.close_session(place.session)
-    keeper, ended = place.keeper()
-    place.rounds(keeper)
+    maintenance, ended = place.maintenance()
+    place.rounds(maintenance)
     assert place.store.closing_sessions() == [place.session], "a kill that may be under way is left to whoever does it"
     assert ended == []
-    monkeypatch.setattr("hope.jobs.keeper.INTERRUPTED_SECONDS", 0.1)
-    place.rounds(keeper)
+    monkeypatch.setattr("hope.jobs.maintenance.INTERRUPTED_SECONDS", 0.1)
+    place.rounds(maintenance)
     assert ended == [(place.session, "interrupted")]
     assert list(place.blobs.keys("cases/")) == []
     assert case.id.encode() not in place.bytes_on_disk()
 
 
 def test_a_run_that_the_engine_never_heard_of_is_enqueued(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hope.jobs.keeper.MEND_SECONDS", 0.0)
+    monkeypatch.setattr("hope.jobs.maintenance.RECONCILE_SECONDS", 0.0)
     case = place.case()
     place.store.queue_case(case.id, RunOptions(), 3)  # and then the gateway died
-    keeper, _ = place.keeper()
-    place.rounds(keeper)
+    maintenance, _ = place.maintenance()
+    place.rounds(maintenance)
     assert [(entry[0], entry[1]) for entry in place.queue.enqueued] == [(case.id, 1)]
 
 
 def test_a_pipeline_that_ended_without_a_word_is_started_again_and_in_the_end_fails(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hope.jobs.keeper.MEND_SECONDS", 0.0)
+    monkeypatch.setattr("hope.jobs.maintenance.RECONCILE_SECONDS", 0.0)
     case = place.case()
-    place.sessions.run_case(case, RunOptions())
+    place.lifecycle.run_case(case, RunOptions())
     place.queue.ended[(case.id, 1)] = True
-    place.sessions.mend(place.store.case(case.id))
+    place.lifecycle.reconcile(place.store.case(case.id))
     assert [entry[0] for entry in place.queue.enqueued] == [case.id, case.id]
-    for _ in range(MENDS):
+    for _ in range(MOST_RECONCILIATIONS):
         place.queue.ended[(case.id, 1)] = True
-        place.sessions.mend(place.store.case(case.id))
+        place.lifecycle.reconcile(place.store.case(case.id))
     assert place.store.case(case.id).state is CaseState.FAILED
     assert place.store.case(case.id).problem_is_ours
 
@@ -383,8 +393,8 @@ def test_files_of_cases_that_are_gone_are_cleared(place: Place) -> None:
     place.blobs.put_file(
         "cases/0123456789abcdefghjkmnpqrs/1/segment/x/file", stray, hashlib.sha256(b"late").hexdigest()
     )
-    keeper, _ = place.keeper()
-    place.rounds(keeper)
+    maintenance, _ = place.maintenance()
+    place.rounds(maintenance)
     assert {blob.key.split("/")[1] for blob in place.blobs.keys("cases/")} == {living.id}
 
 
@@ -392,10 +402,12 @@ def test_files_of_cases_that_are_gone_are_cleared(place: Place) -> None:
 def test_what_was_copied_for_an_endpoint_goes_with_the_case(place: Place, whole_session: bool) -> None:
     """A stage that is killed cannot delete its copies in the proxy bucket."""
     case, other = place.case(), place.case(place.store.create_session(token_hash(new_token()), "local").id)
-    place.sessions.run_case(case, RunOptions())
+    place.lifecycle.run_case(case, RunOptions())
     place.copy(case)
     kept = place.copy(other)
-    task = place.sessions.kill(place.session, "killed") if whole_session else place.sessions.delete_case(case)
+    task = (
+        place.lifecycle.delete_session(place.session, "killed") if whole_session else place.lifecycle.delete_case(case)
+    )
 
     async def wait() -> DeletionReceipt:
         return await task
@@ -415,37 +427,37 @@ def test_a_deletion_that_the_proxy_bucket_does_not_answer_is_taken_up_again(
         raise ConnectionError("the object store does not answer")
 
     with monkeypatch.context() as patch:
-        patch.setattr(place.copies, "delete_prefix", away)
+        patch.setattr(place.staging, "delete_prefix", away)
         with pytest.raises(ConnectionError):
-            asyncio.run(place.sessions.kill(place.session, "killed"))
+            asyncio.run(place.lifecycle.delete_session(place.session, "killed"))
     assert list(place.blobs.keys(f"cases/{case.id}/")) == []
     assert place.store.closing_sessions() == [place.session]
-    monkeypatch.setattr("hope.jobs.keeper.INTERRUPTED_SECONDS", 0.0)
-    place.rounds(place.keeper()[0])
+    monkeypatch.setattr("hope.jobs.maintenance.INTERRUPTED_SECONDS", 0.0)
+    place.rounds(place.maintenance()[0])
     assert place.copied() == []
     assert place.store.closing_sessions() == []
 
 
 def test_the_keeper_clears_copies_of_runs_that_are_not_in_work(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as an answer that an endpoint wrote when nobody waited for it any more."""
-    listed = place.copies.keys
+    listed = place.staging.keys
     foreign = [BlobInfo(f"cases/{name}", 1) for name in ("%C3%A4/1/x", "a b/1/x", "a/\u00b2/x", "../1/x", "readme")]
-    monkeypatch.setattr(place.copies, "keys", lambda prefix: [*foreign, *listed(prefix)])
+    monkeypatch.setattr(place.staging, "keys", lambda prefix: [*foreign, *listed(prefix)])
     running, idle, gone = place.case(), place.case(), place.case()
-    place.sessions.run_case(running, RunOptions())
+    place.lifecycle.run_case(running, RunOptions())
     kept = place.copy(running, run=1)
     place.copy(running, run=2)
     place.copy(idle)
-    asyncio.run(place.sessions.delete_case(gone))
+    asyncio.run(place.lifecycle.delete_case(gone))
     place.copy(gone)
-    place.rounds(place.keeper()[0])
+    place.rounds(place.maintenance()[0])
     # What is not the platform's own neither goes nor stops it.
     assert place.copied() == [*(blob.key for blob in foreign), kept]
 
 
 def test_the_database_file_is_sqlite_and_holds_no_row_of_a_deleted_session(place: Place) -> None:
     case = place.case()
-    asyncio.run(place.sessions.kill(place.session, "user"))
+    asyncio.run(place.lifecycle.delete_session(place.session, "user"))
     with sqlite3.connect(place.folder / "hope.sqlite") as connection:
         dump = "\n".join(connection.iterdump())
     assert case.id not in dump

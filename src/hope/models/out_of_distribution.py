@@ -23,7 +23,10 @@ from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.errors import BundleError
 from hope.domain.qc import QCFlag, Severity
 
-FAMILIARITY = "familiarity.json"
+OUT_OF_DISTRIBUTION = "out_of_distribution.json"
+OLD_FILE = "familiarity.json"
+"""Its name in bundles and runs of version 0.1; read for one version."""
+
 FORMAT = "hope-familiarity/1"
 CODE = "unlike_training"
 
@@ -134,7 +137,7 @@ def in_words(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Familiarity:
+class OutOfDistributionScore:
     """How the measurements of a model's training cases are spread.
 
     Attributes:
@@ -199,7 +202,7 @@ class Familiarity:
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Familiarity:
+    def from_json(cls, values: Mapping[str, Any]) -> OutOfDistributionScore:
         """Back from ``to_json``.
 
         Raises:
@@ -213,33 +216,40 @@ class Familiarity:
             for name in names:
                 in_words(name)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise BundleError(f"the bundle's {FAMILIARITY} is not usable: {type(error).__name__}: {error}") from error
+            raise BundleError(
+                f"the bundle's {OUT_OF_DISTRIBUTION} is not usable: {type(error).__name__}: {error}"
+            ) from error
         n = len(names)
         sizes = mean.shape == deviation.shape == (n,) and correlation.shape == (n, n)
         finite = sizes and all(np.isfinite(part).all() for part in (mean, deviation, correlation))
         if values.get("format") != FORMAT or not n or not finite:
-            raise BundleError(f"the bundle's {FAMILIARITY} does not fit together")
+            raise BundleError(f"the bundle's {OUT_OF_DISTRIBUTION} does not fit together")
         if not (deviation > 0).all() or np.linalg.eigvalsh(correlation).min() <= 0 or not limit > 0:
-            raise BundleError(f"the bundle's {FAMILIARITY} describes no spread")
+            raise BundleError(f"the bundle's {OUT_OF_DISTRIBUTION} describes no spread")
         return cls(names, mean, deviation, correlation, limit, cases)
 
     @classmethod
-    def read(cls, folder: Path) -> Familiarity | None:
+    def read(cls, folder: Path) -> OutOfDistributionScore | None:
         """Of a bundle's folder; None if the bundle has none.
 
         Raises:
             BundleError: if the file is damaged.
         """
-        path = folder / FAMILIARITY
-        if not path.is_file():
+        path = stored_file(folder)
+        if path is None:
             return None
         try:
             values = json.loads(path.read_bytes())
         except (OSError, ValueError, RecursionError) as error:
-            raise BundleError(f"the bundle's {FAMILIARITY} cannot be read; add the bundle again") from error
+            raise BundleError(f"the bundle's {path.name} cannot be read; add the bundle again") from error
         if not isinstance(values, dict):
-            raise BundleError(f"the bundle's {FAMILIARITY} does not fit together")
+            raise BundleError(f"the bundle's {OUT_OF_DISTRIBUTION} does not fit together")
         return cls.from_json(values)
+
+
+def stored_file(folder: Path) -> Path | None:
+    """The file in a bundle's or a run's folder, under its present name or the one of version 0.1; None without one."""
+    return next((path for name in (OUT_OF_DISTRIBUTION, OLD_FILE) if (path := folder / name).is_file()), None)
 
 
 def table(cases: Sequence[Mapping[str, float]]) -> tuple[tuple[str, ...], npt.NDArray[np.float64]]:

@@ -127,7 +127,7 @@ def suspected_lesion(case: AlignedCase) -> Volume:
     }
     for bright in _evidence(images, mask):
         found |= bright
-    found = _lumps(found, mask, spacing_mm)
+    found = _components(found, mask, spacing_mm)
     if np.count_nonzero(found) > MOST * np.count_nonzero(mask):
         return brain.with_data(out)
     whole = np.zeros(upright.grid.shape, dtype=bool)
@@ -140,7 +140,7 @@ def _evidence(images: dict[MRSequence, Field], mask: Mask) -> list[Mask]:
     found = []
     if MRSequence.T2F in images:
         z = _deviation(images[MRSequence.T2F], mask)
-        found.append(_suspicious(z, mask))
+        found.append(_candidates(z, mask))
     if MRSequence.T1C in images:
         t1c = images[MRSequence.T1C]
         z = _deviation(t1c, mask)
@@ -153,7 +153,7 @@ def _evidence(images: dict[MRSequence, Field], mask: Mask) -> list[Mask]:
     return found
 
 
-def _suspicious(z: Field, mask: Mask) -> Mask:
+def _candidates(z: Field, mask: Mask) -> Mask:
     return ((z > BRIGHT) | ((_between_sides(z, mask) > ASYMMETRIC) & (z > LIFTED))) & mask
 
 
@@ -184,7 +184,7 @@ def _between_sides(z: Field, mask: Mask) -> Field:
     return np.where(both, z - other, np.float32(0))
 
 
-def _lumps(found: Mask, mask: Mask, spacing_mm: tuple[float, ...]) -> Mask:
+def _components(found: Mask, mask: Mask, spacing_mm: tuple[float, ...]) -> Mask:
     """Parts of some size that reach into the brain, holes filled, grown a little."""
     depth_mm = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=spacing_mm)[1:-1, 1:-1, 1:-1]
     parts = cc3d.connected_components(found, connectivity=6)

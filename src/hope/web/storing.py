@@ -42,7 +42,7 @@ class NewScan:
         return SeriesRecord(self.sequence, self.key, blob_key, self.clean.bytes, self.clean.sha256, facts)
 
 
-class Keeping:
+class ScanStorage:
     """Puts scans and corrected masks into both stores.
 
     Args:

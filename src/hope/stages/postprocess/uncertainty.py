@@ -15,7 +15,7 @@ BY_MEMBERS: Final = "share of the ensemble's members, by weight, that do not say
 BY_PROBABILITY: Final = "1 minus the probability that the network gives to what the mask says"
 
 
-def doubt_map(prediction: Prediction) -> tuple[Volume, str]:
+def uncertainty_map(prediction: Prediction) -> tuple[Volume, str]:
     """How little the mask is supported at each voxel, before any post-processing.
 
     Args:
@@ -30,8 +30,8 @@ def doubt_map(prediction: Prediction) -> tuple[Volume, str]:
     labels = prediction.labels.data
     whole: npt.NDArray[np.float32] = given["WT"].astype(np.float32)
     # Background is what no tumour label claims.
-    doubt = np.where(labels == 0, whole, np.float32(0))
+    uncertainty = np.where(labels == 0, whole, np.float32(0))
     for label in PEDS.labels:
         here = labels == label.value
-        doubt[here] = 1 - given[label.key][here].astype(np.float32)
-    return prediction.labels.with_data(np.clip(doubt, 0, 1)), meaning
+        uncertainty[here] = 1 - given[label.key][here].astype(np.float32)
+    return prediction.labels.with_data(np.clip(uncertainty, 0, 1)), meaning

@@ -19,7 +19,7 @@ from hope.contract.job import USUAL_PRIORITY, CaseRecord, DeletionReceipt, GoneE
 from hope.contract.options import RunOptions
 from hope.domain.errors import OutputError
 from hope.domain.ids import reference_of
-from hope.jobs.room import Ballast
+from hope.jobs.disk_space import Ballast
 from hope.ports import BlobStore, CaseStore, JobQueue
 
 DEATH_SECONDS = 15.0
@@ -30,7 +30,7 @@ SWEEP_SECONDS = 5.0
 
 POLL_SECONDS = 0.05
 
-MENDS = 3
+MOST_RECONCILIATIONS = 3
 """How often a run that the engine lost is started again."""
 
 GONE = "the case has been deleted"
@@ -67,7 +67,7 @@ class _Removed:
         return DeletionReceipt(reference, cases, self.files, self.bytes, stopped, now, reason, unconfirmed)
 
 
-class Sessions:
+class CaseLifecycle:
     """Starts and ends work.
 
     Args:
@@ -75,7 +75,7 @@ class Sessions:
         blobs: voxels.
         queue: the engine.
         max_cases_in_work: of one session.
-        copies: where cases are copied on their way to a model that runs elsewhere.
+        staging: where cases are copied on their way to a model that runs elsewhere.
         ballast: what is given up for a deletion on a full disk.
     """
 
@@ -85,14 +85,14 @@ class Sessions:
         blobs: BlobStore,
         queue: JobQueue,
         max_cases_in_work: int = 10,
-        copies: BlobStore | None = None,
+        staging: BlobStore | None = None,
         ballast: Ballast | None = None,
     ) -> None:
         self._ballast = ballast
-        self._store, self._blobs, self._queue, self._copies = store, blobs, queue, copies
+        self._store, self._blobs, self._queue, self._staging = store, blobs, queue, staging
         self._max_in_work = max_cases_in_work
-        self._mended: dict[tuple[str, int], int] = {}
-        self._killing: dict[str, asyncio.Task[DeletionReceipt]] = {}
+        self._reconciled: dict[tuple[str, int], int] = {}
+        self._deleting: dict[str, asyncio.Task[DeletionReceipt]] = {}
 
     def run_case(self, case: CaseRecord, choice: RunOptions) -> CaseRecord:
         """Start a run. Blocks.
@@ -146,41 +146,41 @@ class Sessions:
         stopped = len(await asyncio.to_thread(lambda: self._store.running_attempts(case_id=case.id)))
         # Whatever run it is in now, which need not be the one that the caller has seen.
         removed = _Removed()
-        current = await asyncio.to_thread(self._with_room, removed, [case], self._store.cancel_case, case.id)
+        current = await asyncio.to_thread(self._with_space, removed, [case], self._store.cancel_case, case.id)
         unconfirmed: tuple[str, ...] = ()
         if current.run:
             cancel = partial(self._queue.cancel, run=current.run)
-            await asyncio.to_thread(self._with_room, removed, [case], cancel, case.id)
+            await asyncio.to_thread(self._with_space, removed, [case], cancel, case.id)
             unconfirmed = await self._until_cleared(case_id=case.id)
-        await asyncio.to_thread(self._with_room, removed, [case], self._store.delete_case, case.id)
+        await asyncio.to_thread(self._with_space, removed, [case], self._store.delete_case, case.id)
         await asyncio.to_thread(self._remove, [current], removed)
         unconfirmed += await self._until_uploads_end(case.id)
         return removed.receipt(case.id, 1, stopped, reason, unconfirmed)
 
-    async def kill(self, session_id: str, reason: str) -> DeletionReceipt:
+    async def delete_session(self, session_id: str, reason: str) -> DeletionReceipt:
         """Stop all that runs for a session and delete all it has; a second call while one is under way joins it.
 
         Raises:
             GoneError: if there is no such session.
         """
-        task = self._killing.get(session_id)
+        task = self._deleting.get(session_id)
         if task is None:
-            task = asyncio.ensure_future(self._kill(session_id, reason))
-            self._killing[session_id] = task
-            task.add_done_callback(lambda _: self._killing.pop(session_id, None))
+            task = asyncio.ensure_future(self._delete_session(session_id, reason))
+            self._deleting[session_id] = task
+            task.add_done_callback(lambda _: self._deleting.pop(session_id, None))
         # A client that hangs up does not stop a deletion.
         return await asyncio.shield(task)
 
-    async def _kill(self, session_id: str, reason: str) -> DeletionReceipt:
+    async def _delete_session(self, session_id: str, reason: str) -> DeletionReceipt:
         removed = _Removed()
         cases = await asyncio.to_thread(self._store.cases, session_id)
-        await asyncio.to_thread(self._with_room, removed, cases, self._store.close_session, session_id)
+        await asyncio.to_thread(self._with_space, removed, cases, self._store.close_session, session_id)
         cases = await asyncio.to_thread(self._store.cases, session_id)
         stopped = len(await asyncio.to_thread(lambda: self._store.running_attempts(session_id=session_id)))
         for case in cases:
             if case.state.in_work:
                 cancel = partial(self._queue.cancel, run=case.run)
-                await asyncio.to_thread(self._with_room, removed, cases, cancel, case.id)
+                await asyncio.to_thread(self._with_space, removed, cases, cancel, case.id)
         unconfirmed = await self._until_cleared(session_id=session_id)
         await asyncio.to_thread(self._remove, cases, removed)
         await asyncio.to_thread(self._store.delete_session_rows, session_id)
@@ -188,7 +188,7 @@ class Sessions:
         await asyncio.to_thread(self._remove, cases, removed)
         return removed.receipt(session_id, len(cases), stopped, reason, unconfirmed)
 
-    def _with_room(
+    def _with_space(
         self, removed: _Removed, cases: Sequence[CaseRecord], write: Callable[[str], T], identifier: str
     ) -> T:
         """Make the first write of a deletion; if the disk is full, after the files that are to go have made room."""
@@ -207,9 +207,9 @@ class Sessions:
             removed.add(self._blobs.delete_prefix(f"cases/{case.id}/"))
             self._queue.forget(case.id, case.run)
         # Last, since it may be far away: a deletion that fails here is taken up again, with the rest done.
-        if self._copies is not None:
+        if self._staging is not None:
             for case in cases:
-                removed.add(self._copies.delete_prefix(f"cases/{case.id}/"))
+                removed.add(self._staging.delete_prefix(f"cases/{case.id}/"))
 
     async def _until_cleared(self, *, session_id: str | None = None, case_id: str | None = None) -> tuple[str, ...]:
         """Wait until the stages are dead and what workers that died left is deleted; returns what is not known to be.
@@ -247,7 +247,7 @@ class Sessions:
                 return
             await asyncio.sleep(POLL_SECONDS)
 
-    def mend(self, case: CaseRecord) -> None:
+    def reconcile(self, case: CaseRecord) -> None:
         """Bring store and engine together again after a crash between the two. Blocks.
 
         A run that the engine never heard of, or whose pipeline ended without a word, is enqueued again: stages that are
@@ -260,8 +260,8 @@ class Sessions:
             return
         if ended is False or not current.state.in_work or current.run != case.run:
             return
-        tries = self._mended[(case.id, case.run)] = self._mended.get((case.id, case.run), 0) + 1
-        if tries > MENDS:
+        tries = self._reconciled[(case.id, case.run)] = self._reconciled.get((case.id, case.run), 0) + 1
+        if tries > MOST_RECONCILIATIONS:
             log.error("a run was lost %d times; its case is marked as failed", tries)
             self._store.fail_case(case.id, case.run, "the platform lost this run several times; please start it again")
             return
@@ -271,7 +271,7 @@ class Sessions:
         with contextlib.suppress(GoneError):
             self._enqueue(case, USUAL_PRIORITY)
 
-    def forget_strays(self) -> None:
+    def prune_orphans(self) -> None:
         """Let the engine forget cases that no longer exist, which an interrupted deletion left in it. Blocks."""
         for case_id, runs in self._queue.held().items():
             if not self.exists(case_id):

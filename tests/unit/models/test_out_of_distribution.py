@@ -12,9 +12,9 @@ from scipy import ndimage
 
 from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.errors import BundleError
-from hope.models.familiarity import FAMILIARITY, Familiarity, in_words, measurements
 from hope.models.normalise import zscore_inside
-from hope.training.familiarity import LEAST_CASES, learn_familiarity
+from hope.models.out_of_distribution import OUT_OF_DISTRIBUTION, OutOfDistributionScore, in_words, measurements
+from hope.training.out_of_distribution import LEAST_CASES, fit_out_of_distribution
 from hope.training.pool import Sample
 
 SHAPE = (24, 30, 26)
@@ -36,8 +36,8 @@ def head(seed: int) -> Sample:
 
 
 @pytest.fixture(scope="module")
-def known() -> Familiarity:
-    learned = learn_familiarity([head(seed) for seed in range(150)], 2.0)
+def known() -> OutOfDistributionScore:
+    learned = fit_out_of_distribution([head(seed) for seed in range(150)], 2.0)
     assert learned is not None
     return learned
 
@@ -46,7 +46,7 @@ def of(images: np.ndarray, present: tuple[MRSequence, ...] = SEQUENCES) -> dict[
     return measurements(images, (images != 0).any(axis=0), 2.0, present)
 
 
-def test_ordinary_cases_are_not_flagged(known: Familiarity) -> None:
+def test_ordinary_cases_are_not_flagged(known: OutOfDistributionScore) -> None:
     distances = [known.distance(of(head(seed)[0])) for seed in range(1000, 1040)]
     assert 0.7 < np.median(distances) < 1.6
     assert sum(distance > known.limit for distance in distances) <= 1
@@ -55,7 +55,9 @@ def test_ordinary_cases_are_not_flagged(known: Familiarity) -> None:
 @pytest.mark.parametrize(
     ("order", "named"), [([2, 1, 0, 3], "t1n"), ([0, 3, 2, 1], "t1c"), ([1, 1, 1, 1], "go together")]
 )
-def test_swapped_sequences_are_flagged_with_a_reason(known: Familiarity, order: list[int], named: str) -> None:
+def test_swapped_sequences_are_flagged_with_a_reason(
+    known: OutOfDistributionScore, order: list[int], named: str
+) -> None:
     for seed in range(1000, 1005):
         flag = known.flag(of(head(seed)[0][order]))
         assert flag is not None
@@ -63,7 +65,7 @@ def test_swapped_sequences_are_flagged_with_a_reason(known: Familiarity, order: 
         assert named in flag.reason
 
 
-def test_noise_and_a_brain_upside_down_or_half_are_flagged(known: Familiarity) -> None:
+def test_noise_and_a_brain_upside_down_or_half_are_flagged(known: OutOfDistributionScore) -> None:
     images = head(1000)[0].astype(np.float32)
     inside = (images != 0).any(axis=0)
     noise = zscore_inside(np.random.default_rng(0).standard_normal(images.shape).astype(np.float32), inside)
@@ -73,7 +75,9 @@ def test_noise_and_a_brain_upside_down_or_half_are_flagged(known: Familiarity) -
 
 
 @pytest.mark.parametrize("present", [SEQUENCES[1:], SEQUENCES[:2], SEQUENCES[3:]])
-def test_a_missing_sequence_alone_is_not_strange(known: Familiarity, present: tuple[MRSequence, ...]) -> None:
+def test_a_missing_sequence_alone_is_not_strange(
+    known: OutOfDistributionScore, present: tuple[MRSequence, ...]
+) -> None:
     found = of(head(1001)[0], present)
     absent = [s for s in SEQUENCES if s not in present]
     assert not any(s in name for name in found for s in absent)
@@ -89,17 +93,17 @@ def test_the_order_of_the_images_does_not_matter() -> None:
     assert all(found[name] == pytest.approx(whole[name]) for name in found)
 
 
-def test_what_cannot_be_measured_is_strange(known: Familiarity) -> None:
+def test_what_cannot_be_measured_is_strange(known: OutOfDistributionScore) -> None:
     assert known.distance({**of(head(1003)[0]), "t1n rim": float("nan")}) == float("inf")
 
 
-def test_cases_that_lack_a_sequence_teach_nothing_about_it(known: Familiarity) -> None:
+def test_cases_that_lack_a_sequence_teach_nothing_about_it(known: OutOfDistributionScore) -> None:
     samples = [head(seed) for seed in range(150)]
     for index in (2, 5, 40):
         images = samples[index][0].copy()
         images[0] = 0
         samples[index] = (images, samples[index][1])
-    learned = learn_familiarity(samples, 2.0)
+    learned = fit_out_of_distribution(samples, 2.0)
     assert learned is not None
     assert learned.cases == 147
     assert learned.limit == pytest.approx(known.limit, rel=0.2)
@@ -111,24 +115,24 @@ def test_every_measurement_has_its_words() -> None:
 
 
 def test_too_few_cases_learn_nothing() -> None:
-    assert learn_familiarity([head(seed) for seed in range(LEAST_CASES - 1)], 2.0) is None
+    assert fit_out_of_distribution([head(seed) for seed in range(LEAST_CASES - 1)], 2.0) is None
 
 
-def test_what_is_written_is_read(known: Familiarity, tmp_path: Path) -> None:
-    assert Familiarity.read(tmp_path) is None
-    (tmp_path / FAMILIARITY).write_text(json.dumps(known.to_json()))
-    again = Familiarity.read(tmp_path)
+def test_what_is_written_is_read(known: OutOfDistributionScore, tmp_path: Path) -> None:
+    assert OutOfDistributionScore.read(tmp_path) is None
+    (tmp_path / OUT_OF_DISTRIBUTION).write_text(json.dumps(known.to_json()))
+    again = OutOfDistributionScore.read(tmp_path)
     assert again is not None
     found = of(head(1002)[0])
     assert again.distance(found) == pytest.approx(known.distance(found), rel=1e-3)
     assert again.names == known.names
 
 
-def _changed(known: Familiarity, **change: Any) -> str:
+def _changed(known: OutOfDistributionScore, **change: Any) -> str:
     return json.dumps({**known.to_json(), **change})
 
 
-def test_damaged_files_are_refused(known: Familiarity, tmp_path: Path) -> None:
+def test_damaged_files_are_refused(known: OutOfDistributionScore, tmp_path: Path) -> None:
     n = len(known.names)
     contents = [
         "",
@@ -146,6 +150,6 @@ def test_damaged_files_are_refused(known: Familiarity, tmp_path: Path) -> None:
         _changed(known, cases=float("inf")),
     ]
     for content in contents:
-        (tmp_path / FAMILIARITY).write_text(content)
-        with pytest.raises(BundleError, match=FAMILIARITY):
-            Familiarity.read(tmp_path)
+        (tmp_path / OUT_OF_DISTRIBUTION).write_text(content)
+        with pytest.raises(BundleError, match=OUT_OF_DISTRIBUTION):
+            OutOfDistributionScore.read(tmp_path)

@@ -10,7 +10,7 @@ from hope.domain.case import Prediction
 from hope.domain.grid import Grid
 from hope.domain.labels import ED, ET
 from hope.domain.volume import Volume
-from hope.stages.postprocess.doubt import BY_MEMBERS, BY_PROBABILITY, doubt_map
+from hope.stages.postprocess.uncertainty import BY_MEMBERS, BY_PROBABILITY, uncertainty_map
 
 KEYS = ("ET", "NET", "CC", "ED", "TC", "WT")
 GRID = Grid((4, 1, 1), np.eye(4))
@@ -31,14 +31,14 @@ def a_prediction() -> Prediction:
 
 
 def test_doubt_is_what_does_not_support_the_mask() -> None:
-    doubt, meaning = doubt_map(a_prediction())
-    assert doubt.data.ravel().tolist() == [0.25, 0.25, 0.5, 0.0]
-    assert (doubt.data.dtype, doubt.grid, meaning) == (np.float32, GRID, BY_PROBABILITY)
+    uncertainty, meaning = uncertainty_map(a_prediction())
+    assert uncertainty.data.ravel().tolist() == [0.25, 0.25, 0.5, 0.0]
+    assert (uncertainty.data.dtype, uncertainty.grid, meaning) == (np.float32, GRID, BY_PROBABILITY)
 
 
 def test_of_an_ensemble_the_members_votes_count() -> None:
     votes = dict.fromkeys(KEYS, line(0, 0, 0, 0)) | {"ET": line(0, 1, 0, 0), "ED": line(0, 0, 1, 0)}
     votes["WT"] = line(0, 1, 1, 1)
-    doubt, meaning = doubt_map(replace(a_prediction(), agreement=votes))
-    assert doubt.data.ravel().tolist() == [0.0, 0.0, 0.0, 1.0]
+    uncertainty, meaning = uncertainty_map(replace(a_prediction(), agreement=votes))
+    assert uncertainty.data.ravel().tolist() == [0.0, 0.0, 0.0, 1.0]
     assert meaning == BY_MEMBERS

@@ -24,12 +24,13 @@ from hope.domain.case import (
     UploadedCase,
 )
 from hope.domain.errors import OutputError, StageError
+from hope.domain.expected_quality import ExpectedQuality, RegionQuality
 from hope.domain.grid import ALL_ORIENTATIONS, Grid
 from hope.domain.intervals import IntervalRule
 from hope.domain.qc import QCFlag, Severity
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
-from hope.formats import handover
+from hope.formats import stage_io
 
 T1N, T1C, T2W, T2F = SEQUENCES
 REGIONS = ("ET", "NET", "CC", "ED", "TC", "WT")
@@ -99,6 +100,7 @@ def a_prediction(rng: np.random.Generator, orientation: str = "LPS") -> Predicti
         {"format": "hope-postprocess/1", "clusters": {"centers": [[0.1, 0.2]]}},
         IntervalRule({"WT": (0.95, 0.05), "ET": (0.998, 0.1)}, 0.9, 80, "synthetic cases"),
         CleanUp.UNSURE,
+        ExpectedQuality({"WT": RegionQuality(0.81, 0.6, 0.93, 0.21)}, "synthetic cases"),
     )
 
 
@@ -123,14 +125,14 @@ def round_trip(case: Any) -> Any:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if isinstance(case, UploadedCase):
-            names = handover.save_uploaded(case, folder)
-            back: Any = handover.load_uploaded(folder, dict(reversed(case.scans.items())))
+            names = stage_io.save_uploaded(case, folder)
+            back: Any = stage_io.load_uploaded(folder, dict(reversed(case.scans.items())))
         elif isinstance(case, AlignedCase):
-            names, back = handover.save_aligned(case, folder), handover.load_aligned(folder)
+            names, back = stage_io.save_aligned(case, folder), stage_io.load_aligned(folder)
         elif isinstance(case, HarmonizedCase):
-            names, back = handover.save_harmonized(case, folder), handover.load_harmonized(folder, case.aligned)
+            names, back = stage_io.save_harmonized(case, folder), stage_io.load_harmonized(folder, case.aligned)
         else:
-            names, back = handover.save_prediction(case, folder), handover.load_prediction(folder)
+            names, back = stage_io.save_prediction(case, folder), stage_io.load_prediction(folder)
         assert sorted(names) == sorted(path.name for path in folder.iterdir())
         return back
 
@@ -170,10 +172,10 @@ def test_odd_voxels_come_back(what: str) -> None:
 
 def test_harmonisation_that_changes_nothing_copies_nothing(tmp_path: Path) -> None:
     aligned = an_aligned_case(np.random.default_rng(1))
-    names = handover.save_harmonized(HarmonizedCase(aligned, aligned.images, "none", some_flags("h")), tmp_path)
+    names = stage_io.save_harmonized(HarmonizedCase(aligned, aligned.images, "none", some_flags("h")), tmp_path)
     assert names == ["harmonized.json"]
     assert (tmp_path / names[0]).stat().st_size < 2000
-    back = handover.load_harmonized(tmp_path, aligned)
+    back = stage_io.load_harmonized(tmp_path, aligned)
     assert all(back.images[s] is aligned.images[s] for s in SEQUENCES)
     assert back.flags == some_flags("h")
 
@@ -183,7 +185,7 @@ def test_harmonisation_that_changes_one_image_hands_over_that_one(tmp_path: Path
     aligned = an_aligned_case(rng)
     case = HarmonizedCase(aligned, {**aligned.images, T2W: an_image(rng, aligned.grid)}, "hail")
     assert same(round_trip(case), case)
-    assert sorted(handover.save_harmonized(case, tmp_path)) == ["harmonized-t2w.npy", "harmonized.json"]
+    assert sorted(stage_io.save_harmonized(case, tmp_path)) == ["harmonized-t2w.npy", "harmonized.json"]
 
 
 def other_value(value: Any, rng: np.random.Generator) -> Any:  # noqa: C901 - one branch per type
@@ -208,6 +210,8 @@ def other_value(value: Any, rng: np.random.Generator) -> Any:  # noqa: C901 - on
         return value.with_data(changed)
     if isinstance(value, IntervalRule):
         return replace(value, cases=value.cases + 1)
+    if isinstance(value, ExpectedQuality):
+        return replace(value, fitted_on=value.fitted_on + "x")
     if isinstance(value, Grid):
         return Grid(value.shape, value.affine_ras_mm + np.eye(4) * [1e-9, 0, 0, 0])
     if isinstance(value, dict):
@@ -237,34 +241,34 @@ def test_a_change_in_any_field_arrives(kind: Any) -> None:
 def test_other_scans_than_those_uploaded_are_refused(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     case = an_uploaded_case(rng, ["RAS", "LPS"])
-    handover.save_uploaded(case, tmp_path)
+    stage_io.save_uploaded(case, tmp_path)
     with pytest.raises(StageError, match="missing or was added"):
-        handover.load_uploaded(tmp_path, {T1N: case.scans[T1N]})
+        stage_io.load_uploaded(tmp_path, {T1N: case.scans[T1N]})
     with pytest.raises(StageError, match="t1c is not the one"):
-        handover.load_uploaded(tmp_path, {**case.scans, T1C: case.scans[T1N]})
+        stage_io.load_uploaded(tmp_path, {**case.scans, T1C: case.scans[T1N]})
 
 
 def test_damage_is_told_and_nothing_is_unpickled(tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"aligned\.json"):
-        handover.load_aligned(tmp_path)
-    handover.save_aligned(an_aligned_case(np.random.default_rng(1)), tmp_path)
+        stage_io.load_aligned(tmp_path)
+    stage_io.save_aligned(an_aligned_case(np.random.default_rng(1)), tmp_path)
     image = tmp_path / "aligned-t2w.npy"
     whole = image.read_bytes()
     for bad in (b"", whole[:-5], whole[:40]):
         image.write_bytes(bad)
         with pytest.raises(StageError, match=r"aligned-t2w\.npy"):
-            handover.load_aligned(tmp_path)
+            stage_io.load_aligned(tmp_path)
     np.save(image, np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(StageError, match=r"aligned-t2w\.npy"):
-        handover.load_aligned(tmp_path)
+        stage_io.load_aligned(tmp_path)
     image.write_bytes(whole)
-    assert handover.load_aligned(tmp_path).images[T2W].data.any()
+    assert stage_io.load_aligned(tmp_path).images[T2W].data.any()
     facts = tmp_path / "aligned.json"
     facts.write_text(json.dumps({**json.loads(facts.read_text()), "format": "hope-handover/0"}))
     with pytest.raises(StageError, match="another version"):
-        handover.load_aligned(tmp_path)
+        stage_io.load_aligned(tmp_path)
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(OutputError):
-        handover.save_aligned(an_aligned_case(np.random.default_rng(1)), tmp_path / "nowhere")
+        stage_io.save_aligned(an_aligned_case(np.random.default_rng(1)), tmp_path / "nowhere")

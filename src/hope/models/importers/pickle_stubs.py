@@ -18,7 +18,7 @@ class RefusedError(Exception):
     """A pickle asks for what it may not have; `load` words it with the file's name."""
 
 
-class Standin:
+class PickleStub:
     """Takes the place of an object of a foreign class and keeps what the pickle gave it.
 
     Attributes:
@@ -34,7 +34,7 @@ class Standin:
     entries: list[Any]
     state: Any
 
-    def __new__(cls, *args: Any, **_named: Any) -> Standin:
+    def __new__(cls, *args: Any, **_named: Any) -> PickleStub:
         """Keep the arguments; nothing is looked at."""
         made = super().__new__(cls)
         made.args, made.state, made.entries = args, {}, []
@@ -184,7 +184,7 @@ def array_from_buffer(raw: Any, dtype: Any, shape: Any, order: Any, *_: Any) -> 
 
 def rebuilt(kind: Any, *_: Any) -> Any:
     """An object of a foreign class in the form that old pickles have."""
-    if not (isinstance(kind, type) and issubclass(kind, Standin)):
+    if not (isinstance(kind, type) and issubclass(kind, PickleStub)):
         raise RefusedError("rebuilds an object of an unknown class")
     return kind()
 
@@ -223,5 +223,5 @@ def known_names(budget: int) -> dict[str, Any]:
         names[f"{core}.numeric._frombuffer"] = Named(array_from_buffer)
     for name in ("int", "float", "str", "bool", "list", "dict", "tuple"):
         # Classes that a defaultdict names as its factory; called, they give a stand-in like any other class.
-        names[f"builtins.{name}"] = names[f"__builtin__.{name}"] = type("Standin", (Standin,), {"__slots__": ()})
+        names[f"builtins.{name}"] = names[f"__builtin__.{name}"] = type("PickleStub", (PickleStub,), {"__slots__": ()})
     return names

@@ -15,7 +15,7 @@ from hope.domain.ids import reference_of
 GONE = "there is no such case or session"
 
 
-def hold_session(transaction: Transaction, session_id: str) -> RowMapping:
+def lock_session(transaction: Transaction, session_id: str) -> RowMapping:
     """Lock a living session against everything else that happens in it.
 
     Raises:
@@ -28,7 +28,7 @@ def hold_session(transaction: Transaction, session_id: str) -> RowMapping:
     return row
 
 
-def hold_case(transaction: Transaction, case_id: str, *, closing_too: bool = False) -> RowMapping:
+def lock_case(transaction: Transaction, case_id: str, *, closing_too: bool = False) -> RowMapping:
     """Lock a case; others may work on the session's other cases meanwhile, but nobody can close the session.
 
     Args:
@@ -51,14 +51,14 @@ def hold_case(transaction: Transaction, case_id: str, *, closing_too: bool = Fal
     return row
 
 
-def hold_idle_case(transaction: Transaction, case_id: str) -> RowMapping:
+def lock_idle_case(transaction: Transaction, case_id: str) -> RowMapping:
     """Lock a case that is not in work.
 
     Raises:
         GoneError: as `hold_case`.
         ConflictError: while it is queued or running.
     """
-    row = hold_case(transaction, case_id)
+    row = lock_case(transaction, case_id)
     if CaseState(row["state"]).in_work:
         raise ConflictError("the case is being worked on; wait until it is done or cancel it first")
     return row

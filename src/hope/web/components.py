@@ -7,62 +7,62 @@ from dataclasses import dataclass
 from anyio import CapacityLimiter
 
 from hope.jobs.audit_log import AuditLog
-from hope.jobs.room import Room
+from hope.jobs.disk_space import DiskSpace
 from hope.web.auth.auth import Authenticator
 from hope.web.context import WebContext
 from hope.web.events import EventHub
-from hope.web.keeping import Keeping
 from hope.web.reading import UploadReader
 from hope.web.series_intake import SeriesIntake
+from hope.web.storing import ScanStorage
 from hope.web.uploads import Uploads
 
 
 @dataclass(frozen=True)
-class GatewayParts:
+class GatewayComponents:
     """The parts of one application; they live as long as it does.
 
     Attributes:
         context: what `create_app` was given.
-        room: whether the disks have room.
+        disk: whether the disks have room.
         authenticator: who may open a session.
         audit: the audit log.
         uploads: scans from the wire to clean files.
-        keeping: clean files to the stores.
+        storage: clean files to the stores.
         intake: what takes a child process, such as archives.
         events: the events of cases, for whoever listens.
         check_limiter: threads of readiness checks that may hang at once.
     """
 
     context: WebContext
-    room: Room
+    disk: DiskSpace
     authenticator: Authenticator
     audit: AuditLog
     uploads: Uploads
-    keeping: Keeping
+    storage: ScanStorage
     intake: SeriesIntake
     events: EventHub
     check_limiter: CapacityLimiter
 
 
-def parts_for(context: WebContext, checks: int) -> GatewayParts:
+def components_for(context: WebContext, checks: int) -> GatewayComponents:
     """Make the parts; nothing connects.
 
     Args:
         context: stores, engine, settings.
         checks: threads of readiness checks that may hang at once.
     """
-    room = Room(context.scratch, context.blobs, context.settings.platform.keep_free_mb)
+    disk = DiskSpace(context.scratch, context.blobs, context.settings.platform.keep_free_mb)
     reader = UploadReader(context)
-    uploads = Uploads(context, room, reader)
-    keeping = Keeping(context)
-    return GatewayParts(
+    uploads = Uploads(context, disk, reader)
+    storage = ScanStorage(context)
+    return GatewayComponents(
         context=context,
-        room=room,
+        disk=disk,
         authenticator=Authenticator(context.settings),
         audit=AuditLog(context.store),
         uploads=uploads,
-        keeping=keeping,
-        intake=SeriesIntake(context, uploads, keeping, reader),
+        storage=storage,
+        intake=SeriesIntake(context, uploads, storage, reader),
         events=EventHub(context.store),
         check_limiter=CapacityLimiter(checks),
     )

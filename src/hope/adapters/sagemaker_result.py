@@ -25,7 +25,7 @@ FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
 PAUSE_GROWTH = 1.4
 
-MOST_SILENT_LOOKS = 10
+MOST_SILENT_POLLS = 10
 """So many looks in a row that the object store did not answer end the wait: more than two minutes at the least."""
 
 SETTLE_SECONDS = 10.0
@@ -39,7 +39,7 @@ _BUSY = 503
 _REFUSED = range(400, 500)
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_LONGEST_SENTENCE = 600
+_LONGEST_MESSAGE = 600
 _FOREIGN_PAUSE_SECONDS = 1.0
 _LONGEST_POLL_SECONDS = 20
 
@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class AnswerFile:
+class ResultFile:
     """One file of an answer: its name, where it lies, and the hash of its bytes."""
 
     name: str
@@ -56,7 +56,7 @@ class AnswerFile:
 
 
 @dataclass(frozen=True)
-class Answer:
+class AsyncResult:
     """Where the answer to one invocation appears.
 
     Attributes:
@@ -70,7 +70,7 @@ class Answer:
     output: str = ""
     failure: str = ""
 
-    def files(self, manifest: Mapping[str, Any]) -> list[AnswerFile]:
+    def files(self, manifest: Mapping[str, Any]) -> list[ResultFile]:
         """The files that a manifest lists.
 
         Raises:
@@ -89,50 +89,50 @@ class Answer:
                 name, key, sha256 = str(entry["name"]), str(entry["key"]), str(entry["sha256"])
                 if not _FILE_NAME.fullmatch(name) or not _SHA256.fullmatch(sha256) or not key.startswith(root):
                     raise ValueError("an entry that is no file of this answer")
-                files.append(AnswerFile(name, f"s3://{bucket}/{key}", sha256))
+                files.append(ResultFile(name, f"s3://{bucket}/{key}", sha256))
         except (KeyError, TypeError, ValueError) as error:
             raise StageError("the endpoint's manifest is not one that this version can read") from error
         return files
 
 
-class AnswerWatch:
+class ResultWatch:
     """Waits for an answer.
 
     Args:
         objects: access to the bucket.
-        answer: what is waited for.
+        result: what is waited for.
         timeout_seconds: how long.
         notices: what may end a pause sooner.
     """
 
     def __init__(
-        self, objects: Objects, answer: Answer, timeout_seconds: float, notices: Notices | None = None
+        self, objects: Objects, result: AsyncResult, timeout_seconds: float, notices: Notices | None = None
     ) -> None:
-        self._objects, self._answer, self._timeout, self._notices = objects, answer, timeout_seconds, notices
-        self._answered = False
+        self._objects, self._result, self._timeout, self._notices = objects, result, timeout_seconds, notices
+        self._finished = False
 
-    def manifest(self, told: Callable[[], None]) -> dict[str, Any]:
-        """The manifest, as soon as it is there; ``told`` is called before every pause.
+    def manifest(self, progress: Callable[[], None]) -> dict[str, Any]:
+        """The manifest, as soon as it is there; ``progress`` is called before every pause.
 
         Raises:
             InputError: if the endpoint refuses the case.
             StageError: if it fails, or does not answer in time.
             ConnectionError: if the object store does not answer for long.
         """
-        start, pause, silent_looks = time.monotonic(), FIRST_PAUSE_SECONDS, 0
+        start, pause, silent_polls = time.monotonic(), FIRST_PAUSE_SECONDS, 0
         while True:
             try:
-                if found := self._look():
+                if found := self._poll():
                     return found
-                silent_looks = 0
+                silent_polls = 0
             except ConnectionError:
-                silent_looks += 1
-                if silent_looks >= MOST_SILENT_LOOKS:
+                silent_polls += 1
+                if silent_polls >= MOST_SILENT_POLLS:
                     raise
             left = self._timeout - (time.monotonic() - start)
             if left <= 0:
                 raise StageError(f"the endpoint did not answer within {self._timeout / 60:g} minutes")
-            told()
+            progress()
             self._pause(min(pause, left))
             pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE_SECONDS)
 
@@ -140,23 +140,23 @@ class AnswerWatch:
         if self._notices is None:
             time.sleep(seconds)
         else:
-            self._notices.wait(self._answer.job_id, seconds)
+            self._notices.wait(self._result.job_id, seconds)
 
-    def _look(self) -> dict[str, Any] | None:
+    def _poll(self) -> dict[str, Any] | None:
         """The manifest if it is there, else what failed, as an error; None while there is neither."""
-        manifest = f"{self._answer.results}/manifest.json"
+        manifest = f"{self._result.results}/manifest.json"
         if found := self._objects.get_json(manifest):
-            self._answered = True
+            self._finished = True
             return found
-        failure = self._objects.get_json(f"{self._answer.results}/failure.json")
-        gave_up, answered = self._there(self._answer.failure), self._there(self._answer.output)
-        if not (gave_up or answered or (failure and failure.get("status") != _BUSY)):
+        failure = self._objects.get_json(f"{self._result.results}/failure.json")
+        gave_up, finished = self._there(self._result.failure), self._there(self._result.output)
+        if not (gave_up or finished or (failure and failure.get("status") != _BUSY)):
             return None
-        self._answered = True
+        self._finished = True
         # It may have been written between the two looks; a later attempt may have mended what failed in an earlier one.
         if found := self._objects.get_json(manifest):
             return found
-        if failure := failure or self._objects.get_json(f"{self._answer.results}/failure.json"):
+        if failure := failure or self._objects.get_json(f"{self._result.results}/failure.json"):
             raise _worded_failure(failure)
         if gave_up:
             raise StageError("the endpoint failed without saying why; its log in CloudWatch knows")
@@ -168,8 +168,8 @@ class AnswerWatch:
         Raises:
             ConnectionError, OutputError: if they cannot be deleted.
         """
-        own = [location for location in (self._answer.output, self._answer.failure) if location]
-        deadline = time.monotonic() + (SETTLE_SECONDS if self._answered else 0)
+        own = [location for location in (self._result.output, self._result.failure) if location]
+        deadline = time.monotonic() + (SETTLE_SECONDS if self._finished else 0)
         while own and time.monotonic() < deadline and not any(map(self._objects.exists, own)):
             time.sleep(_SETTLE_PAUSE_SECONDS)
         for location in own:
@@ -183,7 +183,7 @@ class AnswerWatch:
 
 
 def _worded_failure(failure: Mapping[str, Any]) -> InputError | StageError:
-    detail = " ".join(str(failure.get("detail") or "it did not say why").split())[:_LONGEST_SENTENCE]
+    detail = " ".join(str(failure.get("detail") or "it did not say why").split())[:_LONGEST_MESSAGE]
     if failure.get("status") in _REFUSED:
         return InputError(f"the endpoint refused the case: {detail}")
     return StageError(f"the endpoint failed: {detail}")
@@ -211,12 +211,12 @@ class Notices:
         """Wait until a notice of a job comes, but no longer than this; returns whether it came."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            heard = self._receive(job_id, left) if self._works else None
-            if heard:
+            notice = self._receive(job_id, left) if self._works else None
+            if notice:
                 return True
             # After messages of others: they would come again at once.
             left = deadline - time.monotonic()
-            time.sleep(max(0.0, min(left, _FOREIGN_PAUSE_SECONDS) if heard is False else left))
+            time.sleep(max(0.0, min(left, _FOREIGN_PAUSE_SECONDS) if notice is False else left))
         return False
 
     def _receive(self, job_id: str, seconds: float) -> bool | None:

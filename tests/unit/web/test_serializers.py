@@ -11,7 +11,7 @@ from hope.contract.outputs import OutputFile, Role
 from hope.contract.report import CaseReport
 from hope.contract.stages import STAGES, Stage, shares
 from hope.domain.case import MRSequence
-from hope.web.answers import case_out, file_out
+from hope.web.serializers import case_out, file_out
 
 WAITING = tuple(StageStatus(stage) for stage in STAGES)
 
@@ -33,8 +33,8 @@ def a_case(shape: tuple[int, ...] = (256, 256, 30), preprocessed: bool | None = 
     ],
 )
 def test_the_weights_of_stages_depend_on_the_case(case: CaseRecord, preprocessed: bool) -> None:
-    told = {stage.stage: stage.weight for stage in case_out(case).stages}
-    assert told == pytest.approx(shares(preprocessed), abs=1e-3)
+    reported = {stage.stage: stage.weight for stage in case_out(case).stages}
+    assert reported == pytest.approx(shares(preprocessed), abs=1e-3)
 
 
 def test_what_the_result_says_overrules_the_guess() -> None:
@@ -47,8 +47,8 @@ def test_what_the_result_says_overrules_the_guess() -> None:
 def test_a_result_of_an_earlier_version_is_told_in_full() -> None:
     """A row of the database holds what was then left out for the page."""
     stored = {name: value for name, value in old().items() if name not in ("transforms", "files")}
-    told = case_out(CaseRecord("id", "session", 1, CaseState.DONE, 0.0, result=stored))
-    answer = told.model_dump(mode="json", exclude_unset=True)
+    reported = case_out(CaseRecord("id", "session", 1, CaseState.DONE, 0.0, result=stored))
+    answer = reported.model_dump(mode="json", exclude_unset=True)
     for name in ("volumes_ml", "qc", "tumour_found", "interval_method", "postprocess", "model", "disclaimer"):
         assert answer[name] == old()[name], name
     assert (answer["reference"], answer["missing"]) == ("t1c", [])

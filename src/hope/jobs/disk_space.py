@@ -21,7 +21,7 @@ BALLAST_BYTES = 8 * MIB
 
 
 @dataclass(frozen=True)
-class Room:
+class DiskSpace:
     """The disks that a process writes to.
 
     Attributes:

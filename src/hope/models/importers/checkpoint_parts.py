@@ -54,7 +54,7 @@ class Fold:
 
 
 @dataclass(frozen=True)
-class Part:
+class CheckpointPart:
     """One architecture, ready to be written.
 
     Attributes:

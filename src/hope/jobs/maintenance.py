@@ -11,13 +11,13 @@ import time
 from collections.abc import Awaitable, Callable
 
 from hope.contract.job import GoneError, Session
-from hope.jobs.sessions import Sessions
+from hope.jobs.lifecycle import CaseLifecycle
 from hope.ports import BlobStore, CaseStore, JobQueue
 
 LEAVE_SECONDS = 20.0
 """A page that said goodbye may be a page that is being reloaded: it has this long to come back."""
 
-MEND_SECONDS = 5.0
+RECONCILE_SECONDS = 5.0
 """A run is looked at by `Sessions.mend` only when it has been in work this long: enqueueing takes a moment."""
 
 INTERRUPTED_SECONDS = 25.0
@@ -25,12 +25,12 @@ INTERRUPTED_SECONDS = 25.0
 
 ORPHAN_SECONDS = 3600.0
 
-COPIES_SECONDS = 300.0
+STAGING_SECONDS = 300.0
 """How often copies are looked for that an endpoint wrote after nobody waited for it any more."""
 
 _COPY = re.compile(r"cases/([0-9A-Za-z]+)/([0-9]+)/", re.ASCII)
 
-STRAY_SECONDS = 30.0
+PRUNE_SECONDS = 30.0
 """The engine may note the end of what it was just told to forget; that is cleared this often."""
 
 log = logging.getLogger(__name__)
@@ -90,37 +90,43 @@ class Lease:
         self._store.renew_lease(self._executor, 0.0)
 
 
-class Keeper:
+class MaintenanceLoop:
     """Ends sessions whose time has come, finishes interrupted kills, mends runs, deletes what belongs to nobody.
 
     Args:
-        store, blobs, sessions: what it looks after.
+        store, blobs, lifecycle: what it looks after.
         session_hours: an idle session ends after this.
-        on_end: told of every ended session (for the audit log): owner's name, session id, outcome.
+        on_end: called for every ended session (for the audit log): owner's name, session id, outcome.
         pause: seconds between two rounds.
-        copies: where cases are copied on their way to a model that runs elsewhere; of this platform alone.
+        staging: where cases are copied on their way to a model that runs elsewhere; of this platform alone.
     """
 
     def __init__(
         self,
         store: CaseStore,
         blobs: BlobStore,
-        sessions: Sessions,
+        lifecycle: CaseLifecycle,
         session_hours: float,
         on_end: Callable[[str, str], None],
         pause: float = 2.0,
-        copies: BlobStore | None = None,
+        staging: BlobStore | None = None,
     ) -> None:
-        self._store, self._blobs, self._sessions = store, blobs, sessions
-        self._copies = copies
+        self._store, self._blobs, self._lifecycle = store, blobs, lifecycle
+        self._staging = staging
         self._idle_seconds, self._on_end, self._pause = session_hours * 3600, on_end, pause
-        self._next_orphans = self._next_strays = self._next_copies = 0.0
+        self._next_orphans = self._next_prune = self._next_staging = 0.0
         self._closing_since: dict[str, float] = {}
 
     async def run(self) -> None:
         """Go round until cancelled."""
         while True:
-            for task in (self._finish_kills, self._end_sessions, self._mend_runs, self._clear, self._clear_copies):
+            for task in (
+                self._finish_deletions,
+                self._end_sessions,
+                self._reconcile_runs,
+                self._clear,
+                self._clear_staging,
+            ):
                 await self._careful(task)
             await asyncio.sleep(self._pause)
 
@@ -131,14 +137,14 @@ class Keeper:
         except Exception:  # one round that fails must not end housekeeping; it is logged and tried again
             log.exception("housekeeping failed and will be tried again")
 
-    async def _finish_kills(self) -> None:
+    async def _finish_deletions(self) -> None:
         """Finish kills whose process died. One under way is left alone: its receipt has to count what it deletes."""
         now = time.monotonic()
         closing = await asyncio.to_thread(self._store.closing_sessions)
         self._closing_since = {session_id: self._closing_since.get(session_id, now) for session_id in closing}
         for session_id, since in self._closing_since.items():
             if now - since >= INTERRUPTED_SECONDS:
-                await self._kill(session_id, "interrupted")
+                await self._delete_session(session_id, "interrupted")
 
     async def _end_sessions(self) -> None:
         now = time.time()
@@ -149,7 +155,7 @@ class Keeper:
             with contextlib.suppress(GoneError):
                 session = await asyncio.to_thread(self._store.session, session.id)
                 if reason := await self._reason_to_end(session, now):
-                    await self._kill(session.id, reason)
+                    await self._delete_session(session.id, reason)
 
     async def _reason_to_end(self, session: Session, now: float) -> str | None:
         if session.close_with_page and session.left_at is not None and now - session.left_at > LEAVE_SECONDS:
@@ -159,45 +165,45 @@ class Keeper:
         cases = await asyncio.to_thread(self._store.cases, session.id)
         return None if any(case.state.in_work for case in cases) else "expired"
 
-    async def _kill(self, session_id: str, reason: str) -> None:
+    async def _delete_session(self, session_id: str, reason: str) -> None:
         try:
-            receipt = await self._sessions.kill(session_id, reason)
+            receipt = await self._lifecycle.delete_session(session_id, reason)
         except GoneError:
             return
         log.info("a session ended (%s): %d cases, %d files", reason, receipt.cases, receipt.files)
         await asyncio.to_thread(self._on_end, session_id, reason)
 
-    async def _mend_runs(self) -> None:
-        for case in await asyncio.to_thread(self._store.cases_in_work, MEND_SECONDS):
-            await asyncio.to_thread(self._sessions.mend, case)
+    async def _reconcile_runs(self) -> None:
+        for case in await asyncio.to_thread(self._store.cases_in_work, RECONCILE_SECONDS):
+            await asyncio.to_thread(self._lifecycle.reconcile, case)
 
     async def _clear(self) -> None:
-        await asyncio.to_thread(self._sessions.take_ballast)
-        if time.monotonic() >= self._next_strays:
-            self._next_strays = time.monotonic() + STRAY_SECONDS
-            await asyncio.to_thread(self._sessions.forget_strays)
+        await asyncio.to_thread(self._lifecycle.take_ballast)
+        if time.monotonic() >= self._next_prune:
+            self._next_prune = time.monotonic() + PRUNE_SECONDS
+            await asyncio.to_thread(self._lifecycle.prune_orphans)
         if time.monotonic() < self._next_orphans:
             return
         self._next_orphans = time.monotonic() + ORPHAN_SECONDS
         await asyncio.to_thread(self._drop_orphans)
 
-    async def _clear_copies(self) -> None:
-        if self._copies is None or time.monotonic() < self._next_copies:
+    async def _clear_staging(self) -> None:
+        if self._staging is None or time.monotonic() < self._next_staging:
             return
-        self._next_copies = time.monotonic() + COPIES_SECONDS
-        await asyncio.to_thread(self._drop_copies, self._copies)
+        self._next_staging = time.monotonic() + STAGING_SECONDS
+        await asyncio.to_thread(self._drop_staged, self._staging)
 
-    def _drop_copies(self, copies: BlobStore) -> None:
+    def _drop_staged(self, staging: BlobStore) -> None:
         """Delete copies of runs that are not in work: their worker died, or the endpoint answered too late."""
         needed: dict[tuple[str, str], bool] = {}
-        for blob in copies.keys("cases/"):
+        for blob in staging.keys("cases/"):
             if not (copy := _COPY.match(blob.key)):
                 continue  # not ours: nothing that the platform writes has such a key
             case_id, run = copy.groups()
             if (case_id, run) not in needed:
-                needed[case_id, run] = self._sessions.is_in_work(case_id, run)
+                needed[case_id, run] = self._lifecycle.is_in_work(case_id, run)
                 if not needed[case_id, run]:
-                    copies.delete_prefix(f"cases/{case_id}/{run}/")
+                    staging.delete_prefix(f"cases/{case_id}/{run}/")
 
     def _drop_orphans(self) -> None:
         """Delete files of cases that no longer exist: a process that died in the middle of a late write left them."""
@@ -205,6 +211,6 @@ class Keeper:
         for blob in self._blobs.keys("cases/"):
             case_id = blob.key.split("/")[1]
             if case_id not in known:
-                known[case_id] = self._sessions.exists(case_id)
+                known[case_id] = self._lifecycle.exists(case_id)
                 if not known[case_id]:
                     self._blobs.delete_prefix(f"cases/{case_id}/")

@@ -18,16 +18,16 @@ from hope.stages.report.preview import render_preview
 from hope.stages.report.report import write_report
 from hope.stages.report.result_folder import RESULT, result_folder
 
-__all__ = ["RESULT", "deliver", "result_folder"]
+__all__ = ["RESULT", "result_folder", "write_results"]
 
 
-def deliver(
+def write_results(
     folder: Path,
     result: CaseResult,
     harmonized: HarmonizedCase,
     reference_scan: Volume,
     stages: Sequence[StageSeconds],
-    doubt: tuple[Volume, str] | None = None,
+    uncertainty: tuple[Volume, str] | None = None,
 ) -> CaseReport:
     """Write masks, atlas images, picture, report and result.json; returns what result.json says.
 
@@ -37,7 +37,7 @@ def deliver(
         harmonized: the images that the model saw.
         reference_scan: the scan whose grid the native labels share, for the picture.
         stages: seconds of the steps before this one.
-        doubt: the map of doubt on the atlas grid and what its values mean, if it is wanted.
+        uncertainty: the map of doubt on the atlas grid and what its values mean, if it is wanted.
 
     Raises:
         OutputError: if a file cannot be written.
@@ -52,8 +52,8 @@ def deliver(
 
     write_labels(result.native_labels, path(OutputFile(Role.SEGMENTATION, space=Space.NATIVE)))
     write_labels(result.atlas_labels, path(OutputFile(Role.SEGMENTATION, space=Space.ATLAS)))
-    if doubt is not None:
-        write_scan(doubt[0], path(OutputFile.of(Role.UNCERTAINTY, detail=doubt[1])))
+    if uncertainty is not None:
+        write_scan(uncertainty[0], path(OutputFile.of(Role.UNCERTAINTY, detail=uncertainty[1])))
     images = [
         (volume, path(OutputFile.of(Role.IMAGE, sequence=str(sequence))))
         for sequence, volume in harmonized.images.items()
@@ -69,9 +69,9 @@ def deliver(
         for one in writing:
             one.result()
     html = path(OutputFile.of(Role.REPORT))
-    report = result.report.with_parts(stages=stages, files=_listing(folder, case_id, files))
+    report = result.report.with_sections(stages=stages, files=_listing(folder, case_id, files))
     write_report(report, picture, html)
-    report = report.with_parts(files=_listing(folder, case_id, files))
+    report = report.with_sections(files=_listing(folder, case_id, files))
     with atomic_output(folder / RESULT) as stream:
         stream.write(report.text().encode())
     return report

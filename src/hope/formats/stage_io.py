@@ -19,6 +19,7 @@ import numpy.typing as npt
 from hope.domain.box import used_slices
 from hope.domain.case import AlignedCase, CleanUp, HarmonizedCase, HeadState, MRSequence, Prediction, UploadedCase
 from hope.domain.errors import StageError
+from hope.domain.expected_quality import ExpectedQuality
 from hope.domain.grid import CORNER_TOLERANCE_MM, Grid
 from hope.domain.intervals import IntervalRule
 from hope.domain.qc import QCFlag, Severity
@@ -181,6 +182,7 @@ def save_prediction(prediction: Prediction, folder: Path) -> list[str]:
         "postprocess": prediction.postprocess,
         "cleanup": prediction.cleanup and str(prediction.cleanup),
         "intervals": None if prediction.intervals is None else prediction.intervals.to_json(),
+        "expected_quality": None if prediction.expected_quality is None else prediction.expected_quality.to_json(),
         "model_id": prediction.model_id,
         "model_sha256": prediction.model_sha256,
         "missing": [str(s) for s in prediction.missing],
@@ -201,9 +203,10 @@ def load_prediction(folder: Path) -> Prediction:
         flags=_flags(facts["flags"]),
         agreement={r: _load_array(entry, folder) for r, entry in facts["agreement"].items()},
         postprocess=facts["postprocess"],
-        # An older worker wrote neither.
+        # An older worker wrote none of these.
         intervals=_intervals(facts.get("intervals")),
         cleanup=_cleanup(facts.get("cleanup")),
+        expected_quality=_expected_quality(facts.get("expected_quality")),
     )
 
 
@@ -212,6 +215,13 @@ def _cleanup(value: str | None) -> CleanUp | None:
         return None if value is None else CleanUp(value)
     except ValueError as error:
         raise StageError(f"the clean-up that a stage left is not known to this version: {value!r}") from error
+
+
+def _expected_quality(values: dict[str, Any] | None) -> ExpectedQuality | None:
+    try:
+        return None if values is None else ExpectedQuality.from_json(values)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise StageError(f"the expected quality that a stage left is damaged: {error}") from error
 
 
 def _intervals(values: dict[str, Any] | None) -> IntervalRule | None:

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import { problemOf } from '../src/api/errors'
-import type { ModelOut, SequenceKey, SeriesOut, Words } from '../src/api/types'
+import type { ModelOut, SequenceKey, SeriesOut, Vocabulary } from '../src/api/types'
 import { whatIsMissing } from '../src/app/needs'
 import { receiptName, receiptSentence, receiptText } from '../src/app/receipt'
 import { parseRoute } from '../src/app/route'
-import { clusterSentence, listOfParts, rgb, volumeOf, volumeRows } from '../src/app/words'
+import { clusterSentence, listOfParts, rgb, volumeOf, volumeRows } from '../src/app/vocabulary'
 
-const words: Words = {
+const vocabulary: Vocabulary = {
   labels: [
     { value: 1, key: 'ET', name: 'Enhancing tumour', colour: '#D55E00' },
     { value: 2, key: 'NET', name: 'Non-enhancing tumour', colour: '#0072B2' },
@@ -43,7 +43,7 @@ const series = (...keys: SequenceKey[]): SeriesOut[] =>
 
 describe('volumes', () => {
   it('lists labels, then composites that are no labels, with their parts', () => {
-    expect(volumeRows(words).map((row) => [row.key, row.parts])).toEqual([
+    expect(volumeRows(vocabulary).map((row) => [row.key, row.parts])).toEqual([
       ['ET', []],
       ['NET', []],
       ['TC', ['ET', 'NET']],
@@ -65,14 +65,14 @@ describe('what is missing', () => {
     max_missing: 1,
   }
   it('asks for a scan at all', () => {
-    expect(whatIsMissing(words, model, []).blockers).toEqual(['Add at least one scan.'])
+    expect(whatIsMissing(vocabulary, model, []).blockers).toEqual(['Add at least one scan.'])
   })
   it('names what the model cannot do without', () => {
-    expect(whatIsMissing(words, model, series('t1n', 't1c', 't2f')).blockers).toEqual(['Still missing: T2W.'])
+    expect(whatIsMissing(vocabulary, model, series('t1n', 't1c', 't2f')).blockers).toEqual(['Still missing: T2W.'])
   })
   it('counts how many it can do without', () => {
-    expect(whatIsMissing(words, model, series('t2w', 't1c', 't2f'))).toEqual({ blockers: [], absent: ['t1n'] })
-    expect(whatIsMissing(words, model, series('t2w', 't1c')).blockers).toEqual([
+    expect(whatIsMissing(vocabulary, model, series('t2w', 't1c', 't2f'))).toEqual({ blockers: [], absent: ['t1n'] })
+    expect(whatIsMissing(vocabulary, model, series('t2w', 't1c')).blockers).toEqual([
       'This model can do without one sequence at most: T1N and T2F are missing.',
     ])
   })
@@ -83,16 +83,16 @@ describe('what is missing', () => {
       max_missing: 3,
       at_least_one_of: ['t2f', 't2w'],
     }
-    expect(whatIsMissing(words, free, series('t1n', 't1c')).blockers).toEqual(['This model needs T2W or T2F.'])
-    expect(whatIsMissing(words, free, series('t2f')).blockers).toEqual([])
+    expect(whatIsMissing(vocabulary, free, series('t1n', 't1c')).blockers).toEqual(['This model needs T2W or T2F.'])
+    expect(whatIsMissing(vocabulary, free, series('t2f')).blockers).toEqual([])
   })
   it('lets the server decide where the model says nothing', () => {
-    expect(whatIsMissing(words, undefined, series('t1c'))).toEqual({ blockers: [], absent: ['t1n', 't2w', 't2f'] })
+    expect(whatIsMissing(vocabulary, undefined, series('t1c'))).toEqual({ blockers: [], absent: ['t1n', 't2w', 't2f'] })
   })
   it('ignores a DICOM series that nobody has assigned', () => {
     const [unassigned] = series('t1c')
     if (unassigned) unassigned.sequence = null
-    expect(whatIsMissing(words, undefined, unassigned ? [unassigned] : []).blockers).toHaveLength(1)
+    expect(whatIsMissing(vocabulary, undefined, unassigned ? [unassigned] : []).blockers).toHaveLength(1)
   })
 })
 

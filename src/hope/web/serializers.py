@@ -15,7 +15,7 @@ from hope.contract.stages import shares
 from hope.domain.grid import ATLAS_GRID
 from hope.settings import Settings
 from hope.web import schemas
-from hope.web.words import sequence_titles
+from hope.web.vocabulary import sequence_titles
 
 MIB = 2**20
 
@@ -132,12 +132,12 @@ def series_out(record: SeriesRecord) -> schemas.SeriesOut:
 def series_stored(change: SeriesChange) -> schemas.SeriesStored:
     """A scan that was just stored, and what became of others."""
     stored = series_out(change.stored[0])
-    told: dict[str, Any] = {name: getattr(stored, name) for name in stored.model_fields_set}
+    fields: dict[str, Any] = {name: getattr(stored, name) for name in stored.model_fields_set}
     if change.replaced:
-        told["replaced"] = series_out(change.replaced[0])
+        fields["replaced"] = series_out(change.replaced[0])
     if change.unassigned:
-        told["unassigned"] = list(change.unassigned)
-    return schemas.SeriesStored(**told)
+        fields["unassigned"] = list(change.unassigned)
+    return schemas.SeriesStored(**fields)
 
 
 def _stage_out(status: StageStatus, weight: float) -> schemas.StageOut:

@@ -1,19 +1,19 @@
-/** Looking things up in the one table of words and colours (GET /api/words). */
-import type { LabelWords, Postprocess, SequenceKey, Volume, Volumes, Words } from '../api/types'
+/** Looking things up in the one table of words and colours (GET /api/vocabulary). */
+import type { LabelTerm, Postprocess, SequenceKey, Vocabulary, Volume, Volumes } from '../api/types'
 
-export const sequenceTitle = (words: Words, key: string): string =>
-  words.sequences.find((entry) => entry.key === key)?.title ?? key
+export const sequenceTitle = (vocabulary: Vocabulary, key: string): string =>
+  vocabulary.sequences.find((entry) => entry.key === key)?.title ?? key
 
-export const stageTitle = (words: Words, key: string): string =>
-  words.stages.find((entry) => entry.key === key)?.title ?? key
+export const stageTitle = (vocabulary: Vocabulary, key: string): string =>
+  vocabulary.stages.find((entry) => entry.key === key)?.title ?? key
 
-export const stateTitle = (words: Words, key: string): string => words.states[key] ?? key
+export const stateTitle = (vocabulary: Vocabulary, key: string): string => vocabulary.states[key] ?? key
 
-export const labelOf = (words: Words, value: number): LabelWords | undefined =>
-  words.labels.find((entry) => entry.value === value)
+export const labelOf = (vocabulary: Vocabulary, value: number): LabelTerm | undefined =>
+  vocabulary.labels.find((entry) => entry.value === value)
 
-export const neededSequences = (words: Words): SequenceKey[] =>
-  words.sequences.filter((entry) => !entry.optional).map((entry) => entry.key)
+export const neededSequences = (vocabulary: Vocabulary): SequenceKey[] =>
+  vocabulary.sequences.filter((entry) => !entry.optional).map((entry) => entry.key)
 
 /** [red, green, blue], 0 to 255, of #RRGGBB. */
 export function rgb(colour: string): [number, number, number] {
@@ -28,16 +28,23 @@ export function volumeOf(volumes: Volumes | null | undefined, key: string): Volu
 }
 
 /** Rows of the volumes table: labels first, then the composites that are no label themselves. */
-export function volumeRows(words: Words): { key: string; name: string; colour: string | null; parts: string[] }[] {
-  const labels = words.labels.map((entry) => ({ key: entry.key, name: entry.name, colour: entry.colour, parts: [] }))
-  const keys = new Set(words.labels.map((entry) => entry.key))
-  const regions = words.regions
+export function volumeRows(
+  vocabulary: Vocabulary,
+): { key: string; name: string; colour: string | null; parts: string[] }[] {
+  const labels = vocabulary.labels.map((entry) => ({
+    key: entry.key,
+    name: entry.name,
+    colour: entry.colour,
+    parts: [],
+  }))
+  const keys = new Set(vocabulary.labels.map((entry) => entry.key))
+  const regions = vocabulary.regions
     .filter((entry) => !keys.has(entry.key))
     .map((entry) => ({
       key: entry.key,
       name: entry.name,
       colour: null,
-      parts: entry.labels.map((part) => labelOf(words, part)?.key ?? String(part)),
+      parts: entry.labels.map((part) => labelOf(vocabulary, part)?.key ?? String(part)),
     }))
   return [...labels, ...regions]
 }

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hope.models.familiarity import Familiarity, measurements, table
+from hope.models.out_of_distribution import OutOfDistributionScore, measurements, table
 from hope.training.stored import Sample
 
 LEAST_CASES = 90
@@ -17,7 +17,7 @@ MARGIN = 1.2
 """The limit, over the largest distance of the third of the cases that the spread was not fitted to."""
 
 
-def learn_familiarity(samples: Sequence[Sample], spacing_mm: float) -> Familiarity | None:
+def fit_out_of_distribution(samples: Sequence[Sample], spacing_mm: float) -> OutOfDistributionScore | None:
     """Fit the spread of the measurements to two thirds of the cases and the limit to the last third.
 
     Args:
@@ -40,6 +40,6 @@ def learn_familiarity(samples: Sequence[Sample], spacing_mm: float) -> Familiari
     fitted = np.arange(len(values)) % 3 != 2
     mean, deviation = values[fitted].mean(axis=0), values[fitted].std(axis=0) + 1e-6
     shrunk = LedoitWolf().fit((values[fitted] - mean) / deviation)
-    known = Familiarity(names, mean, deviation, np.asarray(shrunk.covariance_), 1.0, len(used))
+    known = OutOfDistributionScore(names, mean, deviation, np.asarray(shrunk.covariance_), 1.0, len(used))
     farthest = max(known.distance(case) for case, inside in zip(found, fitted, strict=True) if not inside)
-    return Familiarity(names, mean, deviation, known.correlation, MARGIN * farthest, len(used))
+    return OutOfDistributionScore(names, mean, deviation, known.correlation, MARGIN * farthest, len(used))

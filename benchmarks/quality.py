@@ -1,0 +1,237 @@
+"""Expected quality: how well it tells poor outlines from good ones, on cases that the network never saw.
+
+    python benchmarks/quality.py collect OUT.jsonl --cases DIR --store DIR [--model ID | --network BUNDLE] [--fold N]
+    python benchmarks/quality.py fit OUT.jsonl... [--write BUNDLE]
+
+``collect`` runs one network on the model's grid: the cases of ``folds.json`` (of one fold with --fold), each with all
+four sequences and with one of them left out, and 64 synthetic children of a series of its own. It goes on where an
+earlier call was stopped. ``fit`` fits the rule of ``hope.training.quality_fit`` and prints what it expected of patients
+that the fit had not seen: area under the curve, rank correlation, cover of the intervals, and what each verdict is
+worth; --write puts the rule into the manifest of a bundle.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cc3d
+import numpy as np
+import numpy.typing as npt
+import torch
+from machine import machine
+from scipy.stats import spearmanr
+
+from hope.domain.case import SEQUENCES, MRSequence
+from hope.domain.expected_quality import POOR_BELOW, Verdict, share_of
+from hope.domain.labels import ET, NET, REGIONS, first_of_sets, region_mask, surely_in
+from hope.domain.progress import silent
+from hope.models.bundle import MANIFEST, Bundle, read_bundle, write_manifest
+from hope.models.out_of_distribution import OutOfDistributionScore, measurements
+from hope.models.quality_signs import REGION_NAMES, quality_signs
+from hope.models.runtime import MIRROR_AXES, OVERLAP, BundleRunner
+from hope.models.sliding_window import sliding_window
+from hope.services import Services
+from hope.settings import Settings
+from hope.stages.intake.intake import find_cases
+from hope.synthesis.variety import Variety
+from hope.training.intervals import count
+from hope.training.pool import make_sample
+from hope.training.quality_fit import Judged, RegionFit, auc, bootstrap, fit_quality
+from hope.training.real_cases import store_cases
+from hope.training.schedule import MIXED, Folds
+from hope.training.stored import Sample, read_sample
+
+CHILDREN, CHILDREN_SEED = 64, 990_004
+FOLDS = Path(__file__).with_name("folds.json")
+SETS: tuple[tuple[MRSequence, ...], ...] = ((), *((s,) for s in SEQUENCES))
+FITTED_ON = "adults' scans that the networks had not seen, and synthetic children; no child's scan was among them"
+
+
+def cases_of(args: argparse.Namespace) -> Iterator[tuple[str, str, Sample, Sequence[tuple[MRSequence, ...]]]]:
+    """Patient, kind, the case on the model's grid, and the sets of sequences to leave out."""
+    folds = Folds.read(FOLDS)
+    wanted = set(folds.cases if args.fold is None else folds.folds[args.fold])
+    if args.cases:
+        found = {source.case_id: source for source in find_cases([args.cases], {})}
+        sources = [found[case] for case in folds.cases if case in wanted]
+        settings = replace(MIXED, scheme="brats2023", real_copies=args.copies)
+        brain = Services(Settings.from_environment()).brain_extractor()
+        for case, (kind, paths) in store_cases(sources, settings, args.store, brain, silent).items():
+            yield case, f"adult, {kind}", read_sample(paths[0]), SETS
+    for number in range(args.children):
+        rng = np.random.default_rng(number)
+        without = SETS[int(rng.integers(1, len(SETS)))] if rng.random() < 0.5 else ()
+        yield f"child-{number:02d}", "synthetic child", make_sample(CHILDREN_SEED, number, Variety()), (without,)
+
+
+def dice(answer: npt.NDArray[np.integer], sets: npt.NDArray[np.uint8], region: str) -> float:
+    """Dice of one region; 1 where both lack it."""
+    truth, found = surely_in(sets, REGIONS[region]), region_mask(answer.astype(np.uint8), region)
+    size = int(truth.sum() + found.sum())
+    return 2 * int((truth & found).sum()) / size if size else 1.0
+
+
+def pieces(
+    probability: npt.NDArray[np.floating], sets: npt.NDArray[np.uint8], values: Sequence[int], images: npt.NDArray[Any]
+) -> list[dict[str, float]]:
+    """Every component of a region: volume, surest voxel, mean, overlap with its mirror image and with the truth."""
+    belief = probability[list(values)].sum(axis=0)
+    mask = np.isin(probability.argmax(axis=0), values)
+    parts = cc3d.connected_components(mask.astype(np.uint8), connectivity=26)
+    truth = surely_in(sets, values)
+    rows = []
+    for number in range(1, int(parts.max()) + 1):
+        here = parts == number
+        rows.append(
+            {
+                "ml": round(float(here.sum()) * 0.008, 3),
+                "peak": round(float(belief[here].max()), 4),
+                "mean": round(float(belief[here].mean()), 4),
+                "mirrored": round(float(mask[::-1][here].mean()), 3),
+                "true": round(float(truth[here].mean()), 3),
+                **{str(s): round(float(images[c][here].mean()), 2) for c, s in enumerate(SEQUENCES)},
+            }
+        )
+    return sorted(rows, key=lambda row: -row["ml"])[:30]
+
+
+def judge(
+    runner: BundleRunner,
+    bundle: Bundle,
+    known: OutOfDistributionScore | None,
+    sample: Sample,
+    without: Sequence[MRSequence],
+) -> dict[str, Any]:
+    """Signs, scores and counts of one answer."""
+    images, sets = np.array(sample[0], dtype=np.float32), sample[1]
+    inside = (images != 0).any(axis=0)
+    for sequence in without:
+        images[SEQUENCES.index(sequence)] = 0
+    probability = sliding_window(
+        runner.network, torch.from_numpy(images), bundle.patch, OVERLAP, lambda _a, _b: None, MIRROR_AXES
+    ).numpy()
+    if MRSequence.T1C in without:  # as the runtime does
+        probability[NET] += probability[ET]
+        probability[ET] = 0
+    present = [s for s in SEQUENCES if s not in without]
+    distance = known.distance(measurements(images, inside, bundle.spacing_mm, present)) if known else None
+    answer = probability.argmax(axis=0)
+    counted = count(probability, first_of_sets(sets))
+    return {
+        "signs": quality_signs(probability, bundle.spacing_mm, without, distance),
+        "dice": {region: round(dice(answer, sets, region), 4) for region in REGION_NAMES},
+        "ml": {r: round(float(np.isin(answer, REGIONS[r]).sum()) * 0.008, 3) for r in REGION_NAMES},
+        "true_ml": {r: round(float(surely_in(sets, REGIONS[r]).sum()) * 0.008, 3) for r in REGION_NAMES},
+        "counted": {
+            key: [one.truth, one.answered, one.possible.tolist(), one.sure.tolist()] for key, one in counted.items()
+        },
+        "WT pieces": pieces(probability, sets, REGIONS["WT"], images),
+        "ET pieces": pieces(probability, sets, REGIONS["ET"], images),
+    }
+
+
+def collect(args: argparse.Namespace) -> None:
+    """Run the network on every case that the file does not hold yet."""
+    torch.set_num_threads(args.threads)
+    services = Services(Settings.from_environment())
+    bundle = read_bundle(args.network) if args.network else services.models.get(args.model, "segmenter")
+    runner, known = BundleRunner(bundle, "cpu"), OutOfDistributionScore.read(bundle.folder)
+    done = set()
+    if args.out.is_file():
+        done = {(row["patient"], tuple(row["without"])) for row in map(json.loads, args.out.read_text().splitlines())}
+    for patient, kind, sample, sets in cases_of(args):
+        for without in sets:
+            if (patient, without) in done:
+                continue
+            began = time.perf_counter()
+            row = {"patient": patient, "kind": kind, "without": without, "model": f"{bundle.id} {bundle.sha256[:12]}"}
+            row |= judge(runner, bundle, known, sample, without)
+            with args.out.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(row) + "\n")
+            print(
+                f"{patient} without {without or 'none'}: {row['dice']}, {time.perf_counter() - began:.1f} s", flush=True
+            )
+
+
+def table(region: str, fit: RegionFit, rows: Sequence[dict[str, Any]]) -> None:
+    """Print what the rule expected of patients that it had not seen."""
+    used = [rows[number] for number in fit.used]
+    patients = [row["patient"] for row in used]
+    true = np.array([row["dice"][region] for row in used])
+    poor = true < POOR_BELOW[region]
+    area = auc(-fit.expected, poor)
+    low, high = bootstrap(patients, lambda n: auc(-fit.expected[n], poor[n]))
+    rank = float(spearmanr(fit.expected, true).statistic)
+    print(
+        f"{region}: {len(used)} answers of {len(set(patients))} patients, {int(poor.sum())} below {POOR_BELOW[region]}"
+    )
+    print(f"  AUC {area:.3f} ({low:.3f} to {high:.3f}), rank correlation {rank:.3f}, penalty {fit.penalty:g}")
+    residuals = np.array(fit.rule.residuals)
+    ends = [
+        (share_of(e + np.quantile(residuals, 0.05)), share_of(e + np.quantile(residuals, 0.95))) for e in fit.expected
+    ]
+    inside = [a - 0.02 <= t <= b + 0.02 for (a, b), t in zip(ends, true, strict=True)]
+    print(
+        f"  interval holds the truth in {np.mean(inside):.0%}, median width {np.median([b - a for a, b in ends]):.2f}"
+    )
+    possible = np.array([[share_of(e + r) for r in residuals] for e in fit.expected])
+    chance = (possible < POOR_BELOW[region]).mean(axis=1)
+    for verdict, here in (
+        (Verdict.GOOD, chance <= 0.15),
+        (Verdict.CHECK, (chance > 0.15) & (chance < 0.5)),
+        (Verdict.POOR, chance >= 0.5),
+    ):
+        if here.any():
+            scores = f"mean Dice {true[here].mean():.3f}, poor {poor[here].mean():.0%}"
+            print(f"  {verdict}: {int(here.sum())} answers, {scores}")
+    for kind in sorted({row["kind"] for row in used}):
+        here = np.array([row["kind"] == kind for row in used])
+        if here.sum() > 5:
+            area = auc(-fit.expected[here], poor[here])
+            print(f"  {kind}: {int(here.sum())} answers, mean Dice {true[here].mean():.3f}, AUC {area:.3f}")
+
+
+def fit(args: argparse.Namespace) -> None:
+    """Fit the rule, print its table, and write it where that is wanted."""
+    rows = [json.loads(line) for path in args.files for line in path.read_text(encoding="utf-8").splitlines()]
+    rule, fits = fit_quality([Judged(r["patient"], r["signs"], r["dice"], r["kind"]) for r in rows], FITTED_ON)
+    for region, found in fits.items():
+        table(region, found, rows)
+    print(machine())
+    if args.write and rule:
+        manifest = json.loads((args.write / MANIFEST).read_bytes())
+        manifest.pop("files")
+        print("wrote", write_manifest(args.write, {**manifest, "quality": rule.to_json()}).sha256)
+
+
+def main() -> None:
+    """Collect or fit."""
+    parser = argparse.ArgumentParser()
+    commands = parser.add_subparsers(required=True)
+    one = commands.add_parser("collect")
+    one.add_argument("out", type=Path)
+    one.add_argument("--cases", type=Path)
+    one.add_argument("--store", type=Path, help="where cases on the model's grid are kept")
+    one.add_argument("--copies", type=int, default=0)
+    one.add_argument("--children", type=int, default=CHILDREN)
+    one.add_argument("--model", default="starter")
+    one.add_argument("--network", type=Path)
+    one.add_argument("--fold", type=int)
+    one.add_argument("--threads", type=int, default=1)
+    one.set_defaults(run=collect)
+    two = commands.add_parser("fit")
+    two.add_argument("files", type=Path, nargs="+")
+    two.add_argument("--write", type=Path)
+    two.set_defaults(run=fit)
+    args = parser.parse_args()
+    args.run(args)
+
+
+if __name__ == "__main__":
+    main()

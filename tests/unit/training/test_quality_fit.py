@@ -1,0 +1,75 @@
+"""The fit of expected quality, on answers whose Dice follows from their signs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hope.domain.expected_quality import logit, share_of
+from hope.training.quality_fit import SIGNS, Judged, auc, bootstrap, fit_quality, fit_region
+
+
+def judged(patients: int = 60, noise: float = 0.4, seed: int = 5) -> list[Judged]:
+    """Three answers a patient; the Dice rises with ``own`` and falls without t2f; the other signs say nothing."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for number in range(patients):
+        for without in (0.0, 0.0, 1.0):
+            signs = {name: float(rng.normal()) for name in SIGNS["WT"]}
+            signs["without t2f"] = without
+            odds = 1.2 + 0.9 * signs["own"] - 1.5 * without + noise * float(rng.normal())
+            found.append(Judged(f"p{number}", {"WT": signs}, {"WT": share_of(odds)}))
+    return found
+
+
+def test_the_rule_tells_poor_answers_of_patients_that_it_did_not_see() -> None:
+    given = judged()
+    fit = fit_region(given, "WT")
+    assert fit is not None
+    poor = np.array([one.dice["WT"] < 0.75 for one in given])
+    assert auc(-fit.expected, poor) > 0.85
+    names = list(fit.rule.names)
+    weight = dict(zip(names, fit.rule.weight, strict=True))
+    assert weight["own"] > 0.5
+    assert weight["without t2f"] < -0.3
+    assert abs(weight["main"]) < 0.2
+
+
+def test_new_cases_lie_in_the_interval_as_often_as_it_says() -> None:
+    inside = []
+    for seed in range(8):
+        rule, _ = fit_quality(judged(seed=seed), "cases")
+        assert rule is not None
+        for one in judged(seed=seed + 100):
+            said = rule.expect(one.signs).regions["WT"]
+            inside.append(said.low <= one.dice["WT"] <= said.high)
+    assert 0.84 <= np.mean(inside) <= 0.95  # nine of ten are aimed at; sixty patients do not show the ends exactly
+
+
+def test_answers_of_one_patient_are_never_on_both_sides() -> None:
+    """With the patient's own noise shared by its answers, memory of the patient would look like skill."""
+    rng = np.random.default_rng(2)
+    given = []
+    for number in range(40):
+        own = {name: float(rng.normal()) for name in SIGNS["WT"]}
+        score = share_of(float(rng.normal()))
+        given += [Judged(f"p{number}", {"WT": own}, {"WT": score}) for _ in range(6)]
+    fit = fit_region(given, "WT")
+    assert fit is not None
+    assert np.corrcoef(fit.expected, fit.true)[0, 1] < 0.35
+
+
+def test_too_few_patients_give_no_rule() -> None:
+    rule, fits = fit_quality(judged(12), "cases")
+    assert rule is None
+    assert fits == {}
+
+
+def test_the_figures_of_the_table() -> None:
+    assert auc(np.array([3.0, 2, 1]), np.array([True, False, False])) == 1.0
+    assert auc(np.array([1.0, 1, 1, 1]), np.array([True, False, True, False])) == 0.5
+    assert np.isnan(auc(np.array([1.0]), np.array([True])))
+    values = np.arange(40.0)
+    low, high = bootstrap([str(n // 2) for n in range(40)], lambda numbers: float(values[numbers].mean()))
+    assert low < 19.5 < high
+    assert logit(0.5) == pytest.approx(0.0)
