@@ -15,7 +15,7 @@ from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.formats.atlas import atlas_brain, atlas_t1
 from hope.stages.masks import grown, mask_ml
-from hope.stages.preprocess.register import ONE_AND_A_HALF_MM, RigidFit, register_rigid
+from hope.stages.preprocess.register import RigidFit, register_rigid
 from hope.stages.preprocess.starts import centre_of_ras_mm, session_starts, tilted_starts
 
 _HEAD_MARGIN_MM = 12.0
@@ -85,7 +85,7 @@ def _brain_on_atlas(scan: Volume, brain: Volume) -> RigidFit:
     region = grown(atlas_brain(), _HEAD_MARGIN_MM)
     centre = centre_of_ras_mm(brain)
     starts = tilted_starts(centre_of_ras_mm(atlas_brain()), centre, "brain centres")
-    fit = register_rigid(atlas_t1(), alone, starts, region, ONE_AND_A_HALF_MM)
+    fit = register_rigid(atlas_t1(), alone, starts, region)
     scale = (mask_ml(atlas_brain()) / mask_ml(brain)) ** (1 / 3)
     if abs(scale - 1.0) <= _SAME_SIZE:
         return fit
@@ -93,7 +93,7 @@ def _brain_on_atlas(scan: Volume, brain: Volume) -> RigidFit:
     enlarge[:3, 3] = (1.0 - scale) * centre
     at_adult_size = Volume(alone.data, Grid(alone.grid.shape, enlarge @ alone.grid.affine_ras_mm))
     try:
-        sized = register_rigid(atlas_t1(), at_adult_size, starts, region, ONE_AND_A_HALF_MM)
+        sized = register_rigid(atlas_t1(), at_adult_size, starts, region)
     except StageError:
         return fit  # the plain fit stands, with its own doubts
     # A brain that the field of view cuts is small as well, but gains nothing from being enlarged.
@@ -103,7 +103,7 @@ def _brain_on_atlas(scan: Volume, brain: Volume) -> RigidFit:
 def _head_on_atlas(scan: Volume) -> RigidFit:
     starts = session_starts(atlas_t1(), scan)
     del starts["scanner coordinates"]  # the atlas was never in this scanner
-    return register_rigid(atlas_t1(), scan, starts, atlas_brain(), ONE_AND_A_HALF_MM)
+    return register_rigid(atlas_t1(), scan, starts, atlas_brain())
 
 
 def coverage(

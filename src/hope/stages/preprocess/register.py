@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +21,7 @@ from hope.stages.masks import box_around, cropped
 from hope.stages.preprocess.align_check import Agreement, Probe, clipped, coarsened
 from hope.stages.preprocess.bias import head_threshold
 
-_COARSE_SPACING_MM, _COARSE_ITERATIONS = 6.0, "100"
+_WORK_SPACING_MM = 1.5
 _CROP_MARGIN_MM = 6.0
 _SEED = 20240
 _TRIED_STARTS = 3
@@ -41,26 +40,6 @@ _LOW_NMI = 1.03
 _LOW_OVERLAP = 0.6
 
 _stdout_lock = threading.Lock()
-
-
-@dataclass(frozen=True)
-class Finish:
-    """How finely the best start is finished.
-
-    Attributes:
-        spacing_mm: voxels of the last level; each level before it has twice the size.
-        iterations: greedy's, from the first level to the last.
-    """
-
-    spacing_mm: float
-    iterations: str
-
-
-TWO_MM = Finish(2.0, "40x12")
-"""Enough between scans of one session: 1.5 mm moved no edge of a brain by more than 0.2 mm."""
-
-ONE_AND_A_HALF_MM = Finish(1.5, "60x30x10")
-"""For the atlas, another head: there 2 mm moved the edge by 0.4 mm."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +71,6 @@ def register_rigid(
     moving: Volume,
     starts: Mapping[str, Transform],
     mask: Volume | None = None,
-    finish: Finish = TWO_MM,
 ) -> RigidFit:
     """Find the rigid transform under which ``moving`` matches ``fixed`` (normalised mutual information).
 
@@ -101,22 +79,21 @@ def register_rigid(
         moving: float32 scan, any orientation and contrast.
         starts: where to begin, most trusted first; fixed world to moving world.
         mask: on fixed's grid: where the match counts. Without it the whole head counts.
-        finish: how finely the best start is finished.
 
     Raises:
         StageError: if no start leads to a believable alignment.
     """
     probe = Probe.between(fixed, moving, mask)
-    engine = _Engine(fixed, moving, mask, finish)
+    engine = _Engine(fixed, moving, mask)
     chosen = _promising(probe, starts)
-    coarse = {name: engine.roughly(start) for name, start in chosen.items()}
+    coarse = {name: engine.refine(start, "100x0x0") for name, start in chosen.items()}
     sound = {name: t for name, t in coarse.items() if not _ran_away(chosen[name], t, probe)}
     if not sound:
         raise StageError("the optimiser ran away from every start")
     first = next(iter(starts))
     scores = {n: probe.agreement(t).score * (_FIRST_START_BONUS if n == first else 1.0) for n, t in sound.items()}
     best = max(scores, key=lambda name: scores[name])
-    result = engine.finely(sound[best])
+    result = engine.refine(sound[best], "60x30x10")
     fit = RigidFit(result, best, probe.agreement(starts[first]), probe.agreement(result))
     if _ran_away(chosen[best], result, probe) or fit.after.score < _NOT_WORSE * probe.agreement(sound[best]).score:
         fit = replace(fit, transform=sound[best], after=probe.agreement(sound[best]))
@@ -149,48 +126,25 @@ def as_rigid(matrix: npt.ArrayLike) -> Transform:
     return Transform(rigid)
 
 
-@dataclass(frozen=True, eq=False)
-class _Pair:
-    """What greedy compares at one resolution: ITK images of the fixed side, the volume that moves."""
-
-    fixed: Any
-    mask: Any
-    moving: Volume
-
-
 class _Engine:
-    """Greedy on isotropic, clipped copies: its pyramid halves voxels, which thick slices would not survive.
+    """Greedy on isotropic, clipped copies: its pyramid halves voxels, which thick slices would not survive."""
 
-    Starts are refined on copies of 6 mm, which hold what greedy's own coarse level would, without the fine ones.
-    """
-
-    def __init__(self, fixed: Volume, moving: Volume, mask: Volume | None, finish: Finish) -> None:
-        self._finish = finish
+    def __init__(self, fixed: Volume, moving: Volume, mask: Volume | None) -> None:
         # The metric counts inside the mask alone, so voxels far from it would only cost time.
         counted = mask or fixed.with_data(fixed.data > head_threshold(fixed.data))
         box = box_around(counted, _CROP_MARGIN_MM)
-        near, inside = cropped(fixed, box), cropped(counted, box) if mask else None
-        self._pairs = {}
-        for spacing_mm in (finish.spacing_mm, _COARSE_SPACING_MM):
-            near, moving = _prepared(near, spacing_mm), _prepared(moving, spacing_mm)
-            inside = _prepared(inside, spacing_mm) if inside else None
-            self._pairs[spacing_mm] = _Pair(to_itk(near), to_itk(inside) > 0.5 if inside else None, moving)
+        self._mask = to_itk(_prepared(cropped(counted, box))) > 0.5 if mask else None
+        self._fixed = to_itk(_prepared(cropped(fixed, box)))
+        self._moving = _prepared(moving)
 
-    def roughly(self, start: Transform) -> Transform:
-        """Improve ``start`` at about 6 mm."""
-        return self._refined(self._pairs[_COARSE_SPACING_MM], start, _COARSE_ITERATIONS)
-
-    def finely(self, start: Transform) -> Transform:
-        """Improve ``start`` as finely as wanted."""
-        return self._refined(self._pairs[self._finish.spacing_mm], start, self._finish.iterations)
-
-    def _refined(self, pair: _Pair, start: Transform, iterations: str) -> Transform:
+    def refine(self, start: Transform, iterations: str) -> Transform:
+        """Improve ``start``; ``iterations`` per level, coarse (about 6 mm) to fine (about 1.5 mm)."""
         # One thread and a seed: the same input gives the same transform, to the bit.
         command = f"-d 3 -a -dof 6 -m NMI -i fixed moving -ia-identity -n {iterations} -o found -threads 1 -V 0"
-        images = {"fixed": pair.fixed, "moving": to_itk(pair.moving, world=start), "found": None}
-        if pair.mask is not None:
+        images = {"fixed": self._fixed, "moving": to_itk(self._moving, world=start), "found": None}
+        if self._mask is not None:
             command += " -gm mask"
-            images["mask"] = pair.mask
+            images["mask"] = self._mask
         greedy = Greedy3D()
         try:
             with _quiet_stdout():
@@ -200,8 +154,8 @@ class _Engine:
         return as_rigid(as_rigid(greedy["found"]).then(start).fixed_to_moving_ras_mm)
 
 
-def _prepared(scan: Volume, spacing_mm: float) -> Volume:
-    smooth = coarsened(scan, max(spacing_mm, min(scan.grid.spacing_mm)))
+def _prepared(scan: Volume) -> Volume:
+    smooth = coarsened(scan, max(_WORK_SPACING_MM, min(scan.grid.spacing_mm)))
     return smooth.with_data(clipped(smooth.data))
 
 
