@@ -61,7 +61,7 @@ class PlatformSettings:
         lease_seconds: a worker that is silent this long is taken for dead.
         stage_timeout_seconds: longest time a stage may take.
         stage_tries: how often a stage that died is tried.
-        poll_seconds: how often queues are looked at.
+        poll_seconds: how often queues are looked at while there is work, or while a process cannot be told of it.
         stage_bodies: Python module whose ``run`` does the stages; another one only in tests.
         oidc_issuer, oidc_client_id, oidc_client_secret: sign-in by OpenID Connect.
         api_tokens_file: lines ``NAME SHA256-OF-TOKEN``; sign-in for programs.

@@ -7,8 +7,8 @@ the vendor's closed product to notice dead processes; `recover` is what our leas
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +19,7 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, WorkflowHandleAsy
 from dbos._error import DBOSAwaitedWorkflowCancelledError
 from sqlalchemy import event
 
-from hope.adapters import dbos_patience
+from hope.adapters import dbos_patience, queue_bell
 from hope.adapters.database_errors import worded
 from hope.contract.job import PIPELINE_QUEUE, StageJob
 from hope.contract.stages import STAGES, Stage
@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 _run_stage: RunStage | None = None
 _poll_seconds = 0.1
 _waiting = 0
+_bell = queue_bell.Bell()
+_tell: Callable[[str], None] = _bell.ring
 
 
 @DBOS.step(name="stage_body", preemptible=True)
@@ -52,12 +54,22 @@ async def _stage_body(job: dict[str, Any]) -> str:
 
 @DBOS.workflow(name="stage", max_recovery_attempts=MAX_RECOVERIES)
 async def _stage(job: dict[str, Any]) -> str:
-    return await _stage_body(job)
+    try:
+        return await _stage_body(job)
+    finally:
+        _bell.ring(job["stage"])  # this process has room for one more of them
 
 
 @DBOS.workflow(name="pipeline", max_recovery_attempts=MAX_RECOVERIES)
 async def _pipeline(job: dict[str, Any]) -> str:
     """Run the stages in turn; a stage that does not answer ``done`` ends the run, and says so in the store itself."""
+    try:
+        return await _run_stages(job)
+    finally:
+        _bell.ring(PIPELINE_QUEUE)
+
+
+async def _run_stages(job: dict[str, Any]) -> str:
     outcome = "done"
     for stage in STAGES:
         handle = await DBOS.enqueue_workflow_with_options_async(
@@ -69,6 +81,7 @@ async def _pipeline(job: dict[str, Any]) -> str:
             },
             {**job, "stage": str(stage)},
         )
+        await asyncio.to_thread(_tell, str(stage))
         outcome = await _result(handle)
         if outcome != "done":
             break
@@ -113,17 +126,19 @@ class DbosQueue:
     Args:
         database_url: SQLAlchemy URL; on SQLite a file of its own, because it is written to all the time.
         executor: id of this process, different for every start.
-        poll_seconds: how often queues are looked at.
+        poll_seconds: how often queues are looked at while there is work.
     """
 
     def __init__(self, database_url: str, executor: str, poll_seconds: float = 0.1) -> None:
-        global _poll_seconds
+        global _poll_seconds, _bell, _tell
         _poll_seconds = poll_seconds
-        self._executor, self._poll = executor, poll_seconds
-        self._served: tuple[str, ...] = ()
-        self._pace = poll_seconds
-        self.enqueued_at = time.monotonic()
+        self._poll = poll_seconds
+        self._bell = _bell = queue_bell.Bell()
         self._engine = _engine(database_url)
+        postgres = self._engine.dialect.name == "postgresql"
+        self._listener = queue_bell.Listener(self._engine, self._bell) if postgres else None
+        _tell = self._listener.tell if self._listener else self._bell.ring
+        queue_bell.install(self._bell)
         dbos_patience.install()
         config: DBOSConfig = {
             "name": "hope",
@@ -133,7 +148,9 @@ class DbosQueue:
             "system_database_url": database_url,
             "serializer": DBOSPortableJSONSerializer(),
             "log_level": "WARNING",
-            "notification_listener_polling_interval_sec": 2.0,  # nothing here uses the engine's notifications
+            # Nothing here uses the engine's own notifications, which it would look for a hundred times a second.
+            "notification_listener_polling_interval_sec": 60.0,
+            "notification_coalesce_sec": 60.0,
         }
         DBOS(config=config)
         engine_log = logging.getLogger("dbos")
@@ -142,49 +159,37 @@ class DbosQueue:
         engine_log.handlers.clear()
         engine_log.propagate = True
 
-    def start(self, run_stage: RunStage | None, queues: Collection[str], slots: int) -> None:
+    def start(self, run_stage: RunStage | None, queues: Collection[str], slots: int, *, alone: bool = False) -> None:
         """Begin to work. Call it outside of an event loop: jobs then run in a loop of their own.
 
         Args:
             run_stage: does a stage and answers ``done``, ``failed`` or ``stopped``; None if no stage queue is served.
             queues: `PIPELINE_QUEUE` and names of stages.
             slots: stages of one kind that this process may have at once.
+            alone: whether no other process adds work to this database.
         """
         global _run_stage
         _run_stage = run_stage
         DBOS.listen_queues(list(queues))
         DBOS.launch()
         # Limits live in the database and the last to register wins: who serves a queue registers it, nobody else.
-        self._served, self._pace = tuple(queues), self._poll
         for name in queues:
             limit = PIPELINES_AT_ONCE if name == PIPELINE_QUEUE else slots
             DBOS.register_queue(
                 name, worker_concurrency=limit, polling_interval_sec=self._poll, on_conflict="always_update"
             )
-
-    def pace(self, seconds: float) -> None:
-        """Look at this process's queues this often from now on: a laptop should not poll all the time for nothing.
-
-        For a process that serves all queues alone; the interval lies in the database and holds for all.
-        """
-        if seconds == self._pace:
-            return
-        self._pace = seconds
-        for name in self._served:
-            queue = DBOS.retrieve_queue(name)
-            if queue is not None:
-                queue.set_polling_interval_sec(seconds)
+        if self._listener:
+            self._listener.start()
+        self._bell.reaches_all = alone and not self._listener
 
     def stop(self) -> None:
         """End the engine's threads; what was running is taken up by whoever recovers this executor."""
+        self._bell.close()
         DBOS.destroy(workflow_completion_timeout_sec=0)
 
     def enqueue(self, case_id: str, session_id: str, run: int, priority: int) -> None:
         """Start the pipeline of a run; the same run twice runs once."""
         job = {"case": case_id, "session": session_id, "run": run, "priority": priority}
-        self.enqueued_at = time.monotonic()
-        if self._pace > self._poll:
-            self.pace(self._poll)
         with self._worded():
             DBOS.enqueue_workflow_with_options(
                 {
@@ -195,6 +200,7 @@ class DbosQueue:
                 },
                 job,
             )
+        _tell(PIPELINE_QUEUE)
 
     def cancel(self, case_id: str, run: int) -> None:
         """Cancel the pipeline of a run and its stages."""
@@ -231,7 +237,10 @@ class DbosQueue:
     def recover(self, executors: Sequence[str]) -> int:
         """Give the unfinished work of dead processes back to the queues; returns how many workflows."""
         # Private but idempotent: it moves rows from the dead executors back to their queues, and nothing else.
-        return len(DBOS._recover_pending_workflows(list(executors)))
+        recovered = len(DBOS._recover_pending_workflows(list(executors)))
+        for name in (PIPELINE_QUEUE, *map(str, STAGES)) if recovered else ():
+            _tell(name)
+        return recovered
 
     @contextmanager
     def _worded(self) -> Iterator[None]:

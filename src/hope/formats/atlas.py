@@ -6,11 +6,14 @@ docs/decisions/0002-atlas.md says why and under which terms.
 
 from __future__ import annotations
 
-from functools import lru_cache
+import threading
+from collections.abc import Callable
+from functools import lru_cache, update_wrapper
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+import fill_voids
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
@@ -33,12 +36,30 @@ SRI24_TO_ICBM = Transform(
 )
 """Where a point of ATLAS_GRID's world lies in the template's world, RAS+ mm (12 degrees of freedom)."""
 
+T = TypeVar("T")
+
 _FILE_NAME = "mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
 _BRAIN_FLOOR = 1.0
 """The stripped T1 is an 8-bit image with 0 outside the brain; interpolation may leave less than 1 at its rim."""
 
 
-@lru_cache(maxsize=1)
+class _Once(Generic[T]):
+    """A function without arguments whose result is kept; threads that ask at once wait for one computation."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        update_wrapper(self, make)
+        self._kept, self._lock = lru_cache(maxsize=1)(make), threading.RLock()
+
+    def __call__(self) -> T:
+        with self._lock:
+            return self._kept()
+
+    def cache_clear(self) -> None:
+        """Forget the result."""
+        self._kept.cache_clear()
+
+
+@_Once
 def atlas_t1() -> Volume:
     """T1-weighted brain (no skull, 0 outside), float32 on ATLAS_GRID; read-only.
 
@@ -48,7 +69,7 @@ def atlas_t1() -> Volume:
     return _on_atlas_grid(_template("t1"))
 
 
-@lru_cache(maxsize=1)
+@_Once
 def atlas_tissue() -> dict[str, Volume]:
     """Grey ("gm") and white matter ("wm") probability 0..1, float32, and the "brain" mask, bool; on ATLAS_GRID.
 
@@ -58,7 +79,7 @@ def atlas_tissue() -> dict[str, Volume]:
     return {"gm": _tissue("gm"), "wm": atlas_white_matter(), "brain": atlas_brain()}
 
 
-@lru_cache(maxsize=1)
+@_Once
 def atlas_white_matter() -> Volume:
     """White matter's probability alone, 0..1, float32 on ATLAS_GRID; read-only.
 
@@ -68,14 +89,14 @@ def atlas_white_matter() -> Volume:
     return _tissue("wm")
 
 
-@lru_cache(maxsize=1)
+@_Once
 def atlas_brain() -> Volume:
     """The atlas' brain mask alone, bool on ATLAS_GRID; read-only.
 
     Raises:
         StageError: if the installed nilearn does not carry the template.
     """
-    solid = ndimage.binary_fill_holes(atlas_t1().data >= _BRAIN_FLOOR)
+    solid = fill_voids.fill(atlas_t1().data >= _BRAIN_FLOOR).astype(bool)
     solid.setflags(write=False)
     return Volume(solid, ATLAS_GRID)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import BinaryIO
+
+from zlib_ng import zlib_ng
 
 from hope.formats.budget import current_budget
 from hope.formats.nifti_header import truncated
@@ -19,7 +20,7 @@ _MEMBER_BYTES = 1024  # blocked gzip holds up to 64 KiB a member; millions of em
 class GunzipReader:
     """A forward reader of gzip members.
 
-    zlib parses their headers, so that a name of a gigabyte in one costs no loop here. Zeros and other bytes behind the
+    zlib-ng parses their headers, so that a name of a gigabyte costs no loop here. Zeros and other bytes behind the
     last member are ignored.
 
     Args:
@@ -29,7 +30,7 @@ class GunzipReader:
 
     def __init__(self, raw: BinaryIO, what: str) -> None:
         self._raw, self._what = raw, what
-        self._inflate = zlib.decompressobj(wbits=31)
+        self._inflate = zlib_ng.decompressobj(wbits=31)
         self._left = b""
         self._members = 1
         self._produced = 0
@@ -64,7 +65,7 @@ class GunzipReader:
             raise truncated(self._what, "a gzip stream that ends early")
         try:
             block = self._inflate.decompress(data, count)
-        except zlib.error as error:
+        except zlib_ng.error as error:  # type: ignore[misc]  # its stub calls the class an instance
             raise truncated(self._what, "a damaged gzip stream") from error
         self._left = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
         return block
@@ -78,5 +79,5 @@ class GunzipReader:
             return False
         if self._members > _FREE_MEMBERS + self._produced // _MEMBER_BYTES:
             raise truncated(self._what, "a gzip stream of very many pieces")
-        self._inflate = zlib.decompressobj(wbits=31)
+        self._inflate = zlib_ng.decompressobj(wbits=31)
         return True

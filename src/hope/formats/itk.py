@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from hope.domain.grid import FloatArray
+from hope.domain.grid import FloatArray, Grid
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 
@@ -41,3 +41,33 @@ def from_itk(image: Any) -> npt.NDArray[np.float32]:
     """The voxels of a SimpleITK image as an (i, j, k) float32 array; the caller knows its grid."""
     voxels: npt.NDArray[np.float32] = sitk.GetArrayFromImage(image).astype(np.float32).transpose(2, 1, 0)
     return voxels
+
+
+def interpolated(volume: Volume, onto: Grid, transform: Transform) -> Volume:
+    """Read ``volume`` linearly at the voxel centres of ``onto``, as `stages.resample` does, five times as fast.
+
+    Args:
+        volume: (i, j, k) image, any orientation.
+        onto: the wanted grid, any orientation.
+        transform: world of ``onto`` to world of ``volume``, RAS+ mm.
+
+    Returns:
+        float32 on ``onto``; 0 further than half a voxel outside the volume. One thread: the same input, the same bits.
+    """
+    map_lps = _RAS_TO_LPS @ transform.fixed_to_moving_ras_mm @ _RAS_TO_LPS
+    make_map: Any = sitk.AffineTransform
+    point_map = make_map(3)
+    point_map.SetMatrix([float(x) for x in map_lps[:3, :3].ravel()])
+    point_map.SetTranslation([float(x) for x in map_lps[:3, 3]])
+    lps = _RAS_TO_LPS @ onto.affine_ras_mm
+    spacing_mm = np.linalg.norm(lps[:3, :3], axis=0)
+    make_filter: Any = sitk.ResampleImageFilter
+    reader = make_filter()
+    reader.SetSize([int(n) for n in onto.shape])
+    reader.SetOutputSpacing([float(s) for s in spacing_mm])
+    reader.SetOutputOrigin([float(x) for x in lps[:3, 3]])
+    reader.SetOutputDirection([float(x) for x in (lps[:3, :3] / spacing_mm).ravel()])
+    reader.SetTransform(point_map)
+    reader.SetInterpolator(sitk.sitkLinear)
+    reader.SetNumberOfThreads(1)
+    return Volume(from_itk(reader.Execute(to_itk(volume))), onto)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any, BinaryIO, cast
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
+from zlib_ng import gzip_ng
 
 from hope.domain.errors import InputError
 from hope.domain.grid import CORNER_TOLERANCE_MM, Grid
@@ -21,13 +21,16 @@ from hope.formats.atomic import atomic_output
 from hope.formats.gunzip import MAGIC, GunzipReader
 from hope.formats.nifti_header import EXPECTED_FILE, Layout, read_layout, truncated
 from hope.formats.reading import input_error
+from hope.formats.voxel_order import in_file_order
 
 DISTINCT_LIMIT = 256
 """Distinct voxel values are counted up to here; more is reported as None."""
 
 _MAX_GZIP_RATIO = 1100  # deflate cannot compress more than 1032:1, so a larger promise is a lie
 _CHUNK_VOXELS = 2**21
-_GZIP_LEVEL = 4
+_GZIP_LEVEL = 2
+"""Of zlib-ng: as small as level 4 of zlib, four times as fast."""
+
 _WILD = 64  # times the span of the usual values
 _INT16 = 32767
 
@@ -290,8 +293,9 @@ def _write(
     with atomic_output(path) as raw:
         if path.name.endswith(".gz"):
             # No file name and no time in the gzip header: equal volumes give equal bytes.
-            with gzip.GzipFile("", "wb", level, raw, mtime=0) as file:
-                _write_stream(header, volume.data, dtype, cast("BinaryIO", file))
+            make_file: Any = gzip_ng.GzipNGFile
+            with make_file("", "wb", level, raw, mtime=0) as file:
+                _write_stream(header, volume.data, dtype, file)
         else:
             _write_stream(header, volume.data, dtype, raw)
 
@@ -300,5 +304,5 @@ def _write_stream(header: Any, data: npt.NDArray[Any], dtype: np.dtype[Any], fil
     header["magic"] = b"n+1"
     header["vox_offset"] = 352
     header.write_to(file)
-    for k in range(data.shape[2]):
-        file.write(data[:, :, k].astype(dtype, copy=False).tobytes(order="F"))
+    stored: Any = in_file_order(data, dtype)
+    file.write(memoryview(stored).cast("B"))

@@ -29,12 +29,6 @@ from hope.jobs.worker import StageWorker
 from hope.ports import BlobStore, CaseStore
 from hope.services import Services
 
-LIVELY_SECONDS = 3.0
-"""How long after a stage began or ended the embedded platform expects the next one."""
-
-RESTING_POLL_SECONDS = 0.5
-"""How often it looks at its queues otherwise."""
-
 _STALE_SECONDS = 3600.0
 
 log = logging.getLogger(__name__)
@@ -87,21 +81,8 @@ class Node:
             staging=self.services.staging,
         )
         queues = [*([PIPELINE_QUEUE] if self._pipelines else []), *(str(stage) for stage in self.stages)]
-        self.queue.start(worker.run if self.stages else None, queues, self._slots)
+        self.queue.start(worker.run if self.stages else None, queues, self._slots, alone=self._lock is not None)
         threading.Thread(target=self._say_alive, name="hope-alive", daemon=True).start()
-        if self._lock:
-            threading.Thread(target=self._rest, args=(worker,), name="hope-pace", daemon=True).start()
-
-    def _rest(self, worker: StageWorker) -> None:
-        """Look at the queues less often while no stage is about to begin, whether nothing runs or a long stage does."""
-        usual = self.services.settings.platform.poll_seconds
-        while True:
-            time.sleep(LIVELY_SECONDS / 4)
-            quiet = time.monotonic() - max(worker.changed_at, self.queue.enqueued_at) > LIVELY_SECONDS
-            try:
-                self.queue.pace(max(usual, RESTING_POLL_SECONDS) if quiet else usual)
-            except Exception:  # a busy database: the pace can wait
-                log.exception("the pace of the queues could not be set")
 
     def keep_to_itself(self) -> None:
         """Let this process and its children leave nothing anywhere else: no temporary file, no core file."""

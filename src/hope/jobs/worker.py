@@ -102,8 +102,6 @@ class StageWorker:
         self._executor, self._slots = executor, slots
         self._tries, self._timeout, self._staging = tries, timeout_seconds, staging
         self._gate: asyncio.Semaphore | None = None
-        self.changed_at = 0.0
-        """When a stage last began or ended here, by the monotonic clock: the next one is near then."""
 
     async def run(self, job: StageJob) -> str:
         """Do one stage until it is done, has failed for good, or is no longer wanted.
@@ -150,7 +148,6 @@ class StageWorker:
         """Try until there is an outcome; ``full`` earlier attempts met a full disk and do not count."""
         while True:
             attempt = await patiently(self._store.begin_attempt, job, self._executor)
-            self.changed_at = time.monotonic()
             if outcome := await self._try(attempt, full):
                 return outcome
             await asyncio.sleep(min(5.0, 0.2 * 2**attempt.number))
@@ -203,7 +200,6 @@ class StageWorker:
             await self._failed(attempt, _message(error), ours=True, final=final)
             return FAILED if final else None
         finally:
-            self.changed_at = time.monotonic()
             # A kill waits for these words.
             await asyncio.shield(patiently(self._store.end_attempt, attempt))
             if not tidy:

@@ -166,7 +166,7 @@ class BundleRunner:
         grid = case.aligned.grid
         ras = grid.reoriented("RAS")
         labels = np.zeros(ras.shape, dtype=np.uint8)
-        labels[box] = probability.argmax(dim=0).to(torch.uint8).numpy() * inside
+        labels[box] = _likeliest(probability).numpy() * inside
         regions = {}
         for name, values in _CLASSES.items():
             whole = np.zeros(ras.shape, dtype=np.float16)
@@ -183,3 +183,13 @@ class BundleRunner:
             intervals=self.bundle.intervals,
             cleanup=self.bundle.cleanup,
         )
+
+
+def _likeliest(probability: Tensor) -> Tensor:
+    """Index (uint8, i, j, k) of the largest of (class, i, j, k), the first of equals; `argmax` takes far longer."""
+    best = probability[0].clone()
+    labels = torch.zeros(best.shape, dtype=torch.uint8)
+    for index in range(1, len(probability)):
+        labels.masked_fill_(probability[index] > best, index)
+        torch.maximum(best, probability[index], out=best)
+    return labels

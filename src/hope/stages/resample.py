@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,12 @@ from hope.domain.volume import Volume
 _HALF_VOXEL = 0.5
 _ROUNDING = 1e-6
 """Voxels: composed matrices are exact to about 1e-12, so an edge voxel must not fall outside by rounding."""
+
+_EXACT = 1e-9
+"""Voxels: a map that is this near to whole numbers moves no voxel of a scan by a millionth."""
+
+_FLAT = 1e-12
+"""A step along k that moves the position by less than this moves it nowhere over any number of voxels that is read."""
 
 
 def resample(volume: Volume, onto: Grid, transform: Transform, order: Literal["linear", "nearest"]) -> Volume:
@@ -36,6 +42,9 @@ def resample(volume: Volume, onto: Grid, transform: Transform, order: Literal["l
         np.linalg.inv(volume.grid.affine_ras_mm) @ transform.fixed_to_moving_ras_mm @ np.asarray(onto.affine_ras_mm)
     )
     linear = order == "linear"
+    if (steps := _whole_steps(to_voxel)) is not None:
+        read = _read_by_steps(volume.data, steps, onto.shape)
+        return Volume(read.astype(np.float32, copy=False) if linear else read, onto)
     data = volume.data.astype(np.uint8) if volume.data.dtype == np.bool_ else volume.data
     out = ndimage.affine_transform(
         data,
@@ -106,13 +115,52 @@ def field_of_view(grid: Grid, onto: Grid, transform: Transform) -> npt.NDArray[n
     return _inside(to_voxel, onto.shape, grid.shape)
 
 
+def _whole_steps(to_voxel: npt.NDArray[np.float64]) -> npt.NDArray[np.intp] | None:
+    """A map from voxels to voxels as whole numbers, if it only reorders, flips and shifts axes; else None."""
+    steps = np.rint(to_voxel)
+    turns = np.abs(steps[:3, :3])
+    if np.abs(to_voxel - steps).max() > _EXACT or not (
+        (turns.sum(axis=0) == 1).all() and (turns.sum(axis=1) == 1).all()
+    ):
+        return None
+    return steps.astype(np.intp)
+
+
+def _read_by_steps(
+    data: npt.NDArray[Any], steps: npt.NDArray[np.intp], out_shape: tuple[int, int, int]
+) -> npt.NDArray[Any]:
+    """Voxels of ``data`` (i, j, k) where whole steps lead, 0 where they lead outside."""
+    sources = [int(np.flatnonzero(steps[axis, :3])[0]) for axis in range(3)]
+    index, target = [], [slice(0)] * 3
+    for axis, source in enumerate(sources):
+        places = steps[axis, source] * np.arange(out_shape[source]) + steps[axis, 3]
+        seen = np.flatnonzero((places >= 0) & (places < data.shape[axis]))
+        if not len(seen):
+            return np.zeros(out_shape, dtype=data.dtype)
+        first, last, step = int(places[seen[0]]), int(places[seen[-1]]), int(steps[axis, source])
+        stop = last + step
+        index.append(slice(first, stop if stop >= 0 else None, step))
+        target[source] = slice(int(seen[0]), int(seen[-1]) + 1)
+    out = np.zeros(out_shape, dtype=data.dtype)
+    out[tuple(target)] = data[tuple(index)].transpose(np.argsort(sources))
+    return out
+
+
 def _inside(
     to_voxel: npt.NDArray[np.float64], out_shape: tuple[int, int, int], in_shape: tuple[int, int, int]
 ) -> npt.NDArray[np.bool_]:
     i, j, k = (np.arange(n, dtype=np.float64) for n in out_shape)
-    inside = np.ones(out_shape, dtype=bool)
+    # Along a line of voxels the position runs straight, so what is inside is one stretch of k for each (i, j).
+    first, last = np.zeros(out_shape[:2]), np.full(out_shape[:2], out_shape[2] - 1.0)
     for axis, length in enumerate(in_shape):
         a, b, c, shift = to_voxel[axis]
-        position = ((a * i + shift)[:, None] + b * j)[:, :, None] + c * k
-        inside &= (position >= -_HALF_VOXEL - _ROUNDING) & (position <= length - _HALF_VOXEL + _ROUNDING)
+        start = (a * i + shift)[:, None] + b * j
+        low, high = -_HALF_VOXEL - _ROUNDING - start, length - _HALF_VOXEL + _ROUNDING - start
+        if abs(c) < _FLAT:
+            last[(low > 0) | (high < 0)] = -1.0
+            continue
+        enter, leave = (low / c, high / c) if c > 0 else (high / c, low / c)
+        np.maximum(first, enter, out=first)
+        np.minimum(last, leave, out=last)
+    inside: npt.NDArray[np.bool_] = (k >= first[:, :, None]) & (k <= last[:, :, None])
     return inside

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from hope.domain.case import SEQUENCES, AlignedCase, HarmonizedCase, HeadState, MRSequence
 from hope.domain.errors import BundleError, InputError
@@ -19,7 +20,7 @@ from hope.models.bundle import read_bundle
 from hope.models.networks import build_network
 from hope.models.normalise import zscore_inside
 from hope.models.out_of_distribution import OUT_OF_DISTRIBUTION, OutOfDistributionScore
-from hope.models.runtime import BundleRunner, choose_device
+from hope.models.runtime import BundleRunner, _likeliest, choose_device
 from hope.training.config import TrainingConfig
 from hope.training.export import export_bundle
 from hope.training.loop import start
@@ -141,3 +142,9 @@ def test_normalisation_ignores_what_lies_outside_and_survives_constants() -> Non
     assert not out[:, ~mask].any()
     assert not out[1].any()
     assert not zscore_inside(images, np.zeros_like(mask)).any()
+
+
+def test_the_likeliest_class_is_that_of_argmax_and_the_first_of_equals() -> None:
+    probability = torch.from_numpy(np.random.default_rng(2).integers(0, 4, (5, 6, 7, 8)).astype(np.float32))
+
+    np.testing.assert_array_equal(_likeliest(probability).numpy(), probability.numpy().argmax(axis=0))

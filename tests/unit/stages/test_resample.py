@@ -12,7 +12,7 @@ from hope.domain.grid import ALL_ORIENTATIONS, Grid
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.stages.preprocess.preprocess import to_native
-from hope.stages.preprocess.register import turned_about
+from hope.stages.preprocess.starts import turned_about
 from hope.stages.resample import field_of_view, resample, resample_labels
 
 IDENTITY = Transform.identity()
@@ -196,3 +196,35 @@ def test_a_mask_keeps_its_type() -> None:
     out = resample_labels(mask, labels.grid, IDENTITY)
     assert out.data.dtype == np.bool_
     np.testing.assert_array_equal(out.data, mask.data)
+
+
+@pytest.mark.parametrize("angles", [(0, 0, 0), (90, 0, 0), (13, -8, 21), (0, 0, 45)])
+def test_the_field_of_view_is_what_every_voxel_says_for_itself(angles: tuple[float, float, float]) -> None:
+    grid, onto = grid_of((9, 14, 5), (1.3, 0.7, 4.0)), grid_of((16, 15, 20))
+    transform = turned_about(np.array([7.0, 7, 9]), np.array([5.2, 4.9, 8.1]), angles)
+
+    seen = field_of_view(grid, onto, transform)
+
+    voxels = grid.to_voxel(transform.apply(onto.to_world(np.argwhere(np.ones(onto.shape)))))
+    each = ((voxels >= -0.5 - 1e-6) & (voxels <= np.array(grid.shape) - 0.5 + 1e-6)).all(axis=1)
+    assert 0 < each.sum() < each.size
+    np.testing.assert_array_equal(seen.ravel(), each)
+
+
+@pytest.mark.parametrize("order", ["linear", "nearest"])
+@pytest.mark.parametrize("orientation", ["RAS", "LPS", "SAR", "IRP"])
+@pytest.mark.parametrize("shift", [(0, 0, 0), (3, -2, 1), (-4, 5, 0), (50, 0, 0)])
+def test_whole_steps_give_what_interpolation_gives(
+    order: str, orientation: str, shift: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = Volume(RNG.random((7, 9, 5)).astype(np.float32), grid_of((7, 9, 5))).reoriented(orientation)
+    moved = np.eye(4)
+    moved[:3, 3] = shift
+    onto = grid_of((8, 6, 10))
+
+    stepped = resample(volume, onto, Transform(moved), order)  # type: ignore[arg-type]
+    monkeypatch.setattr("hope.stages.resample._whole_steps", lambda to_voxel: None)
+    interpolated = resample(volume, onto, Transform(moved), order)  # type: ignore[arg-type]
+
+    assert stepped.data.any() == (shift[0] != 50)
+    np.testing.assert_array_equal(stepped.data, interpolated.data)

@@ -158,7 +158,7 @@ class HailHarmonizer:
             entry = style.sequences[sequence]
             image = case.images[sequence].reoriented("RAS")
             even = np.asarray(image.data, np.float32).copy()
-            even *= np.exp(-np.pad(field[index].numpy(), around, mode="edge"))
+            even *= np.pad(np.exp(-field[index].numpy()), around, mode="edge")
             even /= np.float32(look.scale[index])
             unit = np.float32(entry.code[-1] * entry.unit)
             for strength in STRENGTHS:

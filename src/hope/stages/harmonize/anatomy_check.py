@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -66,7 +67,11 @@ def guard(case: AlignedCase, style: Style) -> Callable[[MRSequence, Volume], boo
         before = case.images[sequence]
         if sequence not in edges:
             edges[sequence] = Edges(before, regions.brain)
-        return not _measured(before, after, regions, style.sequences[sequence], edges[sequence]).reason
+        wanted = style.sequences[sequence]
+        found = _measured(before, after, regions, wanted, edges[sequence])
+        if after is not before:
+            _checked[after] = ((before, regions, wanted), found)
+        return not found.reason
 
     return passes
 
@@ -80,7 +85,15 @@ def check_anatomy(before: Volume, after: Volume, regions: Regions, style: Sequen
         regions: healthy brain, suspected lesion and white matter, found before.
         style: what it was brought to.
     """
+    asked, known = (before, regions, style), _checked.get(after)
+    if known is not None and all(one is other for one, other in zip(known[0], asked, strict=True)):
+        return known[1]
     return _measured(before, after, regions, style, Edges(before, regions.brain))
+
+
+_Asked = tuple[Volume, Regions, SequenceStyle]
+_checked: weakref.WeakKeyDictionary[Volume, tuple[_Asked, AnatomyCheck]] = weakref.WeakKeyDictionary()
+"""What a guard found of images that are still in use: the last check asks the same."""
 
 
 def _measured(before: Volume, after: Volume, regions: Regions, style: SequenceStyle, edges: Edges) -> AnatomyCheck:

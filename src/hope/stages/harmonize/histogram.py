@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import lsq_linear
 
 from hope.domain.case import SEQUENCES, AlignedCase, MRSequence
 from hope.domain.errors import InputError
@@ -222,6 +221,8 @@ class _Problem:
         return np.asarray(self.shares[None] / self.shares.sum())
 
     def _least_squares(self, rows: list[Values], aims: list[Values]) -> Values:
+        from scipy.optimize import lsq_linear  # half a second that most runs do not need
+
         found = lsq_linear(np.vstack(rows), np.concatenate(aims), SLOPES, method="bvls")
         return np.asarray(np.clip(found.x, *SLOPES))
 

@@ -8,6 +8,7 @@ dead cores and cysts are dark.
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 
 import cc3d
@@ -74,8 +75,20 @@ class Regions:
     white: Mask
 
 
+_known: dict[int, Regions] = {}
+"""Of the cases that are still in use, by their identity: a method, its guard and the last check ask for the same."""
+
+
 def regions_of(case: AlignedCase) -> Regions:
-    """Healthy brain, suspected lesion and white matter of a case."""
+    """Healthy brain, suspected lesion and white matter of a case; found once and kept as long as the case is."""
+    known = _known.get(id(case))
+    if known is None:
+        known = _known[id(case)] = _regions(case)
+        weakref.finalize(case, _known.pop, id(case), None)
+    return known
+
+
+def _regions(case: AlignedCase) -> Regions:
     brain = np.asarray(case.brain_mask.data, dtype=bool)
     lesion = suspected_lesion(case).data
     rest: Mask = brain & ~lesion

@@ -11,7 +11,7 @@ from itertools import permutations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, stats
+from scipy import ndimage
 
 from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.volume import Volume
@@ -141,7 +141,7 @@ def sample(scans: Sequence[Volume]) -> npt.NDArray[np.float64] | None:
     ]
     values = np.stack(rows).astype(np.float64)
     values = values[:, np.isfinite(values).all(axis=0) & (values != 0).all(axis=0)]
-    enough = values.shape[1] >= MIN_SAMPLES and bool((stats.iqr(values, axis=1) > 0).all())
+    enough = values.shape[1] >= MIN_SAMPLES and all(_middle_half(row) > 0 for row in values)
     return values if enough else None
 
 
@@ -152,15 +152,15 @@ def pair_features(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     brighter b's bright tissue stands out than a's. On the diagonal: bright tail over dark tail, and skewness.
     """
     count, points = values.shape
-    ranks = np.stack([stats.rankdata(row) / points for row in values])
-    scaled = np.stack([(row - np.median(row)) / max(1e-9, float(stats.iqr(row))) for row in values])
+    ranks = np.stack([_ranks(row) / points for row in values])
+    scaled = np.stack([(row - np.median(row)) / max(1e-9, _middle_half(row)) for row in values])
     features = np.zeros((count, count, 5))
     for a in range(count):
         # Of a saturated image all voxels at the limit are its brightest.
         top, bottom = (ranks[a] >= np.quantile(ranks[a], 1 - _TAIL)), (ranks[a] <= np.quantile(ranks[a], _TAIL))
         low, high = np.percentile(scaled[a], [1, 99])
         features[a, a, 0] = np.log((high + _FLOOR) / (-low + _FLOOR))
-        features[a, a, 1] = float(np.clip(stats.skew(scaled[a]), -4, 4))
+        features[a, a, 1] = float(np.clip(_skew(scaled[a]), -4, 4))
         for b in range(count):
             if a != b:
                 difference = scaled[b] - scaled[a]
@@ -204,3 +204,25 @@ def _likelihood(features: npt.NDArray[np.float64], order: Sequence[MRSequence], 
     # A heavy-tailed density: one odd feature must not decide alone.
     distance = (features - table.mean[place]) / table.spread[place]
     return float((-2.5 * np.log1p(distance**2 / 4) - np.log(table.spread[place])).sum())
+
+
+# scipy.stats has these three, but its import takes as long as reading a scan.
+
+
+def _ranks(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Ranks (n,) from 1 on; equals share the mean of theirs."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    shared: npt.NDArray[np.float64] = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    return shared
+
+
+def _middle_half(values: npt.NDArray[np.floating]) -> float:
+    """Distance between the quartiles."""
+    low, high = np.percentile(values, (25, 75))
+    return float(high - low)
+
+
+def _skew(values: npt.NDArray[np.floating]) -> float:
+    """Third standardised moment."""
+    apart = values - values.mean()
+    return float((apart**3).mean() / (apart**2).mean() ** 1.5)

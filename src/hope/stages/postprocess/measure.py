@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hope.domain.case import Prediction
-from hope.domain.labels import PEDS, REGIONS, region_mask
+from hope.domain.labels import PEDS, REGIONS
 from hope.domain.volume import Volume
-from hope.stages.postprocess.postprocess import VOLUME_KEYS
+from hope.stages.postprocess.postprocess import VOLUME_KEYS, count_voxels
 
 HIGH_PROBABILITY = 0.8
 """Voxels at least this probable make the low end of an interval."""
@@ -63,20 +63,19 @@ def measure(native_labels: Volume, prediction: Prediction) -> dict[str, dict[str
     Raises:
         ValueError: if the prediction carries no probability for a label.
     """
-    return {key: _measure_one(key, native_labels, prediction) for key in VOLUME_KEYS}
+    native, atlas = count_voxels(native_labels.data), count_voxels(prediction.labels.data)
+    native_ml = {key: count * native_labels.grid.voxel_volume_ml for key, count in native.items()}
+    return {key: _measure_one(key, native_ml[key], atlas[key], prediction) for key in VOLUME_KEYS}
 
 
-def _measure_one(key: str, native_labels: Volume, prediction: Prediction) -> dict[str, float]:
-    ml = int(np.count_nonzero(region_mask(native_labels.data, key))) * native_labels.grid.voxel_volume_ml
+def _measure_one(key: str, ml: float, labelled: int, prediction: Prediction) -> dict[str, float]:
     if prediction.agreement:
         belief, high, low = _probability(key, prediction.agreement), MOST_MEMBERS, FEW_MEMBERS
     else:
         belief = _probability(key, prediction.region_probability)
         own = prediction.intervals.thresholds if prediction.intervals else {}
         high, low = own.get(key, (HIGH_PROBABILITY, LOW_PROBABILITY))
-    labelled = int(np.count_nonzero(region_mask(prediction.labels.data, key)))
-    sure = int(np.count_nonzero(belief >= high))
-    possible = int(np.count_nonzero(belief >= low))
+    sure, possible = _at_least(belief, high), _at_least(belief, low)
     # What one atlas voxel stands for; a mask that vanished between the grids keeps the atlas voxel's own volume.
     ml_per_voxel = ml / labelled if labelled and ml else prediction.labels.grid.voxel_volume_ml
     return {"ml": ml, "low_ml": min(sure * ml_per_voxel, ml), "high_ml": max(possible * ml_per_voxel, ml)}
@@ -93,3 +92,12 @@ def _probability(key: str, given: Mapping[str, npt.NDArray[np.float16]]) -> npt.
     for part in parts:
         total += given[part]
     return total
+
+
+def _at_least(belief: npt.NDArray[np.floating], limit: float) -> int:
+    """How many values reach a limit of 0 or more."""
+    if belief.dtype != np.float16 or not limit > 0:
+        return int(np.count_nonzero(belief >= limit))
+    # Half precision is compared by its bits, which rise with its values from 0 on: processors have no faster way.
+    bits, least = belief.view(np.int16), np.float16(limit).view(np.int16)
+    return int(np.count_nonzero(bits >= least))

@@ -98,9 +98,9 @@ class PostprocessOutcome:
 
 def count_voxels(labels: LabelArray) -> dict[str, int]:
     """Voxels per key of ``VOLUME_KEYS`` in a peds mask of any shape."""
-    counts = np.bincount(labels.ravel(order="K"), minlength=256)
-    single = {label.key: int(counts[label.value]) for label in PEDS.labels}
-    return single | {key: int(sum(counts[value] for value in REGIONS[key])) for key in ("TC", "WT")}
+    counts = {label.value: int(np.count_nonzero(labels == label.value)) for label in PEDS.labels}
+    single = {label.key: counts[label.value] for label in PEDS.labels}
+    return single | {key: sum(counts[value] for value in REGIONS[key]) for key in ("TC", "WT")}
 
 
 def remove_small_components(labels: LabelArray, minimum_voxels: Mapping[int, int]) -> LabelArray:

@@ -15,7 +15,8 @@ from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.formats.atlas import atlas_brain, atlas_t1
 from hope.stages.masks import grown, mask_ml
-from hope.stages.preprocess.register import RigidFit, centre_of_ras_mm, register_rigid, session_starts, tilted_starts
+from hope.stages.preprocess.register import RigidFit, register_rigid
+from hope.stages.preprocess.starts import centre_of_ras_mm, session_starts, tilted_starts
 
 _HEAD_MARGIN_MM = 12.0
 """Registration looks at the brain and this much around it: skull helps, jaw and neck move on their own."""

@@ -17,7 +17,7 @@ from hope.formats.atlas import atlas_brain
 from hope.ports import BrainExtractor
 from hope.stages.masks import box_around, cropped, grown, mask_ml, solid
 from hope.stages.preprocess.align_check import coarsened
-from hope.stages.preprocess.register import centre_of_ras_mm
+from hope.stages.preprocess.starts import centre_of_ras_mm
 from hope.stages.resample import resample
 
 SMALLEST_BRAIN_ML, LARGEST_BRAIN_ML = 250.0, 2300.0
@@ -157,7 +157,9 @@ def keep_cut_tissue(
     box = box_around(mask, _ZONE_REACH_MM)
     small, view, data = cropped(mask, box), seen[box], images[name].data[box]
     inside = resample(atlas_brain(), small.grid, atlas_scaled_onto(mask), "nearest").data
-    depth_mm = ndimage.distance_transform_edt(inside, sampling=small.grid.spacing_mm)
+    depth_mm = np.zeros(inside.shape)
+    where = box_around(Volume(inside, small.grid), max(small.grid.spacing_mm))
+    depth_mm[where] = ndimage.distance_transform_edt(inside[where], sampling=small.grid.spacing_mm)
     middle, spread = _middle_and_spread(data[small.data & view])
     bright = (depth_mm > _ZONE_DEPTH_MM) & ~small.data & view & (data > middle + _BRIGHT_SPREADS * spread)
     parts = cc3d.connected_components(bright, connectivity=26)

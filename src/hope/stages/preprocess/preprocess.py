@@ -1,25 +1,29 @@
 """BraTS-order preprocessing: raw scans in, all sequences on the 1 mm atlas grid out, transforms kept.
 
 Bias-corrected temporary copies steer registration and brain extraction. The images themselves are interpolated
-once, from the uncorrected scans straight onto the atlas grid.
+once, from the uncorrected scans straight onto the atlas grid. One thread beside the caller's does what does not wait
+for anything: registration holds Python's lock, brain extraction, N4 and interpolation do not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from hope.domain.case import SEQUENCES, AlignedCase, HeadState, MRSequence, UploadedCase
 from hope.domain.errors import InputError, StageError
-from hope.domain.grid import ATLAS_GRID
+from hope.domain.grid import ATLAS_GRID, Grid
 from hope.domain.progress import Progress, silent
 from hope.domain.qc import QCFlag, Severity
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.formats.atlas import atlas_brain
+from hope.formats.itk import interpolated
 from hope.ports import BrainExtractor
 from hope.stages.masks import mask_ml, solid
 from hope.stages.preprocess.align import coverage, to_atlas, to_reference
@@ -94,7 +98,8 @@ def _adopted(case: UploadedCase, extractor: BrainExtractor, progress: Progress) 
         return _OnAtlas(images, Volume(mask_of_stripped(list(images.values())), ATLAS_GRID), to_scan, [])
     unmoved = dict.fromkeys(images, Transform.identity())
     found, flags = _own_brain(images, case.reference, extractor)
-    found, more = _second_opinion(images, case.reference, found, unmoved, extractor)
+    others = {n: partial(_own_brain, images, n, extractor) for n in _to_compare(images, case.reference, found)}
+    found, more = _second_opinion(images[case.reference].grid, case.reference, found, unmoved, others)
     mask, last = _mask_on_atlas(found, Transform.identity(), case.reference)
     return _OnAtlas(images, mask, to_scan, flags + more + last)
 
@@ -114,48 +119,49 @@ def _check_atlas_shaped(name: MRSequence, upright: Volume) -> None:
 
 def _aligned(case: UploadedCase, extractor: BrainExtractor, progress: Progress) -> _OnAtlas:
     """Register raw scans to the reference and on to the atlas, then interpolate once."""
+    with ThreadPoolExecutor(1, "hope-preprocess") as beside:
+        return _aligned_with(beside, case, extractor, progress)
+
+
+def _aligned_with(beside: Executor, case: UploadedCase, extractor: BrainExtractor, progress: Progress) -> _OnAtlas:
+    """`_aligned`, with an executor for what needs not be waited for at once."""
     reference = case.reference
-    corrected = _corrected(case, progress)
-    progress(f"preprocess: find the brain in {reference}", 0.2)
+    progress("preprocess: even out the bias fields", 0.0)
+    atlas = beside.submit(atlas_brain)
+    later = {name: beside.submit(correct_bias, scan) for name, scan in case.scans.items() if name is not reference}
+    first = {reference: correct_bias(case.scans[reference])}
+    progress(f"preprocess: find the brain in {reference}", 0.1)
     stripped = case.head_state is HeadState.BRAIN
     if stripped:
-        own: FoundBrain | None = FoundBrain(
-            corrected[reference].with_data(mask_of_stripped([corrected[reference]])), 1.0
-        )
+        own: FoundBrain | None = FoundBrain(first[reference].with_data(mask_of_stripped([first[reference]])), 1.0)
         flags: list[QCFlag] = []
     else:
-        own, flags = _own_brain(corrected, reference, extractor)
+        own, flags = _own_brain(first, reference, extractor)
+    corrected = {name: first[name] if name is reference else later[name].result() for name in case.scans}
+    names = [] if stripped else _to_compare(corrected, reference, own)
+    others = {name: beside.submit(_own_brain, corrected, name, extractor).result for name in names}
     between, fit_flags = to_reference(
-        corrected, reference, own.mask if own else None, lambda text, share: progress(text, 0.3 + 0.3 * share)
+        corrected, reference, own.mask if own else None, lambda text, share: progress(text, 0.4 + 0.3 * share)
     )
     flags += fit_flags
     if not stripped:
-        progress("preprocess: compare brain masks", 0.6)
-        own, more = _second_opinion(corrected, reference, own, between, extractor)
+        progress("preprocess: compare brain masks", 0.7)
+        own, more = _second_opinion(corrected[reference].grid, reference, own, between, others)
         flags += more
-    progress(f"preprocess: register {reference} to the atlas", 0.68)
+    progress(f"preprocess: register {reference} to the atlas", 0.75)
     onto_atlas, more = to_atlas(corrected[reference], reference, own.mask if own else None)
     to_scan = {name: onto_atlas.then(between[name]) for name in case.scans}
     grids = {name: scan.grid for name, scan in case.scans.items()}
-    flags += more + coverage(grids, to_scan, mask_ml(own.mask if own else atlas_brain()))
-    images = {}
-    for step, (name, scan) in enumerate(case.scans.items()):
-        progress(f"preprocess: interpolate {name}", 0.78 + 0.03 * step)
-        images[name] = resample(scan, ATLAS_GRID, to_scan[name], "linear")
-    progress("preprocess: brain mask", 0.9)
+    flags += more + coverage(grids, to_scan, mask_ml(own.mask if own else atlas.result()))
+    progress("preprocess: interpolate", 0.85)
+    read = {n: beside.submit(interpolated, scan, ATLAS_GRID, to_scan[n]) for n, scan in case.scans.items()}
     mask, more = _mask_on_atlas(own, onto_atlas, reference)
+    images = {name: image.result() for name, image in read.items()}
+    progress("preprocess: brain mask", 0.9)
     if own and not stripped:
         mask, cut = keep_cut_tissue(mask, images, _seen_by_all(case, to_scan))
         more += cut
     return _OnAtlas(images, mask, to_scan, flags + more)
-
-
-def _corrected(case: UploadedCase, progress: Progress) -> dict[MRSequence, Volume]:
-    corrected = {}
-    for step, (name, scan) in enumerate(case.scans.items()):
-        progress(f"preprocess: even out the bias field of {name}", 0.05 * step)
-        corrected[name] = correct_bias(scan)
-    return corrected
 
 
 def _own_brain(
@@ -172,24 +178,36 @@ def _own_brain(
     return None, [QCFlag("brain_extraction_failed", Severity.WARNING, reason, str(reference))]
 
 
+def _to_compare(scans: Mapping[MRSequence, Volume], reference: MRSequence, own: FoundBrain | None) -> list[MRSequence]:
+    """Scans whose brain mask is compared with the reference's: the other T1, or the other T2 to fill a gap."""
+    kind = _T1 if reference in _T1 else _T2
+    if kind is _T2 and own:
+        return []
+    return [name for name in kind if name is not reference and name in scans]
+
+
 def _second_opinion(
-    scans: Mapping[MRSequence, Volume],
+    onto: Grid,
     reference: MRSequence,
     own: FoundBrain | None,
     between: Mapping[MRSequence, Transform],
-    extractor: BrainExtractor,
+    others: Mapping[MRSequence, Callable[[], tuple[FoundBrain | None, list[QCFlag]]]],
 ) -> tuple[FoundBrain | None, list[QCFlag]]:
-    """Compare the reference's brain mask with that of the other T1; without any T1, the other T2 may fill a gap."""
-    kind = _T1 if reference in _T1 else _T2
+    """Compare the reference's brain mask with that of other scans, each found when it is asked for.
+
+    Args:
+        onto: the reference's grid.
+        reference: which scan that is.
+        own: its mask, if one was found.
+        between: reference world to each scan's world.
+        others: the scans of `_to_compare`.
+    """
     flags = []
-    for name in kind:
-        if name is reference or name not in scans or (kind is _T2 and own):
-            continue
-        there, failed = _own_brain(scans, name, extractor)
+    for name, look in others.items():
+        there, failed = look()
         flags += failed
         if there is None:
             continue
-        onto = scans[reference].grid
         mapped = resample(there.mask.with_data(there.mask.data.astype(np.float32)), onto, between[name], "linear")
         other = judged(Volume(solid(mapped.data > 0.5), onto))
         if own is None:
@@ -197,7 +215,7 @@ def _second_opinion(
             continue
         own, more = joined(own, other, (str(reference), str(name)))
         flags += more
-    if own and kind is _T2:
+    if own and reference in _T2:
         reason = "the brain mask comes from a T2-weighted scan, for which the method was not made: look at the picture"
         flags.append(QCFlag("brain_mask_not_from_t1", Severity.WARNING, reason))
     return own, flags

@@ -101,7 +101,7 @@ def render_preview(
         _draw_panel(canvas, (left, HEADER + PANEL + GAP), overlaid, plane, f"{plane.name} with labels", pixels_per_mm)
     _draw_legend(canvas, volumes_ml, HEADER + 2 * PANEL + GAP)
     with atomic_output(path) as file:
-        canvas.save(file, format="PNG", optimize=True)
+        canvas.save(file, format="PNG", compress_level=4)
 
 
 def _windowed(data: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hope.contract.outputs import OutputFile, Role, Space
@@ -53,8 +54,10 @@ def write_results(
     write_labels(result.atlas_labels, path(OutputFile(Role.SEGMENTATION, space=Space.ATLAS)))
     if uncertainty is not None:
         write_scan(uncertainty[0], path(OutputFile.of(Role.UNCERTAINTY, detail=uncertainty[1])))
-    for sequence, volume in harmonized.images.items():
-        write_scan(volume, path(OutputFile.of(Role.IMAGE, sequence=str(sequence))))
+    images = [
+        (volume, path(OutputFile.of(Role.IMAGE, sequence=str(sequence))))
+        for sequence, volume in harmonized.images.items()
+    ]
     missing = result.report.input.missing
     expected = result.report.expected_quality
     said = [f"Expected quality: {expected.verdict}"] if expected else []
@@ -62,7 +65,12 @@ def write_results(
     notice = "".join(f"{part}. " for part in said).strip()
     title = f"{case_id}  ({aligned.reference})"
     picture = path(OutputFile.of(Role.PICTURE))
-    render_preview(reference_scan, result.native_labels, result.report.millilitres(), title, picture, notice)
+    with ThreadPoolExecutor(1, "hope-write") as beside:
+        # Packing gives Python's lock free, so the picture is drawn meanwhile.
+        writing = [beside.submit(write_scan, volume, at) for volume, at in images]
+        render_preview(reference_scan, result.native_labels, result.report.millilitres(), title, picture, notice)
+        for one in writing:
+            one.result()
     html = path(OutputFile.of(Role.REPORT))
     report = result.report.with_sections(stages=stages, files=_listing(folder, case_id, files))
     write_report(report, picture, html)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from hope.domain.errors import InputError, StageError
 from hope.domain.progress import Progress, silent
 from hope.domain.style import PERCENTILES, SequenceStyle, Style
 from hope.domain.volume import Volume
+from hope.stages.harmonize import anatomy_check, lesion_prior
 from hope.stages.harmonize import harmonize as stage
 from hope.stages.harmonize.anatomy_check import LEAST_EDGE_SSIM, MOST_CONTRAST_CHANGE, guard, style_distance
 from hope.stages.harmonize.harmonize import default_style, described, harmonize, learn_style, not_harmonized
@@ -57,6 +59,38 @@ def ill() -> AlignedCase:
 @pytest.fixture(scope="module")
 def style() -> Style:
     return HistogramHarmonizer().learn(head(2, gamma=1.2, scale=900.0))
+
+
+# What is known
+
+
+def test_regions_are_found_once_for_a_case_and_forgotten_with_it() -> None:
+    case, known = head(1, LESION), len(lesion_prior._known)
+
+    first, second = regions_of(case), regions_of(case)
+
+    assert first is second
+    assert len(lesion_prior._known) == known + 1
+    del case
+    gc.collect()
+    assert len(lesion_prior._known) == known
+
+
+def test_the_last_check_takes_what_the_guard_found_of_the_same_image_and_style(
+    ill: AlignedCase, style: Style, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = ill.images[T2F]
+    after = before.with_data(before.data * np.float32(1.1))
+    passes = guard(ill, style)(T2F, after)
+    fresh = anatomy_check._measured(
+        before, after, regions_of(ill), style.sequences[T2F], anatomy_check.Edges(before, regions_of(ill).brain)
+    )
+    monkeypatch.setattr(anatomy_check, "_measured", lambda *given: pytest.fail("it was measured again"))
+
+    found = anatomy_check.check_anatomy(before, after, regions_of(ill), style.sequences[T2F])
+
+    assert found == fresh
+    assert passes == (not found.reason)
 
 
 # The curve

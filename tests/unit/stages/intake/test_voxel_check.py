@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.errors import AmbiguousInputError
 from hope.domain.grid import Grid
 from hope.domain.volume import Volume
 from hope.formats.nifti import read_scan, write_scan
-from hope.stages.intake import intake
+from hope.stages.intake import intake, voxel_check
 from hope.stages.intake.case_finding import CaseSource
 from hope.stages.intake.voxel_check import (
     MIN_SAMPLES,
@@ -141,3 +142,11 @@ def test_real_cases(shared_data: Path, swap: tuple[MRSequence, ...]) -> None:
         assert opinion is not None
         assert opinion.disagrees == bool(swap)
         assert set(opinion.misnamed) == set(swap)
+
+
+def test_ranks_quartiles_and_skewness_are_those_of_scipy() -> None:
+    rng = np.random.default_rng(5)
+    for values in (rng.gamma(2.0, size=999), rng.integers(0, 9, 400).astype(float), np.array([3.0, 1.0, 1.0, 2.0])):
+        np.testing.assert_array_equal(voxel_check._ranks(values), stats.rankdata(values))
+        assert voxel_check._middle_half(values) == pytest.approx(stats.iqr(values), rel=1e-12)
+        assert voxel_check._skew(values) == pytest.approx(stats.skew(values), rel=1e-12)

@@ -17,7 +17,8 @@ from hope.stages.preprocess import preprocess as stage
 from hope.stages.preprocess.align import coverage, to_atlas
 from hope.stages.preprocess.deface import FACE_NORMAL_RAS, deface, face_region
 from hope.stages.preprocess.preprocess import preprocess, to_native
-from hope.stages.preprocess.register import rotation_deg, turned_about
+from hope.stages.preprocess.register import rotation_deg
+from hope.stages.preprocess.starts import turned_about
 from hope.stages.resample import resample
 from hope.testing.fakes import FakeBrainExtractor
 

@@ -12,7 +12,8 @@ from hope.domain.volume import Volume
 from hope.formats.atlas import atlas_brain, atlas_t1
 from hope.stages.masks import box_around, cropped
 from hope.stages.preprocess.align_check import Probe, coarsened
-from hope.stages.preprocess.register import as_rigid, register_rigid, rotation_deg, session_starts, turned_about
+from hope.stages.preprocess.register import as_rigid, register_rigid, rotation_deg
+from hope.stages.preprocess.starts import session_starts, turned_about
 
 LIMIT_MM = 1.0
 

@@ -1,0 +1,108 @@
+"""Pauses of the engine: ended by a ring, long only while no ring can be missed, over when the engine stops."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+import sqlalchemy as sa
+
+from hope.adapters import queue_bell
+from hope.adapters.queue_bell import Bell, Listener
+
+FOREVER = 30.0
+
+
+def seconds_of(pause: threading.Thread) -> float:
+    """How long a thread that pauses has still to go, until it ends."""
+    start = time.monotonic()
+    pause.join(FOREVER)
+    assert not pause.is_alive()
+    return time.monotonic() - start
+
+
+def pausing(bell: Bell, queue: str, seconds: float) -> threading.Thread:
+    thread = threading.Thread(target=bell.pause, args=(queue, seconds), daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_ring_ends_the_pause_of_its_queue_and_of_no_other() -> None:
+    bell = Bell()
+    mine, other = pausing(bell, "segment", FOREVER), pausing(bell, "report", FOREVER)
+
+    bell.ring("segment")
+
+    assert seconds_of(mine) < FOREVER / 2
+    assert other.is_alive()
+    bell.close()
+    assert seconds_of(other) < FOREVER / 2
+
+
+def test_a_ring_before_the_pause_is_not_lost() -> None:
+    bell = Bell()
+    bell.ring("segment")
+
+    start = time.monotonic()
+    bell.pause("segment", FOREVER)
+
+    assert time.monotonic() - start < FOREVER / 2
+
+
+@pytest.mark.parametrize(("reaches_all", "longer"), [(True, True), (False, False)])
+def test_a_quiet_queue_rests_only_where_no_ring_can_be_missed(
+    reaches_all: bool, longer: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_bell, "LIVELY_SECONDS", 0.05)
+    monkeypatch.setattr(queue_bell, "RESTING_SECONDS", 0.6)
+    bell = Bell()
+    bell.reaches_all = reaches_all
+    bell.pause("segment", 0.1)
+
+    start = time.monotonic()
+    bell.pause("segment", 0.01)
+
+    assert (time.monotonic() - start >= 0.6) is longer
+
+
+def test_a_queue_that_was_rung_for_is_looked_at_often_for_a_while() -> None:
+    bell = Bell()
+    bell.reaches_all = True
+    bell.ring("segment")
+    bell.pause("segment", FOREVER)
+
+    start = time.monotonic()
+    bell.pause("segment", 0.01)
+
+    assert time.monotonic() - start < queue_bell.RESTING_SECONDS
+
+
+def test_peers_hear_of_work_over_postgres(postgres_url: str) -> None:
+    engines = [sa.create_engine(postgres_url) for _ in range(2)]
+    bells = [Bell(), Bell()]
+    listeners = [Listener(engine, bell) for engine, bell in zip(engines, bells, strict=True)]
+    for listener in listeners:
+        listener.start()
+    deadline = time.monotonic() + FOREVER
+    while not all(bell.reaches_all for bell in bells) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [bell.reaches_all for bell in bells] == [True, True]
+    pause = pausing(bells[1], "segment", FOREVER)
+
+    listeners[0].tell("segment")
+
+    assert seconds_of(pause) < FOREVER / 2
+
+
+def test_without_a_database_that_answers_nothing_rests() -> None:
+    bell = Bell()
+    bell.reaches_all = True
+    engine = sa.create_engine("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+
+    Listener(engine, bell).start()
+
+    deadline = time.monotonic() + FOREVER
+    while bell.reaches_all and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert bell.reaches_all is False
