@@ -7,7 +7,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from hope.formats.dicom_walk import Forward
+from hope.formats.dicom_walk import ForwardSource
 
 _DATA, _BITS_ALLOCATED = 0x3000, 0x0100
 
@@ -27,7 +27,7 @@ def is_overlay(tag: int) -> bool:
     return tag >> 24 == 0x60 and not tag >> 16 & 1
 
 
-def overlay_of(tag: int, length: int, order: str, source: Forward) -> tuple[Overlay, int]:
+def overlay_of(tag: int, length: int, order: str, source: ForwardSource) -> tuple[Overlay, int]:
     """What one element of an overlay group says of where the overlay lies.
 
     Args:
