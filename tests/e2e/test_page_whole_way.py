@@ -64,11 +64,13 @@ def test_upload_run_look_correct_save_download_and_kill(
         case_id = page.locator("[data-page=case]").get_attribute("data-case-id")
         panel = page.locator(".scene[data-ready=true]")
         panel.wait_for(timeout=DRAWN_SECONDS)
+        expect(page.locator("[data-expected-quality]")).to_contain_text("Whole tumour: Dice about")
         before = counts(page)
         assert sum(before.values()) > 1000
         toggle(page)
         painted = correct_and_save(page)
         assert painted != before
+        expect(page.locator("[data-expected-quality]")).to_contain_text("of the model")
         mask = download(page, re.compile(r"-seg-v1\.nii\.gz$"), tmp_path)
         first = download(page, re.compile(r"-seg\.nii\.gz$"), tmp_path)
         check_masks(mask, first, scans, before, painted)

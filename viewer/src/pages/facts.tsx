@@ -18,19 +18,21 @@ const REGION_TITLES: [string, string][] = [
   ['ET', 'enhancing tumour'],
 ]
 
-/** How good the result is expected to be: the verdict first, then the figures of each region. */
-export function ExpectedQuality(props: { expected: NonNullable<CaseOut['expected_quality']> }) {
+/** How good the model's result is expected to be: the verdict first, then the figures of each region. */
+export function ExpectedQuality(props: { expected: NonNullable<CaseOut['expected_quality']>; corrected: boolean }) {
   const { verdict, regions, fitted_on } = props.expected
   const figures = REGION_TITLES.flatMap(([key, title]) => {
     const one = regions?.[key]
     return one
-      ? [`${title}: Dice about ${one.dice.toFixed(2)} (${one.low.toFixed(2)} to ${one.high.toFixed(2)}), ${one.verdict}`]
+      ? [
+          `${title}: Dice about ${one.dice.toFixed(2)} (${one.low.toFixed(2)} to ${one.high.toFixed(2)}), ${one.verdict}`,
+        ]
       : []
   })
   return (
     <p class="expected-quality" data-expected-quality={verdict}>
       <span class={`badge ${verdict === 'likely poor' ? 'failed' : verdict === 'check' ? 'warned' : ''}`}>
-        Expected quality: {verdict}
+        Expected quality{props.corrected ? ' of the model’s result' : ''}: {verdict}
       </span>{' '}
       <span class="soft">
         {figures.length ? sentenceOf(figures.join('; ')) : 'Nothing was marked, so there is no figure.'} Fitted on{' '}

@@ -63,7 +63,7 @@ export function ResultsPage(props: { found: CaseOut; change: () => void }) {
           {found.disclaimer}
         </p>
       )}
-      {found.expected_quality && <ExpectedQuality expected={found.expected_quality} />}
+      {found.expected_quality && <ExpectedQuality expected={found.expected_quality} corrected={!!corrected} />}
       <section class="viewer" aria-labelledby="viewer-title">
         <h2 class="sr-only" id="viewer-title">
           Viewer
