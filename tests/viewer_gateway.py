@@ -33,7 +33,7 @@ from hope.web.middleware.security import CONTENT_SECURITY_POLICY
 from hope.web.page import BUILT, page_router
 from hope.web.schemas import FilesOut
 from hope.web.serializers import file_out
-from hope.web.vocabulary import words
+from hope.web.vocabulary import vocabulary
 
 Affine = npt.NDArray[np.float64]
 
@@ -161,7 +161,7 @@ def _app(cases: dict[str, ViewedCase]) -> FastAPI:
 def _session_routes(app: FastAPI, cases: dict[str, ViewedCase]) -> None:
     @app.get("/api/vocabulary")
     def table() -> Any:
-        return words(24, ())
+        return vocabulary(24, ())
 
     @app.get("/api/whoami")
     def whoami() -> Any:

@@ -177,7 +177,7 @@ for case_id, session_id in jobs:
     for stage in STAGES:
         try:
             attempt = store.begin_attempt(StageJob(case_id, session_id, 1, stage), f"w{number}")
-            store.beat(attempt, 0.5, f"by {number}")
+            store.heartbeat(attempt, 0.5, f"by {number}")
             file = Artifact(f"{stage}", "", f"k/{number}", 1, "0" * 64, stage)
             # Who loses one stage goes on to the next at once, so stages end in any order: only the last tells a result.
             store.commit_attempt(attempt, [file], {"by": number} if stage == STAGES[-1] else None)
@@ -208,7 +208,7 @@ while True:
     attempt = store.begin_attempt(StageJob(sys.argv[3], sys.argv[4], 1, Stage.PREPROCESS), f"w{{number}}")
     store.append_audit("system", "stage", attempt.token[:8], "ok")
     try:
-        store.beat(attempt, attempt.number / 100 % 1, str(attempt.number))
+        store.heartbeat(attempt, attempt.number / 100 % 1, str(attempt.number))
     except FencedError:
         pass
 """

@@ -45,7 +45,7 @@ class Bell:
     def __init__(self) -> None:
         self.reaches_all = False
         self._rings: Counter[str] = Counter()
-        self._heard: Counter[str] = Counter()
+        self._received: Counter[str] = Counter()
         self._rung_at: defaultdict[str, float] = defaultdict(time.monotonic)
         self._changed = threading.Condition()
         self._closed = False
@@ -69,8 +69,8 @@ class Bell:
         with self._changed:
             if self.reaches_all and time.monotonic() - self._rung_at[queue] > LIVELY_SECONDS:
                 seconds = max(seconds, RESTING_SECONDS)
-            self._changed.wait_for(lambda: self._closed or self._rings[queue] != self._heard[queue], seconds)
-            self._heard[queue] = self._rings[queue]
+            self._changed.wait_for(lambda: self._closed or self._rings[queue] != self._received[queue], seconds)
+            self._received[queue] = self._rings[queue]
 
 
 class _Pause:
@@ -133,10 +133,10 @@ class Listener:
                 # Through the pool, as peers send it: a proxy in between may drop what is sent so.
                 proof = f"proof {threading.get_ident()} {time.monotonic_ns()}"
                 self.tell(proof)
-                self._bell.reaches_all = self._hear(connection, _PROOF_WAIT_SECONDS, proof)
-                self._hear(connection, _PROOF_SECONDS)
+                self._bell.reaches_all = self._receive(connection, _PROOF_WAIT_SECONDS, proof)
+                self._receive(connection, _PROOF_SECONDS)
 
-    def _hear(self, connection: psycopg.Connection[Any], seconds: float, proof: str = "") -> bool:
+    def _receive(self, connection: psycopg.Connection[Any], seconds: float, proof: str = "") -> bool:
         """Ring for what arrives for so many seconds, or until ``proof`` arrives; whether it did."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:

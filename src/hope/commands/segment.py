@@ -121,7 +121,9 @@ def _print_result(report: CaseReport, folder: Path) -> None:
     if not report.tumour_found:
         click.echo("  no tumour found")
     if expected := report.expected_quality:
-        click.echo(f"  expected quality: {expected.verdict} ({expected.figures()}; fitted on {expected.fitted_on})")
+        click.echo(f"  expected quality: {expected.verdict}")
+        for said in (*expected.figures().split("; "), f"fitted on {expected.fitted_on}"):
+            click.echo(f"    {said}")
     for flag in sorted(report.qc, key=lambda flag: _RANK.get(flag.severity, len(_RANK))):
         if flag.severity in _MARKS or flag.code == "left_out":
             click.echo(f"  {_MARKS.get(flag.severity, '-')} {flag.reason}")

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from hope.domain.labels import REGION_NAMES
 from hope.domain.qc import OLD_CODES
 
 FORMAT: Final = "hope-result/1"
@@ -149,6 +148,8 @@ class ExpectedQualityFacts(Section):
 
     def figures(self) -> str:
         """The expected Dice of each region in words."""
+        from hope.domain.labels import REGION_NAMES  # brings numpy, which a report alone does not need
+
         said = [
             f"{REGION_NAMES[name].lower()}: Dice about {one.dice:.2f} ({one.low:.2f} to {one.high:.2f}), {one.verdict}"
             for name, one in self.regions.items()

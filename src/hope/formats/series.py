@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -125,15 +126,25 @@ def read_tags(series: DicomSeries, exam: Exam | None = None) -> SeriesReading:
 
 
 def _exam(candidates: Sequence[DicomSeries], field: str) -> Exam:
-    """Texts of one field that stand on series of different contrast."""
+    """Texts of one field that stand on series of different contrast.
+
+    A description that names another kind of image is taken at its word unless every series carries it: the maps of one
+    perfusion or diffusion study share their description and may differ in timing.
+    """
     kinds: dict[str, set[str]] = {}
     agents: dict[str, set[bool]] = {}
+    on: Counter[str] = Counter()
     for series in candidates:
         text, weighting = _text(series, field), _weighting_by_tags(series)[0]
         if text and weighting:
+            on[text] += 1
             kinds.setdefault(text, set()).add(weighting)
             if weighting == "t1":
                 agents.setdefault(text, set()).add(series.contrast_agent is True)
+    if field == "description":
+        for text in [text for text in kinds if read_text(text).weighting == "other" and on[text] < sum(on.values())]:
+            del kinds[text]
+            agents.pop(text, None)
     weighting_texts = frozenset(text for text, found in kinds.items() if len(found) > 1)
     return Exam(weighting_texts, weighting_texts | frozenset(text for text, found in agents.items() if len(found) > 1))
 

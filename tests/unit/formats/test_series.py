@@ -350,6 +350,12 @@ def test_the_table_says_of_every_series_what_became_of_it() -> None:
     assert "mark" not in repr(rows)
 
 
+def test_maps_that_share_a_description_and_differ_in_timing_are_still_maps() -> None:
+    alone = {s: c.series.uid for s, c in choose_series(_study()).items()}
+    maps = [replace(_series(20, "ax adc t1", **timing), uid=uid) for uid, timing in (("a", T1), ("b", T2))]
+    assert {s: c.series.uid for s, c in choose_series([*_study(), *maps]).items()} == alone
+
+
 # --- series that are none of the four -------------------------------------------------------------------------------
 
 _OTHERS = st.one_of(

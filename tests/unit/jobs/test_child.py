@@ -86,7 +86,7 @@ def test_signs_of_life_come_while_working() -> None:
 def test_errors_become_one_sentence_and_the_child_goes_on(do: str, kind: str, sentence: str, tmp_path: Path) -> None:
     with child(ODD, tmp_path / "err") as driven:
         answer, _ = driven.answer({"do": do})
-        assert {key: answer["error"][key] for key in ("kind", "sentence")} == {"kind": kind, "sentence": sentence}
+        assert {key: answer["error"][key] for key in ("kind", "message")} == {"kind": kind, "message": sentence}
         assert ("parts" in answer["error"]) == (kind == "input")
         answer, _ = driven.answer({"do": "tells"})
         assert answer == FINE
