@@ -28,7 +28,7 @@ from machine import machine
 from scipy.stats import spearmanr
 
 from hope.domain.case import SEQUENCES, MRSequence
-from hope.domain.expected_quality import POOR_BELOW, Verdict, share_of
+from hope.domain.expected_quality import GOOD_CHANCE, POOR_BELOW, POOR_CHANCE, Verdict, share_of
 from hope.domain.labels import ET, NET, REGIONS, first_of_sets, region_mask, surely_in
 from hope.domain.progress import silent
 from hope.models.bundle import MANIFEST, Bundle, read_bundle, write_manifest
@@ -50,10 +50,7 @@ from hope.training.stored import Sample, read_sample
 CHILDREN, CHILDREN_SEED = 64, 990_004
 FOLDS = Path(__file__).with_name("folds.json")
 SETS: tuple[tuple[MRSequence, ...], ...] = ((), *((s,) for s in SEQUENCES))
-FITTED_ON = (
-    "40 adults' scans (BraTS 2021, BraTS-Africa, open_ms_data) and 64 synthetic children, none of which the network had"
-    " seen; no real child's scan was among them"
-)
+SOURCES = "BraTS 2021, BraTS-Africa, open_ms_data"
 
 
 def cases_of(args: argparse.Namespace) -> Iterator[tuple[str, str, Sample, Sequence[tuple[MRSequence, ...]]]]:
@@ -176,19 +173,16 @@ def table(region: str, fit: RegionFit, rows: Sequence[dict[str, Any]]) -> None:
     )
     print(f"  AUC {area:.3f} ({low:.3f} to {high:.3f}), rank correlation {rank:.3f}, penalty {fit.penalty:g}")
     residuals = np.array(fit.rule.residuals)
-    ends = [
-        (share_of(e + np.quantile(residuals, 0.05)), share_of(e + np.quantile(residuals, 0.95))) for e in fit.expected
-    ]
-    inside = [a - 0.02 <= t <= b + 0.02 for (a, b), t in zip(ends, true, strict=True)]
-    print(
-        f"  interval holds the truth in {np.mean(inside):.0%}, median width {np.median([b - a for a, b in ends]):.2f}"
-    )
+    low_end, high_end = (fit.expected + np.quantile(residuals, share) for share in (0.05, 0.95))
+    inside = (low_end <= fit.true) & (fit.true <= high_end)
+    width = [share_of(high) - share_of(low) for low, high in zip(low_end, high_end, strict=True)]
+    print(f"  interval holds the truth in {inside.mean():.0%}, median width {np.median(width):.2f}")
     possible = np.array([[share_of(e + r) for r in residuals] for e in fit.expected])
     chance = (possible < POOR_BELOW[region]).mean(axis=1)
     for verdict, here in (
-        (Verdict.GOOD, chance <= 0.15),
-        (Verdict.CHECK, (chance > 0.15) & (chance < 0.5)),
-        (Verdict.POOR, chance >= 0.5),
+        (Verdict.GOOD, chance <= GOOD_CHANCE),
+        (Verdict.CHECK, (chance > GOOD_CHANCE) & (chance < POOR_CHANCE)),
+        (Verdict.POOR, chance >= POOR_CHANCE),
     ):
         if here.any():
             scores = f"mean Dice {true[here].mean():.3f}, poor {poor[here].mean():.0%}"
@@ -200,11 +194,23 @@ def table(region: str, fit: RegionFit, rows: Sequence[dict[str, Any]]) -> None:
             print(f"  {kind}: {int(here.sum())} answers, mean Dice {true[here].mean():.3f}, AUC {area:.3f}")
 
 
+def fitted_on(rows: Sequence[dict[str, Any]]) -> str:
+    """The cases of a fit in the words that a reader of a result is shown."""
+    adults, children = (
+        len({row["patient"] for row in rows if (row["kind"] == "synthetic child") is synthetic})
+        for synthetic in (False, True)
+    )
+    return (
+        f"{adults} adults' scans ({SOURCES}) and {children} synthetic children, none of which the network had seen; no "
+        "real child's scan was among them"
+    )
+
+
 def fit(args: argparse.Namespace) -> None:
     """Fit the rule, print its table, and write it where that is wanted."""
     found = [json.loads(line) for path in args.files for line in path.read_text(encoding="utf-8").splitlines()]
     rows = list({(row["patient"], tuple(row["without"])): row for row in found}.values())
-    rule, fits = fit_quality([Judged(r["patient"], r["signs"], r["dice"], r["kind"]) for r in rows], FITTED_ON)
+    rule, fits = fit_quality([Judged(r["patient"], r["signs"], r["dice"], r["kind"]) for r in rows], fitted_on(rows))
     for region, found in fits.items():
         table(region, found, rows)
     print(machine())

@@ -9,7 +9,7 @@
 #   tools/background_training.sh tree           take the tree of today for the next start
 #   tools/background_training.sh folder         where everything lies
 #
-# HOPE_TRAINING_ARGUMENTS holds more of `hope train schedule`, such as "--steps 2400 1500 0".
+# HOPE_TRAINING_ARGUMENTS holds more of `hope train schedule`, such as "--steps 2400 1500 0"; later starts remember it.
 # Everything lies in HOPE_TRAINING_DIR. If that folder is gone, `start` begins anew from the weights that the tree holds.
 set -euo pipefail
 
@@ -68,7 +68,8 @@ start() {
     else
         say "no folder of real cases: the phases without them will run"
     fi
-    read -r -a more <<<"${HOPE_TRAINING_ARGUMENTS:-}"
+    [ -z "${HOPE_TRAINING_ARGUMENTS:-}" ] || echo "$HOPE_TRAINING_ARGUMENTS" >"$folder/arguments"
+    read -r -a more <<<"$(cat "$folder/arguments" 2>/dev/null || true)"
     arguments+=("${more[@]}")
     rm -f "$pauses"/*
     cd "$folder"
