@@ -11,32 +11,22 @@ in-plane border edges that turn a corner within a voxel), and processor seconds.
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 from machine import machine
+from round_trip import dice, segmented
 
 from hope.domain.case import MRSequence
 from hope.domain.labels import REGIONS
 from hope.domain.transform import Transform
-from hope.formats.nifti import read_labels, write_scan
 from hope.models.brain_deepbet import DeepbetExtractor
-from hope.pipeline import run_case
 from hope.services import Services
 from hope.settings import Settings
-from hope.stages.intake.intake import find_cases
 from hope.stages.resample import resample, resample_labels
 from hope.synthesis.raw import RawOptions, raw_case
 
 KINDS = ("rim_enhancing", "pontine", "cystic_with_nodule")
-
-
-def dice(one: np.ndarray, two: np.ndarray) -> float:
-    """Overlap of two masks; 1 where both are empty."""
-    size = int(one.sum() + two.sum())
-    return 2 * int((one & two).sum()) / size if size else 1.0
 
 
 def roughness(mask: np.ndarray) -> float:
@@ -56,14 +46,8 @@ def main() -> None:
     means: dict[str, list[list[float]]] = {"nearest": [], "linear": []}
     for index in range(count):
         case = raw_case(seed, index, RawOptions(kind=KINDS[index % 3], misaligned=True))
-        with tempfile.TemporaryDirectory() as folder:
-            place = Path(folder) / "synth-0001"
-            place.mkdir()
-            for sequence, scan in case.scans.items():
-                write_scan(scan, place / f"synth-0001-{sequence}.nii.gz")
-            (source,) = find_cases([place], {})
-            result = run_case(source, predictor, brain, Path(folder) / "out")
-            atlas = read_labels(Path(folder) / "out" / "synth-0001" / "synth-0001-seg-atlas.nii.gz")
+        result = segmented(case, predictor, brain)
+        atlas = result.atlas_labels
         found = result.report.transforms[str(MRSequence.T1C)].atlas_to_native_ras_mm
         back, native = Transform(np.array(found)).inverse(), case.labels.grid
         on_atlas = float((atlas.data > 0).sum()) * atlas.grid.voxel_volume_ml

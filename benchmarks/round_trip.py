@@ -13,11 +13,13 @@ import numpy as np
 from machine import machine
 from scipy import ndimage
 
+from hope.contract.result import CaseResult
 from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.transform import Transform
-from hope.formats.nifti import read_labels, write_scan
+from hope.formats.nifti import write_scan
 from hope.models.brain_deepbet import DeepbetExtractor
 from hope.pipeline import run_case
+from hope.ports import BrainExtractor, Predictor
 from hope.services import Services
 from hope.settings import Settings
 from hope.stages.intake.intake import find_cases
@@ -40,6 +42,17 @@ def edge_error_mm(case: RawCase, atlas_to_native: dict[MRSequence, Transform], s
     return found.largest_difference_mm(true, points)
 
 
+def segmented(case: RawCase, predictor: Predictor, brain: BrainExtractor) -> CaseResult:
+    """The whole pipeline on a synthetic raw case, from files as a scanner's export would be."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "synth-0001"
+        place.mkdir()
+        for sequence, scan in case.scans.items():
+            write_scan(scan, place / f"synth-0001-{sequence}.nii.gz")
+        (source,) = find_cases([place], {})
+        return run_case(source, predictor, brain, Path(folder) / "out")
+
+
 def main() -> None:
     """One line per case: edge errors, and WT Dice against the truth on the atlas and on the scan's own grid."""
     arguments = [int(a) for a in sys.argv[1:]]
@@ -50,14 +63,8 @@ def main() -> None:
     predictor, brain = services.predictor(), DeepbetExtractor()
     for index in range(count):
         case = raw_case(seed, index, RawOptions(kind="rim_enhancing", misaligned=True))
-        with tempfile.TemporaryDirectory() as folder:
-            place = Path(folder) / "synth-0001"
-            place.mkdir()
-            for sequence, scan in case.scans.items():
-                write_scan(scan, place / f"synth-0001-{sequence}.nii.gz")
-            (source,) = find_cases([place], {})
-            result = run_case(source, predictor, brain, Path(folder) / "out")
-            on_atlas = read_labels(Path(folder) / "out" / "synth-0001" / "synth-0001-seg-atlas.nii.gz")
+        result = segmented(case, predictor, brain)
+        on_atlas = result.atlas_labels
         found = {
             MRSequence(s): Transform(np.array(t["atlas_to_native_ras_mm"]))
             for s, t in result.report.to_json()["transforms"].items()
