@@ -100,6 +100,6 @@ def _measured(uses: Iterable[_Use]) -> list[tuple[_Use, HopeError]]:
                 use.measure()
         except (GoneError, QuotaError) as error:
             refused.append((use, error))
-        except ConnectionError as error:
+        except OSError as error:  # the store, or a folder that cannot be read; the others are still to be counted
             log_failure("could not count what an upload takes up", error)
     return refused

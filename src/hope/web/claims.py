@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -120,10 +121,15 @@ class Claims:
 
 
 def _size_of(folder: Path) -> int:
+    """Bytes below a folder that a program may be filling and emptying at this moment.
+
+    ``os.walk`` passes over a directory that is gone when its turn comes; ``Path.rglob`` ends with FileNotFoundError.
+    """
     size = 0
-    for path in folder.rglob("*"):
-        try:
-            size += path.lstat().st_size
-        except FileNotFoundError:
-            continue  # deleted meanwhile
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            try:
+                size += Path(place, name).lstat().st_size
+            except FileNotFoundError:
+                continue  # deleted meanwhile
     return size
