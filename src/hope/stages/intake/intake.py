@@ -125,7 +125,7 @@ def cautions(
     treated: bool = False,
     opinion: VoxelOpinion | None = None,
 ) -> list[QCFlag]:
-    """All doubts about the voxels of a case's scans, one by one and against each other.
+    """All remarks on the voxels of a case's scans, one by one and against each other.
 
     Args:
         scans: float32, finite, any grid.
