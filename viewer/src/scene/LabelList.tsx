@@ -22,7 +22,7 @@ function LabelRows({ scene, vocabulary, result }: PartProps) {
               class="scene-eye"
               aria-pressed={on}
               title={`Show or hide (${keyOf(vocabulary, label)})`}
-              onClick={() => scene.toggleLabel(label.value)}
+              onClick={() => scene.marks.toggle(label.value)}
             >
               <svg class="scene-eye-mark" viewBox="0 0 24 24" aria-hidden="true">
                 <path d="M2.5 12C5 7.6 8.3 5.5 12 5.5s7 2.1 9.5 6.5c-2.5 4.4-5.8 6.5-9.5 6.5S5 16.4 2.5 12Z" />
@@ -89,7 +89,7 @@ export function LabelList(props: PartProps) {
           class="scene-toggle"
           aria-pressed={state.eyes.value.allHidden}
           title="Hide or show all labels (H)"
-          onClick={() => scene.toggleAll()}
+          onClick={() => scene.marks.toggleAll()}
         >
           Hide all
         </button>
@@ -117,7 +117,7 @@ export function LabelList(props: PartProps) {
           step="0.05"
           value={state.opacity.value}
           aria-valuetext={`${Math.round(state.opacity.value * 100)} percent`}
-          onInput={(event) => scene.setStyle(state.style.value, Number(event.currentTarget.value))}
+          onInput={(event) => scene.marks.setStyle(state.style.value, Number(event.currentTarget.value))}
         />
         <output>{Math.round(state.opacity.value * 100)} %</output>
       </label>
@@ -129,7 +129,7 @@ export function LabelList(props: PartProps) {
             type="button"
             class="scene-toggle"
             aria-pressed={state.style.value === style}
-            onClick={() => scene.setStyle(style)}
+            onClick={() => scene.marks.setStyle(style)}
           >
             {STYLE_NAMES[style]}
           </button>

@@ -22,7 +22,7 @@ export function Matching({ scene }: PartProps) {
           aria-busy={sequenceBusy.value !== '' && matchedShown.value !== after}
           title="Before or after brightness matching (Shift X)"
           data-matching={after ? 'after' : 'before'}
-          onClick={() => scene.showMatched(after)}
+          onClick={() => scene.sequences.showMatched(after)}
         >
           {after ? 'After' : 'Before'}
           <span class="sr-only"> brightness matching</span>

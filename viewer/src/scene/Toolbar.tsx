@@ -27,7 +27,7 @@ function Sequences({ scene }: PartProps) {
           aria-busy={sequenceBusy.value === key}
           disabled={file === null}
           data-sequence-choice={key}
-          onClick={() => void scene.showSequence(key)}
+          onClick={() => void scene.sequences.show(key)}
         >
           {title}
           {mark && <span class="scene-mark">{MARKS[mark]}</span>}
