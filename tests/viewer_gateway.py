@@ -78,6 +78,7 @@ class ViewedCase:
         missing: sequences that the run had to do without.
         saved: what the page has sent, as it came.
         harmonization: what brightness matching did, as in result.json; None if it was not asked for.
+        facts: more of what ``GET /api/cases/{id}`` answers, such as remarks.
     """
 
     id: str
@@ -87,6 +88,7 @@ class ViewedCase:
     missing: tuple[str, ...] = ()
     saved: list[bytes] = field(default_factory=list)
     harmonization: dict[str, Any] | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -95,13 +97,17 @@ class ViewedCase:
 
     def json(self) -> dict[str, Any]:
         """As ``GET /api/cases/{id}`` answers."""
-        before = {key: volume["ml"] for key, volume in volumes_ml(self.labels, self.affine).items()}
+        volumes = volumes_ml(self.labels, self.affine)
+        before = {key: volume["ml"] for key, volume in volumes.items()}
+        for volume in volumes.values():
+            if volume["ml"]:
+                volume |= {"low_ml": round(0.8 * volume["ml"], 3), "high_ml": round(1.2 * volume["ml"], 3)}
         return {
             "id": self.id, "number": 1, "state": "done", "created_at": time.time(), "run": 1, "choice": {},
-            "stages": [], "series": [], "volumes_ml": volumes_ml(self.labels, self.affine), "qc": [],
+            "stages": [], "series": [], "volumes_ml": volumes, "qc": [],
             "tumour_found": bool(self.labels.any()), "missing": list(self.missing), "disclaimer": DISCLAIMER,
             "reference": "t1c", "postprocess": {"changed": True, "before_ml": before, "after_ml": before},
-            "harmonization": self.harmonization,
+            "harmonization": self.harmonization, **self.facts,
         }  # fmt: skip
 
     def versions(self) -> list[dict[str, Any]]:
@@ -125,7 +131,7 @@ def viewed_case(
     """A case with these masks and pictures.
 
     `more` may hold ``before`` (labels before post-processing), ``preview``, ``matched`` (pictures after brightness
-    matching) and what it did: ``harmonization``.
+    matching) and what it did: ``harmonization``; ``facts`` that the case answers beside.
     """
     case = ViewedCase(case_id, labels, affine, {}, more.get("missing", ()))
     case.files[f"{case.name}-seg.nii.gz"] = (nifti_bytes(labels, affine), "segmentation on the scan's own grid", 0)
@@ -135,6 +141,7 @@ def viewed_case(
         data = nifti_bytes(voxels, affine)
         case.files[f"{case.name}-{key}-harmonized-view.nii.gz"] = (data, "view after harmonisation", 0)
     case.harmonization = more.get("harmonization")
+    case.facts = more.get("facts", {})
     if "before" in more:
         data = nifti_bytes(more["before"], affine)
         case.files[f"{case.name}-seg-model.nii.gz"] = (data, "segmentation before post-processing", 0)

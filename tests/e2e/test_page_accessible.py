@@ -116,8 +116,10 @@ def test_the_result_is_accessible(browser: Browser) -> None:
         page.locator(".scene[data-ready=true]").wait_for(timeout=SHOWN_MS)
         page.locator("[data-results=ready]").wait_for()
         page.get_by_role("button", name="Brush", exact=True).click()
-        page.locator("[data-act=cleaning-all]").check()
         assert_fine(page, "result")
+        page.locator("[data-tab=quality]").click()
+        page.locator("[data-act=cleaning-all]").check()
+        assert_fine(page, "result with its quality")
         visited.assert_quiet()
 
 

@@ -167,12 +167,14 @@ export function App() {
       >
         Skip to the content
       </a>
-      <Header />
-      <main id="main" tabIndex={-1}>
-        <Guarded key={page} what="This page">
-          <Page />
-        </Guarded>
-      </main>
+      <div class="screen">
+        <Header />
+        <main id="main" tabIndex={-1}>
+          <Guarded key={page} what="This page">
+            <Page />
+          </Guarded>
+        </main>
+      </div>
       <footer class="bottom">
         <p>{vocabulary.value?.disclaimer ?? DEFAULT_DISCLAIMER}</p>
         <p>

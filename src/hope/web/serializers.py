@@ -13,6 +13,7 @@ from hope.contract.report import CaseReport
 from hope.contract.scans import SeriesChange
 from hope.contract.stages import shares
 from hope.domain.grid import ATLAS_GRID
+from hope.domain.qc import worst_first
 from hope.settings import Settings
 from hope.web import schemas
 from hope.web.vocabulary import sequence_titles
@@ -63,7 +64,7 @@ def case_out(case: CaseRecord) -> schemas.CaseOut:
         stages=[_stage_out(status, weights[status.stage]) for status in case.stages],
         series=[series_out(record) for record in case.series],
         volumes_ml=result.volumes_ml if result else {},
-        qc=result.qc if result else [],
+        qc=worst_first(result.qc) if result else [],
         disclaimer=(result and result.disclaimer) or DISCLAIMER,
         **{name: value for name, value in there.items() if value is not None},
     )

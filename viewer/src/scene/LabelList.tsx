@@ -1,4 +1,4 @@
-import { interval, ml } from '../app/format'
+import { aboutVolumes, interval, ml } from '../app/format'
 import { volumeOf, volumeRows } from '../app/vocabulary'
 import { keyOf, type PartProps, volumesShown } from './panel'
 import { STYLES, type Style, seen } from './state'
@@ -107,6 +107,9 @@ export function LabelList(props: PartProps) {
           <LabelRows {...props} />
         </tbody>
       </table>
+      <p class="scene-caption">
+        {!state.before.value && !state.unsaved.value && aboutVolumes(result, state.version.value)}
+      </p>
       <label class="scene-slider scene-wide">
         <span>Opacity</span>
         <input

@@ -6,7 +6,7 @@ import { put, take } from '../app/stash'
 import { rgb } from '../app/vocabulary'
 import { Editing, sentence } from './editing'
 import { firstShown, maskVersions, modelMask, previewName, sequenceChoices } from './files'
-import { type ArrowKey, stepOf, type Vec3, voxelMl } from './geometry'
+import { type ArrowKey, AXIS_OF, stepOf, type Vec3, voxelMl } from './geometry'
 import { LabelDisplay } from './marks'
 import type { SceneLabel, SceneTold, Viewer } from './niivue'
 import { SequenceSwitch } from './sequences'
@@ -14,6 +14,8 @@ import { Source } from './source'
 import { type Mode, next, SceneState, seen, type View } from './state'
 import { loadSurfaces, surfacesAreTrue } from './surfaces'
 import type { Window } from './window'
+
+const NARROW = '(max-width: 40rem)'
 
 export interface SceneParts {
   caseId: string
@@ -59,6 +61,8 @@ export class SceneController {
       this.labels.map(({ value }) => value),
       () => this.viewer,
     )
+    // Four pictures side by side are too small for a phone.
+    if (matchMedia(NARROW).matches) this.state.view.value = 'axial'
     this.state.pen.value = { ...this.state.pen.value, label: this.labels[0]?.value ?? 1 }
   }
 
@@ -133,6 +137,7 @@ export class SceneController {
     batch(() => {
       state.sequence.value = choice.key
       state.range.value = viewer.range()
+      state.sizes.value = viewer.sizes()
       state.version.value = shown.version
       state.mode.value = 'look'
     })
@@ -253,6 +258,15 @@ export class SceneController {
   /** Follow an arrow or page key. */
   move(key: ArrowKey): void {
     this.viewer?.step(stepOf(key, this.state.plane.value, this.state.radiological.value))
+  }
+
+  /** Show a slice of the plane that the keys act in, counted from 0. */
+  goToSlice(slice: number): void {
+    const { plane, cursor } = this.state
+    const axis = AXIS_OF[plane.value]
+    const step: [number, number, number] = [0, 0, 0]
+    step[axis] = slice - (cursor.value?.voxel[axis] ?? slice)
+    this.viewer?.step(step)
   }
 
   voxelMl(): number {

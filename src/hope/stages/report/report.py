@@ -14,6 +14,7 @@ from hope.contract.report import CaseReport, ModelFacts, Postprocess, ScanFacts,
 from hope.domain.case import SEQUENCES
 from hope.domain.errors import OutputError
 from hope.domain.labels import PEDS, REGION_NAMES, REGIONS
+from hope.domain.qc import worst_first
 from hope.formats.atomic import atomic_output
 from hope.stages.report.report_sections import (
     TIMES,
@@ -151,9 +152,8 @@ def _cautions(result: CaseReport) -> str:
     if not result.qc:
         return "<h2>Quality control</h2>\n<p>No doubts were raised about the input or the result.</p>"
     items = []
-    ranks = {"warning": 0, "caution": 1}
-    for flag in sorted(result.qc, key=lambda f: ranks.get(f.severity, 2)):
-        severity = flag.severity if flag.severity in ranks else "info"
+    for flag in worst_first(result.qc):
+        severity = flag.severity if flag.severity in ("warning", "caution") else "info"
         sequence, reason = flag.sequence or "", flag.reason
         where = f"{sequence_title(sequence)}: " if sequence and sequence not in reason else ""
         word = {"warning": "Warning", "caution": "Caution"}.get(severity, "Note")
