@@ -97,18 +97,23 @@ class ViewedCase:
 
     def json(self) -> dict[str, Any]:
         """As ``GET /api/cases/{id}`` answers."""
-        volumes = volumes_ml(self.labels, self.affine)
-        before = {key: volume["ml"] for key, volume in volumes.items()}
-        for volume in volumes.values():
-            if volume["ml"]:
-                volume |= {"low_ml": round(0.8 * volume["ml"], 3), "high_ml": round(1.2 * volume["ml"], 3)}
+        before = {key: volume["ml"] for key, volume in volumes_ml(self.labels, self.affine).items()}
         return {
             "id": self.id, "number": 1, "state": "done", "created_at": time.time(), "run": 1, "choice": {},
-            "stages": [], "series": [], "volumes_ml": volumes, "qc": [],
+            "stages": [], "series": [], "volumes_ml": self.versions()[-1]["volumes_ml"], "qc": [],
+            "version": len(self.saved),
             "tumour_found": bool(self.labels.any()), "missing": list(self.missing), "disclaimer": DISCLAIMER,
             "reference": "t1c", "postprocess": {"changed": True, "before_ml": before, "after_ml": before},
             "harmonization": self.harmonization, **self.facts,
         }  # fmt: skip
+
+    def with_intervals(self) -> dict[str, dict[str, float]]:
+        """Volumes of the model's mask."""
+        volumes = volumes_ml(self.labels, self.affine)
+        for volume in volumes.values():
+            if volume["ml"]:
+                volume |= {"low_ml": round(0.8 * volume["ml"], 3), "high_ml": round(1.2 * volume["ml"], 3)}
+        return volumes
 
     def versions(self) -> list[dict[str, Any]]:
         """As ``GET /api/cases/{id}/segmentations`` answers."""
@@ -119,7 +124,7 @@ class ViewedCase:
                 "version": version,
                 "name": name,
                 "made_by": "user" if version else "model",
-                "volumes_ml": volumes_ml(*read_nifti(data)),
+                "volumes_ml": volumes_ml(*read_nifti(data)) if version else self.with_intervals(),
             }
             for version, name, data in sorted(masks)
         ]
@@ -220,8 +225,10 @@ def _case_routes(app: FastAPI, cases: dict[str, ViewedCase]) -> None:
         return {"versions": found(case_id).versions()}
 
     @app.put("/api/cases/{case_id}/segmentation")
-    async def save(case_id: str, request: Request) -> Any:
+    async def save(case_id: str, request: Request, newest_known: int) -> Any:
         case, data = found(case_id), await request.body()
+        if newest_known != len(case.saved):
+            raise HTTPException(409, "the mask was corrected elsewhere meanwhile")
         case.saved.append(data)
         version, name = len(case.saved), f"{case.name}-seg-v{len(case.saved)}.nii.gz"
         case.files[name] = (data, "corrected segmentation", version)

@@ -73,6 +73,7 @@ def test_upload_run_look_correct_save_download_and_kill(
         expect(page.locator("[data-expected-quality]")).to_contain_text("of the model")
         page.locator("[data-tab=files]").click()
         mask = download(page, re.compile(r"-seg-v1\.nii\.gz$"), tmp_path)
+        page.locator("[data-fold=earlier] summary").click()
         first = download(page, re.compile(r"-seg\.nii\.gz$"), tmp_path)
         check_masks(mask, first, scans, before, painted)
         needles = what_must_go(platform, case_id or "", scans)

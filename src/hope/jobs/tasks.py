@@ -20,6 +20,7 @@ from hope.jobs import scan_task
 from hope.jobs.confined import confined
 from hope.stages.intake.archive_series import series_in_archive
 from hope.stages.postprocess.corrected_mask import keep_mask
+from hope.stages.report.correction import CORRECTION_FILES, write_correction
 from hope.synthesis.sample import SAMPLE_KIND, SAMPLE_SEED, make_sample
 
 Done = dict[str, Any]
@@ -72,6 +73,8 @@ def segmentation(job: Mapping[str, Any], progress: Progress) -> Done:
     The grid is that of ``in/reference.json`` (``shape``, ``affine_ras_mm``) or else of ``in/reference.nii[.gz]``.
     The mask may list the same voxels along other axes.
 
+    With ``in/result.json`` and ``in/reference.nii.gz`` it also leaves report, picture, table and facts of the mask.
+
     Returns:
         ``{"volumes_ml": {key: {"ml"}}, "warnings": [sentence]}``
 
@@ -79,10 +82,16 @@ def segmentation(job: Mapping[str, Any], progress: Progress) -> Done:
         InputError: if the mask lies on another grid, or holds anything but the labels 0 to 4.
     """
     folder, out = Path(job["in"]), Path(job["out"])
+    mask, facts = out / "mask.nii.gz", folder / "result.json"
+    left = {Role.CORRECTED_SEGMENTATION: mask.name}
     with confined(job):
-        result = keep_mask(folder, out / "mask.nii.gz", progress)
+        result = keep_mask(folder, mask, progress)
+        if facts.is_file():
+            progress("segmentation: report", 0.8)
+            write_correction(facts, folder / "reference.nii.gz", mask, result["volumes_ml"], out)
+            left |= CORRECTION_FILES
     return {
-        "artifacts": [OutputFile.of(Role.CORRECTED_SEGMENTATION).entry("mask.nii.gz")],
+        "artifacts": [OutputFile.of(role).entry(name) for role, name in left.items()],
         "result": result,
     }
 

@@ -134,7 +134,10 @@ class CaseOut(ResponseModel):
     )
     stages: list[StageOut]
     series: list[SeriesOut]
-    volumes_ml: Volumes = Field(description="per label and region ml, low_ml, high_ml; empty until it is done")
+    version: int = Field(description="which version of the mask is current; 0 is the model's")
+    volumes_ml: Volumes = Field(
+        description="of the current version, per label and region ml, low_ml, high_ml; empty until it is done"
+    )
     qc: list[Flag] = Field(description="remarks about input and result, the gravest first")
     expected_quality: ExpectedQualityFacts | None = Field(
         default=None, description="how good the result is expected to be; absent where the model cannot tell"

@@ -21,6 +21,7 @@ from hope.domain.ids import new_id
 from hope.formats.archive import is_zip
 from hope.formats.hashing import hash_file
 from hope.formats.nifti_clean import WrongTypeError
+from hope.stages.report.correction import CORRECTION_FILES
 from hope.web.claims import Claim
 from hope.web.context import WebContext
 from hope.web.reading import UploadReader
@@ -144,31 +145,29 @@ class SeriesIntake:
         reference_view(case, self._context.store.artifacts(case.id, public=True))
         self._uploads.check_space()
 
-    async def segmentation(self, case: CaseRecord, spool: Spool) -> tuple[Artifact, dict[str, Any]]:
-        """Check and measure a corrected mask, and keep it as the next version.
+    async def segmentation(
+        self, case: CaseRecord, spool: Spool, newest_known: int | None = None
+    ) -> tuple[Artifact, dict[str, Any]]:
+        """Check and measure a corrected mask, and keep it with its report, picture and table as the next version.
 
         Raises:
-            ConflictError: unless the case is done.
+            ConflictError: unless the case is done, or if it has a newer version than the one that is known.
             InputError: if the mask does not lie on the reference scan's grid, or holds other values than labels.
         """
         files = await to_thread.run_sync(lambda: self._context.store.artifacts(case.id, public=True))
         view = reference_view(case, files)
+        facts = next((file for file in files if file.output == OutputFile.of(Role.FACTS)), None)
         directory = spool.directory("in")
-        await to_thread.run_sync(
-            lambda: self._context.blobs.fetch(view.blob_key, directory / "reference.nii.gz", view.sha256)
-        )
+        for file, name in ((view, "reference.nii.gz"), (facts, "result.json")):
+            if file is not None:
+                await to_thread.run_sync(self._context.blobs.fetch, file.blob_key, directory / name, file.sha256)
         spool.path.rename(directory / ("mask.nii.gz" if await to_thread.run_sync(_is_gzip, spool.path) else "mask.nii"))
         async with self._reader.slot(case.session_id):
             measured = await self._run("segmentation", case, spool.folder, spool)
-        mask = spool.folder / "out" / "mask.nii.gz"
-        output = OutputFile.of(Role.CORRECTED_SEGMENTATION)
-        name = output.name(case_name(case.id), UNKNOWN_VERSION)
-        digest, size = await to_thread.run_sync(hash_file, mask)
-        key = f"cases/{case.id}/{case.run}/corrected/{new_id()}/seg.nii.gz"
-        artifact = Artifact(name, output.kind, key, size, digest, None, public=True, output=output)
-        await to_thread.run_sync(spool.claim.settle, size)
+        made = await to_thread.run_sync(_correction_files, case, spool.folder / "out")
+        await to_thread.run_sync(spool.claim.settle, sum(artifact.bytes for _, artifact in made))
         store = self._storage.store_segmentation
-        kept = await to_thread.run_sync(store, case, mask, artifact, measured, spool.claim.id)
+        kept = await to_thread.run_sync(store, case, made, measured, spool.claim.id, newest_known)
         return kept, measured
 
 
@@ -184,6 +183,21 @@ def reference_view(case: CaseRecord, files: list[Artifact]) -> Artifact:
     if case.state is not CaseState.DONE or view is None:
         raise ConflictError("the case is not done; a mask can be corrected once there is one")
     return view
+
+
+def _correction_files(case: CaseRecord, folder: Path) -> list[tuple[Path, Artifact]]:
+    """The mask that a task left, and what it made of it, as files to keep. Blocks."""
+    prefix = f"cases/{case.id}/{case.run}/corrected/{new_id()}"
+    made = []
+    for role, left in ((Role.CORRECTED_SEGMENTATION, "mask.nii.gz"), *CORRECTION_FILES.items()):
+        path, output = folder / left, OutputFile.of(role)
+        if role is Role.CORRECTED_SEGMENTATION or path.is_file():
+            name = output.name(case_name(case.id), UNKNOWN_VERSION)
+            digest, size = hash_file(path)
+            made.append(
+                (path, Artifact(name, output.kind, f"{prefix}/{left}", size, digest, None, public=True, output=output))
+            )
+    return made
 
 
 def _drop(*folders: Path) -> None:

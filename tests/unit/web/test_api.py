@@ -220,6 +220,12 @@ async def test_a_correction_becomes_a_version(gateway: Gateway, client: httpx.As
     assert versions[1]["volumes_ml"]["WT"]["ml"] == 1.0
     corrected = await client.get(f"/api/cases/{case_id}/files/{first.json()['name']}")
     assert corrected.status_code == 200
+    case = (await client.get(f"/api/cases/{case_id}")).json()
+    assert case["version"] == 2 and case["volumes_ml"] == versions[2]["volumes_ml"]
+    late = {"newest_known": 1}
+    mask = nifti((4, 4, 4), datatype=2, itemsize=1)
+    refused = problem_of(await client.put(f"/api/cases/{case_id}/segmentation", content=mask, params=late), 409)
+    assert "version 2 is the newest" in refused["detail"]
     job = gateway.tasks.jobs[-1]
     assert job["do"] == "segmentation" and job["case"] == f"case-{case_id[:8]}"
     assert gateway.scratch_files() == []

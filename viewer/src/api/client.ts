@@ -115,9 +115,9 @@ export class Api {
     this.upload(`/api/cases/${id(caseId)}/series/${sequence}`, file, told)
   uploadDicom = (caseId: string, zip: Blob, told: UploadTold = {}): Promise<DicomFound> =>
     this.upload(`/api/cases/${id(caseId)}/dicom`, zip, told)
-  /** A corrected mask (.nii or .nii.gz) on the reference scan's grid. */
-  saveSegmentation = (caseId: string, mask: Blob, told: UploadTold = {}): Promise<SegmentationSaved> =>
-    this.upload(`/api/cases/${id(caseId)}/segmentation`, mask, told)
+  /** A corrected mask (.nii or .nii.gz) on the reference scan's grid; refused if there is a newer version than the one known. */
+  saveSegmentation = (caseId: string, mask: Blob, newestKnown: number): Promise<SegmentationSaved> =>
+    this.upload(`/api/cases/${id(caseId)}/segmentation?newest_known=${newestKnown}`, mask, {})
 
   /** Follow a case. The browser reconnects by itself and the server replays what was missed. Returns how to stop. */
   events(caseId: string, told: EventsTold): () => void {

@@ -25,9 +25,11 @@ export interface CaseOut {
   problem_is_ours?: boolean | null
   stages: StageOut[]
   series: SeriesOut[]
-  /** per label and region ml, low_ml, high_ml; empty until it is done */
+  /** which version of the mask is current; 0 is the model's */
+  version: number
+  /** of the current version, per label and region ml, low_ml, high_ml; empty until it is done */
   volumes_ml: Record<string, VolumeMl>
-  /** doubts about input and result */
+  /** remarks about input and result, the gravest first */
   qc: Flag[]
   /** how good the result is expected to be; absent where the model cannot tell */
   expected_quality?: ExpectedQualityFacts | null
@@ -317,7 +319,7 @@ export interface RegionTerm {
 }
 
 /** What a file is for. The order is that in which a person wants them. */
-export const RoleValues = ['segmentation', 'corrected-segmentation', 'report', 'picture', 'volumes', 'facts', 'uncertainty', 'image', 'model-segmentation', 'view', 'harmonized-view', 'mesh', 'uploaded', 'aligned', 'harmonized', 'prediction', 'notes'] as const
+export const RoleValues = ['segmentation', 'corrected-segmentation', 'corrected-report', 'corrected-picture', 'corrected-volumes', 'corrected-facts', 'report', 'picture', 'volumes', 'facts', 'uncertainty', 'image', 'model-segmentation', 'view', 'harmonized-view', 'mesh', 'uploaded', 'aligned', 'harmonized', 'prediction', 'notes'] as const
 export type Role = (typeof RoleValues)[number]
 
 /** What is chosen for a run. All may be left out. */

@@ -37,7 +37,7 @@ function Line(props: { found: CaseOut }) {
       )}
       {found.state === 'done' && (
         <p>
-          {found.tumour_found === false
+          {found.tumour_found === false && !volumeOf(found.volumes_ml, 'WT').ml
             ? 'No tumour found.'
             : `Whole tumour ${volumeOf(found.volumes_ml, 'WT').ml.toFixed(1)} ml.`}
         </p>

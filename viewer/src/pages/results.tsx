@@ -3,24 +3,20 @@ import { useSignal } from '@preact/signals'
 import type { ComponentChildren } from 'preact'
 import { useEffect } from 'preact/hooks'
 import { asProblem } from '../api/errors'
-import type { CaseOut, FileOut, SegmentationVersion, Vocabulary } from '../api/types'
+import type { CaseOut, FileOut, Vocabulary } from '../api/types'
 import { announce } from '../app/announce'
 import { Guarded } from '../app/guarded'
 import { Act, Notice } from '../app/parts'
 import { asksToLook } from '../app/remarks'
 import type { SideTab } from '../app/sidetabs'
-import { api, noteLoss, vocabulary } from '../app/state'
+import { api, noteLoss, reloadCase, vocabulary } from '../app/state'
+import { tellTabs } from '../app/tabs'
 import { DownloadsCard } from './downloads'
 import { AboutCard, ExpectedQuality, HarmonizationCard, QualityCard } from './facts'
 import { Headline } from './headline'
 import { SessionCard } from './session'
 import { LazyViewer } from './viewer'
 import { PostprocessCard, VolumesCard } from './volumes'
-
-interface Listed {
-  files: FileOut[]
-  versions: SegmentationVersion[]
-}
 
 function QualityTab(props: { table: Vocabulary; found: CaseOut; corrected: boolean }) {
   const { table, found } = props
@@ -42,7 +38,7 @@ function QualityTab(props: { table: Vocabulary; found: CaseOut; corrected: boole
 
 function FilesTab(props: {
   found: CaseOut
-  listed: Listed
+  files: FileOut[]
   failed: string
   load: () => Promise<void>
   change: () => void
@@ -57,7 +53,7 @@ function FilesTab(props: {
           </Act>
         </Notice>
       )}
-      <DownloadsCard caseId={props.found.id} files={props.listed.files} />
+      <DownloadsCard found={props.found} files={props.files} />
       <section class="card" aria-labelledby="again-title">
         <h2 id="again-title">Run again</h2>
         <p>With another model, without cleaning, or with a better scan. The earlier result is replaced.</p>
@@ -78,14 +74,13 @@ export function ResultsPage(props: {
 }) {
   const { found } = props
   const table = vocabulary.value
-  const listed = useSignal<Listed>({ files: [], versions: [] })
+  const files = useSignal<FileOut[]>([])
   const failed = useSignal('')
   const tab = useSignal('labels')
   const load = async () => {
     failed.value = ''
     try {
-      const [files, versions] = await Promise.all([api.files(found.id), api.segmentations(found.id)])
-      listed.value = { files, versions }
+      files.value = await api.files(found.id)
     } catch (error) {
       try {
         noteLoss(error, found.id)
@@ -94,14 +89,15 @@ export function ResultsPage(props: {
       }
     }
   }
-  useEffect(() => void load(), [found.id, found.run])
+  useEffect(() => void load(), [found.id, found.run, found.version])
   if (!table) return null
-  const current = listed.value.versions.at(-1)
-  const version = current?.version ?? 0
-  const volumes = version > 0 && current ? current.volumes_ml : found.volumes_ml
+  const { version, volumes_ml: volumes } = found
   const saved = () => {
     announce('Your correction is saved; the volumes are counted anew.')
-    void load()
+    tellTabs('changed')
+    void reloadCase(found.id).catch((error: unknown) => {
+      failed.value = asProblem(error).message
+    })
   }
   const worrying = found.qc.filter(asksToLook).length
   const tabs: SideTab[] = [
@@ -114,7 +110,7 @@ export function ResultsPage(props: {
     {
       key: 'files',
       title: 'Files',
-      body: <FilesTab found={found} listed={listed.value} failed={failed.value} load={load} change={props.change} />,
+      body: <FilesTab found={found} files={files.value} failed={failed.value} load={load} change={props.change} />,
     },
   ]
   return (
@@ -124,7 +120,7 @@ export function ResultsPage(props: {
         <Headline found={found} volumes={volumes} version={version} tab={tab} />
         {props.actions}
       </header>
-      <div class="results" data-results={listed.value.files.length ? 'ready' : 'loading'}>
+      <div class="results" data-results={files.value.length ? 'ready' : 'loading'}>
         <section class="viewer" aria-labelledby="viewer-title">
           <h2 class="sr-only" id="viewer-title">
             Viewer

@@ -39,6 +39,7 @@ export class SceneController {
 
   constructor(parts: SceneParts) {
     this.parts = parts
+    this.state.version.value = parts.result.version
     this.source = new Source(parts.api, parts.caseId)
     this.edit = new Editing({
       state: this.state,
@@ -48,6 +49,10 @@ export class SceneController {
       changed: () => this.recount(),
       say: (kind, text) => this.say(kind, text),
       saved: parts.onSaved,
+      learnVersions: async () => {
+        const versions = await this.source.list()
+        this.state.versions.value = maskVersions(this.source.files, versions, parts.result)
+      },
     })
     this.sequences = new SequenceSwitch({
       state: this.state,
@@ -269,8 +274,9 @@ export class SceneController {
     this.viewer?.step(step)
   }
 
+  /** 0 until there is a picture. */
   voxelMl(): number {
-    return this.viewer ? voxelMl(this.viewer.imageGrid().affine) : 0
+    return this.viewer && this.state.ready.value ? voxelMl(this.viewer.imageGrid().affine) : 0
   }
 
   snapshot(): HTMLCanvasElement | null {

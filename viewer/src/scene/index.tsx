@@ -76,6 +76,7 @@ export default function ViewerPanel(props: PanelProps) {
   )
   const panel = useRef<HTMLDivElement>(null)
   useEffect(() => () => scene.close(), [scene])
+  useEffect(() => void scene.edit.follow(result.version), [scene, result.version])
   useKeys(scene, panel)
   useLeaveWarning(scene)
   const { state } = scene

@@ -122,6 +122,7 @@ class CaseRows:
                     problem="",
                     problem_is_ours=False,
                     result={},
+                    correction={},
                 )
                 .returning(*cases.c)
             )

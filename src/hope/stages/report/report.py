@@ -92,6 +92,8 @@ def _heading(result: CaseReport, case_id: str) -> str:
     if missing:
         listed = escape(", ".join(missing))
         line = f'<p><span class="missing">Missing: {listed}</span> The result was made without it.</p>'
+    if result.corrected:
+        line += "<p>The mask was corrected by hand; picture and volumes are of the corrected mask.</p>"
     lead = f'<h1>Tumour volumes of {escape(case_id)}</h1>\n<p class="lead">{escape(said)}</p>'
     return "\n".join(part for part in (lead, _expected_quality(result), line) if part)
 
@@ -102,9 +104,11 @@ def _expected_quality(result: CaseReport) -> str:
     if expected is None:
         return ""
     figures = expected.figures()
+    whose = " of the model's result" if result.corrected else ""
     return (
         f'<p class="verdict {VERDICT_CLASSES.get(expected.verdict, "check")}">'
-        f"<strong>Expected quality: {escape(expected.verdict)}.</strong> {escape(figures[:1].upper() + figures[1:])}. "
+        f"<strong>Expected quality{whose}: {escape(expected.verdict)}.</strong> "
+        f"{escape(figures[:1].upper() + figures[1:])}. "
         f"Fitted on {escape(expected.fitted_on)}.</p>"
     )
 
