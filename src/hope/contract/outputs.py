@@ -180,8 +180,13 @@ class Role(StrEnum):
 UNKNOWN_VERSION: Final = "{version}"
 """Stands in a file's name for the number that the store gives when it keeps the file."""
 
-OF_A_CORRECTION: Final = (Role.CORRECTED_REPORT, Role.CORRECTED_PICTURE, Role.CORRECTED_VOLUMES, Role.CORRECTED_FACTS)
-"""What is made beside a corrected mask, under its version."""
+CORRECTION_FILES: Final = {
+    Role.CORRECTED_PICTURE: "preview.png",
+    Role.CORRECTED_REPORT: "report.html",
+    Role.CORRECTED_VOLUMES: "volumes.csv",
+    Role.CORRECTED_FACTS: "result.json",
+}
+"""What is made beside a corrected mask, and the names that a child leaves it under; the store adds the version."""
 
 LISTED: Final = tuple(role for role in Role if role.audience is not Audience.STAGES)
 """Roles of files that a person can list and download, in order."""

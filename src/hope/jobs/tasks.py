@@ -13,14 +13,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hope.contract.outputs import OutputFile, Role
+from hope.contract.outputs import CORRECTION_FILES, OutputFile, Role
+from hope.domain.case import SEQUENCES
+from hope.domain.errors import InputError
 from hope.domain.progress import Progress
+from hope.domain.qc import worst_first
 from hope.formats.atomic import atomic_output
 from hope.jobs import scan_task
+from hope.jobs.bodies import for_the_page
 from hope.jobs.confined import confined
 from hope.stages.intake.archive_series import series_in_archive
+from hope.stages.intake.intake import CaseSource, load_case
 from hope.stages.postprocess.corrected_mask import keep_mask
-from hope.stages.report.correction import CORRECTION_FILES, write_correction
+from hope.stages.report.correction import write_correction
 from hope.synthesis.sample import SAMPLE_KIND, SAMPLE_SEED, make_sample
 
 Done = dict[str, Any]
@@ -65,6 +70,31 @@ def sample(job: Mapping[str, Any], progress: Progress) -> Done:
     for entry in series:
         shutil.copyfile(kept / entry["file"], out / entry["file"])
     return _series_done(series)
+
+
+def checks(job: Mapping[str, Any], progress: Progress) -> Done:
+    """Look at the stored scans of a case (``in/t1c.nii`` and so on) as a run would, and keep nothing.
+
+    Args:
+        job: also ``sources``, what is known of how each sequence was told, and ``preprocessed``, as the run's option.
+        progress: called for each scan.
+
+    Returns:
+        ``{"problem": why a run would refuse them, or "", "remarks": [flag]}``
+    """
+    folder = Path(job["in"])
+    files = {s: folder / f"{s}.nii" for s in SEQUENCES if (folder / f"{s}.nii").is_file()}
+    known = dict(job.get("sources") or {})
+    source = CaseSource(str(job["case"]), files, sources={s: dict(known[s]) for s in files if s in known})
+    asked = job.get("preprocessed")
+    try:
+        case = load_case(source, preprocessed=asked, scratch=Path(job["scratch"]), progress=progress)
+    except InputError as error:
+        # The refusal is the answer that was asked for.
+        problem = str(for_the_page(error) if "--" in error.fix else error)
+        return {"artifacts": [], "result": {"problem": problem, "remarks": []}}
+    remarks = [flag.to_json() for flag in worst_first(case.flags)]
+    return {"artifacts": [], "result": {"problem": "", "remarks": remarks}}
 
 
 def segmentation(job: Mapping[str, Any], progress: Progress) -> Done:
@@ -122,5 +152,6 @@ TASKS: Mapping[str, Callable[[Mapping[str, Any], Progress], Done]] = {
     "scan": lambda job, _progress: scan_task.scan(job),
     "dicom": dicom,
     "sample": sample,
+    "checks": checks,
     "segmentation": segmentation,
 }

@@ -187,6 +187,13 @@ class SeriesFound(ResponseModel):
     problem: str | None = Field(default=None, description="why some are not assigned, one sentence")
 
 
+class ChecksOut(ResponseModel):
+    """What a run would say of the scans that a case has now."""
+
+    problem: str | None = Field(default=None, description="why a run would refuse them, one sentence")
+    remarks: list[Flag] = Field(description="remarks about the scans, the gravest first")
+
+
 class AssignmentsIn(RootModel[dict[MRSequence, Annotated[str, Field(max_length=64)] | None]]):
     """Which stored series is which sequence. A sequence that is left out stays as it is; null takes it away."""
 

@@ -13,7 +13,7 @@ from typing import Any
 from anyio import to_thread
 
 from hope.contract.job import Artifact, CaseRecord, CaseState, ConflictError, SeriesRecord
-from hope.contract.outputs import UNKNOWN_VERSION, OutputFile, Role
+from hope.contract.outputs import CORRECTION_FILES, UNKNOWN_VERSION, OutputFile, Role
 from hope.contract.report import CaseReport
 from hope.domain.case import MRSequence
 from hope.domain.errors import InputError
@@ -21,7 +21,6 @@ from hope.domain.ids import new_id
 from hope.formats.archive import is_zip
 from hope.formats.hashing import hash_file
 from hope.formats.nifti_clean import WrongTypeError
-from hope.stages.report.correction import CORRECTION_FILES
 from hope.web.claims import Claim
 from hope.web.context import WebContext
 from hope.web.reading import UploadReader
@@ -95,9 +94,12 @@ class SeriesIntake:
             return kept, list(result["series"])
 
     async def _run(
-        self, task: str, case: CaseRecord | None, folder: Path, spool: Spool | None = None
+        self, task: str, case: CaseRecord | None, folder: Path, spool: Spool | None = None, **more: object
     ) -> dict[str, Any]:
-        """Let a child do a task: within the policy for uploads if there is one, else as the platform's own work."""
+        """Let a child do a task: within the policy for uploads if there is one, else as the platform's own work.
+
+        ``more`` goes into the job.
+        """
         for directory in ("out", "scratch"):
             (folder / directory).mkdir(mode=0o700)
         job = {
@@ -108,6 +110,7 @@ class SeriesIntake:
             "case": case_name(case.id if case else "sample000"),
             "max_bytes": self._context.settings.platform.max_unpacked_mb * MIB,
             "cache": str(self._context.settings.data_dir / "cache"),
+            **more,
         }
         if spool is None:
             done = await self._context.tasks.run(job)
@@ -135,6 +138,28 @@ class SeriesIntake:
         commit = partial(self._context.store.add_series, case.id, upload=claim.id)
         change = await to_thread.run_sync(self._storage.store_scans, case, new, commit)
         return list(change.stored)
+
+    async def checks(self, case: CaseRecord) -> tuple[str, list[Mapping[str, Any]]]:
+        """What a run would say of the scans that the case has now.
+
+        Returns:
+            Why it would refuse them (empty if it would not), and remarks, the gravest first.
+        """
+        given = [record for record in case.series if record.sequence is not None]
+        if not given:
+            return "the case has no scan of a known sequence", []
+        async with self._reader.slot(case.session_id), self._uploads.folder() as folder:
+            (folder / "in").mkdir(mode=0o700)
+            for record in given:
+                path = folder / "in" / f"{record.sequence}.nii"
+                await to_thread.run_sync(self._context.blobs.fetch, record.blob_key, path, record.sha256)
+            said = {
+                str(record.sequence): {k: v for k, v in record.facts.items() if k in ("confidence", "reason")}
+                for record in given
+            }
+            known = {sequence: facts for sequence, facts in said.items() if facts}
+            result = await self._run("checks", case, folder, sources=known, preprocessed=case.choice.preprocessed)
+        return str(result.get("problem") or ""), list(result.get("remarks") or [])
 
     def check_may_correct(self, case: CaseRecord) -> None:
         """Whether a mask of the case can be corrected, before its bytes are sent. Blocks.

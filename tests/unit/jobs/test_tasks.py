@@ -265,6 +265,24 @@ def test_a_mask_in_any_order_of_axes_comes_back_on_the_reference_grid(orientatio
     assert result["warnings"] == []
 
 
+def checked(folder: Path, scans: dict[str, Volume]) -> dict[str, Any]:
+    job = job_in(folder, "checks")
+    for sequence, scan in scans.items():
+        write_scan(scan, folder / "in" / f"{sequence}.nii")
+    return tasks.checks(job, silent)["result"]
+
+
+def test_scans_are_checked_before_a_run_and_nothing_is_kept(tmp_path: Path) -> None:
+    four = {s: head_scan(number, enhanced=s == "t1c") for number, s in enumerate(("t1n", "t1c", "t2w", "t2f"))}
+    found = checked(tmp_path / "sound", four)
+    assert found["problem"] == "" and {flag["code"] for flag in found["remarks"]} >= {"treated_as_raw"}
+    assert not list((tmp_path / "sound" / "out-checks").iterdir())
+    twice = checked(tmp_path / "twice", four | {"t2f": four["t2w"]})
+    assert "t2w and t2f are the same image" in twice["problem"]
+    mask = Volume((four["t2f"].data > 100).astype(np.float32), four["t2f"].grid)
+    assert "t2f looks like a label volume or a mask" in checked(tmp_path / "mask", four | {"t2f": mask})["problem"]
+
+
 def test_a_correction_has_a_report_a_picture_and_tables_of_its_own(tmp_path: Path) -> None:
     job_in(tmp_path, "segmentation")
     of_the_model = {"WT": {"ml": 99.0, "low_ml": 90.0, "high_ml": 110.0}}

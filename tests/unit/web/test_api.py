@@ -8,6 +8,7 @@ import json
 import re
 import zipfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -228,6 +229,25 @@ async def test_a_correction_becomes_a_version(gateway: Gateway, client: httpx.As
     assert "version 2 is the newest" in refused["detail"]
     job = gateway.tasks.jobs[-1]
     assert job["do"] == "segmentation" and job["case"] == f"case-{case_id[:8]}"
+    assert gateway.scratch_files() == []
+
+
+async def test_scans_are_checked_as_they_are_now(gateway: Gateway, client: httpx.AsyncClient) -> None:
+    case_id = await new_case(client)
+    empty = (await client.get(f"/api/cases/{case_id}/checks")).json()
+    assert "no scan" in empty["problem"] and gateway.tasks.jobs == []
+    await client.post(f"/api/cases/{case_id}/sample")
+    remark = {"code": "small_overlap", "severity": "caution", "sequence": "", "reason": "they overlap by 40 % only"}
+
+    def body(job: dict[str, Any]) -> dict[str, Any]:
+        assert sorted(path.name for path in Path(job["in"]).iterdir()) == ["t1c.nii", "t1n.nii", "t2f.nii", "t2w.nii"]
+        return {"result": {"problem": "", "remarks": [remark]}}
+
+    gateway.tasks.body = body
+    assert (await client.get(f"/api/cases/{case_id}/checks")).json() == {"remarks": [remark]}
+    gateway.tasks.body = lambda job: {"result": {"problem": "t1n and t1c are the same image", "remarks": []}}
+    refused = (await client.get(f"/api/cases/{case_id}/checks")).json()
+    assert refused == {"problem": "t1n and t1c are the same image", "remarks": []}
     assert gateway.scratch_files() == []
 
 

@@ -58,6 +58,7 @@ OPERATIONS = [
     ("PUT", f"{_CASE}/dicom"),
     ("POST", f"{_CASE}/sample"),
     ("DELETE", f"{_CASE}/series/{{key}}"),
+    ("GET", f"{_CASE}/checks"),
     ("PUT", f"{_CASE}/assignments"),
     ("POST", f"{_CASE}/run"),
     ("POST", f"{_CASE}/cancel"),

@@ -59,6 +59,14 @@ export interface CasesOut {
   cases: CaseOut[]
 }
 
+/** What a run would say of the scans that a case has now. */
+export interface ChecksOut {
+  /** why a run would refuse them, one sentence */
+  problem?: string | null
+  /** remarks about the scans, the gravest first */
+  remarks: Flag[]
+}
+
 /** Facts about one case and the software. */
 export interface DiagnosticsOut {
   /** a hash under which the audit log knows the case */

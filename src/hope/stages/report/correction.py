@@ -7,21 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hope.contract.outputs import Role
+from hope.contract.outputs import CORRECTION_FILES, Role
 from hope.contract.report import CaseReport
 from hope.formats.atomic import atomic_output
 from hope.formats.nifti import read_labels, read_scan
 from hope.stages.report.preview import render_preview
 from hope.stages.report.report import write_report
 from hope.stages.report.volumes_table import volumes_csv
-
-CORRECTION_FILES = {
-    Role.CORRECTED_PICTURE: "preview.png",
-    Role.CORRECTED_REPORT: "report.html",
-    Role.CORRECTED_VOLUMES: "volumes.csv",
-    Role.CORRECTED_FACTS: "result.json",
-}
-"""Names under which `write_correction` leaves its files; the store adds the version."""
 
 
 def corrected_report(report: CaseReport, volumes_ml: Mapping[str, Mapping[str, float]]) -> CaseReport:
