@@ -138,7 +138,7 @@ class CaseOut(ResponseModel):
     volumes_ml: Volumes = Field(
         description="of the current version, per label and region ml, low_ml, high_ml; empty until it is done"
     )
-    qc: list[Flag] = Field(description="remarks about input and result, the gravest first")
+    qc: list[Flag] = Field(description="remarks on input and result, the gravest first")
     expected_quality: ExpectedQualityFacts | None = Field(
         default=None, description="how good the result is expected to be; absent where the model cannot tell"
     )

@@ -29,7 +29,7 @@ export interface CaseOut {
   version: number
   /** of the current version, per label and region ml, low_ml, high_ml; empty until it is done */
   volumes_ml: Record<string, VolumeMl>
-  /** remarks about input and result, the gravest first */
+  /** remarks on input and result, the gravest first */
   qc: Flag[]
   /** how good the result is expected to be; absent where the model cannot tell */
   expected_quality?: ExpectedQualityFacts | null

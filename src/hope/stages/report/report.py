@@ -154,7 +154,7 @@ def _volume_row(head: str, name: str, volume: VolumeMl | None, kind: str) -> str
 def _cautions(result: CaseReport) -> str:
     """List the quality-control flags, the gravest first."""
     if not result.qc:
-        return "<h2>Quality control</h2>\n<p>No doubts were raised about the input or the result.</p>"
+        return "<h2>Quality control</h2>\n<p>There are no remarks on the input or the result.</p>"
     items = []
     for flag in worst_first(result.qc):
         severity = flag.severity if flag.severity in ("warning", "caution") else "info"
