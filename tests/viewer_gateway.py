@@ -99,7 +99,7 @@ class ViewedCase:
         """As ``GET /api/cases/{id}`` answers."""
         before = {key: volume["ml"] for key, volume in volumes_ml(self.labels, self.affine).items()}
         return {
-            "id": self.id, "number": 1, "state": "done", "created_at": time.time(), "run": 1, "choice": {},
+            "id": self.id, "number": 1, "label": "", "state": "done", "created_at": time.time(), "run": 1, "choice": {},
             "stages": [], "series": [], "volumes_ml": self.versions()[-1]["volumes_ml"], "qc": [],
             "version": len(self.saved),
             "tumour_found": bool(self.labels.any()), "missing": list(self.missing), "disclaimer": DISCLAIMER,

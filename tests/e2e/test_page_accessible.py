@@ -92,6 +92,18 @@ def test_start_upload_and_progress_are_accessible(browser: Browser, platform: Fl
         page.reload()  # what is said comes from the scans that are there, not from what was said before
         page.locator("[data-checks=done][data-refused=false]").wait_for(state="attached")
         expect(page.locator("#needs")).to_contain_text("All four scans are there and fit together.")
+        page.locator("[data-popover=rename] summary").click()
+        page.locator("[name=label]").fill("=left, frontal")
+        page.keyboard.press("Enter")
+        expect(page.locator("h1")).to_have_text("=left, frontal")
+        page.keyboard.press("Escape")
+        page.get_by_role("link", name="All cases").click()
+        expect(page.locator(".case-line a")).to_have_text("=left, frontal")
+        assert_fine(page, "list of cases")
+        with page.expect_download() as table:
+            page.locator("[data-act=csv]").click()
+        assert '"\'=left, frontal"' in Path(table.value.path()).read_text()
+        page.locator(".case-line a").click()
         page.locator("[data-act=start]").click()
         page.locator("[data-stage=segment][data-state=running]").wait_for(timeout=SHOWN_MS)
         assert_fine(page, "progress")

@@ -145,6 +145,10 @@ class CaseStore(SessionStore, ScanStore, UploadStore, Protocol):
         """
         ...
 
+    def label_case(self, case_id: str, label: str) -> CaseRecord:
+        """Give a case the user's name for it, which stands in its row and nowhere else; raises GoneError."""
+        ...
+
     def cancel_case(self, case_id: str, run: int | None = None) -> CaseRecord:
         """State cancelled with an event if it is in work (and in that run); its attempts are fenced from now on."""
         ...

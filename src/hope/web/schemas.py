@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel
 
 from hope.contract.job import CaseState, StageState
 from hope.contract.options import RunOptions
@@ -124,6 +125,7 @@ class CaseOut(ResponseModel):
 
     id: str = Field(examples=[_ID])
     number: int = Field(description="1, 2, ... within the session", examples=[1])
+    label: str = Field(description="the user's name for it; it stands in the session's rows only", examples=[""])
     state: CaseState
     created_at: Seconds
     run: int = Field(description="how often it was started")
@@ -154,6 +156,23 @@ class CaseOut(ResponseModel):
     missing: list[str] | None = Field(default=None, description="sequences that were not given")
     reference: str | None = Field(default=None, description="sequence whose own grid the result lies on")
     disclaimer: str
+
+
+def _plain(label: str) -> str:
+    """A name on one line, without what cannot be seen."""
+    if any(unicodedata.category(letter).startswith("C") for letter in label):
+        raise ValueError("the name holds characters that cannot be seen; use letters, digits, spaces and signs")
+    return " ".join(label.split())
+
+
+class CaseChange(RequestModel):
+    """What can be changed of a case."""
+
+    label: Annotated[str, AfterValidator(_plain)] = Field(
+        max_length=80,
+        description="your name for the case; empty takes it away. Do not use a patient's name",
+        examples=["left frontal, before surgery"],
+    )
 
 
 class SessionOut(ResponseModel):

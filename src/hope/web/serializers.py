@@ -56,6 +56,7 @@ def case_out(case: CaseRecord) -> schemas.CaseOut:
     return schemas.CaseOut(
         id=case.id,
         number=case.number,
+        label=case.label,
         state=case.state,
         created_at=case.created_at,
         run=case.run,

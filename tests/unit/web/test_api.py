@@ -232,6 +232,25 @@ async def test_a_correction_becomes_a_version(gateway: Gateway, client: httpx.As
     assert gateway.scratch_files() == []
 
 
+async def test_a_case_has_a_name_that_stands_in_no_file_and_no_log(
+    gateway: Gateway, client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    case_id = await done_case(gateway, client)
+    named = await client.patch(f"/api/cases/{case_id}", json={"label": "  QUITEUNLIKELY   name "})
+    assert named.status_code == 200 and named.json()["label"] == "QUITEUNLIKELY name"
+    assert (await client.get("/api/cases")).json()["cases"][0]["label"] == "QUITEUNLIKELY name"
+    for wrong in ("x" * 81, "a\u0000b", "a\u202eb"):
+        problem_of(await client.patch(f"/api/cases/{case_id}", json={"label": wrong}), 422)
+    await client.put(f"/api/cases/{case_id}/segmentation", content=nifti((4, 4, 4), datatype=2, itemsize=1))
+    assert not any(b"QUITEUNLIKELY" in path.read_bytes() for path in gateway.blob_files())
+    told = [caplog.text, (await client.get(f"/api/cases/{case_id}/diagnostics")).text, repr(gateway.tasks.jobs)]
+    told += [repr(list(gateway.store.audit())), repr(gateway.store.events([case_id], 0))]
+    held = [line for text in told for line in text.splitlines() if "QUITEUNLIKELY" in line]
+    assert not held, held
+    await client.delete(f"/api/cases/{case_id}")
+    assert not any(b"QUITEUNLIKELY" in path.read_bytes() for path in gateway.folder.rglob("*") if path.is_file())
+
+
 async def test_scans_are_checked_as_they_are_now(gateway: Gateway, client: httpx.AsyncClient) -> None:
     case_id = await new_case(client)
     empty = (await client.get(f"/api/cases/{case_id}/checks")).json()

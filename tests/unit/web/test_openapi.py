@@ -52,6 +52,7 @@ OPERATIONS = [
     ("POST", "/api/cases"),
     ("GET", "/api/cases"),
     ("GET", _CASE),
+    ("PATCH", _CASE),
     ("DELETE", _CASE),
     ("PUT", f"{_CASE}/series/{{sequence}}"),
     ("GET", f"{_CASE}/series/{{key}}"),

@@ -114,6 +114,8 @@ export class Api {
 
   uploadSeries = (caseId: string, sequence: SequenceKey, file: Blob, told: UploadTold = {}): Promise<SeriesOut> =>
     this.upload(`/api/cases/${id(caseId)}/series/${sequence}`, file, told)
+  labelCase = (caseId: string, label: string): Promise<CaseOut> =>
+    this.json('PATCH', `/api/cases/${id(caseId)}`, { label })
   /** What a run would say of the scans that are there now. */
   checks = (caseId: string): Promise<ChecksOut> => this.json('GET', `/api/cases/${id(caseId)}/checks`)
   uploadDicom = (caseId: string, zip: Blob, told: UploadTold = {}): Promise<DicomFound> =>

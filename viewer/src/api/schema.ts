@@ -7,11 +7,19 @@ export type AssignmentsIn = Partial<Record<MRSequence, string | null>>
 export const AudienceValues = ['user', 'page', 'stages'] as const
 export type Audience = (typeof AudienceValues)[number]
 
+/** What can be changed of a case. */
+export interface CaseChange {
+  /** your name for the case; empty takes it away. Do not use a patient's name */
+  label: string
+}
+
 /** A case: how far it is, its scans, and what came out of it. */
 export interface CaseOut {
   id: string
   /** 1, 2, ... within the session */
   number: number
+  /** the user's name for it; it stands in the session's rows only */
+  label: string
   state: CaseState
   /** seconds since 1970, UTC */
   created_at: number
@@ -72,7 +80,7 @@ export interface DiagnosticsOut {
   /** a hash under which the audit log knows the case */
   reference: string
   software: Record<string, string>
-  /** the case as GET /api/cases/{case_id} tells it, without its id */
+  /** the case as GET /api/cases/{case_id} tells it, without id and name */
   case: Record<string, unknown>
   /** what happened, oldest first */
   events: (Record<string, unknown>)[]

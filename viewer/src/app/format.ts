@@ -57,6 +57,9 @@ export { plural }
 /** A phrase as the beginning of a sentence. */
 export const firstUpper = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)
 
+/** What a case is called: the user's name for it, else its number. */
+export const caseName = (found: Pick<CaseOut, 'label' | 'number'>): string => found.label || `Case ${found.number}`
+
 /** Where volumes and their intervals come from. */
 export const aboutVolumes = (found: CaseOut, version: number): string =>
   version > 0

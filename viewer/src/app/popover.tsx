@@ -2,7 +2,13 @@
 import type { ComponentChildren } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
 
-export function Popover(props: { title: ComponentChildren; name: string; children: ComponentChildren }) {
+export function Popover(props: {
+  title: ComponentChildren
+  name: string
+  children: ComponentChildren
+  /** Classes of the button. */
+  look?: string
+}) {
   const at = useRef<HTMLDetailsElement>(null)
   useEffect(() => {
     const elsewhere = (event: Event) => {
@@ -20,7 +26,7 @@ export function Popover(props: { title: ComponentChildren; name: string; childre
   }
   return (
     <details ref={at} class="popover" data-popover={props.name} onKeyDown={pressed}>
-      <summary class="scene-toggle">{props.title}</summary>
+      <summary class={props.look ?? 'scene-toggle'}>{props.title}</summary>
       <div class="popover-body">{props.children}</div>
     </details>
   )

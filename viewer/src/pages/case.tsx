@@ -3,9 +3,11 @@ import { useSignal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
 import type { CaseOut } from '../api/types'
 import { follow } from '../app/follow'
+import { caseName } from '../app/format'
 import { inWork, vocabulary } from '../app/state'
 import { stateTitle } from '../app/vocabulary'
 import { DeleteCase } from './delete'
+import { NameCase } from './name'
 import { ProgressPage } from './progress'
 import { ResultsPage } from './results'
 import { SessionCard } from './session'
@@ -25,9 +27,10 @@ export function CasePage(props: { found: CaseOut }) {
   const change = () => {
     again.value = true
   }
-  const title = <h1>Case {found.number}</h1>
+  const title = <h1>{caseName(found)}</h1>
   const actions = (
     <>
+      <NameCase found={found} />
       {again.value && (
         <button
           type="button"

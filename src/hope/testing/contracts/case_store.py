@@ -202,6 +202,17 @@ class CaseStoreContract(SessionStoreContract, AttemptContract, ScanContract, Upl
         assert store.add_segmentation(case.id, both, {"volumes_ml": {}}, newest_known=1).version == 2
         assert store.queue_case(case.id, RunOptions(), MOST).version == 0
 
+    def test_a_case_has_the_name_that_the_user_gives_it(self, store: CaseStore) -> None:
+        """It stays over runs, goes with an empty one, and makes no event."""
+        case = a_run(store)
+        events = store.events([case.id], 0)
+        assert (case.label, store.label_case(case.id, "left frontal").label) == ("", "left frontal")
+        assert store.case(case.id) == replace(case, label="left frontal")
+        assert store.events([case.id], 0) == events
+        assert store.label_case(case.id, "").label == ""
+        with pytest.raises(GoneError):
+            store.label_case(new_id(), "x")
+
     def test_only_a_done_case_can_be_corrected(self, store: CaseStore) -> None:
         """While it runs, nobody knows what would be corrected."""
         with pytest.raises(ConflictError):
