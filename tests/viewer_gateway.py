@@ -78,6 +78,7 @@ class ViewedCase:
         missing: sequences that the run had to do without.
         saved: what the page has sent, as it came.
         harmonization: what brightness matching did, as in result.json; None if it was not asked for.
+        facts: more of what ``GET /api/cases/{id}`` answers, such as remarks.
     """
 
     id: str
@@ -87,6 +88,7 @@ class ViewedCase:
     missing: tuple[str, ...] = ()
     saved: list[bytes] = field(default_factory=list)
     harmonization: dict[str, Any] | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -97,12 +99,21 @@ class ViewedCase:
         """As ``GET /api/cases/{id}`` answers."""
         before = {key: volume["ml"] for key, volume in volumes_ml(self.labels, self.affine).items()}
         return {
-            "id": self.id, "number": 1, "state": "done", "created_at": time.time(), "run": 1, "choice": {},
-            "stages": [], "series": [], "volumes_ml": volumes_ml(self.labels, self.affine), "qc": [],
+            "id": self.id, "number": 1, "label": "", "state": "done", "created_at": time.time(), "run": 1, "choice": {},
+            "stages": [], "series": [], "volumes_ml": self.versions()[-1]["volumes_ml"], "qc": [],
+            "version": len(self.saved),
             "tumour_found": bool(self.labels.any()), "missing": list(self.missing), "disclaimer": DISCLAIMER,
             "reference": "t1c", "postprocess": {"changed": True, "before_ml": before, "after_ml": before},
-            "harmonization": self.harmonization,
+            "harmonization": self.harmonization, **self.facts,
         }  # fmt: skip
+
+    def with_intervals(self) -> dict[str, dict[str, float]]:
+        """Volumes of the model's mask."""
+        volumes = volumes_ml(self.labels, self.affine)
+        for volume in volumes.values():
+            if volume["ml"]:
+                volume |= {"low_ml": round(0.8 * volume["ml"], 3), "high_ml": round(1.2 * volume["ml"], 3)}
+        return volumes
 
     def versions(self) -> list[dict[str, Any]]:
         """As ``GET /api/cases/{id}/segmentations`` answers."""
@@ -113,7 +124,7 @@ class ViewedCase:
                 "version": version,
                 "name": name,
                 "made_by": "user" if version else "model",
-                "volumes_ml": volumes_ml(*read_nifti(data)),
+                "volumes_ml": volumes_ml(*read_nifti(data)) if version else self.with_intervals(),
             }
             for version, name, data in sorted(masks)
         ]
@@ -125,7 +136,7 @@ def viewed_case(
     """A case with these masks and pictures.
 
     `more` may hold ``before`` (labels before post-processing), ``preview``, ``matched`` (pictures after brightness
-    matching) and what it did: ``harmonization``.
+    matching) and what it did: ``harmonization``; ``facts`` that the case answers beside.
     """
     case = ViewedCase(case_id, labels, affine, {}, more.get("missing", ()))
     case.files[f"{case.name}-seg.nii.gz"] = (nifti_bytes(labels, affine), "segmentation on the scan's own grid", 0)
@@ -135,6 +146,7 @@ def viewed_case(
         data = nifti_bytes(voxels, affine)
         case.files[f"{case.name}-{key}-harmonized-view.nii.gz"] = (data, "view after harmonisation", 0)
     case.harmonization = more.get("harmonization")
+    case.facts = more.get("facts", {})
     if "before" in more:
         data = nifti_bytes(more["before"], affine)
         case.files[f"{case.name}-seg-model.nii.gz"] = (data, "segmentation before post-processing", 0)
@@ -213,8 +225,10 @@ def _case_routes(app: FastAPI, cases: dict[str, ViewedCase]) -> None:
         return {"versions": found(case_id).versions()}
 
     @app.put("/api/cases/{case_id}/segmentation")
-    async def save(case_id: str, request: Request) -> Any:
+    async def save(case_id: str, request: Request, newest_known: int) -> Any:
         case, data = found(case_id), await request.body()
+        if newest_known != len(case.saved):
+            raise HTTPException(409, "the mask was corrected elsewhere meanwhile")
         case.saved.append(data)
         version, name = len(case.saved), f"{case.name}-seg-v{len(case.saved)}.nii.gz"
         case.files[name] = (data, "corrected segmentation", version)

@@ -110,7 +110,8 @@ def test_rows_of_an_earlier_version_are_read(url: str, opened: Callable[[str], S
     old = {"model": "m", "harmonize": True, "preprocessed": None, "postprocess": False, "priority": 7}
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE artifacts DROP COLUMN output"))
-        connection.execute(text("ALTER TABLE cases DROP COLUMN keys_made"))
+        for column in ("keys_made", "label", "correction"):
+            connection.execute(text(f"ALTER TABLE cases DROP COLUMN {column}"))
         connection.execute(text("DROP TABLE uploads"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
         connection.execute(text("UPDATE cases SET choice = :choice"), {"choice": json.dumps(old)})
@@ -129,6 +130,25 @@ def test_rows_of_an_earlier_version_are_read(url: str, opened: Callable[[str], S
     outputs = {file.name: file.output for file in store.artifacts(case.id)}
     assert outputs["x-t1c-view.nii.gz"] == OutputFile.of(Role.VIEW, sequence="t1c")
     assert outputs["aligned-t1c.npy"] is None
+
+
+def test_corrections_of_an_earlier_version_are_current(url: str, opened: Callable[[str], SqlCaseStore]) -> None:
+    """A database of schema 0004 with corrections in it: the newest one is the case's, and no case has a name."""
+    with closing(SqlCaseStore(url)) as store:
+        corrected, plain = done(store, a_run(store)), done(store, a_run(store))
+        for volume in (1.0, 2.0):
+            volumes = {"WT": {"ml": volume}}
+            store.add_segmentation(corrected.id, a_file("v{version}", None, public=True), {"volumes_ml": volumes})
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        for column in ("label", "correction"):
+            connection.execute(text(f"ALTER TABLE cases DROP COLUMN {column}"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0004'"))
+    engine.dispose()
+    store = opened(url)
+    found = store.case(corrected.id)
+    assert (found.version, found.correction["volumes_ml"], found.label) == (2, {"WT": {"ml": 2.0}}, "")
+    assert store.case(plain.id) == plain
 
 
 def test_processes_make_the_schema_at_once(url: str) -> None:

@@ -79,9 +79,31 @@ def test_start_upload_and_progress_are_accessible(browser: Browser, platform: Fl
         for fold in page.locator("summary").all():
             fold.click()
         assert_fine(page, "upload with a scan, a refused file, one without a place, and everything unfolded")
+        problem = {"problem": "t2w and t2f are the same image; give each its own scan", "remarks": []}
+        page.route("**/checks", lambda route: route.fulfill(json=problem))
         for sequence in ("t1n", "t2w", "t2f"):
             page.locator(f"input[data-file={sequence}]").set_input_files(scan)
             page.locator(f"[data-slot={sequence}][data-slot-state=stored]").wait_for()
+        page.locator("[data-refused=true]").wait_for()
+        expect(page.locator("[data-act=start]")).to_have_attribute("aria-disabled", "true")
+        expect(page.locator("#needs")).to_contain_text("T2w and t2f are the same image")
+        assert_fine(page, "scans that a run would refuse")
+        page.unroute("**/checks")
+        page.reload()  # what is said comes from the scans that are there, not from what was said before
+        page.locator("[data-checks=done][data-refused=false]").wait_for(state="attached")
+        expect(page.locator("#needs")).to_contain_text("All four scans are there and fit together.")
+        page.locator("[data-popover=rename] summary").click()
+        page.locator("[name=label]").fill("=left, frontal")
+        page.keyboard.press("Enter")
+        expect(page.locator("h1")).to_have_text("=left, frontal")
+        page.keyboard.press("Escape")
+        page.get_by_role("link", name="All cases").click()
+        expect(page.locator(".case-line a")).to_have_text("=left, frontal")
+        assert_fine(page, "list of cases")
+        with page.expect_download() as table:
+            page.locator("[data-act=csv]").click()
+        assert '"\'=left, frontal"' in Path(table.value.path()).read_text()
+        page.locator(".case-line a").click()
         page.locator("[data-act=start]").click()
         page.locator("[data-stage=segment][data-state=running]").wait_for(timeout=SHOWN_MS)
         assert_fine(page, "progress")
@@ -116,8 +138,10 @@ def test_the_result_is_accessible(browser: Browser) -> None:
         page.locator(".scene[data-ready=true]").wait_for(timeout=SHOWN_MS)
         page.locator("[data-results=ready]").wait_for()
         page.get_by_role("button", name="Brush", exact=True).click()
-        page.locator("[data-act=cleaning-all]").check()
         assert_fine(page, "result")
+        page.locator("[data-tab=quality]").click()
+        page.locator("[data-act=cleaning-all]").check()
+        assert_fine(page, "result with its quality")
         visited.assert_quiet()
 
 

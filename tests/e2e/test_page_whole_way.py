@@ -71,7 +71,9 @@ def test_upload_run_look_correct_save_download_and_kill(
         painted = correct_and_save(page)
         assert painted != before
         expect(page.locator("[data-expected-quality]")).to_contain_text("of the model")
+        page.locator("[data-tab=files]").click()
         mask = download(page, re.compile(r"-seg-v1\.nii\.gz$"), tmp_path)
+        page.locator("[data-fold=earlier] summary").click()
         first = download(page, re.compile(r"-seg\.nii\.gz$"), tmp_path)
         check_masks(mask, first, scans, before, painted)
         needles = what_must_go(platform, case_id or "", scans)
@@ -133,7 +135,7 @@ def correct_and_save(page: Page) -> dict[int, int]:
             assert counts(page) == before
     page.get_by_role("button", name="Save as new version").click()
     page.locator(".scene[data-version='1'][data-unsaved=false]").wait_for(timeout=60_000)
-    page.locator("[data-version-choice='1']").wait_for()
+    page.locator("[data-version-choice='1']").wait_for(state="attached")
     return counts(page)
 
 

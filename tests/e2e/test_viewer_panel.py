@@ -114,7 +114,9 @@ def test_sequences_are_one_click_apart_and_marked(browser: Browser, case: Viewed
         intensity_of = page.locator(".scene-readout .scene-number")
         scan = intensity_of.inner_text()
         after = page.get_by_role("button", name="After brightness matching")
-        note = page.locator("#scene-matching > :first-child")
+        note = page.locator("#scene-matching")
+        contrast = page.locator("[data-popover=contrast] > summary")
+        contrast.click()
         expect(note).to_contain_text("as it came")
         after.click()
         expect(root(page)).to_have_attribute("data-matched", "true")
@@ -126,6 +128,8 @@ def test_sequences_are_one_click_apart_and_marked(browser: Browser, case: Viewed
         expect(root(page)).to_have_attribute("data-matched", "false")
         assert intensity_of.inner_text() == scan
         page.locator("[data-sequence-choice=t1c]").click()
+        expect(after).to_be_hidden()  # a click elsewhere closes the panel
+        contrast.click()
         expect(after).to_have_attribute("aria-disabled", "true")
         expect(note).to_contain_text("unchanged, so the model saw the original. Its edges changed.")
         page.locator("[data-sequence-choice=t2f]").click()
@@ -183,6 +187,7 @@ def test_looking_around(browser: Browser, case: ViewedCase) -> None:
         page.mouse.up(button="right")
         page.wait_for_timeout(100)
         assert float(width.input_value()) > wide
+        page.locator("[data-popover=contrast] > summary").click()
         page.get_by_role("button", name="Reset window and level").click()
         expect(width).to_have_js_property("value", f"{wide:g}" if wide != int(wide) else str(int(wide)))
 
@@ -226,6 +231,7 @@ def test_correct_save_and_go_back(browser: Browser, case: ViewedCase) -> None:
         expect(root(page)).to_have_attribute("data-unsaved", "false")
         expect(page.get_by_text("Volumes of your version 1")).to_be_visible()
 
+        page.locator("[data-tab=versions]").click()
         page.locator("[data-version-choice='0']").click()
         expect(root(page)).to_have_attribute("data-version", "0")
         expect(root(page)).to_have_attribute("data-counts", model)

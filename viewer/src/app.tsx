@@ -4,6 +4,7 @@ import { useEffect, useRef } from 'preact/hooks'
 import type { CaseOut } from './api/types'
 import { spoken } from './app/announce'
 import { watchOthers } from './app/follow'
+import { caseName } from './app/format'
 import { Guarded } from './app/guarded'
 import { Act, Notice } from './app/parts'
 import { caseHash, followAddress, route } from './app/route'
@@ -26,6 +27,7 @@ import { HomePage } from './pages/home'
 import { SignIn } from './pages/signin'
 import { StartPage } from './pages/start'
 
+const NEWEST = 5
 const DEFAULT_DISCLAIMER = 'Research use only. Not a medical device.'
 
 function CaseLink(props: { found: CaseOut; here: boolean }) {
@@ -44,11 +46,15 @@ function CaseLink(props: { found: CaseOut; here: boolean }) {
       data-state={props.found.state}
     >
       <span class="dot" aria-hidden="true" />
-      Case {props.found.number}
+      {caseName(props.found)}
       <span class="case-link-state">{table ? stateTitle(table, props.found.state) : props.found.state}</span>
     </a>
   )
 }
+
+/** The newest cases, and the one on show: all of them stand in the list of cases. */
+const recent = (shown: string | undefined): CaseOut[] =>
+  cases.value.filter((found, at) => at >= cases.value.length - NEWEST || found.id === shown)
 
 function Header() {
   const shown = currentCase.value
@@ -69,7 +75,7 @@ function Header() {
             <a class="case-link" href="#/" aria-current={at.page === 'home' ? 'page' : undefined}>
               All cases
             </a>
-            {cases.value.map((found) => (
+            {recent(shown?.id).map((found) => (
               <CaseLink key={found.id} found={found} here={shown?.id === found.id} />
             ))}
           </nav>
@@ -142,7 +148,7 @@ export function App() {
   useSignalEffect(() => {
     const shown = currentCase.value
     const table = vocabulary.value
-    document.title = shown && table ? `Case ${shown.number}: ${stateTitle(table, shown.state)} · HOPE` : 'HOPE'
+    document.title = shown && table ? `${caseName(shown)}: ${stateTitle(table, shown.state)} · HOPE` : 'HOPE'
   })
   // A new page begins at its top, also for whoever hears it; the first one leaves the focus to the browser.
   const page = route.value.page === 'case' ? route.value.key : 'home'
@@ -167,12 +173,14 @@ export function App() {
       >
         Skip to the content
       </a>
-      <Header />
-      <main id="main" tabIndex={-1}>
-        <Guarded key={page} what="This page">
-          <Page />
-        </Guarded>
-      </main>
+      <div class="screen">
+        <Header />
+        <main id="main" tabIndex={-1}>
+          <Guarded key={page} what="This page">
+            <Page />
+          </Guarded>
+        </main>
+      </div>
       <footer class="bottom">
         <p>{vocabulary.value?.disclaimer ?? DEFAULT_DISCLAIMER}</p>
         <p>

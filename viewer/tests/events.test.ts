@@ -23,6 +23,8 @@ function someCase(change: Partial<CaseOut> = {}): CaseOut {
       attempts: 0,
     })),
     series: [],
+    label: '',
+    version: 0,
     volumes_ml: {},
     qc: [],
     disclaimer: '',

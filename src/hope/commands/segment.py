@@ -12,6 +12,7 @@ from hope.commands.run_options import run_options
 from hope.contract.options import RunOptions
 from hope.contract.outputs import OutputFile, Role, Space
 from hope.contract.report import CaseReport
+from hope.domain.qc import worst_first
 from hope.domain.sequence import MRSequence
 from hope.settings import DEVICES
 
@@ -26,7 +27,6 @@ _PRINTED = {
     "facts": OutputFile.of(Role.FACTS),
 }
 _MARKS = {"warning": "!", "caution": "?"}
-_RANK = {severity: number for number, severity in enumerate(_MARKS)}
 
 
 @click.command(short_help="Scans in; labels, volumes, picture and report out.", context_settings=HELP)
@@ -124,7 +124,7 @@ def _print_result(report: CaseReport, folder: Path) -> None:
         click.echo(f"  expected quality: {expected.verdict}")
         for said in (*expected.figures().split("; "), f"fitted on {expected.fitted_on}"):
             click.echo(f"    {said}")
-    for flag in sorted(report.qc, key=lambda flag: _RANK.get(flag.severity, len(_RANK))):
+    for flag in worst_first(report.qc):
         if flag.severity in _MARKS or flag.code == "left_out":
             click.echo(f"  {_MARKS.get(flag.severity, '-')} {flag.reason}")
     for key, volume in report.volumes_ml.items():

@@ -190,6 +190,8 @@ class CaseRecord:
         stages: the stages of the current run, in order; empty before the first run.
         result: the facts of result.json once done, without what only machines read.
         series: the stored scans.
+        label: what the user calls it; empty where it has no name.
+        correction: ``version`` and ``volumes_ml`` of the corrected mask that is current; empty while the model's is.
     """
 
     id: str
@@ -204,6 +206,13 @@ class CaseRecord:
     stages: tuple[StageStatus, ...] = ()
     result: Mapping[str, Any] = field(default_factory=dict)
     series: tuple[SeriesRecord, ...] = ()
+    label: str = ""
+    correction: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def version(self) -> int:
+        """Which version of the mask is current: 0 for the model's."""
+        return int(self.correction.get("version", 0))
 
     @property
     def sequences(self) -> tuple[MRSequence, ...]:

@@ -97,6 +97,26 @@ class Role(StrEnum):
         {Space.NATIVE: Place("{case}-seg-v{version}.nii.gz", "corrected segmentation", "Your correction")},
         made_by_pipeline=False,
     )
+    CORRECTED_REPORT = RoleSpec(
+        "corrected-report",
+        {None: Place("report-v{version}.html", "report of a correction", "Report of your correction")},
+        made_by_pipeline=False,
+    )
+    CORRECTED_PICTURE = RoleSpec(
+        "corrected-picture",
+        {None: Place("preview-v{version}.png", "picture of a correction", "Picture of your correction")},
+        made_by_pipeline=False,
+    )
+    CORRECTED_VOLUMES = RoleSpec(
+        "corrected-volumes",
+        {None: Place("volumes-v{version}.csv", "volumes of a correction", "Volumes of your correction (CSV)")},
+        made_by_pipeline=False,
+    )
+    CORRECTED_FACTS = RoleSpec(
+        "corrected-facts",
+        {None: Place("result-v{version}.json", "all facts of a correction", "All facts of your correction (JSON)")},
+        made_by_pipeline=False,
+    )
     REPORT = RoleSpec("report", {None: Place("report.html", "report", "Report")})
     PICTURE = RoleSpec("picture", {None: Place("preview.png", "picture", "Picture")})
     VOLUMES = RoleSpec("volumes", {None: Place("volumes.csv", "volumes as a table", "Volumes (CSV)")})
@@ -159,6 +179,14 @@ class Role(StrEnum):
 
 UNKNOWN_VERSION: Final = "{version}"
 """Stands in a file's name for the number that the store gives when it keeps the file."""
+
+CORRECTION_FILES: Final = {
+    Role.CORRECTED_PICTURE: "preview.png",
+    Role.CORRECTED_REPORT: "report.html",
+    Role.CORRECTED_VOLUMES: "volumes.csv",
+    Role.CORRECTED_FACTS: "result.json",
+}
+"""What is made beside a corrected mask, and the names that a child leaves it under; the store adds the version."""
 
 LISTED: Final = tuple(role for role in Role if role.audience is not Audience.STAGES)
 """Roles of files that a person can list and download, in order."""

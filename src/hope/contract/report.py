@@ -246,6 +246,11 @@ class CaseReport(Section):
     expected_quality: ExpectedQualityFacts | None = Field(
         default=None, description="how good the result is expected to be; absent where the model cannot tell"
     )
+    corrected: bool | None = Field(
+        default=None,
+        description="true where a person corrected the mask: volumes_ml and tumour_found are of the corrected mask,"
+        " everything else is of the run that it corrects",
+    )
     # Reserved: their form is settled by the first version that writes them.
     case_label: str | None = Field(default=None, description="reserved: what the user calls the case")
     lesions: list[Json] | None = Field(default=None, description="reserved: measurements of each lesion")

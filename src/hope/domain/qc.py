@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol, TypeVar
 
 
 class Severity(StrEnum):
@@ -41,3 +43,43 @@ OLD_CODES = {
     "identified_with_doubt": "identification_uncertain",
 }
 """Codes in results of version 0.1 and what they are called now; read for one version."""
+
+
+class _Rated(Protocol):
+    """What has a code and a severity: a QCFlag, and a flag as result.json holds it."""
+
+    @property
+    def code(self) -> str: ...
+    @property
+    def severity(self) -> str: ...
+
+
+_R = TypeVar("_R", bound=_Rated)
+
+WORST_CODES = (
+    "all_removed",
+    "brain_extraction_failed",
+    "registration_uncertain",
+    "brain_not_covered",
+    "sequence_odd",
+    "t1_contrast_odd",
+    "unlike_training",
+    "head_state_differs",
+    "brain_mask_from_atlas",
+    "brain_mask_uncertain",
+    "missing_sequence",
+    "expected_accuracy",
+)
+"""The order of flags of one severity; codes that are not here come after these, in the order of the result."""
+
+
+def worst_first(flags: Iterable[_R]) -> list[_R]:
+    """Flags by severity, then by the fixed order of WORST_CODES: terminal, report and page begin with the same one."""
+    grades = [str(severity) for severity in reversed(Severity)]
+
+    def rank(flag: _R) -> tuple[int, int]:
+        grade = grades.index(str(flag.severity)) if str(flag.severity) in grades else len(grades)
+        code = WORST_CODES.index(flag.code) if flag.code in WORST_CODES else len(WORST_CODES)
+        return grade, code
+
+    return sorted(flags, key=rank)

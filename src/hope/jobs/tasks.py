@@ -13,13 +13,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hope.contract.outputs import OutputFile, Role
+from hope.contract.outputs import CORRECTION_FILES, OutputFile, Role
+from hope.domain.case import SEQUENCES
+from hope.domain.errors import InputError
 from hope.domain.progress import Progress
+from hope.domain.qc import worst_first
 from hope.formats.atomic import atomic_output
 from hope.jobs import scan_task
+from hope.jobs.bodies import for_the_page
 from hope.jobs.confined import confined
 from hope.stages.intake.archive_series import series_in_archive
+from hope.stages.intake.intake import CaseSource, load_case
 from hope.stages.postprocess.corrected_mask import keep_mask
+from hope.stages.report.correction import write_correction
 from hope.synthesis.sample import SAMPLE_KIND, SAMPLE_SEED, make_sample
 
 Done = dict[str, Any]
@@ -66,11 +72,38 @@ def sample(job: Mapping[str, Any], progress: Progress) -> Done:
     return _series_done(series)
 
 
+def checks(job: Mapping[str, Any], progress: Progress) -> Done:
+    """Look at the stored scans of a case (``in/t1c.nii`` and so on) as a run would, and keep nothing.
+
+    Args:
+        job: also ``sources``, what is known of how each sequence was told, and ``preprocessed``, as the run's option.
+        progress: called for each scan.
+
+    Returns:
+        ``{"problem": why a run would refuse them, or "", "remarks": [flag]}``
+    """
+    folder = Path(job["in"])
+    files = {s: folder / f"{s}.nii" for s in SEQUENCES if (folder / f"{s}.nii").is_file()}
+    known = dict(job.get("sources") or {})
+    source = CaseSource(str(job["case"]), files, sources={s: dict(known[s]) for s in files if s in known})
+    asked = job.get("preprocessed")
+    try:
+        case = load_case(source, preprocessed=asked, scratch=Path(job["scratch"]), progress=progress)
+    except InputError as error:
+        # The refusal is the answer that was asked for.
+        problem = str(for_the_page(error) if "--" in error.fix else error)
+        return {"artifacts": [], "result": {"problem": problem, "remarks": []}}
+    remarks = [flag.to_json() for flag in worst_first(case.flags)]
+    return {"artifacts": [], "result": {"problem": "", "remarks": remarks}}
+
+
 def segmentation(job: Mapping[str, Any], progress: Progress) -> Done:
     """Check a corrected mask (``in/mask.nii`` or ``.nii.gz``) and leave it on the reference scan's grid, measured.
 
     The grid is that of ``in/reference.json`` (``shape``, ``affine_ras_mm``) or else of ``in/reference.nii[.gz]``.
     The mask may list the same voxels along other axes.
+
+    With ``in/result.json`` and ``in/reference.nii.gz`` it also leaves report, picture, table and facts of the mask.
 
     Returns:
         ``{"volumes_ml": {key: {"ml"}}, "warnings": [sentence]}``
@@ -79,10 +112,16 @@ def segmentation(job: Mapping[str, Any], progress: Progress) -> Done:
         InputError: if the mask lies on another grid, or holds anything but the labels 0 to 4.
     """
     folder, out = Path(job["in"]), Path(job["out"])
+    mask, facts = out / "mask.nii.gz", folder / "result.json"
+    left = {Role.CORRECTED_SEGMENTATION: mask.name}
     with confined(job):
-        result = keep_mask(folder, out / "mask.nii.gz", progress)
+        result = keep_mask(folder, mask, progress)
+        if facts.is_file():
+            progress("segmentation: report", 0.8)
+            write_correction(facts, folder / "reference.nii.gz", mask, result["volumes_ml"], out)
+            left |= CORRECTION_FILES
     return {
-        "artifacts": [OutputFile.of(Role.CORRECTED_SEGMENTATION).entry("mask.nii.gz")],
+        "artifacts": [OutputFile.of(role).entry(name) for role, name in left.items()],
         "result": result,
     }
 
@@ -113,5 +152,6 @@ TASKS: Mapping[str, Callable[[Mapping[str, Any], Progress], Done]] = {
     "scan": lambda job, _progress: scan_task.scan(job),
     "dicom": dicom,
     "sample": sample,
+    "checks": checks,
     "segmentation": segmentation,
 }

@@ -145,6 +145,10 @@ class CaseStore(SessionStore, ScanStore, UploadStore, Protocol):
         """
         ...
 
+    def label_case(self, case_id: str, label: str) -> CaseRecord:
+        """Give a case the user's name for it, which stands in its row and nowhere else; raises GoneError."""
+        ...
+
     def cancel_case(self, case_id: str, run: int | None = None) -> CaseRecord:
         """State cancelled with an event if it is in work (and in that run); its attempts are fenced from now on."""
         ...
@@ -204,15 +208,23 @@ class CaseStore(SessionStore, ScanStore, UploadStore, Protocol):
         ...
 
     def add_segmentation(
-        self, case_id: str, artifact: Artifact, result: Mapping[str, Any], run: int | None = None, upload: str = ""
+        self,
+        case_id: str,
+        artifacts_of_it: Artifact | Sequence[Artifact],
+        result: Mapping[str, Any],
+        run: int | None = None,
+        upload: str = "",
+        newest_known: int | None = None,
     ) -> Artifact:
-        """Keep a corrected mask as the next version (the version of ``artifact`` is ignored), with what it measures.
+        """Keep a corrected mask and what was made of it as the next version, with what it measures.
 
-        `UNKNOWN_VERSION` in the artifact's name becomes the number, in the transaction that gives it. The answer says
-        both. The bytes of ``upload`` count no more, since the mask's do from now on.
+        `UNKNOWN_VERSION` in their names becomes the number, in the transaction that gives it; the answer is the mask
+        and says both. It is the case's current version from now on. The bytes of ``upload`` count no more, since the
+        mask's do from now on.
 
         Raises:
-            GoneError: if the case is gone. ConflictError: unless it is done (in that run, if one is given).
+            GoneError: if the case is gone. ConflictError: unless it is done (in that run, if one is given), or if there
+            is a newer version than ``newest_known``, if that is given.
         """
         ...
 

@@ -283,5 +283,6 @@ _BODIES: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     **dict.fromkeys(map(str, STAGES), _stage),
     "dicom": _series,
     "sample": _series,
+    "checks": lambda _job: {"artifacts": [], "result": {"problem": "", "remarks": []}},
     "segmentation": _segmentation,
 }

@@ -26,7 +26,7 @@ class DiagnosticsOut(ResponseModel):
 
     reference: str = Field(description="a hash under which the audit log knows the case")
     software: dict[str, str] = Field(examples=[{"hope": "0.2.0.dev0", "python": "3.11.9"}])
-    case: dict[str, Any] = Field(description="the case as GET /api/cases/{case_id} tells it, without its id")
+    case: dict[str, Any] = Field(description="the case as GET /api/cases/{case_id} tells it, without id and name")
     events: list[dict[str, Any]] = Field(description="what happened, oldest first")
 
 
@@ -36,7 +36,7 @@ def diagnostics_of(case: CaseRecord, store: CaseStore) -> DiagnosticsOut:
     return DiagnosticsOut(
         reference=reference_of(case.id),
         software=_software(),
-        case=shown.model_dump(mode="json", exclude_unset=True, exclude={"id"}),
+        case=shown.model_dump(mode="json", exclude_unset=True, exclude={"id", "label"}),
         events=[
             {"number": event.number, "at": event.at, "kind": str(event.kind), **event.data}
             for event in _events(case.id, store)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel
 
 from hope.contract.job import CaseState, StageState
 from hope.contract.options import RunOptions
@@ -124,6 +125,7 @@ class CaseOut(ResponseModel):
 
     id: str = Field(examples=[_ID])
     number: int = Field(description="1, 2, ... within the session", examples=[1])
+    label: str = Field(description="the user's name for it; it stands in the session's rows only", examples=[""])
     state: CaseState
     created_at: Seconds
     run: int = Field(description="how often it was started")
@@ -134,8 +136,11 @@ class CaseOut(ResponseModel):
     )
     stages: list[StageOut]
     series: list[SeriesOut]
-    volumes_ml: Volumes = Field(description="per label and region ml, low_ml, high_ml; empty until it is done")
-    qc: list[Flag] = Field(description="remarks on input and result")
+    version: int = Field(description="which version of the mask is current; 0 is the model's")
+    volumes_ml: Volumes = Field(
+        description="of the current version, per label and region ml, low_ml, high_ml; empty until it is done"
+    )
+    qc: list[Flag] = Field(description="remarks on input and result, the gravest first")
     expected_quality: ExpectedQualityFacts | None = Field(
         default=None, description="how good the result is expected to be; absent where the model cannot tell"
     )
@@ -151,6 +156,23 @@ class CaseOut(ResponseModel):
     missing: list[str] | None = Field(default=None, description="sequences that were not given")
     reference: str | None = Field(default=None, description="sequence whose own grid the result lies on")
     disclaimer: str
+
+
+def _plain(label: str) -> str:
+    """A name on one line, without what cannot be seen."""
+    if any(unicodedata.category(letter).startswith("C") for letter in label):
+        raise ValueError("the name holds characters that cannot be seen; use letters, digits, spaces and signs")
+    return " ".join(label.split())
+
+
+class CaseChange(RequestModel):
+    """What can be changed of a case."""
+
+    label: Annotated[str, AfterValidator(_plain)] = Field(
+        max_length=80,
+        description="your name for the case; empty takes it away. Do not use a patient's name",
+        examples=["left frontal, before surgery"],
+    )
 
 
 class SessionOut(ResponseModel):
@@ -182,6 +204,13 @@ class SeriesFound(ResponseModel):
 
     series: list[SeriesOut]
     problem: str | None = Field(default=None, description="why some are not assigned, one sentence")
+
+
+class ChecksOut(ResponseModel):
+    """What a run would say of the scans that a case has now."""
+
+    problem: str | None = Field(default=None, description="why a run would refuse them, one sentence")
+    remarks: list[Flag] = Field(description="remarks about the scans, the gravest first")
 
 
 class AssignmentsIn(RootModel[dict[MRSequence, Annotated[str, Field(max_length=64)] | None]]):

@@ -9,10 +9,11 @@ from typing import Any
 from hope import DISCLAIMER
 from hope.contract.job import Artifact, CaseRecord, SeriesRecord, Session, StageStatus
 from hope.contract.options import RunOptions
-from hope.contract.report import CaseReport
+from hope.contract.report import CaseReport, VolumeMl
 from hope.contract.scans import SeriesChange
 from hope.contract.stages import shares
 from hope.domain.grid import ATLAS_GRID
+from hope.domain.qc import worst_first
 from hope.settings import Settings
 from hope.web import schemas
 from hope.web.vocabulary import sequence_titles
@@ -55,6 +56,7 @@ def case_out(case: CaseRecord) -> schemas.CaseOut:
     return schemas.CaseOut(
         id=case.id,
         number=case.number,
+        label=case.label,
         state=case.state,
         created_at=case.created_at,
         run=case.run,
@@ -62,11 +64,19 @@ def case_out(case: CaseRecord) -> schemas.CaseOut:
         choice=RunOptions.stored(case.choice.to_json()),
         stages=[_stage_out(status, weights[status.stage]) for status in case.stages],
         series=[series_out(record) for record in case.series],
-        volumes_ml=result.volumes_ml if result else {},
-        qc=result.qc if result else [],
+        version=case.version,
+        volumes_ml=_volumes(case, result),
+        qc=worst_first(result.qc) if result else [],
         disclaimer=(result and result.disclaimer) or DISCLAIMER,
         **{name: value for name, value in there.items() if value is not None},
     )
+
+
+def _volumes(case: CaseRecord, result: CaseReport | None) -> dict[str, VolumeMl]:
+    """Of the mask that is current."""
+    if case.version:
+        return {key: VolumeMl.model_validate(volume) for key, volume in case.correction["volumes_ml"].items()}
+    return result.volumes_ml if result else {}
 
 
 def _result_facts(result: CaseReport) -> dict[str, Any]:

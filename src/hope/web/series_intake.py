@@ -13,7 +13,7 @@ from typing import Any
 from anyio import to_thread
 
 from hope.contract.job import Artifact, CaseRecord, CaseState, ConflictError, SeriesRecord
-from hope.contract.outputs import UNKNOWN_VERSION, OutputFile, Role
+from hope.contract.outputs import CORRECTION_FILES, UNKNOWN_VERSION, OutputFile, Role
 from hope.contract.report import CaseReport
 from hope.domain.case import MRSequence
 from hope.domain.errors import InputError
@@ -94,9 +94,12 @@ class SeriesIntake:
             return kept, list(result["series"])
 
     async def _run(
-        self, task: str, case: CaseRecord | None, folder: Path, spool: Spool | None = None
+        self, task: str, case: CaseRecord | None, folder: Path, spool: Spool | None = None, **more: object
     ) -> dict[str, Any]:
-        """Let a child do a task: within the policy for uploads if there is one, else as the platform's own work."""
+        """Let a child do a task: within the policy for uploads if there is one, else as the platform's own work.
+
+        ``more`` goes into the job.
+        """
         for directory in ("out", "scratch"):
             (folder / directory).mkdir(mode=0o700)
         job = {
@@ -107,6 +110,7 @@ class SeriesIntake:
             "case": case_name(case.id if case else "sample000"),
             "max_bytes": self._context.settings.platform.max_unpacked_mb * MIB,
             "cache": str(self._context.settings.data_dir / "cache"),
+            **more,
         }
         if spool is None:
             done = await self._context.tasks.run(job)
@@ -135,6 +139,28 @@ class SeriesIntake:
         change = await to_thread.run_sync(self._storage.store_scans, case, new, commit)
         return list(change.stored)
 
+    async def checks(self, case: CaseRecord) -> tuple[str, list[Mapping[str, Any]]]:
+        """What a run would say of the scans that the case has now.
+
+        Returns:
+            Why it would refuse them (empty if it would not), and remarks, the gravest first.
+        """
+        given = [record for record in case.series if record.sequence is not None]
+        if not given:
+            return "the case has no scan of a known sequence", []
+        async with self._reader.slot(case.session_id), self._uploads.folder() as folder:
+            (folder / "in").mkdir(mode=0o700)
+            for record in given:
+                path = folder / "in" / f"{record.sequence}.nii"
+                await to_thread.run_sync(self._context.blobs.fetch, record.blob_key, path, record.sha256)
+            said = {
+                str(record.sequence): {k: v for k, v in record.facts.items() if k in ("confidence", "reason")}
+                for record in given
+            }
+            known = {sequence: facts for sequence, facts in said.items() if facts}
+            result = await self._run("checks", case, folder, sources=known, preprocessed=case.choice.preprocessed)
+        return str(result.get("problem") or ""), list(result.get("remarks") or [])
+
     def check_may_correct(self, case: CaseRecord) -> None:
         """Whether a mask of the case can be corrected, before its bytes are sent. Blocks.
 
@@ -144,31 +170,29 @@ class SeriesIntake:
         reference_view(case, self._context.store.artifacts(case.id, public=True))
         self._uploads.check_space()
 
-    async def segmentation(self, case: CaseRecord, spool: Spool) -> tuple[Artifact, dict[str, Any]]:
-        """Check and measure a corrected mask, and keep it as the next version.
+    async def segmentation(
+        self, case: CaseRecord, spool: Spool, newest_known: int | None = None
+    ) -> tuple[Artifact, dict[str, Any]]:
+        """Check and measure a corrected mask, and keep it with its report, picture and table as the next version.
 
         Raises:
-            ConflictError: unless the case is done.
+            ConflictError: unless the case is done, or if it has a newer version than the one that is known.
             InputError: if the mask does not lie on the reference scan's grid, or holds other values than labels.
         """
         files = await to_thread.run_sync(lambda: self._context.store.artifacts(case.id, public=True))
         view = reference_view(case, files)
+        facts = next((file for file in files if file.output == OutputFile.of(Role.FACTS)), None)
         directory = spool.directory("in")
-        await to_thread.run_sync(
-            lambda: self._context.blobs.fetch(view.blob_key, directory / "reference.nii.gz", view.sha256)
-        )
+        for file, name in ((view, "reference.nii.gz"), (facts, "result.json")):
+            if file is not None:
+                await to_thread.run_sync(self._context.blobs.fetch, file.blob_key, directory / name, file.sha256)
         spool.path.rename(directory / ("mask.nii.gz" if await to_thread.run_sync(_is_gzip, spool.path) else "mask.nii"))
         async with self._reader.slot(case.session_id):
             measured = await self._run("segmentation", case, spool.folder, spool)
-        mask = spool.folder / "out" / "mask.nii.gz"
-        output = OutputFile.of(Role.CORRECTED_SEGMENTATION)
-        name = output.name(case_name(case.id), UNKNOWN_VERSION)
-        digest, size = await to_thread.run_sync(hash_file, mask)
-        key = f"cases/{case.id}/{case.run}/corrected/{new_id()}/seg.nii.gz"
-        artifact = Artifact(name, output.kind, key, size, digest, None, public=True, output=output)
-        await to_thread.run_sync(spool.claim.settle, size)
+        made = await to_thread.run_sync(_correction_files, case, spool.folder / "out")
+        await to_thread.run_sync(spool.claim.settle, sum(artifact.bytes for _, artifact in made))
         store = self._storage.store_segmentation
-        kept = await to_thread.run_sync(store, case, mask, artifact, measured, spool.claim.id)
+        kept = await to_thread.run_sync(store, case, made, measured, spool.claim.id, newest_known)
         return kept, measured
 
 
@@ -184,6 +208,21 @@ def reference_view(case: CaseRecord, files: list[Artifact]) -> Artifact:
     if case.state is not CaseState.DONE or view is None:
         raise ConflictError("the case is not done; a mask can be corrected once there is one")
     return view
+
+
+def _correction_files(case: CaseRecord, folder: Path) -> list[tuple[Path, Artifact]]:
+    """The mask that a task left, and what it made of it, as files to keep. Blocks."""
+    prefix = f"cases/{case.id}/{case.run}/corrected/{new_id()}"
+    made = []
+    for role, left in ((Role.CORRECTED_SEGMENTATION, "mask.nii.gz"), *CORRECTION_FILES.items()):
+        path, output = folder / left, OutputFile.of(role)
+        if role is Role.CORRECTED_SEGMENTATION or path.is_file():
+            name = output.name(case_name(case.id), UNKNOWN_VERSION)
+            digest, size = hash_file(path)
+            made.append(
+                (path, Artifact(name, output.kind, f"{prefix}/{left}", size, digest, None, public=True, output=output))
+            )
+    return made
 
 
 def _drop(*folders: Path) -> None:

@@ -86,13 +86,20 @@ class ScanStorage:
                 log_failure("a scan that was replaced could not be deleted yet", error)
 
     def store_segmentation(
-        self, case: CaseRecord, path: Path, artifact: Artifact, result: Mapping[str, object], upload: str
+        self,
+        case: CaseRecord,
+        files: Sequence[tuple[Path, Artifact]],
+        result: Mapping[str, object],
+        upload: str,
+        newest_known: int | None = None,
     ) -> Artifact:
-        """Put a corrected mask into both stores. Blocks; raises as `store_scan`."""
+        """Put a corrected mask and what was made of it into both stores. Blocks; raises as `store_scans`."""
         with self._blobs_of_rows() as folders:
-            folders.append(artifact.blob_key.rpartition("/")[0] + "/")
-            self._context.blobs.put_file(artifact.blob_key, path, artifact.sha256)
-            return self._context.store.add_segmentation(case.id, artifact, result, case.run, upload)
+            for path, artifact in files:
+                folders.append(artifact.blob_key.rpartition("/")[0] + "/")
+                self._context.blobs.put_file(artifact.blob_key, path, artifact.sha256)
+            artifacts = [artifact for _, artifact in files]
+            return self._context.store.add_segmentation(case.id, artifacts, result, case.run, upload, newest_known)
 
     @contextmanager
     def _blobs_of_rows(self) -> Iterator[list[str]]:

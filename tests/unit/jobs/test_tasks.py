@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import json
@@ -17,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.jobs.driving import job_in
 
+from hope.contract.report import CaseReport
 from hope.domain.case import MRSequence
 from hope.domain.errors import InputError, StageError
 from hope.domain.grid import ALL_ORIENTATIONS, Grid
@@ -261,6 +263,46 @@ def test_a_mask_in_any_order_of_axes_comes_back_on_the_reference_grid(orientatio
         key: round(count * ml, 3) for key, count in expected.items()
     }
     assert result["warnings"] == []
+
+
+def checked(folder: Path, scans: dict[str, Volume]) -> dict[str, Any]:
+    job = job_in(folder, "checks")
+    for sequence, scan in scans.items():
+        write_scan(scan, folder / "in" / f"{sequence}.nii")
+    return tasks.checks(job, silent)["result"]
+
+
+def test_scans_are_checked_before_a_run_and_nothing_is_kept(tmp_path: Path) -> None:
+    four = {s: head_scan(number, enhanced=s == "t1c") for number, s in enumerate(("t1n", "t1c", "t2w", "t2f"))}
+    found = checked(tmp_path / "sound", four)
+    assert found["problem"] == "" and {flag["code"] for flag in found["remarks"]} >= {"treated_as_raw"}
+    assert not list((tmp_path / "sound" / "out-checks").iterdir())
+    twice = checked(tmp_path / "twice", four | {"t2f": four["t2w"]})
+    assert "t2w and t2f are the same image" in twice["problem"]
+    mask = Volume((four["t2f"].data > 100).astype(np.float32), four["t2f"].grid)
+    assert "t2f looks like a label volume or a mask" in checked(tmp_path / "mask", four | {"t2f": mask})["problem"]
+
+
+def test_a_correction_has_a_report_a_picture_and_tables_of_its_own(tmp_path: Path) -> None:
+    job_in(tmp_path, "segmentation")
+    of_the_model = {"WT": {"ml": 99.0, "low_ml": 90.0, "high_ml": 110.0}}
+    facts = {
+        "case_id": "case-x", "volumes_ml": of_the_model, "interval_method": "by shares", "tumour_found": True,
+        "input": {"reference": "t1c"}, "expected_quality": {"verdict": "check"},
+    }  # fmt: skip
+    (tmp_path / "in" / "result.json").write_text(json.dumps(facts))
+    measured = correct(tmp_path, a_mask())["volumes_ml"]
+    out = tmp_path / "out-segmentation"
+    stored = CaseReport.stored(json.loads((out / "result.json").read_bytes()))
+    assert stored.corrected and stored.millilitres() == measured and stored.interval_method is None
+    rows = list(csv.DictReader((out / "volumes.csv").read_text().splitlines()))
+    assert {row["part"]: float(row["ml"]) for row in rows} == {key: entry["ml"] for key, entry in measured.items()}
+    html = (out / "report.html").read_text()
+    assert "corrected by hand" in html and "Expected quality of the model&#x27;s result: check" in html.replace(
+        "'", "&#x27;"
+    )
+    assert "99.0 ml" not in html
+    assert (out / "preview.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_reference_may_be_told_as_json(tmp_path: Path) -> None:

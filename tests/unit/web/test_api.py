@@ -8,6 +8,7 @@ import json
 import re
 import zipfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -220,8 +221,52 @@ async def test_a_correction_becomes_a_version(gateway: Gateway, client: httpx.As
     assert versions[1]["volumes_ml"]["WT"]["ml"] == 1.0
     corrected = await client.get(f"/api/cases/{case_id}/files/{first.json()['name']}")
     assert corrected.status_code == 200
+    case = (await client.get(f"/api/cases/{case_id}")).json()
+    assert case["version"] == 2 and case["volumes_ml"] == versions[2]["volumes_ml"]
+    late = {"newest_known": 1}
+    mask = nifti((4, 4, 4), datatype=2, itemsize=1)
+    refused = problem_of(await client.put(f"/api/cases/{case_id}/segmentation", content=mask, params=late), 409)
+    assert "version 2 is the newest" in refused["detail"]
     job = gateway.tasks.jobs[-1]
     assert job["do"] == "segmentation" and job["case"] == f"case-{case_id[:8]}"
+    assert gateway.scratch_files() == []
+
+
+async def test_a_case_has_a_name_that_stands_in_no_file_and_no_log(
+    gateway: Gateway, client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    case_id = await done_case(gateway, client)
+    named = await client.patch(f"/api/cases/{case_id}", json={"label": "  QUITEUNLIKELY   name "})
+    assert named.status_code == 200 and named.json()["label"] == "QUITEUNLIKELY name"
+    assert (await client.get("/api/cases")).json()["cases"][0]["label"] == "QUITEUNLIKELY name"
+    for wrong in ("x" * 81, "a\u0000b", "a\u202eb"):
+        problem_of(await client.patch(f"/api/cases/{case_id}", json={"label": wrong}), 422)
+    await client.put(f"/api/cases/{case_id}/segmentation", content=nifti((4, 4, 4), datatype=2, itemsize=1))
+    assert not any(b"QUITEUNLIKELY" in path.read_bytes() for path in gateway.blob_files())
+    told = [caplog.text, (await client.get(f"/api/cases/{case_id}/diagnostics")).text, repr(gateway.tasks.jobs)]
+    told += [repr(list(gateway.store.audit())), repr(gateway.store.events([case_id], 0))]
+    held = [line for text in told for line in text.splitlines() if "QUITEUNLIKELY" in line]
+    assert not held, held
+    await client.delete(f"/api/cases/{case_id}")
+    assert not any(b"QUITEUNLIKELY" in path.read_bytes() for path in gateway.folder.rglob("*") if path.is_file())
+
+
+async def test_scans_are_checked_as_they_are_now(gateway: Gateway, client: httpx.AsyncClient) -> None:
+    case_id = await new_case(client)
+    empty = (await client.get(f"/api/cases/{case_id}/checks")).json()
+    assert "no scan" in empty["problem"] and gateway.tasks.jobs == []
+    await client.post(f"/api/cases/{case_id}/sample")
+    remark = {"code": "small_overlap", "severity": "caution", "sequence": "", "reason": "they overlap by 40 % only"}
+
+    def body(job: dict[str, Any]) -> dict[str, Any]:
+        assert sorted(path.name for path in Path(job["in"]).iterdir()) == ["t1c.nii", "t1n.nii", "t2f.nii", "t2w.nii"]
+        return {"result": {"problem": "", "remarks": [remark]}}
+
+    gateway.tasks.body = body
+    assert (await client.get(f"/api/cases/{case_id}/checks")).json() == {"remarks": [remark]}
+    gateway.tasks.body = lambda job: {"result": {"problem": "t1n and t1c are the same image", "remarks": []}}
+    refused = (await client.get(f"/api/cases/{case_id}/checks")).json()
+    assert refused == {"problem": "t1n and t1c are the same image", "remarks": []}
     assert gateway.scratch_files() == []
 
 

@@ -4,6 +4,7 @@ import { parseEvent } from './events'
 import type {
   CaseEvent,
   CaseOut,
+  ChecksOut,
   DicomFound,
   FileOut,
   ModelOut,
@@ -113,11 +114,15 @@ export class Api {
 
   uploadSeries = (caseId: string, sequence: SequenceKey, file: Blob, told: UploadTold = {}): Promise<SeriesOut> =>
     this.upload(`/api/cases/${id(caseId)}/series/${sequence}`, file, told)
+  labelCase = (caseId: string, label: string): Promise<CaseOut> =>
+    this.json('PATCH', `/api/cases/${id(caseId)}`, { label })
+  /** What a run would say of the scans that are there now. */
+  checks = (caseId: string): Promise<ChecksOut> => this.json('GET', `/api/cases/${id(caseId)}/checks`)
   uploadDicom = (caseId: string, zip: Blob, told: UploadTold = {}): Promise<DicomFound> =>
     this.upload(`/api/cases/${id(caseId)}/dicom`, zip, told)
-  /** A corrected mask (.nii or .nii.gz) on the reference scan's grid. */
-  saveSegmentation = (caseId: string, mask: Blob, told: UploadTold = {}): Promise<SegmentationSaved> =>
-    this.upload(`/api/cases/${id(caseId)}/segmentation`, mask, told)
+  /** A corrected mask (.nii or .nii.gz) on the reference scan's grid; refused if there is a newer version than the one known. */
+  saveSegmentation = (caseId: string, mask: Blob, newestKnown: number): Promise<SegmentationSaved> =>
+    this.upload(`/api/cases/${id(caseId)}/segmentation?newest_known=${newestKnown}`, mask, {})
 
   /** Follow a case. The browser reconnects by itself and the server replays what was missed. Returns how to stop. */
   events(caseId: string, told: EventsTold): () => void {

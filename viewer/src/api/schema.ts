@@ -7,11 +7,19 @@ export type AssignmentsIn = Partial<Record<MRSequence, string | null>>
 export const AudienceValues = ['user', 'page', 'stages'] as const
 export type Audience = (typeof AudienceValues)[number]
 
+/** What can be changed of a case. */
+export interface CaseChange {
+  /** your name for the case; empty takes it away. Do not use a patient's name */
+  label: string
+}
+
 /** A case: how far it is, its scans, and what came out of it. */
 export interface CaseOut {
   id: string
   /** 1, 2, ... within the session */
   number: number
+  /** the user's name for it; it stands in the session's rows only */
+  label: string
   state: CaseState
   /** seconds since 1970, UTC */
   created_at: number
@@ -25,9 +33,11 @@ export interface CaseOut {
   problem_is_ours?: boolean | null
   stages: StageOut[]
   series: SeriesOut[]
-  /** per label and region ml, low_ml, high_ml; empty until it is done */
+  /** which version of the mask is current; 0 is the model's */
+  version: number
+  /** of the current version, per label and region ml, low_ml, high_ml; empty until it is done */
   volumes_ml: Record<string, VolumeMl>
-  /** remarks on input and result */
+  /** remarks on input and result, the gravest first */
   qc: Flag[]
   /** how good the result is expected to be; absent where the model cannot tell */
   expected_quality?: ExpectedQualityFacts | null
@@ -57,12 +67,20 @@ export interface CasesOut {
   cases: CaseOut[]
 }
 
+/** What a run would say of the scans that a case has now. */
+export interface ChecksOut {
+  /** why a run would refuse them, one sentence */
+  problem?: string | null
+  /** remarks about the scans, the gravest first */
+  remarks: Flag[]
+}
+
 /** Facts about one case and the software. */
 export interface DiagnosticsOut {
   /** a hash under which the audit log knows the case */
   reference: string
   software: Record<string, string>
-  /** the case as GET /api/cases/{case_id} tells it, without its id */
+  /** the case as GET /api/cases/{case_id} tells it, without id and name */
   case: Record<string, unknown>
   /** what happened, oldest first */
   events: (Record<string, unknown>)[]
@@ -317,7 +335,7 @@ export interface RegionTerm {
 }
 
 /** What a file is for. The order is that in which a person wants them. */
-export const RoleValues = ['segmentation', 'corrected-segmentation', 'report', 'picture', 'volumes', 'facts', 'uncertainty', 'image', 'model-segmentation', 'view', 'harmonized-view', 'mesh', 'uploaded', 'aligned', 'harmonized', 'prediction', 'notes'] as const
+export const RoleValues = ['segmentation', 'corrected-segmentation', 'corrected-report', 'corrected-picture', 'corrected-volumes', 'corrected-facts', 'report', 'picture', 'volumes', 'facts', 'uncertainty', 'image', 'model-segmentation', 'view', 'harmonized-view', 'mesh', 'uploaded', 'aligned', 'harmonized', 'prediction', 'notes'] as const
 export type Role = (typeof RoleValues)[number]
 
 /** What is chosen for a run. All may be left out. */

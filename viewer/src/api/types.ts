@@ -21,6 +21,7 @@ import { MRSequenceValues } from './schema'
 export type {
   CaseOut,
   CaseState,
+  ChecksOut,
   FileOut,
   Harmonization,
   LabelTerm,

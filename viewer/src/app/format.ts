@@ -1,5 +1,5 @@
 /** Numbers as people read them. */
-import type { Volume } from '../api/types'
+import type { CaseOut, Volume } from '../api/types'
 
 const plural = (count: number, word: string): string => `${count} ${word}${count === 1 ? '' : 's'}`
 
@@ -56,3 +56,12 @@ export { plural }
 
 /** A phrase as the beginning of a sentence. */
 export const firstUpper = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)
+
+/** What a case is called: the user's name for it, else its number. */
+export const caseName = (found: Pick<CaseOut, 'label' | 'number'>): string => found.label || `Case ${found.number}`
+
+/** Where volumes and their intervals come from. */
+export const aboutVolumes = (found: CaseOut, version: number): string =>
+  version > 0
+    ? 'Counted from your corrected mask.'
+    : `The interval runs ${found.interval_method ?? 'from what the model is sure of to what it thinks possible; it is not calibrated'}.`

@@ -3,9 +3,11 @@ import { useSignal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
 import type { CaseOut } from '../api/types'
 import { follow } from '../app/follow'
+import { caseName } from '../app/format'
 import { inWork, vocabulary } from '../app/state'
 import { stateTitle } from '../app/vocabulary'
 import { DeleteCase } from './delete'
+import { NameCase } from './name'
 import { ProgressPage } from './progress'
 import { ResultsPage } from './results'
 import { SessionCard } from './session'
@@ -25,39 +27,41 @@ export function CasePage(props: { found: CaseOut }) {
   const change = () => {
     again.value = true
   }
-  return (
-    <article
-      class="case"
-      data-page="case"
-      data-case-id={found.id}
-      data-state={found.state}
-      data-view={uploading ? 'upload' : found.state === 'done' ? 'result' : 'progress'}
-    >
-      <header class="case-head">
-        <h1>Case {found.number}</h1>
-        <span class={`badge ${found.state}`}>{stateTitle(table, found.state)}</span>
-        <span class="grow" />
-        {again.value && (
-          <button
-            type="button"
-            class="button quiet small"
-            onClick={() => {
-              again.value = false
-            }}
-          >
-            Back
-          </button>
-        )}
-        <DeleteCase found={found} small />
-      </header>
-      {uploading ? (
-        <UploadPage found={found} />
-      ) : found.state === 'done' ? (
-        <ResultsPage found={found} change={change} />
-      ) : (
-        <ProgressPage found={found} change={change} />
+  const title = <h1>{caseName(found)}</h1>
+  const actions = (
+    <>
+      <NameCase found={found} />
+      {again.value && (
+        <button
+          type="button"
+          class="button quiet small"
+          onClick={() => {
+            again.value = false
+          }}
+        >
+          Back
+        </button>
       )}
-      {(uploading || found.state !== 'done') && <SessionCard />}
+      <DeleteCase found={found} small />
+    </>
+  )
+  const view = uploading ? 'upload' : found.state === 'done' ? 'result' : 'progress'
+  return (
+    <article class="case" data-page="case" data-case-id={found.id} data-state={found.state} data-view={view}>
+      {view === 'result' ? (
+        <ResultsPage found={found} change={change} title={title} actions={actions} />
+      ) : (
+        <>
+          <header class="case-head">
+            {title}
+            <span class={`badge ${found.state}`}>{stateTitle(table, found.state)}</span>
+            <span class="grow" />
+            {actions}
+          </header>
+          {uploading ? <UploadPage found={found} /> : <ProgressPage found={found} change={change} />}
+          <SessionCard />
+        </>
+      )}
     </article>
   )
 }

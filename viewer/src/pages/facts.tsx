@@ -1,16 +1,7 @@
 /** What a reader must know of a result beside the numbers: doubts, sequences, model. */
 import type { CaseOut, Harmonization, QcFlag, Vocabulary } from '../api/types'
+import { badgeOf, wordOf, worstFirst } from '../app/remarks'
 import { sentenceOf, sequenceTitle } from '../app/vocabulary'
-
-const RANK: Record<string, number> = { fail: 0, error: 0, severe: 0, warning: 1, caution: 2, info: 3, note: 3 }
-const WORD: Record<string, string> = {
-  fail: 'Serious',
-  error: 'Serious',
-  severe: 'Serious',
-  warning: 'Warning',
-  caution: 'Caution',
-}
-const rank = (flag: QcFlag): number => RANK[flag.severity] ?? 1
 
 const REGION_TITLES: [string, string][] = [
   ['WT', 'whole tumour'],
@@ -43,7 +34,7 @@ export function ExpectedQuality(props: { expected: NonNullable<CaseOut['expected
 }
 
 export function QualityCard(props: { flags: QcFlag[] }) {
-  const flags = [...props.flags].sort((one, other) => rank(one) - rank(other))
+  const flags = worstFirst(props.flags)
   return (
     <section class="card" aria-labelledby="quality-title" data-flags={flags.length}>
       <h2 id="quality-title">Quality</h2>
@@ -57,9 +48,7 @@ export function QualityCard(props: { flags: QcFlag[] }) {
               data-flag={flag.code}
               data-severity={flag.severity}
             >
-              <span class={`badge ${rank(flag) === 0 ? 'failed' : rank(flag) <= 2 ? 'warned' : ''}`}>
-                {WORD[flag.severity] ?? 'Note'}
-              </span>
+              <span class={badgeOf(flag)}>{wordOf(flag)}</span>
               <span>{flag.reason}</span>
             </li>
           ))}

@@ -1,61 +1,119 @@
 /** All cases of the session, and the ways to a new one. */
-import type { CaseOut } from '../api/types'
-import { moment, percent, plural } from '../app/format'
+import type { CaseOut, Vocabulary } from '../api/types'
+import { caseName, ml, moment, percent, plural } from '../app/format'
 import { Act, Bar, Notice } from '../app/parts'
 import { wholeShare } from '../app/progress'
+import { badgeOf, wordOf, worstOf } from '../app/remarks'
 import { caseHash } from '../app/route'
 import { cases, inWork, notice, vocabulary } from '../app/state'
-import { sequenceTitle, stateTitle, volumeOf } from '../app/vocabulary'
+import { casesCsv } from '../app/table'
+import { stateTitle, volumeOf } from '../app/vocabulary'
 import { DeleteCase } from './delete'
 import { ReceiptCard } from './receipt'
 import { SessionCard } from './session'
 import { runSample, startOwn } from './ways'
 
-function Line(props: { found: CaseOut }) {
-  const { found } = props
-  const table = vocabulary.value
-  if (!table) return null
-  const share = wholeShare(found.stages)
-  const given = found.series.map((entry) => entry.sequence).filter((key) => key !== null)
+function Progress(props: { found: CaseOut }) {
+  const share = wholeShare(props.found.stages)
   return (
-    <li class="case-line card" data-case-id={found.id} data-state={found.state}>
-      <div class="case-line-head">
-        <h2>
-          <a href={caseHash(found.id)}>Case {found.number}</a>
-        </h2>
+    <span class="row nowrap">
+      <Bar share={share} label={`Progress of ${caseName(props.found)}`} />
+      <span class="number">{percent(share)}</span>
+    </span>
+  )
+}
+
+function Line(props: { found: CaseOut; table: Vocabulary }) {
+  const { found, table } = props
+  const done = found.state === 'done'
+  const wt = volumeOf(found.volumes_ml, 'WT').ml
+  const worst = worstOf(found.qc)
+  const verdict = done ? found.expected_quality?.verdict : undefined
+  return (
+    <tr class="case-line" data-case-id={found.id} data-state={found.state}>
+      <th scope="row">
+        <a href={caseHash(found.id)}>{caseName(found)}</a>
+      </th>
+      <td class="nobreak">{moment(found.created_at)}</td>
+      <td>
         <span class={`badge ${found.state}`}>{stateTitle(table, found.state)}</span>
-      </div>
-      <p class="soft">
-        {given.length ? given.map((key) => sequenceTitle(table, key)).join(', ') : 'No scans yet'} · begun{' '}
-        {moment(found.created_at)}
-      </p>
-      {inWork(found) && (
-        <div class="row nowrap">
-          <Bar share={share} label={`Progress of case ${found.number}`} />
-          <span class="number">{percent(share)}</span>
-        </div>
-      )}
-      {found.state === 'done' && (
-        <p>
-          {found.tumour_found === false
-            ? 'No tumour found.'
-            : `Whole tumour ${volumeOf(found.volumes_ml, 'WT').ml.toFixed(1)} ml.`}
-        </p>
-      )}
-      {found.state === 'failed' && found.problem && <p class="bad-text">{found.problem}</p>}
-      <div class="row">
-        <a class="button small" href={caseHash(found.id)}>
-          {found.state === 'done' ? 'Show the result' : found.state === 'new' ? 'Add scans' : 'Open'}
-          <span class="sr-only"> of case {found.number}</span>
-        </a>
+        {inWork(found) && <Progress found={found} />}
+      </td>
+      <td class="number nobreak" data-wt={done ? wt : undefined}>
+        {done && (wt ? `${ml(wt)} ml` : 'No tumour')}
+      </td>
+      <td>
+        {verdict && (
+          <span class={`badge ${verdict === 'likely poor' ? 'failed' : verdict === 'check' ? 'warned' : ''}`}>
+            {verdict}
+          </span>
+        )}
+      </td>
+      <td class="case-remark">
+        {found.state === 'failed' && <span class="bad-text">{found.problem}</span>}
+        {worst && (
+          <>
+            <span class={badgeOf(worst)}>{wordOf(worst)}</span> {worst.reason}
+          </>
+        )}
+      </td>
+      <td>
         <DeleteCase found={found} small />
+      </td>
+    </tr>
+  )
+}
+
+/** Put a text file into the browser's downloads. */
+function save(text: string, name: string): void {
+  const url = URL.createObjectURL(new Blob([text], { type: 'text/csv' }))
+  const link = document.createElement('a')
+  link.href = url
+  link.download = name
+  link.click()
+  setTimeout(() => URL.revokeObjectURL(url), 1000)
+}
+
+function Worklist(props: { table: Vocabulary; found: CaseOut[] }) {
+  return (
+    <>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be scrollable by keyboard */}
+      <section class="worklist" aria-label="Cases, newest first" tabIndex={0}>
+        <table class="plain">
+          <thead>
+            <tr>
+              <th scope="col">Case</th>
+              <th scope="col">Begun</th>
+              <th scope="col">State</th>
+              <th scope="col" class="number">
+                Whole tumour
+              </th>
+              <th scope="col">Expected quality</th>
+              <th scope="col">Worst remark</th>
+              <th scope="col">
+                <span class="sr-only">Delete</span>
+              </th>
+            </tr>
+          </thead>
+          <tbody>
+            {[...props.found].reverse().map((found) => (
+              <Line key={found.id} found={found} table={props.table} />
+            ))}
+          </tbody>
+        </table>
+      </section>
+      <div class="row">
+        <Act small act={() => save(casesCsv(props.found, props.table), 'hope-cases.csv')} name="csv">
+          Download this table (CSV)
+        </Act>
       </div>
-    </li>
+    </>
   )
 }
 
 export function HomePage() {
   const all = cases.value
+  const table = vocabulary.value
   return (
     <div class="home" data-page="home">
       <ReceiptCard />
@@ -63,11 +121,6 @@ export function HomePage() {
       <section aria-labelledby="home-title">
         <h1 id="home-title">Your cases</h1>
         <p class="soft">{all.length ? `${plural(all.length, 'case')} in this session.` : 'There is none yet.'}</p>
-        <ul class="case-list">
-          {all.map((found) => (
-            <Line key={found.id} found={found} />
-          ))}
-        </ul>
         <div class="row">
           <Act kind="primary" act={startOwn} busy="Opening…" name="own">
             New case with my own scans
@@ -76,6 +129,7 @@ export function HomePage() {
             Try a synthetic sample case
           </Act>
         </div>
+        {table && all.length > 0 && <Worklist table={table} found={all} />}
       </section>
       <SessionCard />
     </div>

@@ -1,32 +1,86 @@
-/** A finished case: the viewer, then the numbers, the doubts, and the files. */
+/** A finished case on one screen: a headline, the pictures, and a side panel with everything else. */
 import { useSignal } from '@preact/signals'
+import type { ComponentChildren } from 'preact'
 import { useEffect } from 'preact/hooks'
 import { asProblem } from '../api/errors'
-import type { CaseOut, FileOut, SegmentationVersion } from '../api/types'
+import type { CaseOut, FileOut, Vocabulary } from '../api/types'
 import { announce } from '../app/announce'
-import { ml } from '../app/format'
 import { Guarded } from '../app/guarded'
 import { Act, Notice } from '../app/parts'
-import { api, noteLoss, vocabulary } from '../app/state'
-import { volumeOf } from '../app/vocabulary'
+import { asksToLook } from '../app/remarks'
+import type { SideTab } from '../app/sidetabs'
+import { api, noteLoss, reloadCase, vocabulary } from '../app/state'
+import { tellTabs } from '../app/tabs'
 import { DownloadsCard } from './downloads'
 import { AboutCard, ExpectedQuality, HarmonizationCard, QualityCard } from './facts'
+import { Headline } from './headline'
 import { SessionCard } from './session'
 import { LazyViewer } from './viewer'
 import { PostprocessCard, VolumesCard } from './volumes'
 
-export function ResultsPage(props: { found: CaseOut; change: () => void }) {
+function QualityTab(props: { table: Vocabulary; found: CaseOut; corrected: boolean }) {
+  const { table, found } = props
+  return (
+    <>
+      {found.tumour_found === false && (
+        <Notice tone="info" title="No tumour was found">
+          That is a result, and like every result it can be wrong: look at the scans.
+        </Notice>
+      )}
+      <QualityCard flags={found.qc} />
+      {found.expected_quality && <ExpectedQuality expected={found.expected_quality} corrected={props.corrected} />}
+      <PostprocessCard table={table} done={found.postprocess} wanted={found.choice.postprocess !== false} />
+      <HarmonizationCard table={table} done={found.harmonization} />
+      <AboutCard table={table} found={found} />
+    </>
+  )
+}
+
+function FilesTab(props: {
+  found: CaseOut
+  files: FileOut[]
+  failed: string
+  load: () => Promise<void>
+  change: () => void
+}) {
+  return (
+    <>
+      {props.failed && (
+        <Notice tone="bad">
+          <p>{props.failed}</p>
+          <Act small act={props.load}>
+            Try again
+          </Act>
+        </Notice>
+      )}
+      <DownloadsCard found={props.found} files={props.files} />
+      <section class="card" aria-labelledby="again-title">
+        <h2 id="again-title">Run again</h2>
+        <p>With another model, without cleaning, or with a better scan. The earlier result is replaced.</p>
+        <button type="button" class="button" onClick={props.change} data-act="change">
+          Change scans or options
+        </button>
+      </section>
+      <SessionCard />
+    </>
+  )
+}
+
+export function ResultsPage(props: {
+  found: CaseOut
+  title: ComponentChildren
+  actions: ComponentChildren
+  change: () => void
+}) {
   const { found } = props
   const table = vocabulary.value
   const files = useSignal<FileOut[]>([])
-  const versions = useSignal<SegmentationVersion[]>([])
   const failed = useSignal('')
+  const tab = useSignal('labels')
   const load = async () => {
     failed.value = ''
     try {
-      const [all, masks] = await Promise.all([api.files(found.id), api.segmentations(found.id)])
-      files.value = all
-      versions.value = masks
+      files.value = await api.files(found.id)
     } catch (error) {
       try {
         noteLoss(error, found.id)
@@ -35,79 +89,56 @@ export function ResultsPage(props: { found: CaseOut; change: () => void }) {
       }
     }
   }
-  useEffect(() => void load(), [found.id, found.run])
+  useEffect(() => void load(), [found.id, found.run, found.version])
   if (!table) return null
-  const corrected = versions.value.filter((entry) => entry.made_by === 'user').at(-1)
+  const { version, volumes_ml: volumes } = found
   const saved = () => {
     announce('Your correction is saved; the volumes are counted anew.')
-    void load()
+    tellTabs('changed')
+    void reloadCase(found.id).catch((error: unknown) => {
+      failed.value = asProblem(error).message
+    })
   }
+  const worrying = found.qc.filter(asksToLook).length
+  const tabs: SideTab[] = [
+    {
+      key: 'quality',
+      title: 'Quality',
+      count: { number: worrying, of: 'to look at' },
+      body: <QualityTab table={table} found={found} corrected={version > 0} />,
+    },
+    {
+      key: 'files',
+      title: 'Files',
+      body: <FilesTab found={found} files={files.value} failed={failed.value} load={load} change={props.change} />,
+    },
+  ]
   return (
-    <div class="results" data-results={files.value.length ? 'ready' : 'loading'}>
-      {found.tumour_found === false ? (
-        <Notice tone="info" title="No tumour was found">
-          That is a result, and like every result it can be wrong: look at the scans.
-        </Notice>
-      ) : (
-        <p class="lead summary">
-          {corrected && 'By the model: '}
-          {corrected ? 'whole' : 'Whole'} tumour <strong>{ml(volumeOf(found.volumes_ml, 'WT').ml)} ml</strong>, tumour
-          core <strong>{ml(volumeOf(found.volumes_ml, 'TC').ml)} ml</strong>.{' '}
-          {corrected && (
-            <>
-              By your correction {corrected.version}: whole tumour{' '}
-              <strong>{ml(volumeOf(corrected.volumes_ml, 'WT').ml)} ml</strong>, tumour core{' '}
-              <strong>{ml(volumeOf(corrected.volumes_ml, 'TC').ml)} ml</strong>.{' '}
-            </>
-          )}
-          {found.disclaimer}
-        </p>
-      )}
-      {found.expected_quality && <ExpectedQuality expected={found.expected_quality} corrected={!!corrected} />}
-      <section class="viewer" aria-labelledby="viewer-title">
-        <h2 class="sr-only" id="viewer-title">
-          Viewer
-        </h2>
-        <Guarded what="The viewer">
-          <LazyViewer caseId={found.id} api={api} vocabulary={table} result={found} onSaved={saved} />
-        </Guarded>
-      </section>
-      {failed.value && (
-        <Notice tone="bad">
-          <p>{failed.value}</p>
-          <Act small act={load}>
-            Try again
-          </Act>
-        </Notice>
-      )}
-      <div class="cards">
-        <div class="half">
-          <div class="column">
-            <VolumesCard table={table} found={found} versions={versions.value} />
-            <PostprocessCard table={table} done={found.postprocess} wanted={found.choice.postprocess !== false} />
-          </div>
-          <div class="column">
-            <QualityCard flags={found.qc} />
-            <HarmonizationCard table={table} done={found.harmonization} />
-            <AboutCard table={table} found={found} />
-          </div>
-        </div>
-        <div class="half">
-          <div class="column">
-            <DownloadsCard caseId={found.id} files={files.value} />
-          </div>
-          <div class="column">
-            <section class="card" aria-labelledby="again-title">
-              <h2 id="again-title">Run again</h2>
-              <p>With another model, without cleaning, or with a better scan. The earlier result is replaced.</p>
-              <button type="button" class="button" onClick={props.change} data-act="change">
-                Change scans or options
-              </button>
-            </section>
-            <SessionCard />
-          </div>
-        </div>
+    <>
+      <header class="case-head">
+        {props.title}
+        <Headline found={found} volumes={volumes} version={version} tab={tab} />
+        {props.actions}
+      </header>
+      <div class="results" data-results={files.value.length ? 'ready' : 'loading'}>
+        <section class="viewer" aria-labelledby="viewer-title">
+          <h2 class="sr-only" id="viewer-title">
+            Viewer
+          </h2>
+          <Guarded what="The viewer">
+            <LazyViewer
+              caseId={found.id}
+              api={api}
+              vocabulary={table}
+              result={found}
+              onSaved={saved}
+              tabs={tabs}
+              tab={tab}
+              numbers={<VolumesCard table={table} found={found} volumes={volumes} version={version} />}
+            />
+          </Guarded>
+        </section>
       </div>
-    </div>
+    </>
   )
 }

@@ -3,11 +3,13 @@ import { useSignal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
 import type { CaseOut, RunChoice, SequenceKey } from '../api/types'
 import { announce } from '../app/announce'
+import { type Checked, check, checksOf, scansOf } from '../app/checks'
 import { guessAll } from '../app/guess'
 import { whatIsMissing } from '../app/needs'
 import { Act, Bar, Notice } from '../app/parts'
+import { asksToLook, badgeOf, wordOf, worstFirst } from '../app/remarks'
 import { chosenModel, noteLoss, runCase, vocabulary } from '../app/state'
-import { sequenceTitle } from '../app/vocabulary'
+import { sentenceOf, sequenceTitle } from '../app/vocabulary'
 import { DicomPart } from './dicom'
 import { Options } from './options'
 import { SlotCard } from './slot'
@@ -66,6 +68,41 @@ function Leftovers(props: {
   )
 }
 
+/** What was found in the scans together, worst first. */
+function Checks(props: { checks: Checked }) {
+  const { state, problem, remarks } = props.checks
+  const worrying = worstFirst(remarks).filter(asksToLook)
+  return (
+    <div data-checks={state} data-refused={state === 'done' && problem !== ''}>
+      {state === 'asking' && (
+        <p class="soft" role="status">
+          <span class="spinner" aria-hidden="true" /> Checking the scans…
+        </p>
+      )}
+      {state === 'failed' && (
+        <Notice tone="warn">The scans could not be checked; the run will check them. {problem}</Notice>
+      )}
+      {state === 'done' && problem && (
+        <Notice tone="bad" title="These scans cannot be used as they are">
+          {sentenceOf(problem)}
+        </Notice>
+      )}
+      {worrying.length > 0 && (
+        <Notice tone="warn" title="Look at these scans before you start">
+          <ul class="flags">
+            {worrying.map((flag) => (
+              <li key={`${flag.code}-${flag.reason}`} data-flag={flag.code}>
+                <span class={badgeOf(flag)}>{wordOf(flag)}</span>
+                <span>{flag.reason}</span>
+              </li>
+            ))}
+          </ul>
+        </Notice>
+      )}
+    </div>
+  )
+}
+
 export function UploadPage(props: { found: CaseOut }) {
   const { found } = props
   const table = vocabulary.value
@@ -82,6 +119,11 @@ export function UploadPage(props: { found: CaseOut }) {
       removeEventListener('drop', ignore)
     }
   }, [])
+  const scans = scansOf(found)
+  const busy = uploading(found.id)
+  useEffect(() => {
+    if (!busy) void check(found)
+  }, [scans, busy])
   if (!table) return null
 
   const take = (files: File[]) => {
@@ -99,8 +141,15 @@ export function UploadPage(props: { found: CaseOut }) {
   }
   const model = chosenModel(choice.value.model)
   const needs = whatIsMissing(table, model, found.series)
-  const sending = uploading(found.id)
-  const blockers = sending ? ['Files are still being sent.'] : needs.blockers
+  const sending = busy
+  const checks = checksOf(found)
+  const blockers = sending
+    ? ['Files are still being sent.']
+    : [
+        ...needs.blockers,
+        ...(checks?.state === 'asking' ? ['The scans are being checked.'] : []),
+        ...(checks?.state === 'done' && checks.problem ? [sentenceOf(checks.problem)] : []),
+      ]
   const run = async () => {
     try {
       await runCase(found.id, choice.value)
@@ -186,6 +235,7 @@ export function UploadPage(props: { found: CaseOut }) {
           <SlotCard key={entry.key} found={found} entry={entry} />
         ))}
       </div>
+      {checks && <Checks checks={checks} />}
       <DicomPart found={found} />
       <div class="card start-card">
         <Options choice={choice} />
@@ -203,7 +253,11 @@ export function UploadPage(props: { found: CaseOut }) {
                 certain, and will say so.
               </p>
             )}
-            {!blockers.length && !needs.absent.length && <p>All four scans are there.</p>}
+            {!blockers.length && !needs.absent.length && (
+              <p>
+                {checks?.state === 'done' ? 'All four scans are there and fit together.' : 'All four scans are there.'}
+              </p>
+            )}
           </div>
         </div>
         {found.run > 0 && <p class="soft">Starting again replaces the earlier result of this case.</p>}

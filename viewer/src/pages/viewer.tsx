@@ -1,10 +1,11 @@
 /** Loads the viewer, which is ten times as large as the rest of the page, only when a result is on show. */
-import { useSignal } from '@preact/signals'
-import type { ComponentType } from 'preact'
+import { type Signal, useSignal } from '@preact/signals'
+import type { ComponentChildren, ComponentType } from 'preact'
 import { useEffect } from 'preact/hooks'
 import type { Api } from '../api/client'
 import type { CaseOut, Vocabulary } from '../api/types'
 import { Act, Notice } from '../app/parts'
+import { type SideTab, SideTabs } from '../app/sidetabs'
 
 export interface ViewerProps {
   caseId: string
@@ -12,6 +13,11 @@ export interface ViewerProps {
   vocabulary: Vocabulary
   result: CaseOut
   onSaved: () => void
+  /** What the side panel holds beside labels and versions. */
+  tabs: readonly SideTab[]
+  tab: Signal<string>
+  /** The volumes, for as long as no label list can be shown. */
+  numbers: ComponentChildren
 }
 
 type State = { panel: ComponentType<ViewerProps> } | { problem: string } | 'loading'
@@ -28,19 +34,26 @@ export function LazyViewer(props: ViewerProps) {
   }
   useEffect(() => void load(), [])
   const now = state.value
-  if (now === 'loading')
-    return (
-      <p class="viewer-wait" role="status">
-        <span class="spinner" aria-hidden="true" /> Loading the viewer…
-      </p>
-    )
-  if ('problem' in now)
-    return (
-      <div class="viewer-wait">
-        <Notice tone="bad">{now.problem}</Notice>
-        <Act act={load}>Try again</Act>
+  if (now !== 'loading' && 'panel' in now) {
+    const Panel = now.panel
+    return <Panel {...props} />
+  }
+  const labels: SideTab = { key: 'labels', title: 'Labels', body: props.numbers }
+  return (
+    <div class="scene-body">
+      {now === 'loading' ? (
+        <p class="viewer-wait" role="status">
+          <span class="spinner" aria-hidden="true" /> Loading the viewer…
+        </p>
+      ) : (
+        <div class="viewer-wait">
+          <Notice tone="bad">{now.problem}</Notice>
+          <Act act={load}>Try again</Act>
+        </div>
+      )}
+      <div class="scene-side">
+        <SideTabs tabs={[labels, ...props.tabs]} chosen={props.tab} label="About this result" />
       </div>
-    )
-  const Panel = now.panel
-  return <Panel {...props} />
+    </div>
+  )
 }

@@ -1,7 +1,7 @@
 /** Volumes per label and region, of the model's mask or of a correction; and what cleaning changed. */
 import { useSignal } from '@preact/signals'
-import type { CaseOut, Postprocess, SegmentationVersion, Vocabulary, Volumes } from '../api/types'
-import { interval, ml } from '../app/format'
+import type { CaseOut, Postprocess, Vocabulary, Volumes } from '../api/types'
+import { aboutVolumes, interval, ml } from '../app/format'
 import { Swatch } from '../app/parts'
 import { clusterSentence, listOfParts, volumeOf, volumeRows } from '../app/vocabulary'
 
@@ -20,38 +20,14 @@ function Name(props: { row: ReturnType<typeof volumeRows>[number] }) {
   )
 }
 
-const versionName = (entry: SegmentationVersion): string =>
-  entry.made_by === 'model' ? 'The model’s result' : `Your correction ${entry.version}`
-
-export function VolumesCard(props: { table: Vocabulary; found: CaseOut; versions: SegmentationVersion[] }) {
-  const { table, found, versions } = props
-  const chosen = useSignal<number | null>(null)
-  const newest = versions.at(-1)?.version ?? 0
-  const shown = versions.find((entry) => entry.version === (chosen.value ?? newest))
-  const volumes: Volumes = shown?.volumes_ml ?? found.volumes_ml
+/** The volumes of the current mask, where no label list can show them. */
+export function VolumesCard(props: { table: Vocabulary; found: CaseOut; volumes: Volumes; version: number }) {
+  const { table, found, volumes, version } = props
   const rows = volumeRows(table)
   const intervals = rows.some((row) => interval(volumeOf(volumes, row.key)) !== '')
   return (
-    <section class="card" aria-labelledby="volumes-title" data-version={shown?.version ?? 0}>
+    <section class="card" aria-labelledby="volumes-title" data-version={version}>
       <h2 id="volumes-title">Volumes</h2>
-      {versions.length > 1 && (
-        <label class="field inline">
-          <span>Of</span>
-          <select
-            value={String(shown?.version ?? 0)}
-            onChange={(event) => {
-              chosen.value = Number(event.currentTarget.value)
-            }}
-            data-act="volumes-of"
-          >
-            {versions.map((entry) => (
-              <option key={entry.version} value={String(entry.version)}>
-                {versionName(entry)}
-              </option>
-            ))}
-          </select>
-        </label>
-      )}
       <table class="plain volumes">
         <thead>
           <tr>
@@ -80,11 +56,7 @@ export function VolumesCard(props: { table: Vocabulary; found: CaseOut; versions
           })}
         </tbody>
       </table>
-      <p class="soft small-text">
-        {shown?.made_by === 'user'
-          ? 'Counted from your corrected mask.'
-          : `The interval runs ${found.interval_method ?? 'from what the model is sure of to what it thinks possible; it is not calibrated'}.`}
-      </p>
+      <p class="soft small-text">{aboutVolumes(found, version)}</p>
     </section>
   )
 }

@@ -63,7 +63,7 @@ export function EditBar(props: PartProps) {
   const { state } = scene
   const unsaved = state.unsaved.value
   return (
-    <section class="scene-box" aria-labelledby="scene-edit">
+    <section class="scene-box scene-edit" aria-labelledby="scene-edit">
       <header class="scene-box-head">
         <h3 id="scene-edit">Correct</h3>
         <button

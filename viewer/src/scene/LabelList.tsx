@@ -1,4 +1,4 @@
-import { interval, ml } from '../app/format'
+import { aboutVolumes, interval, ml } from '../app/format'
 import { volumeOf, volumeRows } from '../app/vocabulary'
 import { keyOf, type PartProps, volumesShown } from './panel'
 import { STYLES, type Style, seen } from './state'
@@ -22,7 +22,7 @@ function LabelRows({ scene, vocabulary, result }: PartProps) {
               class="scene-eye"
               aria-pressed={on}
               title={`Show or hide (${keyOf(vocabulary, label)})`}
-              onClick={() => scene.toggleLabel(label.value)}
+              onClick={() => scene.marks.toggle(label.value)}
             >
               <svg class="scene-eye-mark" viewBox="0 0 24 24" aria-hidden="true">
                 <path d="M2.5 12C5 7.6 8.3 5.5 12 5.5s7 2.1 9.5 6.5c-2.5 4.4-5.8 6.5-9.5 6.5S5 16.4 2.5 12Z" />
@@ -89,7 +89,7 @@ export function LabelList(props: PartProps) {
           class="scene-toggle"
           aria-pressed={state.eyes.value.allHidden}
           title="Hide or show all labels (H)"
-          onClick={() => scene.toggleAll()}
+          onClick={() => scene.marks.toggleAll()}
         >
           Hide all
         </button>
@@ -107,6 +107,9 @@ export function LabelList(props: PartProps) {
           <LabelRows {...props} />
         </tbody>
       </table>
+      <p class="scene-caption">
+        {!state.before.value && !state.unsaved.value && aboutVolumes(result, state.version.value)}
+      </p>
       <label class="scene-slider scene-wide">
         <span>Opacity</span>
         <input
@@ -117,7 +120,7 @@ export function LabelList(props: PartProps) {
           step="0.05"
           value={state.opacity.value}
           aria-valuetext={`${Math.round(state.opacity.value * 100)} percent`}
-          onInput={(event) => scene.setStyle(state.style.value, Number(event.currentTarget.value))}
+          onInput={(event) => scene.marks.setStyle(state.style.value, Number(event.currentTarget.value))}
         />
         <output>{Math.round(state.opacity.value * 100)} %</output>
       </label>
@@ -129,7 +132,7 @@ export function LabelList(props: PartProps) {
             type="button"
             class="scene-toggle"
             aria-pressed={state.style.value === style}
-            onClick={() => scene.setStyle(style)}
+            onClick={() => scene.marks.setStyle(style)}
           >
             {STYLE_NAMES[style]}
           </button>

@@ -1,10 +1,12 @@
 import { useEffect, useState } from 'preact/hooks'
-import type { Vec3 } from './geometry'
+import { Popover } from '../app/popover'
+import { AXIS_OF, type Plane, type Vec3 } from './geometry'
 import { labelName, type PartProps } from './panel'
 import type { Cursor } from './state'
 import { tidy } from './window'
 
 const SPEAK_AFTER_MS = 700
+const PLANE_NAMES: Record<Plane, string> = { axial: 'Axial', coronal: 'Coronal', sagittal: 'Sagittal' }
 
 const mmText = (value: number): string => value.toFixed(1).replace('-', '−')
 
@@ -51,6 +53,31 @@ function GoTo({ scene }: Pick<PartProps, 'scene'>) {
   )
 }
 
+/** Through the slices of the plane that was touched last. */
+function SliceSlider({ scene }: Pick<PartProps, 'scene'>) {
+  const { plane, cursor, sizes } = scene.state
+  const axis = AXIS_OF[plane.value]
+  const [at, count] = [(cursor.value?.voxel[axis] ?? 0) + 1, sizes.value[axis]]
+  return (
+    <label class="scene-slider scene-slices">
+      <span class="scene-plane">{PLANE_NAMES[plane.value]}</span>
+      <input
+        type="range"
+        name="slice"
+        min={1}
+        max={count}
+        step={1}
+        value={at}
+        aria-valuetext={`${plane.value} slice ${at} of ${count}`}
+        onInput={(event) => scene.goToSlice(Number(event.currentTarget.value) - 1)}
+      />
+      <output>
+        {at} of {count}
+      </output>
+    </label>
+  )
+}
+
 /** Where the crosshair is and what is there. */
 export function Readout({ scene, vocabulary }: PartProps) {
   const cursor = scene.state.cursor.value
@@ -59,6 +86,7 @@ export function Readout({ scene, vocabulary }: PartProps) {
   const { mm, intensity, label } = cursor
   return (
     <div class="scene-readout" data-mm={mm.map((value) => value.toFixed(3)).join(' ')} data-label-value={label}>
+      <SliceSlider scene={scene} />
       <dl>
         <div>
           <dt>
@@ -75,10 +103,9 @@ export function Readout({ scene, vocabulary }: PartProps) {
           <dd>{name(label)}</dd>
         </div>
       </dl>
-      <details>
-        <summary>Go to</summary>
+      <Popover title="Go to" name="go-to">
         <GoTo scene={scene} />
-      </details>
+      </Popover>
       <Spoken text={sentenceOf(cursor, name)} />
     </div>
   )

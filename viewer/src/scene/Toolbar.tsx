@@ -1,11 +1,12 @@
-import { Matching, MatchingNote } from './Matching'
+import { Popover } from '../app/popover'
+import { MatchedMark, Matching } from './Matching'
 import { type PartProps, sidesInWords } from './panel'
 import { saveScreenshot } from './screenshot'
 import { VIEWS, type View } from './state'
 import { levelOf, spanOf, tidy, widthOf, windowOf } from './window'
 
 const VIEW_NAMES: Record<View, string> = {
-  multi: 'All four',
+  multi: '2 × 2',
   axial: 'Axial',
   coronal: 'Coronal',
   sagittal: 'Sagittal',
@@ -27,7 +28,7 @@ function Sequences({ scene }: PartProps) {
           aria-busy={sequenceBusy.value === key}
           disabled={file === null}
           data-sequence-choice={key}
-          onClick={() => void scene.showSequence(key)}
+          onClick={() => void scene.sequences.show(key)}
         >
           {title}
           {mark && <span class="scene-mark">{MARKS[mark]}</span>}
@@ -112,16 +113,39 @@ function WindowLevel({ scene }: PartProps) {
   )
 }
 
-/** Everything above the pictures: what is shown, and how. */
+function Zoom({ scene }: PartProps) {
+  return (
+    <>
+      <button type="button" class="scene-toggle" aria-label="Zoom out" onClick={() => scene.zoom(1 / 1.25)}>
+        −
+      </button>
+      <button type="button" class="scene-toggle" aria-label="Zoom in" onClick={() => scene.zoom(1.25)}>
+        +
+      </button>
+    </>
+  )
+}
+
+/** One row above the pictures: what is shown, and how. */
 export function Toolbar(props: PartProps) {
   const { scene } = props
-  const { radiological } = scene.state
+  const { radiological, canMatch } = scene.state
   return (
     <div class="scene-toolbar">
       <Sequences {...props} />
-      <Matching {...props} />
       <Views {...props} />
-      <WindowLevel {...props} />
+      <Popover
+        title={
+          <>
+            Contrast
+            <MatchedMark {...props} />
+          </>
+        }
+        name="contrast"
+      >
+        <WindowLevel {...props} />
+        {canMatch.value && <Matching {...props} />}
+      </Popover>
       <fieldset class="scene-group">
         <legend class="sr-only">Display</legend>
         <button
@@ -135,27 +159,31 @@ export function Toolbar(props: PartProps) {
           {radiological.value ? 'R | L' : 'L | R'}
           <span class="sr-only"> radiological sides</span>
         </button>
-        <button type="button" class="scene-toggle" aria-label="Zoom out" onClick={() => scene.zoom(1 / 1.25)}>
-          −
-        </button>
-        <button type="button" class="scene-toggle" aria-label="Zoom in" onClick={() => scene.zoom(1.25)}>
-          +
-        </button>
-        <button type="button" class="scene-toggle" onClick={() => void saveScreenshot(props)}>
-          Screenshot
+        <Zoom {...props} />
+        <button
+          type="button"
+          class="scene-toggle"
+          aria-label="Screenshot"
+          title="Screenshot"
+          onClick={() => void saveScreenshot(props)}
+        >
+          <svg class="scene-icon" viewBox="0 0 24 24" aria-hidden="true">
+            <path d="M4 8h3l1.6-2.5h6.8L17 8h3v11H4Z" />
+            <circle cx="12" cy="13" r="3.4" />
+          </svg>
         </button>
         <button
           type="button"
           class="scene-toggle"
           aria-haspopup="dialog"
+          title="Keys and gestures (?)"
           onClick={() => {
             scene.state.help.value = true
           }}
         >
-          Keys ?
+          <span class="sr-only">Keys </span>?
         </button>
       </fieldset>
-      <MatchingNote {...props} />
     </div>
   )
 }

@@ -27,6 +27,7 @@ function Wanted({ scene }: PartProps) {
 export function VersionList(props: PartProps) {
   const { scene, result } = props
   const { state } = scene
+  const newest = state.versions.value.at(-1)?.version
   const shown = state.before.value ? -1 : state.version.value
   return (
     <section class="scene-box" aria-labelledby="scene-versions">
@@ -43,7 +44,10 @@ export function VersionList(props: PartProps) {
               data-version-choice={version}
               onClick={() => void scene.edit.showVersion(version)}
             >
-              <span>{made_by === 'model' ? 'The model’s answer' : `Version ${version}, corrected`}</span>
+              <span>
+                {made_by === 'model' ? 'The model’s answer' : `Version ${version}, corrected`}
+                {version === newest && version > 0 && <span class="soft"> · current</span>}
+              </span>
               <span class="number">{ml(volumeOf(volumes_ml, 'WT').ml)} ml WT</span>
             </button>
           </li>

@@ -14,18 +14,18 @@ export const COMMANDS: Record<Action, Command> = {
   },
   leave: (scene) => scene.leave(),
   undo: (scene) => scene.edit.undo(),
-  'hide-all': (scene) => scene.toggleAll(),
+  'hide-all': (scene) => scene.marks.toggleAll(),
   label: (scene, press) => {
     const label = labelOfDigit(scene, press)
-    if (label !== undefined) scene.toggleLabel(label)
+    if (label !== undefined) scene.marks.toggle(label)
   },
   'pen-label': (scene, press) => {
     const label = labelOfDigit(scene, press)
     if (label !== undefined) scene.edit.setPen({ label, erase: false })
   },
-  style: (scene) => scene.nextStyle(),
-  'next-sequence': (scene) => scene.nextSequence(1),
-  'previous-sequence': (scene) => scene.nextSequence(-1),
+  style: (scene) => scene.marks.nextStyle(),
+  'next-sequence': (scene) => scene.sequences.next(1),
+  'previous-sequence': (scene) => scene.sequences.next(-1),
   'view-multi': (scene) => scene.state.view.value !== 'multi' && scene.setView('multi'),
   'view-axial': (scene) => scene.setView('axial'),
   'view-coronal': (scene) => scene.setView('coronal'),
@@ -42,7 +42,7 @@ export const COMMANDS: Record<Action, Command> = {
   thinner: (scene) => scene.edit.brush(-1),
   thicker: (scene) => scene.edit.brush(1),
   compare: (scene) => scene.edit.compare(),
-  'compare-brightness': (scene) => scene.showMatched(!scene.state.matched.value),
+  'compare-brightness': (scene) => scene.sequences.showMatched(!scene.state.matched.value),
   jump: (scene) => scene.jump(),
   paint: (scene) => scene.edit.paint(),
   move: (scene, press) => scene.move(press.key as ArrowKey),

@@ -6,23 +6,16 @@ import { put, take } from '../app/stash'
 import { rgb } from '../app/vocabulary'
 import { Editing, sentence } from './editing'
 import { firstShown, maskVersions, modelMask, previewName, sequenceChoices } from './files'
-import { type ArrowKey, stepOf, type Vec3, voxelMl } from './geometry'
+import { type ArrowKey, AXIS_OF, stepOf, type Vec3, voxelMl } from './geometry'
+import { LabelDisplay } from './marks'
 import type { SceneLabel, SceneTold, Viewer } from './niivue'
+import { SequenceSwitch } from './sequences'
 import { Source } from './source'
-import {
-  type Mode,
-  next,
-  pictureOf,
-  SceneState,
-  STYLES,
-  type Style,
-  seen,
-  toggled,
-  toggledAll,
-  type View,
-} from './state'
+import { type Mode, next, SceneState, seen, type View } from './state'
 import { loadSurfaces, surfacesAreTrue } from './surfaces'
 import type { Window } from './window'
+
+const NARROW = '(max-width: 40rem)'
 
 export interface SceneParts {
   caseId: string
@@ -36,12 +29,17 @@ export class SceneController {
   readonly state = new SceneState()
   readonly labels: readonly SceneLabel[]
   readonly edit: Editing
+  /** Which sequence is on screen. */
+  readonly sequences: SequenceSwitch
+  /** Which labels are on screen, and how they are drawn. */
+  readonly marks: LabelDisplay
   private readonly source: Source
   private readonly parts: SceneParts
   private viewer: Viewer | null = null
 
   constructor(parts: SceneParts) {
     this.parts = parts
+    this.state.version.value = parts.result.version
     this.source = new Source(parts.api, parts.caseId)
     this.edit = new Editing({
       state: this.state,
@@ -51,13 +49,26 @@ export class SceneController {
       changed: () => this.recount(),
       say: (kind, text) => this.say(kind, text),
       saved: parts.onSaved,
+      learnVersions: async () => {
+        const versions = await this.source.list()
+        this.state.versions.value = maskVersions(this.source.files, versions, parts.result)
+      },
+    })
+    this.sequences = new SequenceSwitch({
+      state: this.state,
+      source: this.source,
+      viewer: () => this.viewer,
+      say: (kind, text) => this.say(kind, text),
     })
     this.labels = parts.vocabulary.labels.map(({ value, name, colour }) => ({ value, name, rgb: rgb(colour) }))
+    this.marks = new LabelDisplay(
+      this.state,
+      this.labels.map(({ value }) => value),
+      () => this.viewer,
+    )
+    // Four pictures side by side are too small for a phone.
+    if (matchMedia(NARROW).matches) this.state.view.value = 'axial'
     this.state.pen.value = { ...this.state.pen.value, label: this.labels[0]?.value ?? 1 }
-  }
-
-  private get values(): number[] {
-    return this.labels.map(({ value }) => value)
   }
 
   /** Load everything and draw. Called again to retry; a drawing that was kept is shown again. */
@@ -131,26 +142,17 @@ export class SceneController {
     batch(() => {
       state.sequence.value = choice.key
       state.range.value = viewer.range()
+      state.sizes.value = viewer.sizes()
       state.version.value = shown.version
       state.mode.value = 'look'
     })
     this.recount()
-    this.showLabels()
+    this.marks.show()
     if (state.cursor.value?.label === 0) this.jump()
     viewer.drawFirst()
     state.phase.value = 'ready'
     void this.loadSurfaces(viewer, signal)
-    void this.loadOthers(signal)
-  }
-
-  /** Fetch the other sequences while nobody waits, so that they are one click away. */
-  private async loadOthers(signal: AbortSignal): Promise<void> {
-    const choices = this.state.sequences.value
-    for (const picture of [false, true].flatMap((matched) => choices.map((choice) => pictureOf(choice, matched)))) {
-      if (!picture || signal.aborted || this.viewer?.has(picture.key)) continue
-      // Nothing was asked for yet: a click on a sequence that failed fetches it again and then says what is wrong.
-      await this.source.ahead(picture.file).catch(() => null)
-    }
+    void this.sequences.loadOthers(signal)
   }
 
   private async loadSurfaces(viewer: Viewer, signal: AbortSignal): Promise<void> {
@@ -206,44 +208,6 @@ export class SceneController {
     this.state.notice.value = { kind, text }
   }
 
-  /** Show a sequence, as it came or after brightness matching. Place, zoom and labels stay as they are. */
-  async showSequence(key: string, matched = this.state.matched.value): Promise<void> {
-    const { state, viewer } = this
-    const choice = state.sequences.value.find((entry) => entry.key === key)
-    const picture = choice && pictureOf(choice, matched)
-    const same = key === state.sequence.value && matched === state.matched.value
-    if (!viewer || !picture || same || state.sequenceBusy.value) return
-    try {
-      if (!viewer.has(picture.key)) {
-        state.sequenceBusy.value = key
-        await viewer.add(picture.key, await this.source.ahead(picture.file))
-        this.source.forget(picture.file)
-      }
-      if (this.viewer !== viewer) return
-      viewer.show(picture.key)
-      batch(() => {
-        state.sequence.value = key
-        state.matched.value = matched
-        state.range.value = viewer.range()
-      })
-    } catch (error) {
-      this.say('error', `${choice.title} could not be shown. ${sentence(error)}`)
-    } finally {
-      state.sequenceBusy.value = ''
-    }
-  }
-
-  /** Before or after brightness matching, of the sequence on screen; nothing happens where that changed nothing. */
-  showMatched(matched: boolean): void {
-    const { choice, sequence } = this.state
-    if (choice.value?.matchedFile) void this.showSequence(sequence.value, matched)
-  }
-
-  nextSequence(by: number): void {
-    const there = this.state.sequences.value.filter(({ file }) => file !== null).map(({ key }) => key)
-    void this.showSequence(next(there, this.state.sequence.value, by))
-  }
-
   /** Show one picture alone, or all four; asking again for the one that is alone shows all four. */
   setView(view: View): void {
     const { state } = this
@@ -283,38 +247,10 @@ export class SceneController {
     this.viewer?.zoom(factor)
   }
 
-  toggleLabel(label: number): void {
-    this.state.eyes.value = toggled(this.state.eyes.value, label, this.values)
-    this.showLabels()
-  }
-
-  toggleAll(): void {
-    this.state.eyes.value = toggledAll(this.state.eyes.value, this.values)
-    this.showLabels()
-  }
-
-  setStyle(style: Style, opacity = this.state.opacity.value): void {
-    batch(() => {
-      this.state.style.value = style
-      this.state.opacity.value = opacity
-    })
-    this.viewer?.setStyle(style, opacity)
-  }
-
-  nextStyle(): void {
-    this.setStyle(next(STYLES, this.state.style.value))
-  }
-
-  private showLabels(): void {
-    const { viewer, state } = this
-    for (const label of this.values) viewer?.setSeen(label, seen(state.eyes.value, label))
-    viewer?.setStyle(state.style.value, state.opacity.value)
-  }
-
   /** Go to a label's largest slice; without a label, to the next one that the drawing has. */
   jump(label?: number): void {
     const { state, viewer } = this
-    const there = this.values.filter((value) => (state.counts.value[value] ?? 0) > 0)
+    const there = this.marks.values.filter((value) => (state.counts.value[value] ?? 0) > 0)
     const here = state.cursor.value?.label ?? 0
     const target = label ?? next(there, there.includes(here) ? here : (there.at(-1) ?? 0))
     if (viewer && there.includes(target)) viewer.goToLabel(target)
@@ -329,8 +265,18 @@ export class SceneController {
     this.viewer?.step(stepOf(key, this.state.plane.value, this.state.radiological.value))
   }
 
+  /** Show a slice of the plane that the keys act in, counted from 0. */
+  goToSlice(slice: number): void {
+    const { plane, cursor } = this.state
+    const axis = AXIS_OF[plane.value]
+    const step: [number, number, number] = [0, 0, 0]
+    step[axis] = slice - (cursor.value?.voxel[axis] ?? slice)
+    this.viewer?.step(step)
+  }
+
+  /** 0 until there is a picture. */
   voxelMl(): number {
-    return this.viewer ? voxelMl(this.viewer.imageGrid().affine) : 0
+    return this.viewer && this.state.ready.value ? voxelMl(this.viewer.imageGrid().affine) : 0
   }
 
   snapshot(): HTMLCanvasElement | null {

@@ -1,5 +1,6 @@
 /** Correcting the mask: brush, versions, before and after, saving. */
 import { batch } from '@preact/signals'
+import type { SegmentationVersion } from '../api/types'
 import type { Waiting } from '../app/stash'
 import { modelMask } from './files'
 import { type Grid, sameGrid } from './geometry'
@@ -18,6 +19,8 @@ export interface EditHost {
   changed: () => void
   say: (kind: 'info' | 'error', text: string) => void
   saved: () => void
+  /** Ask again which versions there are. */
+  learnVersions: () => Promise<void>
 }
 
 /** A drawing that is off screen for a while. */
@@ -28,6 +31,9 @@ interface Kept {
 
 export const sentence = (error: unknown): string =>
   error instanceof Error && error.message ? error.message : 'Something went wrong in this page; try again.'
+
+const newestOf = (versions: readonly SegmentationVersion[]): number =>
+  Math.max(0, ...versions.map(({ version }) => version))
 
 function mustFit(mask: Mask, grid: Grid): Mask {
   if (!sameGrid(grid, mask.grid)) throw new Error('The mask does not lie on the same grid as the pictures.')
@@ -177,9 +183,8 @@ export class Editing {
     const sent = state.edits.value
     try {
       const base = await source.mask(shown.name)
-      const { version, name, volumes_ml, warnings } = await source.send(
-        new Blob([await packed(writeMask(base, labels))]),
-      )
+      const mask = new Blob([await packed(writeMask(base, labels))])
+      const { version, name, volumes_ml, warnings } = await source.send(mask, newestOf(state.versions.value))
       source.remember(name, { ...base, labels })
       batch(() => {
         state.versions.value = [...state.versions.value, { version, name, made_by: 'user', volumes_ml }]
@@ -193,10 +198,45 @@ export class Editing {
       this.host.saved()
       return true
     } catch (error) {
-      this.host.say('error', `The changes were not saved. ${sentence(error)}`)
+      if (!(await this.overtaken())) this.host.say('error', `The changes were not saved. ${sentence(error)}`)
       return false
     } finally {
       state.saving.value = false
+    }
+  }
+
+  /** Whether somebody else has saved a version meanwhile; then it is told, and the strokes stay. */
+  private async overtaken(): Promise<boolean> {
+    const { versions } = this.host.state
+    const known = newestOf(versions.value)
+    try {
+      await this.host.learnVersions()
+    } catch {
+      return false // the reason why saving failed is told instead
+    }
+    const newest = newestOf(versions.value)
+    if (newest > known)
+      this.host.say(
+        'error',
+        `Version ${newest} was saved elsewhere meanwhile and is the current one. Your changes are still here, unsaved: look at version ${newest} under Versions, or save yours as one more version.`,
+      )
+    return newest > known
+  }
+
+  /** The case has a version that was saved elsewhere: show it, or say so where strokes would be lost. */
+  async follow(newest: number): Promise<void> {
+    const { state } = this.host
+    if (!state.ready.value || state.saving.value || newest <= newestOf(state.versions.value)) return
+    if (state.unsaved.value || state.before.value) {
+      await this.overtaken()
+      return
+    }
+    try {
+      await this.host.learnVersions()
+      await this.showVersion(newest)
+      this.host.say('info', `Version ${newest} was saved elsewhere; it is on screen now.`)
+    } catch (error) {
+      this.host.say('error', `Version ${newest} was saved elsewhere and could not be loaded. ${sentence(error)}`)
     }
   }
 

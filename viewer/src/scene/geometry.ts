@@ -148,6 +148,9 @@ const UP: Record<string, Vec3> = {
 }
 const THROUGH: Record<Plane, Vec3> = { axial: [0, 0, 1], coronal: [0, 1, 0], sagittal: [1, 0, 0] }
 
+/** The scene axis that a plane's slices follow one another along. */
+export const AXIS_OF: Record<Plane, 0 | 1 | 2> = { sagittal: 0, coronal: 1, axial: 2 }
+
 /** Where an arrow or page key moves the crosshair, in scene voxels: as seen on the screen. */
 export function stepOf(key: ArrowKey, plane: Plane, radiological: boolean): Vec3 {
   const way = THROUGH[plane]

@@ -1,7 +1,11 @@
 /** The viewer panel. Loaded lazily: it brings the drawing library with it. */
+
+import type { Signal } from '@preact/signals'
+import type { ComponentChildren } from 'preact'
 import { useEffect, useMemo, useRef } from 'preact/hooks'
 import type { Api } from '../api/client'
 import type { CaseOut, Vocabulary } from '../api/types'
+import { type SideTab, SideTabs } from '../app/sidetabs'
 import { COMMANDS } from './commands'
 import { SceneController } from './controller'
 import { EditBar } from './EditBar'
@@ -21,6 +25,9 @@ interface PanelProps {
   vocabulary: Vocabulary
   result: CaseOut
   onSaved: () => void
+  tabs: readonly SideTab[]
+  tab: Signal<string>
+  numbers: ComponentChildren
 }
 
 /** Keys act while the panel, or nothing at all, has the focus; never while the user types. */
@@ -60,7 +67,8 @@ function useLeaveWarning(scene: SceneController): void {
   }, [scene])
 }
 
-export default function ViewerPanel({ caseId, api, vocabulary, result, onSaved }: PanelProps) {
+export default function ViewerPanel(props: PanelProps) {
+  const { caseId, api, vocabulary, result, onSaved } = props
   // One controller for one run of a case: a result that is only newer must not throw a drawing away.
   const scene = useMemo(
     () => new SceneController({ caseId, api, vocabulary, result, onSaved }),
@@ -68,6 +76,7 @@ export default function ViewerPanel({ caseId, api, vocabulary, result, onSaved }
   )
   const panel = useRef<HTMLDivElement>(null)
   useEffect(() => () => scene.close(), [scene])
+  useEffect(() => void scene.edit.follow(result.version), [scene, result.version])
   useKeys(scene, panel)
   useLeaveWarning(scene)
   const { state } = scene
@@ -75,6 +84,14 @@ export default function ViewerPanel({ caseId, api, vocabulary, result, onSaved }
   const broken = phase === 'lost' || phase === 'unsupported' || phase === 'failed'
   const parts = { scene, vocabulary, result }
   const counts = vocabulary.labels.map(({ value }) => `${value}:${state.counts.value[value] ?? 0}`).join(' ')
+  const labels = (
+    <>
+      <LabelList {...parts} />
+      <EditBar {...parts} />
+    </>
+  )
+  const tabs: SideTab[] = [{ key: 'labels', title: 'Labels', body: broken ? props.numbers : labels }, ...props.tabs]
+  if (!broken) tabs.splice(2, 0, { key: 'versions', title: 'Versions', body: <VersionList {...parts} /> })
   return (
     <div
       ref={panel}
@@ -91,26 +108,22 @@ export default function ViewerPanel({ caseId, api, vocabulary, result, onSaved }
       data-counts={counts}
     >
       {!broken && <Toolbar {...parts} />}
-      <div class="scene-body" data-broken={broken}>
+      <div class="scene-body">
         <div class="scene-main">
           {broken ? <Fallback scene={scene} /> : <Stage key={`${caseId} ${result.run}`} scene={scene} />}
           {!broken && <Readout {...parts} />}
         </div>
-        {!broken && (
-          <div class="scene-side">
-            {state.notice.value && (
-              <div
-                class={`notice ${state.notice.value.kind === 'error' ? 'bad' : 'good'}`}
-                role={state.notice.value.kind === 'error' ? 'alert' : 'status'}
-              >
-                <p>{state.notice.value.text}</p>
-              </div>
-            )}
-            <LabelList {...parts} />
-            <EditBar {...parts} />
-            <VersionList {...parts} />
-          </div>
-        )}
+        <div class="scene-side">
+          {!broken && state.notice.value && (
+            <div
+              class={`notice ${state.notice.value.kind === 'error' ? 'bad' : 'good'}`}
+              role={state.notice.value.kind === 'error' ? 'alert' : 'status'}
+            >
+              <p>{state.notice.value.text}</p>
+            </div>
+          )}
+          <SideTabs tabs={tabs} chosen={props.tab} label="About this result" />
+        </div>
       </div>
       <Help scene={scene} />
     </div>

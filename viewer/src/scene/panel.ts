@@ -53,9 +53,8 @@ export function volumesShown(
       source: 'of the drawing, not saved yet',
     }
   const version = state.version.value
-  if (version === 0) return { volumes: result.volumes_ml, source: 'of the model' }
   const found = state.versions.value.find((entry) => entry.version === version)
-  return { volumes: found?.volumes_ml ?? {}, source: `of your version ${version}` }
+  return { volumes: found?.volumes_ml ?? {}, source: version === 0 ? 'of the model' : `of your version ${version}` }
 }
 
 /** Whether a sequence is seen before or after brightness matching, and what the model saw. */

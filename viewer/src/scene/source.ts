@@ -69,7 +69,8 @@ export class Source {
     this.masks.set(name, mask)
   }
 
-  send(mask: Blob) {
-    return this.api.saveSegmentation(this.caseId, mask)
+  /** Keep a mask; refused if somebody saved a newer version than the newest one known here. */
+  send(mask: Blob, newestKnown: number) {
+    return this.api.saveSegmentation(this.caseId, mask, newestKnown)
   }
 }

@@ -27,6 +27,8 @@ export interface Pen {
 
 export interface Cursor {
   mm: Vec3
+  /** Scene voxel, counted from 0 at the patient's left, back and bottom. */
+  voxel: Vec3
   intensity: number
   label: number
 }
@@ -171,6 +173,8 @@ export class SceneState {
   readonly wanted: Signal<number | null> = signal(null)
 
   readonly cursor: Signal<Cursor | null> = signal(null)
+  /** How many slices there are along the scene's axes. */
+  readonly sizes: Signal<Vec3> = signal([1, 1, 1])
 
   readonly choice: ReadonlySignal<SequenceChoice | undefined> = computed(() =>
     this.sequences.value.find(({ key }) => key === this.sequence.value),

@@ -122,11 +122,24 @@ class CaseRows:
                     problem="",
                     problem_is_ours=False,
                     result={},
+                    correction={},
                 )
                 .returning(*cases.c)
             )
             transaction.tell(case_id, EventKind.STATE, {"state": str(CaseState.QUEUED), "run": run})
             return record_of(connection, queued.mappings().one())
+
+    def label_case(self, case_id: str, label: str) -> CaseRecord:
+        """Give a case the user's name for it; an empty one takes it away.
+
+        Raises:
+            GoneError: if the case is gone.
+        """
+        with self._db.write() as transaction:
+            lock_case(transaction, case_id)
+            change = update(cases).where(cases.c.id == case_id).values(label=label)
+            row = transaction.connection.execute(change.returning(*cases.c)).mappings().one()
+            return record_of(transaction.connection, row)
 
     def cancel_case(self, case_id: str, run: int | None = None) -> CaseRecord:
         """State cancelled with an event if it is in work (and in that run); its attempts are fenced from now on.

@@ -56,6 +56,8 @@ def case_from(row: RowMapping, stages: Iterable[RowMapping], series: Iterable[Ro
         stages=tuple(stage_from(entry) for entry in stages),
         result=row["result"],
         series=tuple(scans),
+        label=row["label"],
+        correction=row["correction"],
     )
 
 

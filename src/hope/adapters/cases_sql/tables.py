@@ -20,7 +20,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0005"
 """The newest migration."""
 
 metadata = MetaData()
@@ -68,6 +68,10 @@ cases = Table(
     Column("result", JSON, nullable=False),
     # Stem -> highest number: what keys of scans were given, since none is given twice.
     Column("keys_made", JSON, nullable=False, server_default="{}"),
+    # What the user calls it. It stands nowhere else.
+    Column("label", String(80), nullable=False, server_default=""),
+    # The correction that is current: its version and what was measured of it; empty while the model's mask is.
+    Column("correction", JSON, nullable=False, server_default="{}"),
     Index("cases_by_session", "session_id", "number", unique=True),
     Index("cases_by_state", "state"),
 )

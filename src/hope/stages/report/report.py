@@ -14,6 +14,7 @@ from hope.contract.report import CaseReport, ModelFacts, Postprocess, ScanFacts,
 from hope.domain.case import SEQUENCES
 from hope.domain.errors import OutputError
 from hope.domain.labels import PEDS, REGION_NAMES, REGIONS
+from hope.domain.qc import worst_first
 from hope.formats.atomic import atomic_output
 from hope.stages.report.report_sections import (
     TIMES,
@@ -91,6 +92,8 @@ def _heading(result: CaseReport, case_id: str) -> str:
     if missing:
         listed = escape(", ".join(missing))
         line = f'<p><span class="missing">Missing: {listed}</span> The result was made without it.</p>'
+    if result.corrected:
+        line += "<p>The mask was corrected by hand; picture and volumes are of the corrected mask.</p>"
     lead = f'<h1>Tumour volumes of {escape(case_id)}</h1>\n<p class="lead">{escape(said)}</p>'
     return "\n".join(part for part in (lead, _expected_quality(result), line) if part)
 
@@ -101,9 +104,11 @@ def _expected_quality(result: CaseReport) -> str:
     if expected is None:
         return ""
     figures = expected.figures()
+    whose = " of the model's result" if result.corrected else ""
     return (
         f'<p class="verdict {VERDICT_CLASSES.get(expected.verdict, "check")}">'
-        f"<strong>Expected quality: {escape(expected.verdict)}.</strong> {escape(figures[:1].upper() + figures[1:])}. "
+        f"<strong>Expected quality{whose}: {escape(expected.verdict)}.</strong> "
+        f"{escape(figures[:1].upper() + figures[1:])}. "
         f"Fitted on {escape(expected.fitted_on)}.</p>"
     )
 
@@ -151,9 +156,8 @@ def _cautions(result: CaseReport) -> str:
     if not result.qc:
         return "<h2>Quality control</h2>\n<p>There are no remarks on the input or the result.</p>"
     items = []
-    ranks = {"warning": 0, "caution": 1}
-    for flag in sorted(result.qc, key=lambda f: ranks.get(f.severity, 2)):
-        severity = flag.severity if flag.severity in ranks else "info"
+    for flag in worst_first(result.qc):
+        severity = flag.severity if flag.severity in ("warning", "caution") else "info"
         sequence, reason = flag.sequence or "", flag.reason
         where = f"{sequence_title(sequence)}: " if sequence and sequence not in reason else ""
         word = {"warning": "Warning", "caution": "Caution"}.get(severity, "Note")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +14,7 @@ import numpy as np
 from hope.contract.outputs import OutputFile, Role, Space
 from hope.contract.result import CaseResult
 from hope.domain.case import SEQUENCES, HarmonizedCase, MRSequence, UploadedCase
-from hope.domain.labels import PEDS, REGION_NAMES
+from hope.domain.labels import PEDS
 from hope.domain.progress import Progress
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
@@ -25,6 +23,7 @@ from hope.formats.nifti import write_labels
 from hope.stages.preprocess.preprocess import to_native
 from hope.stages.report.meshes import label_mesh, write_mz3
 from hope.stages.report.native_views import between_scans, brain_view, native_view, write_view
+from hope.stages.report.volumes_table import volumes_csv
 
 _THREADS = 4
 """Views and meshes are made side by side: interpolation and compression leave the interpreter free."""
@@ -134,13 +133,7 @@ class _Writer:
         return [output]
 
     def _table(self) -> list[OutputFile]:
-        names = {label.key: label.name for label in PEDS.labels} | dict(REGION_NAMES)
-        text = io.StringIO()
-        table = csv.writer(text)
-        table.writerow(["part", "name", "ml", "low_ml", "high_ml"])
-        for key, volume in self._result.volumes_ml.items():
-            table.writerow([key, names[key], volume.ml, volume.low_ml, volume.high_ml])
         output = OutputFile.of(Role.VOLUMES)
         with atomic_output(self._path(output)) as stream:
-            stream.write(text.getvalue().encode())
+            stream.write(volumes_csv(self._result.volumes_ml))
         return [output]

@@ -182,7 +182,36 @@ class CaseStoreContract(SessionStoreContract, AttemptContract, ScanContract, Upl
         assert store.segmentation_results(case.id) == {1: {"volumes_ml": {}}, 2: {"x": [1, 2]}}
         last = store.events([case.id], 0)[-1]
         assert (last.kind, last.data) == (EventKind.SEGMENTATION, {"version": 2})
-        assert store.case(case.id) == case
+        assert store.case(case.id) == replace(case, correction={"version": 2, "volumes_ml": {}})
+
+    def test_what_was_made_of_a_correction_lies_under_its_version(self, store: CaseStore) -> None:
+        """Its volumes are the case's from then on; whoever does not know of it is refused, and a new run forgets it."""
+        case = done(store, a_run(store))
+        volumes = {"WT": {"ml": 3.0}}
+        both = [a_file("seg-v{version}.nii.gz", None, public=True), a_file("report-v{version}.html", None, public=True)]
+        mask = store.add_segmentation(case.id, both, {"volumes_ml": volumes}, newest_known=0)
+        assert (mask.version, mask.name) == (1, "seg-v1.nii.gz")
+        names = {file.name for file in store.artifacts(case.id, public=True) if file.version == 1}
+        assert names == {"seg-v1.nii.gz", "report-v1.html"}
+        assert store.segmentation_results(case.id) == {1: {"volumes_ml": volumes}}
+        assert store.case(case.id).correction == {"version": 1, "volumes_ml": volumes}
+        files = store.artifacts(case.id)
+        with pytest.raises(ConflictError, match="version 1 is the newest"):
+            store.add_segmentation(case.id, both, {"volumes_ml": {}}, newest_known=0)
+        assert store.artifacts(case.id) == files
+        assert store.add_segmentation(case.id, both, {"volumes_ml": {}}, newest_known=1).version == 2
+        assert store.queue_case(case.id, RunOptions(), MOST).version == 0
+
+    def test_a_case_has_the_name_that_the_user_gives_it(self, store: CaseStore) -> None:
+        """It stays over runs, goes with an empty one, and makes no event."""
+        case = a_run(store)
+        events = store.events([case.id], 0)
+        assert (case.label, store.label_case(case.id, "left frontal").label) == ("", "left frontal")
+        assert store.case(case.id) == replace(case, label="left frontal")
+        assert store.events([case.id], 0) == events
+        assert store.label_case(case.id, "").label == ""
+        with pytest.raises(GoneError):
+            store.label_case(new_id(), "x")
 
     def test_only_a_done_case_can_be_corrected(self, store: CaseStore) -> None:
         """While it runs, nobody knows what would be corrected."""

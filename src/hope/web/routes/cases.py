@@ -14,7 +14,7 @@ from hope.web.auth.access import Audit, Components, Context, Current, Own
 from hope.web.context import WebContext
 from hope.web.events import EVENT_SCHEMA, EventStream
 from hope.web.problems import BODY, SESSION, problems
-from hope.web.schemas import CaseOut, CasesOut, ReceiptOut
+from hope.web.schemas import CaseChange, CaseOut, CasesOut, ReceiptOut
 from hope.web.serializers import case_out
 
 router = APIRouter(prefix="/api/cases", tags=["cases"])
@@ -49,6 +49,19 @@ def list_cases(session: Current, context: Context) -> CasesOut:
 async def get_case(own: Own) -> CaseOut:
     """One case: how far it is, its scans, and what came out of it."""
     return case_out(own.case)
+
+
+@router.patch(
+    "/{case_id}",
+    operation_id="change_case",
+    response_model_exclude_unset=True,
+    responses=problems(*SESSION, *BODY),
+)
+def change_case(own: Own, context: Context, audit: Audit, body: CaseChange) -> CaseOut:
+    """Name a case. The name is shown on the page and stands in no file, log or audit entry."""
+    changed = context.store.label_case(own.case.id, body.label)
+    audit.record(own.session.owner, "case.label", own.case.id)
+    return case_out(changed)
 
 
 @router.delete("/{case_id}", operation_id="delete_case", responses=problems(*SESSION))

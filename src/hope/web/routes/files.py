@@ -24,6 +24,12 @@ router = APIRouter(prefix="/api/cases/{case_id}", tags=["results"])
 
 Name = Annotated[str, Path(description="name of a file of GET /files")]
 Inline = Annotated[bool, Query(description="show it in the browser instead of saving it")]
+NewestKnown = Annotated[
+    int | None,
+    Query(
+        ge=0, le=2**31, description="the newest version that you know; if there is a newer one nothing is kept (409)"
+    ),
+]
 _FILE = problems(*SESSION) | {
     200: binary("the bytes, by their own content type", "*/*"),
     304: {"description": "unchanged"},
@@ -76,12 +82,17 @@ async def _file(request: Request, name: str, own: OwnCase, context: WebContext, 
     responses=problems(*UPLOAD),
     openapi_extra=body_of_bytes("a .nii or .nii.gz label volume (0 to 4) on the reference scan's own grid"),
 )
-async def save_segmentation(request: Request, own: Own, components: Components, audit: Audit) -> SegmentationSaved:
-    """Keep a corrected mask as a new version, and measure it."""
+async def save_segmentation(
+    request: Request, own: Own, components: Components, audit: Audit, newest_known: NewestKnown = None
+) -> SegmentationSaved:
+    """Keep a corrected mask as a new version, measure it, and make its report, picture and table.
+
+    The newest version is the current one: `volumes_ml` and `version` of the case are its own from now on.
+    """
     uploads, intake = components.uploads, components.intake
     await to_thread.run_sync(intake.check_may_correct, own.case)
     async with uploads.spooled(request, own.case, "the segmentation") as spool:
-        artifact, measured = await intake.segmentation(own.case, spool)
+        artifact, measured = await intake.segmentation(own.case, spool, newest_known)
     await to_thread.run_sync(audit.record, own.session.owner, "segmentation.save", own.case.id)
     return SegmentationSaved(
         version=artifact.version,
@@ -109,7 +120,8 @@ def _versions(case: CaseRecord, context: WebContext) -> list[SegmentationVersion
         for a in artifacts
         if a.output == first
     ]
-    corrected = sorted((a for a in artifacts if a.stage is None), key=lambda a: a.version)
+    masks = (a for a in artifacts if a.output == OutputFile.of(Role.CORRECTED_SEGMENTATION))
+    corrected = sorted(masks, key=lambda a: a.version)
     return found + [
         SegmentationVersion(
             version=a.version,

@@ -8,12 +8,13 @@ from anyio import to_thread
 from fastapi import APIRouter, Header, Path, Request
 from starlette.responses import Response
 
+from hope.contract.report import Flag
 from hope.domain.case import MRSequence
 from hope.web.auth.access import Audit, Components, Context, Own
 from hope.web.downloads import download, etags
 from hope.web.errors import ProblemError
 from hope.web.problems import BODY, SESSION, UPLOAD, binary, body_of_bytes, problems
-from hope.web.schemas import AssignmentsIn, CaseOut, SeriesFound, SeriesStored
+from hope.web.schemas import AssignmentsIn, CaseOut, ChecksOut, SeriesFound, SeriesStored
 from hope.web.serializers import case_name, case_out, series_out, series_stored
 from hope.web.storing import NewScan
 
@@ -85,6 +86,19 @@ async def use_sample(own: Own, components: Components, audit: Audit) -> SeriesFo
     records = await components.intake.sample(own.case)
     await to_thread.run_sync(audit.record, own.session.owner, "series.sample", own.case.id)
     return SeriesFound(series=[series_out(record) for record in records])
+
+
+@router.get(
+    "/checks",
+    operation_id="check_scans",
+    response_model_exclude_unset=True,
+    responses=problems(*SESSION, 409, 507),
+)
+async def check_scans(own: Own, components: Components) -> ChecksOut:
+    """What intake says of the scans that are there now, before a run: whether it would refuse them, and remarks."""
+    problem, remarks = await components.intake.checks(own.case)
+    found = ChecksOut(remarks=[Flag.model_validate(remark) for remark in remarks])
+    return found.model_copy(update={"problem": problem}) if problem else found
 
 
 @router.put(

@@ -3,7 +3,7 @@
  * can be swapped here.
  */
 import { DRAG_MODE, type Niivue, NVImage, NVMesh, SLICE_TYPE } from '@niivue/niivue'
-import { type Grid, type Plane, type SceneAxis, signedVolume, type Vec3 } from '../geometry'
+import { type Grid, type Plane, type SceneAxis, sceneShape, signedVolume, type Vec3 } from '../geometry'
 import type { Cursor, Mode, Style, View } from '../state'
 import { dragged, type Range, type Window } from '../window'
 import { Drawing, type Lie, PLANES } from './drawing'
@@ -77,6 +77,9 @@ export class Viewer {
   private lie: Lie | null = null
   private surfaces = false
   private windowFrame = 0
+  private mode: Mode = 'look'
+  /** 3D is alone on the canvas. */
+  private turning = false
 
   /** Whether this browser can show anything at all. */
   static supported(): boolean {
@@ -107,6 +110,8 @@ export class Viewer {
     const { signal } = this.stops
     // Before the library's own listeners: a stroke that leaves the canvas has ended, and must count as one.
     canvas.addEventListener('mouseleave', () => this.drawing.finishStroke(), { signal })
+    for (const kind of ['touchstart', 'touchmove', 'touchend'] as const)
+      canvas.addEventListener(kind, (event) => this.touched(event), { signal, passive: true })
     canvas.addEventListener(
       'webglcontextlost',
       (event) => {
@@ -120,6 +125,14 @@ export class Viewer {
     await this.nv.setVolumeRenderIllumination(-1) // 3D shows the three slices, not a costly cloud
     this.nv.setRenderAzimuthElevation(120, 15)
     this.nv.setScale(1.35)
+  }
+
+  /**
+   * A finger that looks scrolls the page, and a tap is a click: the library would take both for itself. Drawing, window
+   * and 3D need the finger.
+   */
+  private touched(event: TouchEvent): void {
+    if (this.mode === 'look' && !this.turning) event.stopImmediatePropagation()
   }
 
   /** Give everything back: events, the canvas's context, memory. */
@@ -158,6 +171,12 @@ export class Viewer {
     this.told.window(this.window())
   }
 
+  /** Slices along the scene's axes. */
+  sizes(): Vec3 {
+    const { grid, order } = this.whole()
+    return sceneShape(grid.shape, order)
+  }
+
   /** The grid of the image on screen. */
   imageGrid(): Grid {
     return this.whole().grid
@@ -183,6 +202,7 @@ export class Viewer {
   }
 
   setView(view: View): void {
+    this.turning = view === '3d'
     if (view === 'multi') {
       this.nv.setSliceType(SLICE_TYPE.MULTIPLANAR)
       this.nv.setCustomLayout(QUARTERS)
@@ -198,6 +218,7 @@ export class Viewer {
   }
 
   setMode(mode: Mode): void {
+    this.mode = mode
     const left = mode === 'window' ? DRAG_MODE.windowing : DRAG_MODE.crosshair
     this.nv.setMouseEventConfig({
       leftButton: { primary: left, withShift: DRAG_MODE.pan },
@@ -241,7 +262,7 @@ export class Viewer {
     if (plane) this.told.plane(plane)
     const mm: Vec3 = [place.mm[0] ?? 0, place.mm[1] ?? 0, place.mm[2] ?? 0]
     const [x = 0, y = 0, z = 0] = this.nv.frac2vox(this.nv.scene.crosshairPos)
-    this.told.cursor({ mm, intensity: image.getValue(x, y, z), label: this.drawing.labelHere() })
+    this.told.cursor({ mm, voxel: [x, y, z], intensity: image.getValue(x, y, z), label: this.drawing.labelHere() })
   }
 
   window(): Window {

@@ -1,0 +1,61 @@
+"""What a corrected mask brings with it: report, picture, table and facts of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hope.contract.outputs import CORRECTION_FILES, Role
+from hope.contract.report import CaseReport
+from hope.formats.atomic import atomic_output
+from hope.formats.nifti import read_labels, read_scan
+from hope.stages.report.preview import render_preview
+from hope.stages.report.report import write_report
+from hope.stages.report.volumes_table import volumes_csv
+
+
+def corrected_report(report: CaseReport, volumes_ml: Mapping[str, Mapping[str, float]]) -> CaseReport:
+    """The report of a run with the volumes of a corrected mask; intervals and files were of the model's mask.
+
+    Args:
+        report: of the run whose mask was corrected.
+        volumes_ml: per label and region ``{"ml": ...}``, on the scan's own grid.
+    """
+    values: dict[str, Any] = report.to_json()
+    for of_the_model in ("interval_method", "files"):
+        values.pop(of_the_model, None)
+    found = any(volume["ml"] > 0 for volume in volumes_ml.values())
+    return CaseReport.model_validate(values | {"volumes_ml": volumes_ml, "tumour_found": found, "corrected": True})
+
+
+def write_correction(
+    facts: Path, scan: Path, mask: Path, volumes_ml: Mapping[str, Mapping[str, float]], folder: Path
+) -> None:
+    """Write report, picture, table and facts of a corrected mask (`CORRECTION_FILES`).
+
+    Args:
+        facts: result.json of the run.
+        scan: the reference scan as the page shows it.
+        mask: the corrected labels (0 to 4) on the same grid.
+        volumes_ml: what was measured of them.
+        folder: where the files go.
+
+    Raises:
+        ValueError: if ``facts`` is no result.json.
+        OutputError: if a file cannot be written.
+    """
+    report = corrected_report(CaseReport.stored(json.loads(facts.read_bytes())), volumes_ml)
+    image, _ = read_scan(scan, "the reference scan")
+    labels = read_labels(mask, "the corrected mask")
+    title = f"{report.case_id}  ({report.input.reference})"
+    picture = folder / CORRECTION_FILES[Role.CORRECTED_PICTURE]
+    render_preview(image, labels, report.millilitres(), title, picture, "Corrected by hand.")
+    write_report(report, picture, folder / CORRECTION_FILES[Role.CORRECTED_REPORT])
+    for role, content in (
+        (Role.CORRECTED_VOLUMES, volumes_csv(report.volumes_ml)),
+        (Role.CORRECTED_FACTS, report.text().encode()),
+    ):
+        with atomic_output(folder / CORRECTION_FILES[role]) as stream:
+            stream.write(content)

@@ -1,0 +1,156 @@
+"""The result is a screen: pictures, headline and the worst remark are seen without scrolling, and a phone can look."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Locator, Page, expect
+from tests.browser import visit
+from tests.viewer_gateway import ViewedCase, serving, viewed_case
+
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(180)]
+
+READY_MS = 60_000
+SIZES = ((1440, 900), (1024, 768), (1920, 1080))
+REMARKS = [
+    {"code": "unlike_training", "severity": "warning", "reason": "the input is unlike what the model learnt from"},
+    {"code": "small_overlap", "severity": "caution", "reason": "t2w covers 61 % of t1c only"},
+    {"code": "thick_slices", "severity": "info", "reason": "slices lie 5 mm apart"},
+]
+QUALITY = {
+    "verdict": "check",
+    "regions": {"WT": {"dice": 0.81, "low": 0.5, "high": 0.92, "verdict": "likely good"}},
+    "fitted_on": "a made-up set of cases",
+}
+
+
+def _case() -> ViewedCase:
+    """A finished case with remarks, expected quality, intervals and all four sequences."""
+    shape = (30, 32, 20)
+    labels = np.zeros(shape, np.uint8)
+    labels[8:14, 8:14, 6:12] = 1
+    labels[8:18, 14:18, 6:12] = 4
+    head = np.full(shape, 300, np.int16)
+    affine = np.diag([-1.2, -1.2, 2.5, 1.0])
+    views = dict.fromkeys(("t1n", "t1c", "t2w", "t2f"), head)
+    facts: dict[str, Any] = {"qc": REMARKS, "expected_quality": QUALITY}
+    return viewed_case("screen-case-0000", labels, affine, views, before=labels, facts=facts)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Where the case's page is."""
+    case = _case()
+    with serving(case) as url:
+        yield f"{url}/#/case/{case.id}"
+
+
+@pytest.fixture(scope="module")
+def result(browser: Browser, address: str) -> Iterator[Page]:
+    """One loaded result for every size."""
+    with visit(browser, address) as visited:
+        visited.page.locator(".scene[data-ready=true]").wait_for(timeout=READY_MS)
+        yield visited.page
+    visited.assert_quiet()
+
+
+def assert_in_sight(part: Locator, where: str) -> None:
+    """Every edge lies on the screen while the page is scrolled to its top."""
+    screen = part.page.viewport_size
+    box = part.bounding_box()
+    assert screen and box, where
+    assert box["x"] >= 0 and box["y"] >= 0, f"{where}: {box}"
+    assert box["x"] + box["width"] <= screen["width"] and box["y"] + box["height"] <= screen["height"], (
+        f"{where}: {box}"
+    )
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_all_that_matters_is_seen_without_scrolling(result: Page, width: int, height: int) -> None:
+    result.set_viewport_size({"width": width, "height": height})
+    result.evaluate("scrollTo(0, 0)")
+    result.wait_for_timeout(200)  # the pictures follow the size of the screen
+    for part in (".scene-canvas", ".headline", "[data-worst]", "[data-verdict]", ".scene-readout", ".side-tab-list"):
+        assert_in_sight(result.locator(part), f"{part} at {width} x {height}")
+    canvas = result.locator(".scene-canvas").bounding_box()
+    assert canvas and canvas["width"] * canvas["height"] > 0.38 * width * height
+    toolbar = result.locator(".scene-toolbar").bounding_box()
+    assert toolbar and toolbar["height"] < 48, "the buttons stand in more than one row"
+
+
+def test_the_headline_says_volumes_quality_and_the_worst_remark(result: Page) -> None:
+    result.set_viewport_size({"width": 1440, "height": 900})
+    wt = result.locator("[data-headline=WT]")
+    expect(wt).to_contain_text("1.64 ml (1.31 to 1.97)")
+    expect(result.locator("[data-headline=TC]")).to_contain_text("0.78 ml")
+    expect(result.locator("[data-verdict]")).to_have_text("Expected quality: check")
+    worst = result.locator("[data-worst]")
+    expect(worst).to_have_attribute("data-worst", "unlike_training")
+    worst.click()
+    expect(result.locator("[data-panel=quality]")).to_be_visible()
+    expect(result.locator("[data-panel=quality] .flags li").first).to_have_attribute("data-flag", "unlike_training")
+    expect(result.locator("[data-expected-quality]")).to_contain_text("Whole tumour: Dice about 0.81 (0.50 to 0.92)")
+
+
+def test_every_tab_by_keyboard_and_by_axe(result: Page) -> None:
+    result.locator("[data-tab=labels]").click()
+    for name in ("quality", "versions", "files", "labels"):
+        result.keyboard.press("ArrowRight")
+        expect(result.locator(f"[data-tab={name}]")).to_be_focused()
+        expect(result.locator(f"[data-panel={name}]")).to_be_visible()
+        expect(result.locator("[role=tabpanel]:visible")).to_have_count(1)
+        found = Axe().run(result)
+        assert found.violations_count == 0, f"{name}\n{found.generate_report()}"
+    contrast = result.locator("[data-popover=contrast]")
+    contrast.locator("summary").focus()
+    result.keyboard.press("Enter")
+    expect(result.locator("[name=window]")).to_be_visible()
+    result.keyboard.press("Escape")
+    expect(contrast.locator("summary")).to_be_focused()
+    expect(result.locator("[name=window]")).to_be_hidden()
+
+
+def test_the_slider_goes_through_the_slices(result: Page) -> None:
+    slider = result.locator("[name=slice]")
+    slider.fill("3")
+    expect(slider).to_have_attribute("aria-valuetext", "axial slice 3 of 20")
+    expect(result.locator(".scene-readout")).to_have_attribute("data-mm", re.compile(r" 5\.000$"))
+
+
+def swipe(page: Page, x: float, y: float, by: float) -> None:
+    """Move one finger by `by` pixels down the screen."""
+    fingers = page.context.new_cdp_session(page)
+    fingers.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    for step in range(1, 13):
+        point = {"x": x, "y": y + by * step / 12}
+        fingers.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
+        page.wait_for_timeout(20)
+    fingers.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_timeout(300)  # the page comes to rest
+
+
+def test_a_phone_looks_and_scrolls(browser: Browser, address: str) -> None:
+    with visit(browser, address, width=390, height=844, has_touch=True, is_mobile=True) as visited:
+        page = visited.page
+        scene = page.locator(".scene[data-ready=true]")
+        scene.wait_for(timeout=READY_MS)
+        expect(scene).to_have_attribute("data-view", "axial")
+        expect(page.get_by_role("button", name="Brush", exact=True)).to_be_hidden()
+        before = page.locator(".scene-readout").get_attribute("data-mm") or ""
+        canvas = page.locator(".scene-canvas")
+        box = canvas.bounding_box()
+        assert box
+        page.touchscreen.tap(box["x"] + 0.3 * box["width"], box["y"] + 0.4 * box["height"])
+        expect(page.locator(".scene-readout")).not_to_have_attribute("data-mm", before)
+        tapped = page.locator(".scene-readout").get_attribute("data-mm") or ""
+        swipe(page, box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, -240)
+        assert page.evaluate("scrollY") > 100, "a finger on the pictures does not scroll the page"
+        expect(page.locator(".scene-readout")).to_have_attribute("data-mm", tapped)
+        page.locator("[name=slice]").fill("4")
+        expect(page.locator("[name=slice]")).to_have_attribute("aria-valuetext", "axial slice 4 of 20")
+        visited.assert_quiet()

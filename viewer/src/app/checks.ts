@@ -1,0 +1,48 @@
+/** What a run would say of a case's scans, asked anew whenever they change. */
+import { signal } from '@preact/signals'
+import { asProblem } from '../api/errors'
+import type { CaseOut, QcFlag } from '../api/types'
+import { announce } from './announce'
+import { api } from './state'
+
+export interface Checked {
+  /** Which scans were looked at. */
+  scans: string
+  state: 'asking' | 'done' | 'failed'
+  /** Why a run would refuse them, or why they could not be checked; else empty. */
+  problem: string
+  remarks: QcFlag[]
+}
+
+export const checked = signal<Record<string, Checked>>({})
+
+/** The scans that a run would take, as one word. */
+export const scansOf = (found: CaseOut): string =>
+  found.series
+    .flatMap(({ sequence, sha256 }) => (sequence ? [`${sequence}:${sha256}`] : []))
+    .sort()
+    .join(' ')
+
+/** What is known of the scans that are there now; undefined if nobody has asked. */
+export function checksOf(found: CaseOut): Checked | undefined {
+  const known = checked.value[found.id]
+  return known?.scans === scansOf(found) ? known : undefined
+}
+
+/** Ask, unless that was done for these very scans. */
+export async function check(found: CaseOut): Promise<void> {
+  const scans = scansOf(found)
+  if (!scans || checksOf(found)) return
+  const note = (state: Checked['state'], problem = '', remarks: QcFlag[] = []) => {
+    checked.value = { ...checked.value, [found.id]: { scans, state, problem, remarks } }
+  }
+  note('asking')
+  try {
+    const answer = await api.checks(found.id)
+    if (checked.value[found.id]?.scans !== scans) return // the scans have changed: another question is on its way
+    note('done', answer.problem ?? '', answer.remarks)
+    if (answer.problem) announce(`The scans cannot be used as they are: ${answer.problem}`)
+  } catch (error) {
+    if (checked.value[found.id]?.scans === scans) note('failed', asProblem(error).message)
+  }
+}
