@@ -24,6 +24,7 @@ COMMANDS = {
     "harmonize": "Bring a case's intensities to one style.",
     "postprocess": "Apply adaptive post-processing rules to a mask.",
     "evaluate": "Compare masks with the truth: Dice, HD95, lesion-wise.",
+    "dicom": "Results as DICOM objects of the original series.",
     "synth": "Make labelled synthetic cases: no patient's data.",
     "train": "Train a model bundle from synthesis and your own labelled cases.",
     "models": "List, show, add, remove, push and pull model bundles.",
