@@ -25,6 +25,8 @@ COMMANDS = {
     "postprocess": "Apply adaptive post-processing rules to a mask.",
     "evaluate": "Compare masks with the truth: Dice, HD95, lesion-wise.",
     "dicom": "Results as DICOM objects of the original series.",
+    "export": "Write a result's mask for 3D Slicer or ITK-SNAP.",
+    "cohort": "Many results as one table.",
     "synth": "Make labelled synthetic cases: no patient's data.",
     "train": "Train a model bundle from synthesis and your own labelled cases.",
     "models": "List, show, add, remove, push and pull model bundles.",

@@ -14,7 +14,7 @@ from hope.domain.errors import InputError
 from hope.domain.labels import PEDS, REGIONS
 from hope.domain.volume import Volume
 from hope.export.stored_result import StoredResult
-from hope.formats.atomic import atomic_output, output_error
+from hope.export.writing import write_files
 from hope.formats.dicom import convert_series
 from hope.formats.dicom_seg import Algorithm, ObjectUIDs, dicom_bytes, make_segmentation, on_series_grid
 from hope.formats.dicom_series import DicomSeries, read_series
@@ -83,7 +83,7 @@ def export_objects(
     report = make_report(_figures(result.report), source, segmentation, algorithm, uids, tracking)
     contents = {f"{result.case_id}-seg.dcm": dicom_bytes(segmentation)} if segmentation is not None else {}
     contents[f"{result.case_id}-sr.dcm"] = dicom_bytes(report)
-    return ExportedObjects(tuple(_write(out, contents)), tuple(notes))
+    return ExportedObjects(tuple(write_files(out, contents)), tuple(notes))
 
 
 def find_original(result: StoredResult, folder: Path, mask: Volume) -> _Original:
@@ -171,21 +171,3 @@ def _figures(report: CaseReport) -> ReportFigures:
 
 def _lesions(report: CaseReport) -> tuple[LesionFigure, ...]:
     return ()
-
-
-def _write(out: Path, contents: dict[str, bytes]) -> list[Path]:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_error("the output directory", error) from error
-    written: list[Path] = []
-    try:
-        for name, content in contents.items():
-            with atomic_output(out / name) as stream:
-                stream.write(content)
-            written.append(out / name)
-    except BaseException:
-        for path in written:
-            path.unlink(missing_ok=True)
-        raise
-    return written

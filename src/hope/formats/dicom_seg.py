@@ -19,6 +19,7 @@ from hope.domain.labels import PEDS, Label
 from hope.domain.volume import Volume
 from hope.formats.dicom_codes import ABNORMAL_STRUCTURE, ARTIFICIAL_INTELLIGENCE, BRAIN, TISSUES, Code
 from hope.formats.dicom_source import SourceSeries, quiet_libraries
+from hope.formats.label_files import rgb
 
 MANUFACTURER = "HOPE platform"
 GRID_TOLERANCE_MM = 0.05
@@ -176,7 +177,6 @@ def _description(
         source=MANUFACTURER,
         parameters={"sha256": algorithm.sha256} if algorithm.sha256 else None,
     )
-    rgb = [int(label.colour[at : at + 2], 16) for at in (1, 3, 5)]
     return hd.seg.SegmentDescription(
         segment_number=number,
         segment_label=label.name,
@@ -187,7 +187,7 @@ def _description(
         tracking_uid=tracking[label.key],
         tracking_id=f"HOPE {label.key}",
         anatomic_regions=[concept(BRAIN)],
-        display_color=hd.color.CIELabColor.from_rgb(*rgb),
+        display_color=hd.color.CIELabColor.from_rgb(*rgb(label)),
     )
 
 
