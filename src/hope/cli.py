@@ -26,6 +26,7 @@ COMMANDS = {
     "evaluate": "Compare masks with the truth: Dice, HD95, lesion-wise.",
     "dicom": "Results as DICOM objects of the original series.",
     "export": "Write a result's mask for 3D Slicer or ITK-SNAP.",
+    "bids": "Results as BIDS derivatives.",
     "cohort": "Many results as one table.",
     "synth": "Make labelled synthetic cases: no patient's data.",
     "train": "Train a model bundle from synthesis and your own labelled cases.",
