@@ -27,6 +27,7 @@ COMMANDS = {
     "dicom": "Results as DICOM objects of the original series.",
     "export": "Write a result's mask for 3D Slicer or ITK-SNAP.",
     "bids": "Results as BIDS derivatives.",
+    "deidentify-report": "What of a result is free of identity, and why.",
     "cohort": "Many results as one table.",
     "synth": "Make labelled synthetic cases: no patient's data.",
     "train": "Train a model bundle from synthesis and your own labelled cases.",
@@ -55,7 +56,8 @@ class LazyGroup(click.Group):
         """Import ``hope.commands.NAME`` and take the command of that name."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(f"hope.commands.{cmd_name}"), cmd_name)
+        module = cmd_name.replace("-", "_")
+        command: click.Command = getattr(importlib.import_module(f"hope.commands.{module}"), module)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

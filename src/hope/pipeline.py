@@ -25,7 +25,7 @@ from hope.stages.postprocess.measure import measure
 from hope.stages.postprocess.postprocess import PostprocessOutcome, count_voxels, default_cleanup, drop_unsure
 from hope.stages.postprocess.uncertainty import uncertainty_map
 from hope.stages.preprocess.preprocess import preprocess, to_native
-from hope.stages.report.face_free import shown_scan
+from hope.stages.report.face_free import BRAIN_ONLY, WHOLE_HEAD, shown_scan
 from hope.stages.report.facts import MadeWith, brain_method, describe
 from hope.stages.report.write_results import Delivered, result_folder, write_results
 from hope.stages.segment.segment import segment
@@ -216,8 +216,9 @@ def finish_case(folder: Path, case: Segmented, options: RunOptions, clock: Clock
         aligned = case.harmonized.aligned
         scan = uploaded.scans[uploaded.reference]
         shown = scan if options.show_head else shown_scan(uploaded, aligned, native)
+        said = (WHOLE_HEAD if options.show_head else BRAIN_ONLY) if uploaded.head_state is HeadState.FULL else ""
         uncertainty = uncertainty_map(prediction) if options.uncertainty_map else None
-        delivered = Delivered(shown, deface=options.deface and aligned.head_state is HeadState.FULL)
+        delivered = Delivered(shown, deface=options.deface and aligned.head_state is HeadState.FULL, shows=said)
         written = write_results(folder, result, case.harmonized, delivered, clock.seconds, uncertainty)
     return replace(result, report=written)
 

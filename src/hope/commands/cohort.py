@@ -20,8 +20,8 @@ def cohort() -> None:
 def table(results: Path, out: Path) -> None:
     """Write a table of results: volumes, intervals, expected quality, warnings, model and versions.
 
-    RESULTS is what hope segment wrote: a directory of case directories. Beside FILE.csv lies FILE-dictionary.csv, which
-    says what each column means and in which unit. Nothing of identity is in a result, so none is in the table.
+    RESULTS is what hope segment wrote: a directory of case directories. Beside FILE.csv lies FILE-dictionary.json: what
+    each column means, and its unit. Nothing of identity is in a result, so none is in the table.
 
     \b
     hope cohort table results -o cohort.csv
@@ -34,6 +34,6 @@ def table(results: Path, out: Path) -> None:
     if out.suffix.lower() != ".csv":
         raise InputError("-o names no table", expected="a file that ends in .csv", got=out.suffix or "no ending")
     every = read_results(results)
-    contents = {out.name: cohort_table(every).encode(), f"{out.stem}-dictionary.csv": data_dictionary().encode()}
+    contents = {out.name: cohort_table(every).encode(), f"{out.stem}-dictionary.json": data_dictionary().encode()}
     for path in write_files(out.parent, contents):
         click.echo(str(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,14 +13,14 @@ from typing import Any
 from hope.contract.report import CaseReport
 from hope.domain.errors import InputError
 from hope.domain.labels import PEDS, REGION_NAMES, REGIONS
-from hope.export.stored_result import StoredResult
+from hope.export.stored_result import StoredResult, measurements_of
 
 Cell = str | float | int | bool | None
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column.
+    """One column: a number where it has a unit (1 for those without dimension), else words.
 
     Attributes:
         name: in the table's head.
@@ -55,6 +56,16 @@ def _expected_dice(report: CaseReport, region: str) -> float | None:
     return expected.regions[region].dice if expected and region in expected.regions else None
 
 
+def _measured(report: CaseReport, field: str) -> float | None:
+    measured = measurements_of(report)
+    return None if measured is None else float(getattr(measured, field))
+
+
+def _lesion_count(report: CaseReport) -> int | None:
+    measured = measurements_of(report)
+    return None if measured is None else len(measured.lesions)
+
+
 def _codes(report: CaseReport, severity: str) -> str:
     return " ".join(sorted({flag.code for flag in report.qc if flag.severity == severity}))
 
@@ -83,6 +94,16 @@ COLUMNS: Sequence[Column] = (
     Column("tumour_found", "", "true or false; false is a result", lambda r: r.tumour_found),
     *_volume_columns(),
     *_expected_columns(),
+    Column("lesions", "1", "measured lesions; empty where the version did not measure them", _lesion_count),
+    Column(
+        "sum_of_products_mm2", "mm2", "axial products of the targets", partial(_measured, field="sum_of_products_mm2")
+    ),
+    Column(
+        "sum_of_longest_mm",
+        "mm",
+        "longest axial diameters of the targets",
+        partial(_measured, field="sum_of_longest_mm"),
+    ),
     Column("warnings", "", "codes of its warnings, which the documentation explains", lambda r: _codes(r, "warning")),
     Column("cautions", "", "codes of its cautions", lambda r: _codes(r, "caution")),
     Column("missing", "", "sequences that were not given", lambda r: " ".join(r.input.missing)),
@@ -111,8 +132,17 @@ def cohort_table(results: Sequence[StoredResult]) -> str:
 
 
 def data_dictionary() -> str:
-    """What each column of the table means, as CSV."""
-    return _csv([["column", "unit", "meaning"], *([c.name, c.unit, c.meaning] for c in COLUMNS)])
+    """What each column of the table means, as JSON: name -> description, unit and kind (number or category)."""
+    entries = {
+        column.name: {
+            "description": column.meaning,
+            "unit": column.unit,
+            "kind": "number" if column.unit else "category",
+        }
+        for column in COLUMNS
+        if column.name != "case_id"
+    }
+    return json.dumps(entries, indent=2) + "\n"
 
 
 def _text(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -38,9 +39,11 @@ def test_one_row_a_case_and_every_column_in_the_dictionary(tmp_path: Path) -> No
     assert (some["expected_quality"], some["expected_dice_WT"], some["expected_dice_ET"]) == ("check", "0.81", "")
     assert (some["cautions"], some["warnings"]) == ("thick_slices", "")
     assert (some["model"], some["model_version"], some["model_sha256"]) == ("starter", "3", MODEL_SHA256)
-    explained = rows_of(tmp_path / "all-dictionary.csv")
-    assert [row["column"] for row in explained] == list(some)
-    assert all(row["meaning"] for row in explained)
+    explained = json.loads((tmp_path / "all-dictionary.json").read_text())
+    assert ["case_id", *explained] == list(some)
+    assert all(entry["description"] for entry in explained.values())
+    assert (explained["WT_ml"]["unit"], explained["WT_ml"]["kind"]) == ("ml", "number")
+    assert explained["model"]["kind"] == "category"
 
 
 def test_two_results_of_one_case_are_refused(tmp_path: Path) -> None:

@@ -13,6 +13,10 @@ from hope.stages.resample import resample
 BRAIN_MARGIN_MM = 3.0
 """Shown around the brain in pictures: the skull's inner side at most, so that no edge lies near the skin."""
 
+BRAIN_ONLY = "brain and tumour only"
+WHOLE_HEAD = "the whole head, its face included"
+"""What the listing of a result says of its picture and report."""
+
 LABEL_MARGIN_MM = 5.0
 """Shown around every label, so that a tumour of orbit or optic nerve stays where it is, with what surrounds it."""
 

@@ -32,10 +32,12 @@ class Delivered:
     Attributes:
         scan: for the picture, on the grid of the native labels.
         deface: remove the face from the images on the atlas grid.
+        shows: what of the head the scan shows, in words.
     """
 
     scan: Volume
     deface: bool = False
+    shows: str = ""
 
 
 def write_results(
@@ -85,14 +87,14 @@ def write_results(
     said += [f"Not given: {', '.join(missing)}; the result is less reliable"] if missing else []
     notice = "".join(f"{part}. " for part in said).strip()
     title = f"{case_id}  ({aligned.reference})"
-    picture = path(OutputFile.of(Role.PICTURE))
+    picture = path(OutputFile.of(Role.PICTURE, detail=delivered.shows))
     with ThreadPoolExecutor(1, "hope-write") as beside:
         # Packing gives Python's lock free, so the picture is drawn meanwhile.
         writing = [beside.submit(write_scan, volume, at) for volume, at in images]
         render_preview(delivered.scan, result.native_labels, result.report.millilitres(), title, picture, notice)
         for one in writing:
             one.result()
-    html = path(OutputFile.of(Role.REPORT))
+    html = path(OutputFile.of(Role.REPORT, detail=delivered.shows))
     report = result.report.with_sections(stages=stages, files=_listing(folder, case_id, files))
     write_report(report, picture, html)
     report = report.with_sections(files=_listing(folder, case_id, files))
