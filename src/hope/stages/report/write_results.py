@@ -1,4 +1,4 @@
-"""Delivery: the files of one result, all of them or none."""
+"""The files of one result, all of them or none."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from hope.contract.outputs import OutputFile, Role, Space
 from hope.contract.report import CaseReport, FileFacts, StageSeconds
 from hope.contract.result import CaseResult
 from hope.domain.case import AlignedCase, HarmonizedCase
+from hope.domain.expected_quality import NO_TUMOUR_CODE
+from hope.domain.qc import Severity
 from hope.domain.volume import Volume
 from hope.formats.atomic import atomic_output
 from hope.formats.hashing import hash_file
@@ -81,17 +83,13 @@ def write_results(
         )
         for s, volume in harmonized.images.items()
     ]
-    missing = result.report.input.missing
-    expected = result.report.expected_quality
-    said = [f"Expected quality: {expected.verdict}"] if expected else []
-    said += [f"Not given: {', '.join(missing)}; the result is less reliable"] if missing else []
-    notice = "".join(f"{part}. " for part in said).strip()
     title = f"{case_id}  ({aligned.reference})"
     picture = path(OutputFile.of(Role.PICTURE, detail=delivered.shows))
     with ThreadPoolExecutor(1, "hope-write") as beside:
         # Packing gives Python's lock free, so the picture is drawn meanwhile.
         writing = [beside.submit(write_scan, volume, at) for volume, at in images]
-        render_preview(delivered.scan, result.native_labels, result.report.millilitres(), title, picture, notice)
+        volumes, notice = result.report.millilitres(), notice_of(result.report)
+        render_preview(delivered.scan, result.native_labels, volumes, title, picture, notice)
         for one in writing:
             one.result()
     html = path(OutputFile.of(Role.REPORT, detail=delivered.shows))
@@ -105,6 +103,17 @@ def write_results(
 
 def _handed_out(volume: Volume, result: CaseResult, aligned: AlignedCase, delivered: Delivered) -> Volume:
     return without_face(volume, aligned.brain_mask, result.atlas_labels) if delivered.deface else volume
+
+
+def notice_of(report: CaseReport) -> str:
+    """What the picture says above the slices: how good the result is expected to be, and what speaks against it."""
+    missing, expected = report.input.missing, report.expected_quality
+    warnings = [flag.code for flag in report.qc if flag.severity == Severity.WARNING]
+    said = [f"Expected quality: {expected.verdict}"] if expected else []
+    said += ["There may be no tumour at all"] if NO_TUMOUR_CODE in warnings else []
+    said += [f"Not given: {', '.join(missing)}; the result is less reliable"] if missing else []
+    said += [f"{len(warnings)} warning{'s' * (len(warnings) > 1)} in the report"] if warnings else []
+    return "".join(f"{part}. " for part in said).strip()
 
 
 def _listing(folder: Path, case_id: str, files: Sequence[OutputFile]) -> list[FileFacts]:
