@@ -127,7 +127,7 @@ def main() -> None:
         case, truth = load(path, chosen.without)
         start = time.perf_counter()
         prediction = segment(case, predictor, silent)
-        labels = drop_unsure(prediction.labels, prediction.region_probability["WT"]).labels
+        labels = drop_unsure(prediction.labels, prediction.region_probability["WT"], case.aligned.brain_mask).labels
         seconds = time.perf_counter() - start
         score = evaluate(labels, truth, "brats2023")
         scores.append(score)

@@ -80,7 +80,7 @@ def dice(labels: npt.NDArray[np.integer], sets: npt.NDArray[np.uint8], region: s
 def pieces(
     probability: npt.NDArray[np.floating], sets: npt.NDArray[np.uint8], values: Sequence[int], images: npt.NDArray[Any]
 ) -> list[dict[str, float]]:
-    """Every component of a region: volume, surest voxel, mean, overlap with its mirror image and with the truth."""
+    """Every component of a region: volume, surest voxel, mean, overlap with mirror images and with the truth."""
     belief = probability[list(values)].sum(axis=0)
     mask = np.isin(probability.argmax(axis=0), values)
     parts = cc3d.connected_components(mask.astype(np.uint8), connectivity=26)
@@ -94,6 +94,7 @@ def pieces(
                 "peak": round(float(belief[here].max()), 4),
                 "mean": round(float(belief[here].mean()), 4),
                 "mirrored": round(float(mask[::-1][here].mean()), 3),
+                "paired": round(float(((parts[::-1] > 0) & (parts[::-1] != number))[here].mean()), 3),
                 "true": round(float(truth[here].mean()), 3),
                 **{str(s): round(float(images[c][here].mean()), 2) for c, s in enumerate(SEQUENCES)},
             }

@@ -13,9 +13,8 @@ from hope.contract.options import RunOptions
 from hope.contract.report import StageSeconds
 from hope.contract.result import CaseResult
 from hope.contract.stages import STAGES, Step, steps_of
-from hope.domain.case import AlignedCase, CleanUp, HarmonizedCase, HeadState, MRSequence, Prediction, UploadedCase
+from hope.domain.case import AlignedCase, CleanUp, HarmonizedCase, HeadState, Prediction, UploadedCase
 from hope.domain.progress import Progress, silent
-from hope.domain.volume import Volume
 from hope.ports import BrainExtractor, Harmonizer, Predictor
 from hope.stages.harmonize.harmonize import default_style, harmonize, not_harmonized
 from hope.stages.harmonize.histogram import HistogramHarmonizer
@@ -203,7 +202,7 @@ def finish_case(folder: Path, case: Segmented, options: RunOptions, clock: Clock
     uploaded, prediction = case.prepared.uploaded, case.prediction
     with clock.stage("postprocess") as step:
         step("postprocess: clean up, labels back on the scan", 0.0)
-        cleaned = _cleaned(prediction, case.harmonized.aligned.images, options, step)
+        cleaned = _cleaned(prediction, case.harmonized.aligned, options, step)
         native = to_native(cleaned.labels, case.harmonized.aligned)
     with clock.stage("measure") as step:
         step("measure: volumes", 0.0)
@@ -224,7 +223,7 @@ def finish_case(folder: Path, case: Segmented, options: RunOptions, clock: Clock
 
 
 def _cleaned(
-    prediction: Prediction, images: Mapping[MRSequence, Volume], options: RunOptions, progress: Progress
+    prediction: Prediction, aligned: AlignedCase, options: RunOptions, progress: Progress
 ) -> PostprocessOutcome:
     """What the model's own rules make of its answer, or the default clean-up where there are none to use."""
     if not options.postprocess:
@@ -232,12 +231,14 @@ def _cleaned(
         return PostprocessOutcome(prediction.labels, "none", counts, counts)
     adaptive = None
     if prediction.postprocess is not None:
-        adaptive = AdaptivePostprocess.from_json(prediction.postprocess).apply(prediction.labels, images, progress)
+        adaptive = AdaptivePostprocess.from_json(prediction.postprocess).apply(
+            prediction.labels, aligned.images, progress
+        )
         if not adaptive.warning:
             return adaptive
     wt = prediction.region_probability["WT"]
     specks = _stated(prediction) is CleanUp.SPECKS
-    cleaned = default_cleanup(prediction.labels) if specks else drop_unsure(prediction.labels, wt)
+    cleaned = default_cleanup(prediction.labels) if specks else drop_unsure(prediction.labels, wt, aligned.brain_mask)
     return replace(cleaned, details=adaptive.details, warning=adaptive.warning) if adaptive else cleaned
 
 

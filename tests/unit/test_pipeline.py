@@ -10,7 +10,7 @@ import pytest
 
 from hope.contract.options import RunOptions
 from hope.contract.stages import STAGES, steps_of
-from hope.domain.case import SEQUENCES, CleanUp, MRSequence, Prediction
+from hope.domain.case import SEQUENCES, AlignedCase, CleanUp, MRSequence, Prediction
 from hope.domain.errors import StageError
 from hope.domain.grid import Grid
 from hope.domain.labels import ED, ET, NET
@@ -60,13 +60,14 @@ def rules(clusters: int, centres: bool = True) -> dict[str, Any]:
     }
 
 
-def images(without: MRSequence | None = None) -> dict[MRSequence, Volume]:
+def aligned(without: MRSequence | None = None) -> AlignedCase:
     rng = np.random.default_rng(1)
-    return {s: Volume(rng.normal(100, 10, GRID.shape).astype(np.float32), GRID) for s in SEQUENCES if s != without}
+    images = {s: Volume(rng.normal(100, 10, GRID.shape).astype(np.float32), GRID) for s in SEQUENCES if s != without}
+    return AlignedCase.in_place("case", images, Volume(np.ones(GRID.shape, dtype=bool), GRID))
 
 
 def test_a_models_own_rules_take_the_place_of_the_default() -> None:
-    outcome = _cleaned(a_prediction(rules(1)), images(), RunOptions(), silent)
+    outcome = _cleaned(a_prediction(rules(1)), aligned(), RunOptions(), silent)
     assert "mine" in outcome.method
     assert not (outcome.labels.data == ET).any()
     assert (outcome.labels.data == NET).sum() == 8, "the default would have dropped the speck"
@@ -74,7 +75,7 @@ def test_a_models_own_rules_take_the_place_of_the_default() -> None:
 
 
 def test_the_cluster_comes_from_the_tumour() -> None:
-    outcome = _cleaned(a_prediction(rules(2)), images(), RunOptions(), silent)
+    outcome = _cleaned(a_prediction(rules(2)), aligned(), RunOptions(), silent)
     assert outcome.details["cluster"] == 0
     assert not (outcome.labels.data == ET).any()
 
@@ -87,7 +88,7 @@ def test_rules_that_cannot_be_used_are_replaced_aloud(why: str, monkeypatch: pyt
             raise StageError("the tumour is a single voxel")
 
         monkeypatch.setattr(radiomics, "tumour_features", fail)
-    given = images(without=MRSequence.T2F if why == "a sequence is missing" else None)
+    given = aligned(without=MRSequence.T2F if why == "a sequence is missing" else None)
     outcome = _cleaned(a_prediction(rules(2, centres=why != "no cluster model")), given, RunOptions(), silent)
     assert (outcome.labels.data == ET).sum() == 27, "no other cluster's rules"
     assert not (outcome.labels.data == NET).any(), "the default clean-up, which drops the speck"
@@ -99,9 +100,9 @@ def test_rules_that_cannot_be_used_are_replaced_aloud(why: str, monkeypatch: pyt
 
 
 def test_a_model_without_rules_gets_the_default_and_nobody_may_want_none() -> None:
-    plain = _cleaned(a_prediction(None), images(), RunOptions(), silent)
+    plain = _cleaned(a_prediction(None), aligned(), RunOptions(), silent)
     assert not (plain.labels.data == NET).any()
-    left = _cleaned(a_prediction(rules(1)), images(), RunOptions(postprocess=False), silent)
+    left = _cleaned(a_prediction(rules(1)), aligned(), RunOptions(postprocess=False), silent)
     assert (left.method, left.changed) == ("none", False)
 
 
@@ -112,7 +113,7 @@ def test_the_bundle_states_the_clean_up_and_votes_tell_it_only_where_it_does_not
 ) -> None:
     votes = {"WT": np.ones(GRID.shape, np.float16)} if voted else {}
     prediction = replace(a_prediction(None), agreement=votes, cleanup=stated)
-    method = _cleaned(prediction, images(), RunOptions(), silent).method
+    method = _cleaned(prediction, aligned(), RunOptions(), silent).method
     specks = stated is CleanUp.SPECKS if stated else voted
     assert ("whole-tumour components below" in method) is specks
     assert ("nowhere surer" in method) is not specks

@@ -18,6 +18,7 @@ from hope.domain.box import bounding_box
 from hope.domain.labels import PEDS, REGIONS
 from hope.domain.volume import Volume
 from hope.stages.postprocess.postprocess_rules import PostprocessRules
+from hope.stages.postprocess.symmetric import PAIRED_MEAN, symmetric_components
 
 LabelArray = npt.NDArray[np.uint8]
 
@@ -201,16 +202,20 @@ def default_cleanup(labels: Volume, minimum_wt_ml: float = DEFAULT_MINIMUM_WT_ML
     return _outcome(labels, labels.data * whole, f"whole-tumour components below {minimum_wt_ml:g} ml removed")
 
 
-def drop_unsure(labels: Volume, wt_probability: npt.NDArray[np.floating]) -> PostprocessOutcome:
+def drop_unsure(
+    labels: Volume, wt_probability: npt.NDArray[np.floating], brain: Volume | None = None
+) -> PostprocessOutcome:
     """The clean-up of the starter pipeline: ``default_cleanup``, and small components where the model is nowhere sure.
 
     A component of the whole tumour below ``SMALL_WT_ML`` stays only if some voxel in it reaches a whole-tumour
     probability of ``SURE_PROBABILITY``: a small lesion that is clearly seen is kept, a smudge is not. Both constants
-    were chosen on the steering half of the pool (docs/model-cards/starter.md).
+    were chosen on the validation split of the pool (docs/model-cards/starter.md). Faint components that mirror each
+    other go as well (``symmetric_components``).
 
     Args:
         labels: uint8 peds labels on any grid.
         wt_probability: (i, j, k) probability of the whole tumour on the same grid.
+        brain: what is brain, on the same grid; without it nothing is compared with its mirror image.
 
     Raises:
         ValueError: if the shapes differ.
@@ -227,9 +232,12 @@ def drop_unsure(labels: Volume, wt_probability: npt.NDArray[np.floating]) -> Pos
     np.maximum.at(peak, parts[inside], wt_probability[inside].astype(np.float64))
     stays = (size_ml >= SMALL_WT_ML) | (peak >= SURE_PROBABILITY)
     stays[0] = False
+    if brain is not None:
+        stays &= ~symmetric_components(parts, wt_probability, brain)
     method = (
         f"whole-tumour components removed below {DEFAULT_MINIMUM_WT_ML:g} ml, and below {SMALL_WT_ML:g} ml where the "
         f"model is nowhere surer than {SURE_PROBABILITY:g}"
+        + (f"; mirrored pairs whose mean probability is below {PAIRED_MEAN:g} removed" if brain is not None else "")
     )
     return _outcome(labels, kept.data * stays[parts], method)
 

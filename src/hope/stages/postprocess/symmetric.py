@@ -1,0 +1,53 @@
+"""Pairs of faint components at mirrored places: both insulae, both ventricles' edges, and seldom a tumour."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from hope.domain.volume import Volume
+
+PAIRED_SHARE = 0.3
+PAIRED_MEAN = 0.85
+"""Fitted by ``benchmarks/cleanup.py`` on answers of the starter to 40 adults' scans and 64 synthetic children that it
+had not seen (docs/benchmarks.md, Clean-up)."""
+
+
+def symmetric_components(
+    parts: npt.NDArray[np.integer], probability: npt.NDArray[np.floating], brain: Volume
+) -> npt.NDArray[np.bool_]:
+    """Which components are one of a faint pair.
+
+    A component counts if more than ``PAIRED_SHARE`` of its voxels have a voxel of *another* component at the mirrored
+    place, and its mean probability is below ``PAIRED_MEAN``. A tumour across the midline mirrors onto itself and never
+    counts.
+
+    Args:
+        parts: (i, j, k) number of the component at each voxel, 0 outside, in the brain's own file order.
+        probability: (i, j, k) of the whole tumour.
+        brain: what is brain, on the same grid; the mirror is the plane through the middle of its right-left extent.
+
+    Returns:
+        (components + 1,) bool, by number; the first, which is the background, is False.
+    """
+    count = int(parts.max()) + 1
+    ras = np.asarray(Volume(parts.astype(np.uint32), brain.grid).reoriented("RAS").data)
+    inside = np.asarray(brain.reoriented("RAS").data, dtype=bool)
+    across = np.flatnonzero(inside.any(axis=(1, 2)))
+    if count == 1 or not len(across):
+        return np.zeros(count, dtype=bool)
+    where = np.argwhere(ras)
+    number = ras[tuple(where.T)]
+    opposite = int(across[0]) + int(across[-1]) - where[:, 0]
+    there = (opposite >= 0) & (opposite < ras.shape[0])
+    mirrored = np.zeros(len(where), dtype=ras.dtype)
+    mirrored[there] = ras[opposite[there], where[there, 1], where[there, 2]]
+    voxels = np.bincount(number, minlength=count)
+    paired = np.bincount(number, weights=(mirrored > 0) & (mirrored != number), minlength=count)
+    flat = parts.ravel()
+    mean = np.bincount(flat, weights=probability.ravel().astype(np.float64), minlength=count)
+    found = voxels > 0
+    faint_pair = np.zeros(count, dtype=bool)
+    faint_pair[found] = (paired[found] > PAIRED_SHARE * voxels[found]) & (mean[found] < PAIRED_MEAN * voxels[found])
+    faint_pair[0] = False
+    return faint_pair
