@@ -13,7 +13,7 @@ export PIP_NO_INPUT := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: demo up page test training-paused training-status system lint format types page-test pytest wheel docs campaigns attack aws-faults phantoms clean help
+.PHONY: demo up page test training-paused training-status system lint format types page-test pytest wheel docs campaigns attack aws-faults phantoms interop clean help
 
 demo: $(INSTALLED) ## the whole pipeline on a synthetic raw case
 	@rm -rf demo
@@ -77,6 +77,10 @@ attack: $(INSTALLED) ## hostile clients, uploads, races, faults of disk and data
 	$(BIN)/python benchmarks/malformed.py --tries 10000
 	$(BIN)/python benchmarks/malformed_http.py --tries 4000
 	$(BIN)/python benchmarks/uploads_at_once.py
+
+interop: $(INSTALLED) ## DICOM and BIDS of ours before others' readers and validators (300 MB in build/interop, once; two minutes)
+	@[ -x build/interop/bin/segimage2itkimage ] || { python=$$(tools/find-python.sh) && $$python -m venv build/interop && build/interop/bin/python -m pip install --quiet dcmqi==1.5.7 bids-validator-deno==3.0.2; }
+	$(BIN)/python benchmarks/interop.py --programs build/interop/bin
 
 aws-faults: $(INSTALLED) ## the AWS route under faults, on this machine (five minutes); CI runs a short form
 	$(BIN)/python benchmarks/aws_faults.py

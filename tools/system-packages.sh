@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the tests need of the system and pip cannot give: a browser, software OpenGL for it, PostgreSQL's
-# programs, Node.js with npm. Asks nothing, starts no server, and ends at once where everything is there already.
+# programs, a DICOM validator, Node.js with npm. Asks nothing, starts no server, and ends at once where everything is there already.
 set -u
 
 NODE_NEEDED=20.19
@@ -31,6 +31,7 @@ node_there() {
 
 missing_packages() { # Debian's names of what is not there, Node.js apart
     command_there chromium chromium-browser google-chrome || echo chromium
+    command_there dciodvfy || echo dicom3tools
     command_there initdb || there /usr/lib/postgresql/*/bin/initdb || echo postgresql
     # The drivers' names differ between releases; the folder holds them in all.
     there /usr/lib/*/dri/*swrast_dri.so /usr/lib/*/dri/libdril_dri.so /usr/lib*/dri/*_dri.so || echo libgl1-mesa-dri

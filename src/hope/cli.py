@@ -24,6 +24,11 @@ COMMANDS = {
     "harmonize": "Bring a case's intensities to one style.",
     "postprocess": "Apply adaptive post-processing rules to a mask.",
     "evaluate": "Compare masks with the truth: Dice, HD95, lesion-wise.",
+    "dicom": "Results as DICOM objects of the original series.",
+    "export": "Write a result's mask for 3D Slicer or ITK-SNAP.",
+    "bids": "Results as BIDS derivatives.",
+    "deidentify-report": "What of a result is free of identity, and why.",
+    "cohort": "Many results as one table.",
     "synth": "Make labelled synthetic cases: no patient's data.",
     "train": "Train a model bundle from synthesis and your own labelled cases.",
     "models": "List, show, add, remove, push and pull model bundles.",
@@ -51,7 +56,8 @@ class LazyGroup(click.Group):
         """Import ``hope.commands.NAME`` and take the command of that name."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(f"hope.commands.{cmd_name}"), cmd_name)
+        module = cmd_name.replace("-", "_")
+        command: click.Command = getattr(importlib.import_module(f"hope.commands.{module}"), module)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

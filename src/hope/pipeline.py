@@ -13,7 +13,7 @@ from hope.contract.options import RunOptions
 from hope.contract.report import StageSeconds
 from hope.contract.result import CaseResult
 from hope.contract.stages import STAGES, Step, steps_of
-from hope.domain.case import AlignedCase, CleanUp, HarmonizedCase, Prediction, UploadedCase
+from hope.domain.case import AlignedCase, CleanUp, HarmonizedCase, HeadState, Prediction, UploadedCase
 from hope.domain.progress import Progress, silent
 from hope.ports import BrainExtractor, Harmonizer, Predictor
 from hope.stages.harmonize.harmonize import default_style, harmonize, not_harmonized
@@ -24,8 +24,9 @@ from hope.stages.postprocess.measure import measure
 from hope.stages.postprocess.postprocess import PostprocessOutcome, count_voxels, default_cleanup, drop_unsure
 from hope.stages.postprocess.uncertainty import uncertainty_map
 from hope.stages.preprocess.preprocess import preprocess, to_native
+from hope.stages.report.face_free import BRAIN_ONLY, WHOLE_HEAD, shown_scan
 from hope.stages.report.facts import MadeWith, brain_method, describe
-from hope.stages.report.write_results import result_folder, write_results
+from hope.stages.report.write_results import Delivered, result_folder, write_results
 from hope.stages.segment.segment import segment
 
 
@@ -211,9 +212,13 @@ def finish_case(folder: Path, case: Segmented, options: RunOptions, clock: Clock
     result = CaseResult(native, cleaned.labels, report)
     with clock.stage("report") as step:
         step("report: write files", 0.0)
-        reference = uploaded.scans[uploaded.reference]
+        aligned = case.harmonized.aligned
+        scan = uploaded.scans[uploaded.reference]
+        shown = scan if options.show_head else shown_scan(uploaded, aligned, native)
+        said = (WHOLE_HEAD if options.show_head else BRAIN_ONLY) if uploaded.head_state is HeadState.FULL else ""
         uncertainty = uncertainty_map(prediction) if options.uncertainty_map else None
-        written = write_results(folder, result, case.harmonized, reference, clock.seconds, uncertainty)
+        delivered = Delivered(shown, deface=options.deface and aligned.head_state is HeadState.FULL, shows=said)
+        written = write_results(folder, result, case.harmonized, delivered, clock.seconds, uncertainty)
     return replace(result, report=written)
 
 

@@ -183,6 +183,8 @@ class Settings:
         endpoint: what only `hope endpoint` needs.
         platform: what only the running platform needs.
         reading: what reading one upload may cost.
+        site_secret: with it the tracking UIDs in DICOM objects are equal on every date of a patient, and tell nobody
+            else whose they are; any long random text, the same for the whole hospital.
     """
 
     data_dir: Path
@@ -195,6 +197,7 @@ class Settings:
     endpoint: EndpointSettings = field(default_factory=EndpointSettings)
     platform: PlatformSettings = field(default_factory=lambda: PlatformSettings("sqlite://", "file:///dev/null"))
     reading: ReadingLimits = field(default_factory=ReadingLimits)
+    site_secret: str = ""
 
     @property
     def reading_limits(self) -> ReadingLimits:
@@ -222,6 +225,7 @@ class Settings:
             EndpointSettings(**_given(EndpointSettings, given, _ENDPOINT)),
             _platform(given, data_dir.absolute()),
             ReadingLimits(**_given(ReadingLimits, given, _READING)),
+            given.get("HOPE_SITE_SECRET", ""),
         )
 
     def to_json(self) -> dict[str, str]:
@@ -233,6 +237,7 @@ class Settings:
             "HOPE_PRECISION": self.precision,
             "HOPE_MIRRORING": self.mirroring,
             "HOPE_PREDICTOR": self.predictor,
+            "HOPE_SITE_SECRET": _masked("HOPE_SITE_SECRET", self.site_secret),
         }
         parts = (
             *((self.sagemaker, _SAGEMAKER), (self.endpoint, _ENDPOINT), (self.platform, "HOPE_")),

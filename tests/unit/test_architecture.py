@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "resources": set(),
     "formats": {"domain", "formats", "resources"},
     "stages": {"domain", "formats", "ports", "stages", "resources"},
+    "export": {"domain", "formats", "stages", "export"},
     "evaluation": {"domain", "formats", "stages", "evaluation"},
     "models": {"domain", "formats", "ports", "models", "resources"},
     "synthesis": {"domain", "formats", "synthesis", "resources"},
@@ -94,6 +95,7 @@ ONLY_IN: dict[str, set[str]] = {
     "monai": {"models"},
     "dynamic_network_architectures": {"models"},
     "openvino": {"models"},
+    "highdicom": {"formats"},
 }
 ALLOWED_LIBRARIES = {"domain": {"numpy"}, "contract": {"pydantic"}}
 # Rooms that hand voxels on and never compute with them.

@@ -91,6 +91,24 @@ class RunOptions(BaseModel):
             also="--doubt-map",
         ),
     ] = Field(default=False, description="also write where the mask is uncertain, 0 to 1 on the atlas grid")
+    show_head: Annotated[
+        bool,
+        Ask(
+            flag="--show-head",
+            help="Picture and report show the whole head, the face included.",
+            title="Show the whole head in picture and report",
+            hint="The face can be recognised then. Without it, only brain and tumour are shown.",
+        ),
+    ] = Field(default=False, description="picture and report show the whole head, the face included")
+    deface: Annotated[
+        bool,
+        Ask(
+            flag="--deface",
+            help="Remove the face from the delivered images; the model sees them as it wants them.",
+            title="Remove the face from the images to download",
+            hint="Brain and tumour stay. Images of a model that sees the brain alone have no face anyway.",
+        ),
+    ] = Field(default=False, description="delivered images without a face; what the model sees does not change")
 
     @classmethod
     def stored(cls, values: Mapping[str, Any]) -> Self:

@@ -51,6 +51,8 @@ def segment(
     harmonize: bool | None = None,
     postprocess: bool = True,
     uncertainty_map: bool = False,
+    show_head: bool = False,
+    deface: bool = False,
     progress: ProgressLike = None,
 ) -> Result:
     """Segment one case: the same stages, and the same labels, as ``hope segment``.
@@ -71,6 +73,8 @@ def segment(
         harmonize: bring intensities to the bundled style first.
         postprocess: clean up the model's answer.
         uncertainty_map: also make the map of how unsure the model is.
+        show_head: picture and report show the whole head, the face included.
+        deface: remove the face from the images on the atlas grid.
         progress: True shows a bar; or a function ``progress(text, share)``.
 
     Returns:
@@ -91,6 +95,8 @@ def segment(
             "harmonize": harmonize,
             "postprocess": postprocess,
             "uncertainty_map": uncertainty_map,
+            "show_head": show_head,
+            "deface": deface,
         }
     )
     if out is not None and not isinstance(out, str | os.PathLike):

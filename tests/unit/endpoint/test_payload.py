@@ -110,6 +110,7 @@ def test_calls_of_earlier_versions_keep_their_hash() -> None:
 
 def test_every_option_of_a_run_can_be_chosen() -> None:
     chosen = {"harmonize": False, "preprocessed": True, "postprocess": False, "uncertainty_map": True}
+    chosen |= {"show_head": True, "deface": True}
     assert parse(PUBLISHED | chosen, "").options == RunOptions(**chosen)
     assert {*chosen, "model"} == set(RunOptions.model_fields)
 

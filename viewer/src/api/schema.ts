@@ -350,6 +350,10 @@ export interface RunOptions {
   postprocess?: boolean
   /** also write where the mask is uncertain, 0 to 1 on the atlas grid */
   uncertainty_map?: boolean
+  /** picture and report show the whole head, the face included */
+  show_head?: boolean
+  /** delivered images without a face; what the model sees does not change */
+  deface?: boolean
 }
 
 /** A corrected mask that was kept. */

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from hope.contract.outputs import OutputFile, Role, Space
@@ -16,18 +17,36 @@ from hope.domain.volume import Volume
 from hope.formats.atomic import atomic_output
 from hope.formats.hashing import hash_file
 from hope.formats.nifti import write_labels, write_scan
+from hope.stages.report.face_free import without_face
 from hope.stages.report.preview import render_preview
 from hope.stages.report.report import write_report
 from hope.stages.report.result_folder import RESULT, result_folder
 
-__all__ = ["RESULT", "result_folder", "write_results"]
+__all__ = ["RESULT", "Delivered", "result_folder", "write_results"]
+
+FACE_REMOVED = "face removed"
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """What of the scans is shown and handed out.
+
+    Attributes:
+        scan: for the picture, on the grid of the native labels.
+        deface: remove the face from the images on the atlas grid.
+        shows: what of the head the scan shows, in words.
+    """
+
+    scan: Volume
+    deface: bool = False
+    shows: str = ""
 
 
 def write_results(
     folder: Path,
     result: CaseResult,
     harmonized: HarmonizedCase,
-    reference_scan: Volume,
+    delivered: Delivered,
     stages: Sequence[StageSeconds],
     uncertainty: tuple[Volume, str] | None = None,
 ) -> CaseReport:
@@ -37,7 +56,7 @@ def write_results(
         folder: private folder of this attempt.
         result: labels and facts.
         harmonized: the images that the model saw.
-        reference_scan: the scan whose grid the native labels share, for the picture.
+        delivered: what of the scans is shown and handed out.
         stages: seconds of the steps before this one.
         uncertainty: the map of uncertainty on the atlas grid and what its values mean, if it is wanted.
 
@@ -56,27 +75,34 @@ def write_results(
     write_labels(result.atlas_labels, path(OutputFile(Role.SEGMENTATION, space=Space.ATLAS)))
     if uncertainty is not None:
         write_scan(uncertainty[0], path(OutputFile.of(Role.UNCERTAINTY, detail=uncertainty[1])))
+    detail = FACE_REMOVED if delivered.deface else ""
     images = [
-        (volume, path(OutputFile.of(Role.IMAGE, sequence=str(sequence))))
-        for sequence, volume in harmonized.images.items()
+        (
+            _handed_out(volume, result, aligned, delivered),
+            path(OutputFile.of(Role.IMAGE, sequence=str(s), detail=detail)),
+        )
+        for s, volume in harmonized.images.items()
     ]
     title = f"{case_id}  ({aligned.reference})"
-    picture = path(OutputFile.of(Role.PICTURE))
+    picture = path(OutputFile.of(Role.PICTURE, detail=delivered.shows))
     with ThreadPoolExecutor(1, "hope-write") as beside:
         # Packing gives Python's lock free, so the picture is drawn meanwhile.
         writing = [beside.submit(write_scan, volume, at) for volume, at in images]
-        render_preview(
-            reference_scan, result.native_labels, result.report.millilitres(), title, picture, notice_of(result.report)
-        )
+        volumes, notice = result.report.millilitres(), notice_of(result.report)
+        render_preview(delivered.scan, result.native_labels, volumes, title, picture, notice)
         for one in writing:
             one.result()
-    html = path(OutputFile.of(Role.REPORT))
+    html = path(OutputFile.of(Role.REPORT, detail=delivered.shows))
     report = result.report.with_sections(stages=stages, files=_listing(folder, case_id, files))
     write_report(report, picture, html)
     report = report.with_sections(files=_listing(folder, case_id, files))
     with atomic_output(folder / RESULT) as stream:
         stream.write(report.text().encode())
     return report
+
+
+def _handed_out(volume: Volume, result: CaseResult, aligned: AlignedCase, delivered: Delivered) -> Volume:
+    return without_face(volume, aligned.brain_mask, result.atlas_labels) if delivered.deface else volume
 
 
 def notice_of(report: CaseReport) -> str:

@@ -1,0 +1,39 @@
+"""``hope cohort``: many results as one table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hope.commands.inputs import HELP, PATH
+
+
+@click.group(short_help="Many results as one table.", context_settings=HELP)
+def cohort() -> None:
+    """Put many results together."""
+
+
+@cohort.command("table", short_help="Write one row a case, and what the columns mean.", context_settings=HELP)
+@click.argument("results", metavar="RESULTS", type=PATH)
+@click.option("-o", "--out", type=PATH, required=True, metavar="FILE.csv", help="Where the table goes.")
+def table(results: Path, out: Path) -> None:
+    """Write a table of results: volumes, intervals, expected quality, warnings, model and versions.
+
+    RESULTS is what hope segment wrote: a directory of case directories. Beside FILE.csv lies FILE-dictionary.json: what
+    each column means, and its unit. Nothing of identity is in a result, so none is in the table.
+
+    \b
+    hope cohort table results -o cohort.csv
+    """  # noqa: D301 - click reads the backspace
+    from hope.domain.errors import InputError
+    from hope.export.cohort_table import cohort_table, data_dictionary
+    from hope.export.stored_result import read_results
+    from hope.export.writing import write_files
+
+    if out.suffix.lower() != ".csv":
+        raise InputError("-o names no table", expected="a file that ends in .csv", got=out.suffix or "no ending")
+    every = read_results(results)
+    contents = {out.name: cohort_table(every).encode(), f"{out.stem}-dictionary.json": data_dictionary().encode()}
+    for path in write_files(out.parent, contents):
+        click.echo(str(path))

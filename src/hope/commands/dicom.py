@@ -1,0 +1,44 @@
+"""``hope dicom``: results back to the archive that the scans came from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hope.commands.inputs import HELP, PATH
+
+
+@click.group(short_help="Results as DICOM objects of the original series.", context_settings=HELP)
+def dicom() -> None:
+    """Hand results back as DICOM objects, for an archive (PACS) and its viewers."""
+
+
+@dicom.command("export", short_help="Write a result as DICOM SEG and SR.", context_settings=HELP)
+@click.argument("result", metavar="RESULT", type=PATH)
+@click.option("--series", "series", type=PATH, required=True, metavar="DIR", help="Directory of the original series.")
+@click.option("--labelmap", is_flag=True, help="A label map instead of one bit a voxel; fewer programs read it.")
+@click.option("-o", "--out", type=PATH, required=True, metavar="DIR", help="Where the objects go.")
+def export(result: Path, series: Path, labelmap: bool, out: Path) -> None:
+    """Write the tumour's parts as a DICOM segmentation and the figures as a structured report.
+
+    RESULT is the directory of one case. Both objects refer to the original series, lie in its study and carry its
+    patient's identity, which the result itself does not hold. Where no tumour was found, the report says so, and there
+    is no segmentation. Set HOPE_SITE_SECRET, so that the tracking UIDs of one patient are equal on every date.
+
+    \b
+    hope dicom export results/case --series dicom/t1c -o objects
+    """  # noqa: D301 - click reads the backspace
+    from hope.domain.extras import require_extras
+
+    require_extras("hope dicom export", "dicom")
+    from hope.export.dicom import export_objects
+    from hope.export.stored_result import read_result
+    from hope.settings import Settings
+
+    secret = Settings.from_environment().site_secret
+    written = export_objects(read_result(result), series, out, secret=secret, labelmap=labelmap)
+    for note in written.notes:
+        click.echo(f"note: {note}", err=True)
+    for path in written.files:
+        click.echo(str(path))

@@ -1,0 +1,161 @@
+"""A table of many results, one row a case, and the dictionary that says what its columns mean."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from hope.contract.report import CaseReport
+from hope.domain.errors import InputError
+from hope.domain.labels import PEDS, REGION_NAMES, REGIONS
+from hope.export.stored_result import StoredResult, measurements_of
+
+Cell = str | float | int | bool | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: a number where it has a unit (1 for those without dimension), else words.
+
+    Attributes:
+        name: in the table's head.
+        unit: of its values, empty for words.
+        meaning: one sentence.
+        value: what a report has there; None is written as an empty cell.
+    """
+
+    name: str
+    unit: str
+    meaning: str
+    value: Callable[[CaseReport], Cell]
+
+
+def _volume_columns() -> list[Column]:
+    names = {**{label.key: label.name for label in PEDS.labels}, **REGION_NAMES}
+    columns = []
+    for key in dict.fromkeys((*(label.key for label in PEDS.labels), *REGIONS)):
+        for field, said in (("ml", "volume"), ("low_ml", "low end of its interval"), ("high_ml", "high end of it")):
+            value = partial(_of_volume, key=key, field=field)
+            columns.append(Column(f"{key}_{field}", "ml", f"{names[key]}: {said}", value))
+    return columns
+
+
+def _of_volume(report: CaseReport, key: str, field: str) -> float | None:
+    volume = report.volumes_ml.get(key)
+    value = getattr(volume, field) if volume else None
+    return None if value is None else float(value)
+
+
+def _expected_dice(report: CaseReport, region: str) -> float | None:
+    expected = report.expected_quality
+    return expected.regions[region].dice if expected and region in expected.regions else None
+
+
+def _measured(report: CaseReport, field: str) -> float | None:
+    measured = measurements_of(report)
+    return None if measured is None else float(getattr(measured, field))
+
+
+def _lesion_count(report: CaseReport) -> int | None:
+    measured = measurements_of(report)
+    return None if measured is None else len(measured.lesions)
+
+
+def _codes(report: CaseReport, severity: str) -> str:
+    return " ".join(sorted({flag.code for flag in report.qc if flag.severity == severity}))
+
+
+def _expected_columns() -> list[Column]:
+    dice = [
+        Column(
+            f"expected_dice_{region}",
+            "1",
+            f"expected Dice of the {REGION_NAMES[region].lower()} against an expert's mask; empty where not marked",
+            partial(_expected_dice, region=region),
+        )
+        for region in ("WT", "TC", "ET")
+    ]
+    verdict = Column(
+        "expected_quality",
+        "",
+        "likely good, check or likely poor; empty where the model cannot tell",
+        lambda r: r.expected_quality.verdict if r.expected_quality else None,
+    )
+    return [verdict, *dice]
+
+
+COLUMNS: Sequence[Column] = (
+    Column("case_id", "", "name of the case, without identity", lambda r: r.case_id),
+    Column("tumour_found", "", "true or false; false is a result", lambda r: r.tumour_found),
+    *_volume_columns(),
+    *_expected_columns(),
+    Column("lesions", "1", "measured lesions; empty where the version did not measure them", _lesion_count),
+    Column(
+        "sum_of_products_mm2", "mm2", "axial products of the targets", partial(_measured, field="sum_of_products_mm2")
+    ),
+    Column(
+        "sum_of_longest_mm",
+        "mm",
+        "longest axial diameters of the targets",
+        partial(_measured, field="sum_of_longest_mm"),
+    ),
+    Column("warnings", "", "codes of its warnings, which the documentation explains", lambda r: _codes(r, "warning")),
+    Column("cautions", "", "codes of its cautions", lambda r: _codes(r, "caution")),
+    Column("missing", "", "sequences that were not given", lambda r: " ".join(r.input.missing)),
+    Column("reference", "", "the sequence on whose grid volumes were counted", lambda r: r.input.reference),
+    Column("treated_as", "", "raw or preprocessed", lambda r: r.input.treated_as),
+    Column("harmonizer", "", "method of harmonisation, none where none was asked for", lambda r: r.harmonizer.method),
+    Column("rules", "", "rules of adaptive post-processing", lambda r: r.postprocess.rules),
+    Column("model", "", "id of the model", lambda r: r.model.id),
+    Column("model_version", "", "its version", lambda r: r.model.version),
+    Column("model_sha256", "", "hash of its bundle", lambda r: r.model.sha256),
+    Column("software_version", "", "version of this software", lambda r: r.created_by.version),
+    Column("interval_method", "", "what the intervals mean", lambda r: r.interval_method),
+)
+
+
+def cohort_table(results: Sequence[StoredResult]) -> str:
+    """The table as CSV (RFC 4180), one row a case in the order of their names.
+
+    Raises:
+        InputError: if there is no result.
+    """
+    if not results:
+        raise InputError("there is no result to list")
+    rows = [[_text(column.value(result.report)) for column in COLUMNS] for result in results]
+    return _csv([[column.name for column in COLUMNS], *sorted(rows, key=lambda row: row[0])])
+
+
+def data_dictionary() -> str:
+    """What each column of the table means, as JSON: name -> description, unit and kind (number or category)."""
+    entries = {
+        column.name: {
+            "description": column.meaning,
+            "unit": column.unit,
+            "kind": "number" if column.unit else "category",
+        }
+        for column in COLUMNS
+        if column.name != "case_id"
+    }
+    return json.dumps(entries, indent=2) + "\n"
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    # A spreadsheet would run a text that begins like a formula.
+    return f"'{text}" if isinstance(value, str) and text.startswith(("=", "+", "-", "@")) else text
+
+
+def _csv(rows: Sequence[Sequence[str]]) -> str:
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\r\n").writerows(rows)
+    return stream.getvalue()

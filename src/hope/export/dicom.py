@@ -1,0 +1,179 @@
+"""A result as DICOM objects of the series that it was made on: which series that is, and who may be told apart."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from hope import __version__
+from hope.contract.report import CaseReport
+from hope.domain.errors import InputError
+from hope.domain.labels import PEDS, REGIONS
+from hope.domain.volume import Volume
+from hope.export.stored_result import StoredResult, measurements_of
+from hope.export.writing import write_files
+from hope.formats.dicom import convert_series
+from hope.formats.dicom_seg import Algorithm, ObjectUIDs, dicom_bytes, make_segmentation, on_series_grid
+from hope.formats.dicom_series import DicomSeries, read_series
+from hope.formats.dicom_source import SourceSeries, grid_of, read_source, uid_of
+from hope.formats.dicom_sr import LesionFigure, ReportFigures, VolumeFigure, make_report
+from hope.formats.reading import reading
+from hope.stages.intake.intake import hash_volume
+
+KEYS = (*(label.key for label in PEDS.labels), *(region for region in REGIONS if region != "ET"))
+"""What is tracked over dates: labels, tumour core, whole tumour."""
+
+
+@dataclass(frozen=True)
+class ExportedObjects:
+    """What was written.
+
+    Attributes:
+        files: the objects: the segmentation, if a tumour was found, and the report.
+        notes: what the user should know of the export, in words without a name.
+    """
+
+    files: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Original:
+    series: DicomSeries
+    mask: Volume
+    proven: bool
+
+
+def export_objects(
+    result: StoredResult, series_folder: Path, out: Path, *, secret: str = "", labelmap: bool = False
+) -> ExportedObjects:
+    """Write the segmentation and the report of a result for the series that it was made on.
+
+    Args:
+        result: a case's result.
+        series_folder: directory that holds the original series, among others perhaps.
+        out: directory for ``<case>-seg.dcm`` and ``<case>-sr.dcm``; it is made if it is missing.
+        secret: of the site; with it tracking UIDs are equal on every date of a patient.
+        labelmap: write a label map instead of a bit a voxel and segment.
+
+    Raises:
+        InputError: if the series is not there, cannot be told from others, or is no even stack.
+        OutputError: if the files cannot be written; then none is left.
+    """
+    mask = result.labels()
+    original = find_original(result, series_folder, mask)
+    source = read_source(original.series)
+    algorithm = _algorithm(result.report)
+    notes = [] if original.proven else ["the scan was not given as this DICOM series: only its geometry was compared"]
+    if not secret:
+        notes.append("HOPE_SITE_SECRET is not set, so tracking UIDs will differ from those of other dates")
+    tracking = {key: tracking_uid(source, key, secret) for key in KEYS}
+    content = hashlib.sha256(original.mask.data.tobytes()).hexdigest()
+    words = (source.uid, content, algorithm.model, algorithm.sha256, algorithm.software)
+    found = bool(original.mask.data.any())
+    kind = "labelmap" if labelmap else "binary"
+    segmentation = None
+    if found:
+        uids = ObjectUIDs(uid_of(kind, "series", *words), uid_of(kind, *words))
+        segmentation = make_segmentation(original.mask, source, algorithm, uids, tracking, labelmap)
+    uids = ObjectUIDs(uid_of("report", "series", kind, *words), uid_of("report", kind, *words))
+    report = make_report(_figures(result.report), source, segmentation, algorithm, uids, tracking)
+    contents = {f"{result.case_id}-seg.dcm": dicom_bytes(segmentation)} if segmentation is not None else {}
+    contents[f"{result.case_id}-sr.dcm"] = dicom_bytes(report)
+    return ExportedObjects(tuple(write_files(out, contents)), tuple(notes))
+
+
+def find_original(result: StoredResult, folder: Path, mask: Volume) -> _Original:
+    """The series under a directory whose voxels the mask labels, and the mask in its order.
+
+    A series that was given as DICOM is known by the hash of its voxels; where the scan was given as NIfTI, the one
+    series that lies at the same place is taken.
+
+    Raises:
+        InputError: if there is none, or several that cannot be told apart.
+    """
+    with reading("--series"):
+        if not folder.is_dir():
+            raise InputError("--series is no directory", expected="the directory of the original DICOM series")
+        every = read_series(folder)
+    fitting = []
+    for series in every:
+        if not series.fault and (listed := on_series_grid(mask, grid_of(series))) is not None:
+            fitting.append(_Original(series, listed, proven=False))
+    if not fitting:
+        faults = sorted({series.fault for series in every if series.fault})
+        raise InputError(
+            "no series under --series has the grid of the mask",
+            expected=f"the original {result.report.input.reference or 'reference'} series, whole",
+            got=f"{len(every)} series" + (f"; one of them cannot be used: {faults[0]}" if faults else ""),
+            fix="give the series that the result was made on",
+        )
+    proven = _by_voxels(result.report, [original.series for original in fitting])
+    if proven is not None:
+        chosen = next(original for original in fitting if original.series is proven)
+        return _Original(chosen.series, chosen.mask, proven=True)
+    if result.report.series_selection is not None:
+        raise InputError(
+            "no series under --series has the voxels that the result was made on",
+            expected="the series that were given to hope segment",
+            got=f"{len(fitting)} other series on the same grid",
+        )
+    if len(fitting) > 1:
+        raise InputError(
+            "several series under --series have the grid of the mask",
+            got=f"{len(fitting)} of {len(every)} series",
+            fix=f"give the directory of the original {result.report.input.reference or 'reference'} series alone",
+        )
+    return fitting[0]
+
+
+def _by_voxels(report: CaseReport, fitting: list[DicomSeries]) -> DicomSeries | None:
+    """The series whose voxels are those of the reference scan, by their hash."""
+    reference = report.input.sequences.get(report.input.reference or "")
+    if reference is None:
+        return None
+    with tempfile.TemporaryDirectory(prefix="hope-") as scratch:
+        for series in fitting:
+            volume, _ = convert_series(series, Path(scratch), report.input.reference or "reference")
+            if hash_volume(volume) == reference.sha256:
+                return series
+    return None
+
+
+def tracking_uid(source: SourceSeries, key: str, secret: str) -> str:
+    """A UID of what is followed over dates, which tells nobody without the site's secret whose it is.
+
+    Without a secret it is of this series alone: anybody could try out patients' numbers.
+    """
+    if not secret:
+        return uid_of("tracking", source.uid, key)
+    return uid_of("tracking", hmac.new(secret.encode(), f"{source.patient_key}|{key}".encode(), "sha256").hexdigest())
+
+
+def _algorithm(report: CaseReport) -> Algorithm:
+    version = report.created_by.version or __version__
+    model = report.model
+    return Algorithm(model.id or "unknown", model.version or version, model.sha256 or "", version)
+
+
+def _figures(report: CaseReport) -> ReportFigures:
+    expected = report.expected_quality
+    return ReportFigures(
+        {key: VolumeFigure(one.ml, one.low_ml, one.high_ml) for key, one in report.volumes_ml.items()},
+        expected.verdict if expected else "",
+        {region: one.dice for region, one in expected.regions.items()} if expected else {},
+        _lesions(report),
+    )
+
+
+def _lesions(report: CaseReport) -> tuple[LesionFigure, ...]:
+    """Axial diameters of every lesion that has them."""
+    measured = measurements_of(report)
+    return tuple(
+        LesionFigure(lesion.number, lesion.axial.long.mm, lesion.axial.short.mm)
+        for lesion in (measured.lesions if measured is not None else ())
+        if lesion.axial is not None
+    )

@@ -1,0 +1,68 @@
+"""A table of results: one row a case, every column explained."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from hope.cli import main
+from hope.domain.grid import Grid
+from hope.testing.stored_results import MODEL_SHA256, labelled, write_stored_result
+
+GRID = Grid((14, 16, 13), np.diag([1.0, 2.0, 5.0, 1.0]))
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_one_row_a_case_and_every_column_in_the_dictionary(tmp_path: Path) -> None:
+    found = write_stored_result(tmp_path / "results" / "b", labelled(GRID), case_id="case-b")
+    write_stored_result(tmp_path / "results" / "a", labelled(GRID, ()), case_id="case-a")
+    (tmp_path / "results" / ".case-c.part").mkdir()
+
+    done = CliRunner().invoke(main, ["cohort", "table", str(tmp_path / "results"), "-o", str(tmp_path / "all.csv")])
+
+    assert done.exit_code == 0, done.stderr
+    none, some = rows_of(tmp_path / "all.csv")
+    assert (none["case_id"], none["tumour_found"], none["WT_ml"]) == ("case-a", "false", "0")
+    assert (some["case_id"], some["tumour_found"], some["missing"]) == ("case-b", "true", "t1n")
+    for key in ("ET", "NET", "CC", "ED", "TC", "WT"):
+        assert float(some[f"{key}_ml"]) == pytest.approx(found.volumes_ml[key].ml, rel=1e-5)
+        assert float(some[f"{key}_high_ml"]) == pytest.approx(1.2 * found.volumes_ml[key].ml, rel=1e-5)
+    assert (some["expected_quality"], some["expected_dice_WT"], some["expected_dice_ET"]) == ("check", "0.81", "")
+    assert (some["cautions"], some["warnings"]) == ("thick_slices", "")
+    assert (some["model"], some["model_version"], some["model_sha256"]) == ("starter", "3", MODEL_SHA256)
+    explained = json.loads((tmp_path / "all-dictionary.json").read_text())
+    assert ["case_id", *explained] == list(some)
+    assert all(entry["description"] for entry in explained.values())
+    assert (explained["WT_ml"]["unit"], explained["WT_ml"]["kind"]) == ("ml", "number")
+    assert explained["model"]["kind"] == "category"
+
+
+def test_two_results_of_one_case_are_refused(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_stored_result(tmp_path / "results" / name, labelled(GRID))
+
+    done = CliRunner().invoke(main, ["cohort", "table", str(tmp_path / "results"), "-o", str(tmp_path / "all.csv")])
+
+    assert done.exit_code == 2
+    assert "holds case case-0a1b twice" in done.stderr
+    assert not (tmp_path / "all.csv").exists()
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", '{"case_id": 3}'])
+def test_a_damaged_result_is_said_in_one_sentence(tmp_path: Path, content: str) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "result.json").write_text(content)
+
+    done = CliRunner().invoke(main, ["cohort", "table", str(tmp_path / "results"), "-o", str(tmp_path / "all.csv")])
+
+    assert done.exit_code == 2
+    assert done.stderr == "hope: result.json cannot be read (expected a file that hope segment wrote)\n"
