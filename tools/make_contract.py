@@ -1,6 +1,6 @@
 """Writes what is derived from `hope.contract` and the REST interface: `make docs`.
 
-docs/reference/case-report.schema.json and the page's types, viewer/src/api/schema.ts. Tests fail if either differs.
+docs/reference/*.schema.json and the page's types, viewer/src/api/schema.ts. Tests fail if either differs.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORT_SCHEMA = ROOT / "docs" / "reference" / "case-report.schema.json"
+MEASUREMENTS_SCHEMA = REPORT_SCHEMA.with_name("measurements.schema.json")
 PAGE_TYPES = ROOT / "viewer" / "src" / "api" / "schema.ts"
 
 HEAD = "/** The gateway's JSON, field for field. Written by `make docs` from /openapi.json. */\n"
@@ -26,6 +27,13 @@ Schema = Mapping[str, Any]
 def report_schema() -> str:
     """The JSON Schema of result.json as text."""
     from hope.contract.report import json_schema
+
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def measurements_schema() -> str:
+    """The JSON Schema of a file of `hope measure` as text."""
+    from hope.contract.measurements import json_schema
 
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
 
@@ -121,7 +129,12 @@ def _literal(value: object) -> str:
 
 def main() -> None:
     """Write the files."""
-    for path, text in ((REPORT_SCHEMA, report_schema()), (PAGE_TYPES, page_types(openapi()))):
+    written = (
+        (REPORT_SCHEMA, report_schema()),
+        (MEASUREMENTS_SCHEMA, measurements_schema()),
+        (PAGE_TYPES, page_types(openapi())),
+    )
+    for path, text in written:
         path.write_text(text, encoding="utf-8")
         sys.stdout.write(f"wrote {path.name}\n")
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from hope.contract.measurements import Measurements
 from hope.domain.qc import OLD_CODES
 
 FORMAT: Final = "hope-result/1"
@@ -246,9 +247,11 @@ class CaseReport(Section):
     expected_quality: ExpectedQualityFacts | None = Field(
         default=None, description="how good the result is expected to be; absent where the model cannot tell"
     )
+    measurements: Measurements | None = Field(
+        default=None, description="diameters and volume of each lesion, and sums over the targets"
+    )
     # Reserved: their form is settled by the first version that writes them.
     case_label: str | None = Field(default=None, description="reserved: what the user calls the case")
-    lesions: list[Json] | None = Field(default=None, description="reserved: measurements of each lesion")
     comparison: Json | None = Field(default=None, description="reserved: change against an earlier result")
     training_data: Json | None = Field(default=None, description="reserved: provenance of the model's training data")
 

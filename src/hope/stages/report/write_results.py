@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from hope.contract.measurements import PlaneDiameters
 from hope.contract.outputs import OutputFile, Role, Space
 from hope.contract.report import CaseReport, FileFacts, StageSeconds
 from hope.contract.result import CaseResult
@@ -14,6 +15,7 @@ from hope.domain.volume import Volume
 from hope.formats.atomic import atomic_output
 from hope.formats.hashing import hash_file
 from hope.formats.nifti import write_labels, write_scan
+from hope.stages.report.lesion_views import draw_measurements
 from hope.stages.report.preview import render_preview
 from hope.stages.report.report import write_report
 from hope.stages.report.result_folder import RESULT, result_folder
@@ -68,16 +70,30 @@ def write_results(
     with ThreadPoolExecutor(1, "hope-write") as beside:
         # Packing gives Python's lock free, so the picture is drawn meanwhile.
         writing = [beside.submit(write_scan, volume, at) for volume, at in images]
-        render_preview(reference_scan, result.native_labels, result.report.millilitres(), title, picture, notice)
+        volumes, axial = result.report.millilitres(), _largest_axial(result.report)
+        render_preview(reference_scan, result.native_labels, volumes, title, picture, notice, axial)
         for one in writing:
             one.result()
+    sizes = result.report.measurements
+    drawn = b""
+    if sizes is not None:
+        with atomic_output(path(OutputFile.of(Role.LESIONS))) as stream:
+            stream.write(sizes.csv().encode())
+        drawn = draw_measurements(reference_scan, result.native_labels, sizes)
     html = path(OutputFile.of(Role.REPORT))
     report = result.report.with_sections(stages=stages, files=_listing(folder, case_id, files))
-    write_report(report, picture, html)
+    write_report(report, picture, html, drawn)
     report = report.with_sections(files=_listing(folder, case_id, files))
     with atomic_output(folder / RESULT) as stream:
         stream.write(report.text().encode())
     return report
+
+
+def _largest_axial(report: CaseReport) -> PlaneDiameters | None:
+    """The axial diameters of the largest target, else of the largest lesion that has some."""
+    lesions = report.measurements.lesions if report.measurements else []
+    ordered = sorted(lesions, key=lambda lesion: (not lesion.target, lesion.number))
+    return next((axial for lesion in ordered if (axial := lesion.axial)), None)
 
 
 def _listing(folder: Path, case_id: str, files: Sequence[OutputFile]) -> list[FileFacts]:
