@@ -5,6 +5,7 @@ docs/reference/*.schema.json and the page's types, viewer/src/api/schema.ts. Tes
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import tempfile
@@ -14,7 +15,12 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORT_SCHEMA = ROOT / "docs" / "reference" / "case-report.schema.json"
-MEASUREMENTS_SCHEMA = REPORT_SCHEMA.with_name("measurements.schema.json")
+MORE_SCHEMAS = {
+    "measurements.schema.json": "hope.contract.measurements",
+    "comparison.schema.json": "hope.contract.comparison",
+    "response-rules.schema.json": "hope.longitudinal.response",
+}
+"""Schema beside that of result.json -> the module that publishes it."""
 PAGE_TYPES = ROOT / "viewer" / "src" / "api" / "schema.ts"
 
 HEAD = "/** The gateway's JSON, field for field. Written by `make docs` from /openapi.json. */\n"
@@ -31,11 +37,10 @@ def report_schema() -> str:
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
-def measurements_schema() -> str:
-    """The JSON Schema of a file of `hope measure` as text."""
-    from hope.contract.measurements import json_schema
-
-    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+def schema_text(module: str) -> str:
+    """The JSON Schema that a module publishes as text."""
+    schema = importlib.import_module(module).json_schema()
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def openapi() -> dict[str, Any]:
@@ -131,7 +136,7 @@ def main() -> None:
     """Write the files."""
     written = (
         (REPORT_SCHEMA, report_schema()),
-        (MEASUREMENTS_SCHEMA, measurements_schema()),
+        *((REPORT_SCHEMA.with_name(name), schema_text(module)) for name, module in MORE_SCHEMAS.items()),
         (PAGE_TYPES, page_types(openapi())),
     )
     for path, text in written:

@@ -71,7 +71,7 @@ def _picture(picture_png: bytes) -> str:
     data = base64.b64encode(picture_png).decode("ascii")
     alt = "Axial slices of the largest lesions, each with its outline and its two perpendicular diameters."
     return (
-        f'<figure><img alt="{alt}" src="data:image/png;base64,{data}">\n<figcaption>Each lesion on the slice with the '
-        "largest product of both diameters. Radiological view: the patient's left is on the right.</figcaption>"
+        f'<figure class="lesions"><img alt="{alt}" src="data:image/png;base64,{data}">\n'
+        "<figcaption>Each lesion on the slice with the largest product of both diameters. Radiological view: the patient's left is on the right.</figcaption>"
         "</figure>\n"
     )
