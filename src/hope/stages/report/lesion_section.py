@@ -70,8 +70,9 @@ def _picture(picture_png: bytes) -> str:
         return ""
     data = base64.b64encode(picture_png).decode("ascii")
     alt = "Axial slices of the largest lesions, each with its outline and its two perpendicular diameters."
-    return (
-        f'<figure class="lesions"><img alt="{alt}" src="data:image/png;base64,{data}">\n'
-        "<figcaption>Each lesion on the slice with the largest product of both diameters. Radiological view: the patient's left is on the right.</figcaption>"
-        "</figure>\n"
+    caption = (
+        "Each lesion on the slice with the largest product of both diameters. Radiological view: the patient's left is "
+        "on the right."
     )
+    image = f'<img alt="{alt}" src="data:image/png;base64,{data}">'
+    return f'<figure class="lesions">{image}\n<figcaption>{caption}</figcaption></figure>\n'
