@@ -210,9 +210,15 @@ def fit(args: argparse.Namespace) -> None:
     """Fit the rule, print its table, and write it where that is wanted."""
     found = [json.loads(line) for path in args.files for line in path.read_text(encoding="utf-8").splitlines()]
     rows = list({(row["patient"], tuple(row["without"])): row for row in found}.values())
-    rule, fits = fit_quality([Judged(r["patient"], r["signs"], r["dice"], r["kind"]) for r in rows], fitted_on(rows))
+    rule, fits = fit_quality(
+        [Judged(r["patient"], r["signs"], r["dice"], r["kind"], r["true_ml"]["WT"] > 0) for r in rows], fitted_on(rows)
+    )
     for region, found in fits.items():
         table(region, found, rows)
+    if rule and (free := rule.no_tumour):
+        print(
+            f"expected Dice of WT below {free.below}: {free.patients} patients, {free.without_tumour} without a tumour"
+        )
     print(machine())
     if args.write and rule:
         manifest = json.loads((args.write / MANIFEST).read_bytes())

@@ -24,11 +24,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 from tests.deployment import REPOSITORY, compose, health_words, image_of, words_of
+from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.slow
 
 GIVEN = {
     "POSTGRES_PASSWORD": "from-the-test",
+    "POSTGRES_ADMIN_PASSWORD": "from-the-test",
     "S3_ACCESS_KEY": "from-the-test",
     "S3_SECRET_KEY": "from-the-test",
     "HOPE_PUBLIC_URL": "https://hope.example.org",
@@ -64,6 +66,8 @@ class Deployment:
         data = self.root / name
         data.mkdir(exist_ok=True)
         given = {**image_environment(service), **service["environment"]}
+        if "PGHOST" in given:
+            given["PGPORT"] = "5432"
         for variable in self.moved.keys() & given.keys():
             given[variable] = self.moved[variable]
         own = {"HOPE_DATA_DIR": str(data), "HOME": str(self.root), "PATH": f"{BIN}:/usr/bin:/bin"}
@@ -124,14 +128,24 @@ def until(what: Callable[[], object], deployment: Deployment, seconds: float = 9
         time.sleep(0.2)
 
 
+ROLE = "application"
+
+
 @pytest.fixture
-def deployment(tmp_path: Path, postgres_url: str, s3_endpoint: str) -> Iterator[Deployment]:
-    one = Deployment(tmp_path, postgres_url, s3_endpoint)
+def deployment(tmp_path: Path, postgres: PostgresServer, s3_endpoint: str) -> Iterator[Deployment]:
+    """All services but the stores, which are the tests'; the database's role is made as compose.yaml makes it."""
+    one = Deployment(tmp_path, f"postgresql+psycopg://{ROLE}@127.0.0.1:{postgres.port}/{ROLE}", s3_endpoint)
+    one.moved |= {"PGHOST": "127.0.0.1", "PGPORT": str(postgres.port), "PGUSER": "hope", "ROLE": ROLE}
     tokens = tmp_path / "api-tokens.txt"
     words = [str(BIN / "hope"), "token", "from-the-test", "--file", str(tokens)]
     one.token = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
-    yield one
-    one.stop()
+    try:
+        yield one
+    finally:
+        one.stop()
+        with postgres.connect() as admin:
+            admin.execute(f"DROP DATABASE IF EXISTS {ROLE} WITH (FORCE)")
+            admin.execute(f"DROP ROLE IF EXISTS {ROLE}")
 
 
 def answers(port: int) -> bool:
@@ -147,13 +161,38 @@ def scan(seed: int) -> bytes:
     return gzip.compress(nib.Nifti1Image(voxels, np.diag([1.0, 1.0, 1.0, 1.0])).to_bytes())
 
 
+def test_the_application_is_an_ordinary_role_that_owns_its_database(
+    deployment: Deployment, postgres: PostgresServer
+) -> None:
+    service, kept = deployment.services["role"], []
+    with postgres.connect() as admin:
+        for password in ("first", "second"):  # the second time the role is there, and gets the new password
+            service["environment"]["ROLE_PASSWORD"] = password
+            made = deployment.run("role", words_of(service))
+            assert made.returncode == 0, made.stderr
+            kept.append(admin.execute("SELECT rolpassword FROM pg_authid WHERE rolname = %s", [ROLE]).fetchone())
+        row = admin.execute(
+            "SELECT rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls, rolcanlogin FROM pg_roles "
+            "WHERE rolname = %s",
+            [ROLE],
+        ).fetchone()
+        assert row == (False, False, False, False, False, True)
+        of_database = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s"
+        owner = admin.execute(of_database, [ROLE]).fetchone()
+        assert owner == (ROLE,)
+    assert kept[0] and kept[1] and kept[0] != kept[1]
+    services = deployment.services
+    assert services["role"]["environment"]["ROLE"] in services["gateway"]["environment"]["HOPE_DATABASE_URL"]
+    assert "hope" not in services["postgres"]["environment"].values(), "the application would be the superuser"
+
+
 def test_all_services_of_compose_start_are_healthy_do_a_case_and_stop(deployment: Deployment) -> None:
-    for _ in range(2):  # the second time the bucket is there
-        made = deployment.run("bucket", words_of(deployment.services["bucket"]))
+    for name in ("role", "bucket") * 2:  # the second time they are there
+        made = deployment.run(name, words_of(deployment.services[name]))
         assert made.returncode == 0, made.stderr
     names = [name for name, service in deployment.services.items() if service["image"].startswith("hope-")]
     for name in names:
-        if name != "bucket":
+        if deployment.services[name]["restart"] != "on-failure":
             deployment.start(name)
     until(lambda: answers(deployment.port), deployment)
     for name in deployment.running:

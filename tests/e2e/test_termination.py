@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+
+from hope.testing.fleet import Fleet
+from hope.testing.live_files import files_below
 
 pytestmark = pytest.mark.alone
 
@@ -39,3 +43,29 @@ def test_a_terminated_command_leaves_nothing(tmp_path: Path) -> None:
     assert process.returncode == 128 + signal.SIGTERM
     assert time.monotonic() - started < 10
     assert not out.exists()
+
+
+def test_an_upload_that_the_end_cuts_off_is_told_to_come_again(tmp_path: Path) -> None:
+    """SIGTERM while a body trickles in: 503 with Retry-After, no traceback, nothing stored."""
+    fleet = Fleet(tmp_path, {})
+    try:
+        process = fleet.start("up")
+        fleet.wait_ready()
+        client = fleet.client()
+        case = client.new_case({})
+        with socket.create_connection(("127.0.0.1", fleet.port), timeout=30) as connection:
+            connection.sendall(
+                f"PUT /api/cases/{case}/series/t1c HTTP/1.1\r\nHost: 127.0.0.1:{fleet.port}\r\n"
+                f"Authorization: Bearer {client.token}\r\nContent-Length: 100000\r\n\r\n".encode()
+                + bytes(50_000)
+            )
+            time.sleep(1)
+            process.send_signal(signal.SIGTERM)
+            answer = connection.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 503 "), answer
+        assert b"retry-after: 5" in answer.lower() and b"the server is stopping" in answer
+        process.wait(timeout=20)
+        assert "Traceback" not in fleet.logs() and "Exception in ASGI" not in fleet.logs(), fleet.logs()
+        assert files_below(tmp_path / "data" / "blobs") == []
+    finally:
+        fleet.stop()

@@ -29,6 +29,7 @@ from hope.settings import Settings
 
 SET = {
     "POSTGRES_PASSWORD": "from-the-test",
+    "POSTGRES_ADMIN_PASSWORD": "of-the-administrator",
     "S3_ACCESS_KEY": "from-the-test-too",
     "S3_SECRET_KEY": "and-this",
     "HOPE_PUBLIC_URL": "https://hope.example.org",
@@ -132,6 +133,15 @@ def test_only_the_gateway_can_be_reached_and_only_from_this_machine() -> None:
 def test_nothing_starts_without_its_secrets(missing: str) -> None:
     with pytest.raises(UnsetError, match=missing):
         compose({name: value for name, value in SET.items() if name != missing})
+
+
+def test_it_starts_on_two_processors_and_the_limits_can_be_set() -> None:
+    def limits(services: dict[str, dict[str, Any]]) -> dict[str, str]:
+        return {name: str(one["deploy"]["resources"]["limits"]["cpus"]) for name, one in services.items()}
+
+    assert all(float(cpus) <= 2 for cpus in limits(SERVICES).values())
+    more = limits(compose({**SET, "SEGMENT_CPUS": "8", "GATEWAY_CPUS": "0.5"})["services"])
+    assert (more["segment"], more["gateway"]) == ("8", "0.5")
 
 
 def test_no_password_is_written_down() -> None:

@@ -26,16 +26,22 @@ def aws() -> None:
     help="TCP port on the loopback address that stands for all of AWS.",
 )
 @click.option(
+    "--s3-port",
+    type=click.IntRange(1, 65535),
+    help="TCP port on the loopback address where S3, SNS and SQS listen; without it any that is free.",
+)
+@click.option(
     "--container",
     metavar="URL",
     default="",
-    help="An endpoint that runs already, such as http://127.0.0.1:8080; else `hope endpoint` is started.",
+    help="An endpoint that runs already, such as http://127.0.0.1:8080; else `hope endpoint` is started. "
+    "It needs --s3-port: start it with HOPE_S3_ENDPOINT_URL=http://127.0.0.1:S3-PORT, then this.",
 )
 @click.option("--bucket", default="hope-proxy", show_default=True, help="Name of the bucket that is made.")
 @click.option(
     "--env-file", type=click.Path(path_type=Path, dir_okay=False), help="Write the variables there too, to be sourced."
 )
-def local(port: int, container: str, bucket: str, env_file: Path | None) -> None:
+def local(port: int, s3_port: int | None, container: str, bucket: str, env_file: Path | None) -> None:
     """Serve the AWS route on this machine: a bucket, notifications, and `hope endpoint` behind an emulated SageMaker.
 
     Nothing leaves this machine, no account is used, and everything is in memory: it is gone when this ends. Printed are
@@ -45,6 +51,11 @@ def local(port: int, container: str, bucket: str, env_file: Path | None) -> None
     Example:
       hope aws local --env-file aws.env
       (in another terminal)  . ./aws.env && hope segment CASE -o results
+
+    \b
+    With an endpoint of your own (a container, say), in this order:
+      HOPE_S3_ENDPOINT_URL=http://127.0.0.1:9300 AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local hope endpoint
+      hope aws local --s3-port 9300 --container http://127.0.0.1:8080 --env-file aws.env
 
     Needs the extras: pip install 'hope-platform[aws-local,server]'.
 
@@ -58,7 +69,7 @@ def local(port: int, container: str, bucket: str, env_file: Path | None) -> None
 
     # The log of the endpoint may be needed after an error, and holds nothing of a case.
     with tempfile.TemporaryDirectory(prefix="hope-aws-") as folder:
-        options = LocalOptions(bucket=bucket, port=port, container=container.rstrip("/"))
+        options = LocalOptions(bucket=bucket, port=port, container=container.rstrip("/"), s3_port=s3_port or 0)
         with LocalAws(Path(folder), options) as local_aws:
             lines = _exports(local_aws.environment())
             if env_file:

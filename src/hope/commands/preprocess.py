@@ -32,7 +32,7 @@ def preprocess(
     """Register the scans of one case or many to each other and to the atlas, and handle the skull.
 
     INPUT as for `hope segment`. OUT/<case>/ then holds <case>-{t1n,t1c,t2w,t2f}.nii.gz and <case>-brain-mask.nii.gz
-    on the atlas grid (240x240x155, 1 mm), and preprocess.json with the transforms and every doubt.
+    on the atlas grid (240x240x155, 1 mm), and preprocess.json with the transforms and every remark.
     """
     import json
     import tempfile

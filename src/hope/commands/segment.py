@@ -74,7 +74,7 @@ def segment(
       <case>-seg-atlas.nii.gz     the same on the atlas grid, 240x240x155 at 1 mm
       <case>-*-atlas.nii.gz       the preprocessed images
       preview.png, report.html    to look at
-      result.json                 volumes, doubts, provenance
+      result.json                 volumes, remarks, provenance
 
     \b
     Examples:

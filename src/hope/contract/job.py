@@ -78,7 +78,7 @@ class ConflictError(HopeError):
 
 @dataclass(frozen=True)
 class Session:
-    """A user's private room. Whoever holds its token may do everything in it, nobody else anything.
+    """A user's session. Whoever holds its token may do everything in it, nobody else anything.
 
     Attributes:
         id: random, not secret by itself.

@@ -50,7 +50,7 @@ class UploadedCase:
         preprocessed: the scans already share one atlas-shaped grid and need no registration.
         head_state: what the scans show.
         input_sha256: hash of each sequence's voxels and grid (never of a file name).
-        flags: doubts found so far.
+        flags: remarks so far.
         sources: per sequence how it was identified: ``{"confidence": ..., "reason": ...}``.
         selection: every DICOM series that was looked at: what it shows, what it was taken as, and why or why not.
     """
@@ -82,7 +82,7 @@ class AlignedCase:
         native_grid: the grid of the reference scan, where the labels go back to.
         reference: the sequence that native_grid belongs to.
         atlas_to_native: per sequence, atlas world to that scan's own world (the saved transforms).
-        flags: doubts found so far.
+        flags: remarks so far.
 
     Raises:
         ValueError: if the images do not share one grid.
@@ -133,7 +133,7 @@ class HarmonizedCase:
         aligned: the case before.
         images: what the model is shown; an image that was passed on is the aligned case's own object.
         method: what changed the images: "hail", "histogram", or "none" if all were passed on.
-        flags: doubts that harmonisation found.
+        flags: remarks of harmonisation.
         details: the style, the check's figures of each sequence and why one was passed on, as plain JSON values.
     """
 
@@ -154,7 +154,7 @@ class Prediction:
         model_id: the bundle's id.
         model_sha256: the bundle's hash.
         missing: sequences that the model had to do without.
-        flags: doubts found so far.
+        flags: remarks so far.
         agreement: of an ensemble, per region or label key the share of its members (by weight, 0 to 1) that say so at
             each voxel, float16 (i, j, k) on the same grid; empty for a single network.
         postprocess: the model's own post-processing as its bundle gives it (``hope-postprocess/1``), or None.

@@ -13,11 +13,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from hope.domain.qc import QCFlag, Severity
+
 POOR_BELOW: Final[Mapping[str, float]] = {"WT": 0.75, "TC": 0.6, "ET": 0.6}
 """Dice below which a region's outline counts as poor: two experts agree better than that."""
 
 GOOD_CHANCE, POOR_CHANCE = 0.15, 0.5
 """Chance of a poor outline up to which a result is called likely good, and from which it is called likely poor."""
+
+NO_TUMOUR_CODE: Final = "perhaps_no_tumour"
 
 _FARTHEST: Final = 3.0
 """Deviations: a sign that lies farther out than the cases of the fit says no more than one that lies here."""
@@ -181,16 +185,63 @@ class RegionRule:
 
 
 @dataclass(frozen=True)
+class NoTumourRule:
+    """Answers to brains without a tumour had an expected Dice of WT as low as this.
+
+    Attributes:
+        below: expected Dice of WT, 0 to 1, that nine of ten answers to brains without a tumour stayed below in the fit.
+        patients: of the fit with an answer below it.
+        without_tumour: how many of these had no tumour.
+    """
+
+    below: float
+    patients: int
+    without_tumour: int
+
+    def flag(self, expected: ExpectedQuality) -> QCFlag | None:
+        """The warning that there may be no tumour at all; None where nothing was marked or the figure is higher."""
+        whole = expected.regions.get("WT")
+        if whole is None or whole.dice >= self.below:
+            return None
+        return QCFlag(
+            NO_TUMOUR_CODE,
+            Severity.WARNING,
+            f"there may be no tumour at all: the expected Dice of the whole tumour is {whole.dice:.2f}; of "
+            f"{self.patients} patients whose outlines were expected to be below {self.below:.2f}, "
+            f"{self.without_tumour} had none",
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"below": self.below, "patients": self.patients, "without_tumour": self.without_tumour}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> NoTumourRule:
+        """Back from ``to_json``.
+
+        Raises:
+            ValueError: if it is no share, or the counts contradict each other.
+            KeyError, TypeError: if something is missing or of another kind.
+        """
+        rule = cls(float(values["below"]), int(values["patients"]), int(values["without_tumour"]))
+        if not 0 < rule.below < 1 or not 0 < rule.without_tumour <= rule.patients:
+            raise ValueError("the rule for brains without a tumour does not fit together")
+        return rule
+
+
+@dataclass(frozen=True)
 class QualityRule:
     """The rules of one model.
 
     Attributes:
         regions: per region.
         fitted_on: the cases of the fit, in words.
+        no_tumour: when there may be no tumour at all; None where the fit had no brain without one.
     """
 
     regions: Mapping[str, RegionRule]
     fitted_on: str
+    no_tumour: NoTumourRule | None = None
 
     def expect(self, signs: Mapping[str, Mapping[str, float]]) -> ExpectedQuality:
         """What to expect of a case.
@@ -207,7 +258,9 @@ class QualityRule:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {"regions": {name: rule.to_json() for name, rule in self.regions.items()}, "fitted_on": self.fitted_on}
+        regions = {name: rule.to_json() for name, rule in self.regions.items()}
+        no_tumour = {} if self.no_tumour is None else {"no_tumour": self.no_tumour.to_json()}
+        return {"regions": regions, "fitted_on": self.fitted_on, **no_tumour}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> QualityRule:
@@ -219,7 +272,8 @@ class QualityRule:
         rules = {str(name): RegionRule.from_json(rule) for name, rule in values["regions"].items()}
         if not rules or not set(rules) <= set(POOR_BELOW):
             raise ValueError(f"expected quality is known for {', '.join(POOR_BELOW)} alone")
-        return cls(rules, str(values["fitted_on"]))
+        given = values.get("no_tumour")
+        return cls(rules, str(values["fitted_on"]), None if given is None else NoTumourRule.from_json(given))
 
 
 def _at(sorted_values: list[float], share: float) -> float:

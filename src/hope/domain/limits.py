@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 MIB = 2**20
 
@@ -57,3 +57,10 @@ class ReadingLimits:
 
 DEFAULT_LIMITS = ReadingLimits()
 """What the command line keeps to, and the platform unless told otherwise."""
+
+CASE_LIMITS = replace(DEFAULT_LIMITS, expanded_mb=32_768, elements=100_000_000, parsed_elements=5_000_000)
+"""What one case may cost where its owner reads it in a process of their own (`hope segment`, `hope.segment`).
+
+A case is four scans, and a folder may hold a whole examination (100,000 DICOM files need 5 million parsed elements),
+so the counts are larger than an upload's. Memory counts for each scan alone: those that were read are held by right.
+"""

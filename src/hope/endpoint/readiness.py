@@ -47,7 +47,7 @@ class Readiness:
         self._recheck.set()
 
     async def keep(self) -> None:
-        """Test now, and whenever there is doubt, until cancelled."""
+        """Test now, and whenever the state is unknown, until cancelled."""
         pause = FIRST_PAUSE_SECONDS
         while True:
             self._recheck.clear()

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from hope.domain.errors import InputError
-from hope.domain.limits import DEFAULT_LIMITS, MIB, ReadingLimits
+from hope.domain.limits import CASE_LIMITS, DEFAULT_LIMITS, MIB, ReadingLimits
 
 _NEARLY = 0.85
 
@@ -37,6 +37,10 @@ class Budget:
     def memory_left(self) -> int:
         """How many more bytes of memory may be taken, here or by a converter."""
         return max(0, self.limits.memory_mb * MIB - max(0, resident_bytes() - self._idle))
+
+    def hold(self) -> None:
+        """Take what this process holds now as held by right: memory counts from here on."""
+        self._idle = resident_bytes()
 
     def expand(self, count: int, what: str) -> None:
         """Count bytes that came out of compressed ones, or that are about to.
@@ -109,6 +113,17 @@ def reading_within(budget: Budget) -> Iterator[Budget]:
         yield budget
     finally:
         _CURRENT.reset(token)
+
+
+@contextmanager
+def reading_one_case() -> Iterator[Budget]:
+    """Let everything in the block count towards one case, in the budget that holds already or in one of its own."""
+    current = _CURRENT.get()
+    if current is not None:
+        yield current
+        return
+    with reading_within(Budget(CASE_LIMITS)) as budget:
+        yield budget
 
 
 def resident_bytes() -> int:

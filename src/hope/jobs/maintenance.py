@@ -1,4 +1,4 @@
-"""The housekeeper of a process: its lease, dead peers' work, sessions that have ended."""
+"""The maintenance loop of a process: its lease, dead peers' work, sessions that have ended."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from hope.domain.errors import HopeError
 
 SWEEP_SECONDS = 1.0
-"""How often every process looks for rooms of dead ones; it lists one directory."""
+"""How often every process looks for directories of dead ones; it lists one directory."""
 
 CLOSE_SECONDS = 2.0
 """How long the removal of a folder is tried again while a process that was just killed still writes into it."""
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class Scratch:
-    """Folders below ``root``, one locked room per process. The lock falls with the process, however it ends.
+    """Folders below ``root``, one locked directory per process. The lock falls with the process, however it ends.
 
     Args:
         root: shared by the processes of one machine; made if need be, readable by its owner only.
@@ -37,8 +37,8 @@ class Scratch:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._root = root
         self.directory = root / f"{_PREFIX}{name or secrets.token_hex(8)}"
-        # The lock is held before it has its name, and the room is made after that: so nobody takes a new room for a
-        # dead process's, and a room without a lock is always one that nobody has any more.
+        # The lock is held before it has its name, and the directory is made after that: so nobody takes a new one for a
+        # dead process's, and a directory without a lock is always one that nobody has any more.
         unnamed = root / f".{self.directory.name}.lock"
         self._lock = unnamed.open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -66,8 +66,8 @@ class Scratch:
         """Delete what dead processes left.
 
         Returns:
-            the names of the processes whose room is gone now. One whose room could not be deleted is not among them;
-            the next sweep tries again.
+            the names of the processes whose directory is gone now. One whose directory could not be deleted is not
+            among them; the next sweep tries again.
         """
         swept = []
         with self._sweeping:
@@ -82,7 +82,7 @@ class Scratch:
         return swept
 
     def close(self) -> None:
-        """Delete this process's room. If that is not possible yet, the next process's sweep finds it."""
+        """Delete this process's directory. If that is not possible yet, the next process's sweep finds it."""
         _removed(self.directory, CLOSE_SECONDS)
         if not self._lock.closed:
             self._lock_path.unlink(missing_ok=True)
@@ -90,11 +90,11 @@ class Scratch:
 
 
 class Sweeper:
-    """Sweeps the rooms of one machine in a thread of its own, and says whose are gone.
+    """Deletes directories of dead processes on this machine, in a thread of its own, and says whose are gone.
 
     Args:
-        scratch: this process's room among them.
-        tell: called for each process whose room is gone; called again later if the store does not answer or is full.
+        scratch: this process's directory among them.
+        tell: called for each process whose directory is gone; again later if the store does not answer or is full.
     """
 
     def __init__(self, scratch: Scratch, tell: Callable[[str], None]) -> None:
@@ -116,7 +116,7 @@ class Sweeper:
         try:
             swept = self._scratch.sweep()
         except OSError as error:
-            log.warning("rooms of dead processes could not be looked for: %s", type(error).__name__)
+            log.warning("scratch directories of dead processes could not be looked for: %s", type(error).__name__)
             return
         if swept:
             log.warning("the scratch directories of %d dead process(es) were deleted", len(swept))
@@ -137,7 +137,7 @@ class Sweeper:
 
 
 def _taken(lock_path: Path, directory: Path) -> bool:
-    """Delete a room whose lock nobody holds; whether it is gone."""
+    """Delete a directory whose lock nobody holds; whether it is gone."""
     try:
         lock = lock_path.open("r+")
     except FileNotFoundError:

@@ -242,7 +242,7 @@ class StageWorker:
                 await in_thread(self._check_wanted, attempt)
 
     def _drop_staged(self, job: StageJob, prefix: str) -> None:
-        """Delete what a stage that was killed left on its way to a model elsewhere; the keeper looks once more."""
+        """Delete what a killed stage left on its way to a model elsewhere; the maintenance loop looks once more."""
         if self._staging is None or not job.stage.spec.elsewhere:
             return
         try:

@@ -13,7 +13,7 @@ from typing import Any
 
 from hope.domain.errors import InputError
 from hope.localaws.aws_delivery import Clients, Deliveries, Topics
-from hope.localaws.aws_processes import STOP_SECONDS, ServerProcess, endpoint_server, free_port, moto_server
+from hope.localaws.aws_processes import STOP_SECONDS, ServerProcess, endpoint_server, free_port, is_free, moto_server
 from hope.localaws.aws_runtime import RuntimeServer
 
 REGION = "us-east-1"
@@ -38,6 +38,7 @@ class LocalOptions:
         port: of the runtime API, which also stands for all other services; 0 takes a free one.
         aws_url: a moto server that runs already; empty starts one.
         container: address of a container that runs already; empty starts `hope endpoint`.
+        s3_port: loopback port of S3, SNS and SQS; 0 takes any that is free.
         s3_url: where the container finds S3, if not at the server itself (a proxy, say).
         environment: variables for `hope endpoint` besides those of this process.
         concurrent: invocations that the container gets at once.
@@ -51,6 +52,7 @@ class LocalOptions:
     port: int = 0
     aws_url: str = ""
     container: str = ""
+    s3_port: int = 0
     s3_url: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     concurrent: int = 1
@@ -92,7 +94,12 @@ class LocalAws:
     def _start_servers(self) -> None:
         if self.aws_url:
             return
-        port = free_port()
+        port = self.options.s3_port or free_port()
+        if self.options.s3_port and not is_free(port):
+            raise InputError(
+                f"cannot serve S3 on port {port}: another program listens there",
+                fix="stop that program, or choose another port with --s3-port",
+            )
         self.aws_url = f"http://127.0.0.1:{port}"
         moto = moto_server(port, self._folder)
         self._stack.callback(moto.stop)

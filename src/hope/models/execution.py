@@ -67,8 +67,8 @@ class _NotConvertibleError(Exception):
 class TracedGraph:
     """An architecture's operations on one tile in OpenVINO's form, with the weights left open.
 
-    Folds differ in their weights only. Whoever compiles the second hands over the blueprint of the first, and is spared
-    the recording, what follows from the tile's shape alone (a SwinUNETR's masks take longer to compute than its
+    Folds differ in their weights only. Whoever compiles the second hands over the traced graph of the first, and is
+    spared the recording, what follows from the tile's shape alone (a SwinUNETR's masks take longer to compute than its
     answer), and the comparison with torch.
 
     Attributes:
@@ -319,7 +319,7 @@ def _slots(network: nn.Module) -> tuple[list[tuple[dict[str, Any], str, int]], l
 
 
 def _layout(network: nn.Module, example: Tensor) -> tuple[Any, ...]:
-    """What two networks must have in common to share a blueprint."""
+    """What two networks must have in common to share a traced graph."""
     slots, tensors = _slots(network)
     held = [(name, number, tuple(tensors[number].shape), tensors[number].dtype) for _, name, number in slots]
     return (type(network), tuple(example.shape), tuple(held))

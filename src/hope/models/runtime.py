@@ -133,7 +133,14 @@ class BundleRunner:
         unusual = self._out_of_distribution.flag(found) if self._out_of_distribution and found else None
         flags = (*missing_flags(missing, self._measured), *([unusual] if unusual else []))
         prediction = self._prediction(case, fine, inside > 0.5, box, missing, flags)
-        return replace(prediction, expected_quality=self._expected(probability.numpy(), found, missing))
+        expected = self._expected(probability.numpy(), found, missing)
+        return replace(prediction, expected_quality=expected, flags=(*flags, *self._no_tumour(expected)))
+
+    def _no_tumour(self, expected: ExpectedQuality | None) -> tuple[QCFlag, ...]:
+        """The warning that there may be no tumour at all, where the bundle's rule says so."""
+        rule = self.bundle.quality.no_tumour if self.bundle.quality else None
+        flag = rule.flag(expected) if rule and expected else None
+        return (flag,) if flag else ()
 
     def _measure_input(
         self, x: npt.NDArray[np.float32], inside: npt.NDArray[np.bool_], missing: tuple[MRSequence, ...]

@@ -192,11 +192,11 @@ class CaseStore(SessionStore, ScanStore, UploadStore, Protocol):
         ...
 
     def open_attempts(self, *, session_id: str | None = None, case_id: str | None = None) -> list[Attempt]:
-        """Attempts that were begun and not ended, also of dead executors: scratch rooms may still hold their scans."""
+        """Attempts that have not ended, also of dead executors: scratch directories may still hold their scans."""
         ...
 
     def end_attempts_of(self, executor: str) -> None:
-        """Say that an executor is dead and that its scratch room is deleted: its attempts and uploads have ended."""
+        """Say that an executor is dead and its scratch directory deleted: its attempts and uploads have ended."""
         ...
 
     def artifacts(self, case_id: str, *, public: bool | None = None) -> list[Artifact]:

@@ -34,7 +34,7 @@ class Case:
         scans: sequence (``t1n``, ``t1c``, ``t2w``, ``t2f``) -> volume on its own grid, float32, finite, RAS+ mm.
         reference: the sequence whose grid will carry the labels.
         preprocessed: the scans share one atlas grid already and need no registration.
-        qc: facts and doubts: code, severity (info, caution, warning) and a sentence.
+        qc: remarks: code, severity (info, caution, warning) and a sentence.
         sources: per sequence how it was identified: ``{"confidence": ..., "reason": ...}``.
     """
 

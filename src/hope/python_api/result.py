@@ -107,13 +107,13 @@ class Result:
         return Path(directory) / self.case_id
 
     def __repr__(self) -> str:
-        """One line: name, volumes, how many doubts."""
+        """One line: name, volumes, how many remarks."""
         volumes = ", ".join(f"{key} {ml:.1f}" for key, ml in self.volumes_ml.items())
         cautions = f"; {len(self.warnings)} cautions and warnings" if self.warnings else ""
         return f"<hope.Result {self.case_id}: {volumes} ml{cautions}>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: doubts, picture, volumes, disclaimer. It names no file and loads nothing."""
+        """What a notebook shows: remarks, picture, volumes, disclaimer. It names no file and loads nothing."""
         cautions = "".join(
             f"<li><b>{html.escape(flag.severity)}</b> {html.escape(flag.reason)}</li>" for flag in self._alarms()
         )

@@ -8,7 +8,7 @@ from hope.domain.grid import ATLAS_GRID, Grid
 from hope.domain.volume import Volume
 
 HEAD_GRID = Grid((60, 66, 56), np.array([[3.0, 0, 0, -88.5], [0, 3.0, 0, -97.5], [0, 0, 3.0, -82.5], [0, 0, 0, 1.0]]))
-"""RAS, 3 mm, 180 x 198 x 168 mm: the smallest that intake takes for a head without a doubt."""
+"""RAS, 3 mm, 180 x 198 x 168 mm: the smallest that intake takes for a head without a remark."""
 
 ENHANCING_BLOCK_MM = ((-40.0, -20.0), (0.0, 25.0), (10.0, 35.0))
 """World bounds (left-right, back-front, foot-head) of the block that is bright in an enhanced scan."""

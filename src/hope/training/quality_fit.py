@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hope.domain.case import SEQUENCES
-from hope.domain.expected_quality import QualityRule, RegionRule, logit
+from hope.domain.expected_quality import POOR_BELOW, NoTumourRule, QualityRule, RegionRule, logit, share_of
 
 Values = npt.NDArray[np.float64]
 
@@ -37,12 +37,14 @@ class Judged:
         signs: per region, of ``quality_signs``.
         dice: per region, against the truth.
         kind: what the case is, in words, such as "adult" or "synthetic child".
+        has_tumour: whether the truth marks any voxel.
     """
 
     patient: str
     signs: Mapping[str, Mapping[str, float]]
     dice: Mapping[str, float]
     kind: str = ""
+    has_tumour: bool = True
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,33 @@ def fit_quality(judged: Sequence[Judged], fitted_on: str) -> tuple[QualityRule |
         fitted_on: what they are, in words that a reader of a result is shown.
     """
     fits = {region: fit for region in SIGNS if (fit := fit_region(judged, region))}
-    rule = QualityRule({region: fit.rule for region, fit in fits.items()}, fitted_on) if fits else None
-    return rule, fits
+    if not fits:
+        return None, fits
+    no_tumour = learn_no_tumour(judged, fits["WT"]) if "WT" in fits else None
+    return QualityRule({region: fit.rule for region, fit in fits.items()}, fitted_on, no_tumour), fits
+
+
+def learn_no_tumour(judged: Sequence[Judged], whole: RegionFit) -> NoTumourRule | None:
+    """How low the expected Dice of WT is where there is no tumour, and how often there is one all the same.
+
+    Args:
+        judged: the answers of the fit.
+        whole: the fit of WT, whose expectations are out of fold.
+
+    Returns:
+        the rule with the next twentieth above nine of ten answers to brains without a tumour; None where there is no
+        such brain, or they are expected to be good.
+    """
+    expected = [(judged[number], share_of(float(e))) for number, e in zip(whole.used, whole.expected, strict=True)]
+    free = [dice for one, dice in expected if not one.has_tumour]
+    if not free:
+        return None
+    below = (int(float(np.quantile(free, 0.9)) * 20) + 1) / 20
+    if below > POOR_BELOW["WT"]:
+        return None
+    low = {one.patient for one, dice in expected if dice < below}
+    without = {one.patient for one, dice in expected if dice < below and not one.has_tumour}
+    return NoTumourRule(below, len(low), len(without))
 
 
 @dataclass(frozen=True)

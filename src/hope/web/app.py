@@ -18,6 +18,7 @@ from hope.web.middleware.limits import install_limits
 from hope.web.middleware.logs import install_logs
 from hope.web.middleware.metrics import install_metrics
 from hope.web.middleware.security import install_security
+from hope.web.middleware.stopping import install_stopping
 from hope.web.notify import Notifier
 from hope.web.page import page_router
 from hope.web.problems import install_openapi
@@ -49,6 +50,7 @@ def create_app(context: WebContext) -> FastAPI:
     app.add_middleware(UnexpectedErrors)
     install_json_bodies(app)
     install_limits(app, context.settings)
+    install_stopping(app)
     install_security(app, context.settings)
     install_metrics(app, context.store, authenticator)
     install_logs(app)

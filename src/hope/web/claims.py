@@ -21,7 +21,7 @@ from hope.web.errors import log_failure
 MIB = 2**20
 
 STEP = 4 * MIB
-"""An upload that does not say how long it is claims its room in such steps."""
+"""An upload that does not say how long it is claims space in such steps."""
 
 
 def limits_of(platform: PlatformSettings) -> SessionLimits:
@@ -31,7 +31,7 @@ def limits_of(platform: PlatformSettings) -> SessionLimits:
 
 @dataclass
 class Claim:
-    """The room of one upload. All calls block.
+    """The space that one upload has claimed. All calls block.
 
     Attributes:
         store: where it is counted.
@@ -90,7 +90,7 @@ class Claims:
 
     @asynccontextmanager
     async def claimed(self, case: CaseRecord, size: int, files: int = 1) -> AsyncIterator[Claim]:
-        """Room for one upload until the block ends; its files have to be gone by then.
+        """Claim space for one upload until the block ends; its files have to be gone by then.
 
         Args:
             case: what the upload is for.

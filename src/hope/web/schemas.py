@@ -135,7 +135,7 @@ class CaseOut(ResponseModel):
     stages: list[StageOut]
     series: list[SeriesOut]
     volumes_ml: Volumes = Field(description="per label and region ml, low_ml, high_ml; empty until it is done")
-    qc: list[Flag] = Field(description="doubts about input and result")
+    qc: list[Flag] = Field(description="remarks on input and result")
     expected_quality: ExpectedQualityFacts | None = Field(
         default=None, description="how good the result is expected to be; absent where the model cannot tell"
     )

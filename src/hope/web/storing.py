@@ -78,7 +78,7 @@ class ScanStorage:
         return change
 
     def drop(self, blob_keys: Sequence[str]) -> None:
-        """Delete scans that no row names any more. Blocks. What cannot be deleted now is found by the keeper."""
+        """Delete scans that no row names any more. Blocks. The maintenance loop finds what cannot be deleted now."""
         for key in blob_keys:
             try:
                 self._context.blobs.delete_prefix(key.removesuffix("scan.nii"))

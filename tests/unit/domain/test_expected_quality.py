@@ -7,7 +7,9 @@ import json
 import pytest
 
 from hope.domain.expected_quality import (
+    NO_TUMOUR_CODE,
     ExpectedQuality,
+    NoTumourRule,
     QualityRule,
     RegionQuality,
     RegionRule,
@@ -15,6 +17,7 @@ from hope.domain.expected_quality import (
     logit,
     share_of,
 )
+from hope.domain.qc import Severity
 
 RULE = RegionRule(
     names=("own", "ml"),
@@ -99,6 +102,24 @@ def test_a_rule_that_does_not_fit_together_is_refused(change: dict[str, object])
 def test_rules_of_unknown_regions_are_refused() -> None:
     with pytest.raises(ValueError, match="WT, TC, ET"):
         QualityRule.from_json({"regions": {"XX": RULE.to_json()}, "fitted_on": "cases"})
+
+
+def test_an_answer_like_those_to_brains_without_a_tumour_is_warned_of() -> None:
+    rule = NoTumourRule(below=0.6, patients=22, without_tumour=11)
+    low, high = (QualityRule({"WT": RULE}, "cases").expect(signs(own)) for own in (0.5, 2.0))
+    flag = rule.flag(low)
+    assert flag is not None and flag.code == NO_TUMOUR_CODE and flag.severity is Severity.WARNING
+    assert f"{low.regions['WT'].dice:.2f}" in flag.reason and "of 22 patients" in flag.reason
+    assert rule.flag(high) is None
+    assert rule.flag(ExpectedQuality({}, "cases")) is None  # nothing was marked
+
+
+def test_the_rule_for_brains_without_a_tumour_comes_back_from_json() -> None:
+    rule = QualityRule({"WT": RULE}, "cases", NoTumourRule(0.2, 22, 11))
+    assert QualityRule.from_json(json.loads(json.dumps(rule.to_json()))) == rule
+    for wrong in ({"below": 0.0}, {"without_tumour": 23}, {"without_tumour": 0}, {"below": float("nan")}):
+        with pytest.raises(ValueError, match="without a tumour"):
+            NoTumourRule.from_json({"below": 0.2, "patients": 22, "without_tumour": 11, **wrong})
 
 
 def test_the_logit_of_a_share_is_finite() -> None:

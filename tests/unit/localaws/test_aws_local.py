@@ -23,7 +23,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, IncompleteReadError, ParamValidationError, ResponseStreamingError
 from tests.servers import S3Place
 
-from hope.domain.errors import OutputError
+from hope.domain.errors import InputError, OutputError
 from hope.localaws.aws_delivery import Invocation
 from hope.localaws.aws_local import LocalAws, LocalOptions
 from hope.localaws.aws_processes import ServerProcess, free_port
@@ -149,6 +149,17 @@ def route(_route: Route) -> Route:
     while _route.messages():
         pass
     return _route
+
+
+def test_s3_listens_on_the_port_that_was_asked_for(tmp_path: Path) -> None:
+    """Who starts a container first has to know where it will find S3."""
+    stub, port = Stub(), free_port()
+    with stub.serving() as container, LocalAws(tmp_path, LocalOptions(container=container, s3_port=port)) as aws:
+        assert aws.environment()["HOPE_S3_ENDPOINT_URL"] == f"http://127.0.0.1:{port}"
+        assert httpx.get(f"http://127.0.0.1:{port}/").status_code == 200
+        with pytest.raises(InputError, match=f"port {port}: another program") as refusal:
+            LocalAws(tmp_path, LocalOptions(container=container, s3_port=port)).start()
+        assert "--s3-port" in refusal.value.fix
 
 
 def test_an_invocation_reaches_the_container_and_its_answer_the_bucket(route: Route) -> None:

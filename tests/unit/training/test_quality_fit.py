@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -73,3 +75,29 @@ def test_the_figures_of_the_table() -> None:
     low, high = bootstrap([str(n // 2) for n in range(40)], lambda numbers: float(values[numbers].mean()))
     assert low < 19.5 < high
     assert logit(0.5) == pytest.approx(0.0)
+
+
+def test_brains_without_a_tumour_say_how_low_their_answers_are_expected_to_be() -> None:
+    """Ten of seventy have no tumour, and their answers look faint; two more faint ones do have one."""
+    given = judged(60, noise=0.1)
+    rng = np.random.default_rng(1)
+    for number in range(12):
+        signs = {name: float(rng.normal()) for name in SIGNS["WT"]} | {"own": -4.0, "without t2f": 1.0}
+        given.append(Judged(f"faint{number}", {"WT": signs}, {"WT": 0.02}, has_tumour=number >= 10))
+    rule, fits = fit_quality(given, "cases")
+    assert rule is not None and rule.no_tumour is not None
+    assert rule.no_tumour.below < 0.4
+    assert rule.no_tumour.patients >= rule.no_tumour.without_tumour >= 9
+    free = [share_of(float(e)) for e, n in zip(fits["WT"].expected, fits["WT"].used, strict=True) if n >= 180][:10]
+    assert np.mean([dice < rule.no_tumour.below for dice in free]) >= 0.9
+
+
+def test_without_such_brains_there_is_no_such_rule() -> None:
+    rule, _ = fit_quality(judged(), "cases")
+    assert rule is not None and rule.no_tumour is None
+
+
+def test_where_they_are_expected_to_be_good_there_is_none_either() -> None:
+    given = [replace(one, has_tumour=False) if n % 3 == 0 else one for n, one in enumerate(judged())]
+    rule, _ = fit_quality(given, "cases")
+    assert rule is not None and rule.no_tumour is None

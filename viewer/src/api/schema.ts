@@ -27,7 +27,7 @@ export interface CaseOut {
   series: SeriesOut[]
   /** per label and region ml, low_ml, high_ml; empty until it is done */
   volumes_ml: Record<string, VolumeMl>
-  /** doubts about input and result */
+  /** remarks on input and result */
   qc: Flag[]
   /** how good the result is expected to be; absent where the model cannot tell */
   expected_quality?: ExpectedQualityFacts | null

@@ -162,11 +162,11 @@ class AttemptRows:
         return self._attempts(alive(self._db), session_id, case_id)
 
     def open_attempts(self, *, session_id: str | None = None, case_id: str | None = None) -> list[Attempt]:
-        """Attempts that were begun and not ended, also of dead executors: scratch rooms may still hold their scans."""
+        """Attempts that have not ended, also of dead executors: scratch directories may still hold their scans."""
         return self._attempts(attempts.c.ended_at.is_(None), session_id, case_id)
 
     def end_attempts_of(self, executor: str) -> None:
-        """Say that an executor is dead and that its scratch room is deleted: its attempts and uploads have ended."""
+        """Say that an executor is dead and its scratch directory deleted: its attempts and uploads have ended."""
         its = (attempts.c.executor == executor) & attempts.c.ended_at.is_(None)
         with self._db.write() as transaction:
             transaction.connection.execute(update(attempts).where(its).values(ended_at=time.time()))

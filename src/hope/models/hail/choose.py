@@ -16,7 +16,7 @@ def harmonizer_of(
     Args:
         bundle: ours, or an imported one.
         device: auto, cpu, cuda or mps.
-        healthy: where a style's ladder is measured.
+        healthy: where a style's percentiles are measured.
         guard: see ``HailHarmonizer``; the published design can do nothing by halves and is not asked.
 
     Raises:

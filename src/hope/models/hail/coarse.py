@@ -60,7 +60,7 @@ def view(images: Array, fraction: Array, scale: npt.NDArray[np.float64], place: 
 
     Returns:
         (12, i, j, k): the images in units of ``scale``, the brain, per sequence whether it is there, and the place
-        (inside the brain); and the ladder (4, percentiles), 0 where missing.
+        (inside the brain); and the percentiles (4, percentiles), 0 where missing.
     """
     brain = inside(fraction)
     there = scale > 0

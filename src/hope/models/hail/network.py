@@ -117,7 +117,7 @@ class HailNetwork(nn.Module):
 
     Args:
         code: numbers that the encoder makes per sequence, of which the first are ``TISSUES``; a style's code holds the
-            ladder behind them.
+            percentiles behind them.
         width: channels of the style encoder.
         widths: channels of the trunk.
     """
@@ -140,7 +140,7 @@ class HailNetwork(nn.Module):
             nn.init.zeros_(parameter)
 
     def code(self, view: Tensor, percentiles: Tensor) -> Tensor:
-        """A scan's style (n, 4, code + percentiles): what the encoder makes of it, and its ladder."""
+        """A scan's style (n, 4, code + percentiles): what the encoder makes of it, and its percentiles."""
         return torch.cat([self.encoder(view, percentiles), percentiles], dim=2)
 
     def code_of_voxels(self, voxels: Tensor, percentiles: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ class PublishedHarmonizer:
     Args:
         bundle: its files are checked and its weights loaded here, once.
         device: auto, cpu, cuda or mps.
-        healthy: where a style's ladder is measured.
+        healthy: where a style's percentiles are measured.
 
     Raises:
         BundleError: if the bundle is no harmonizer of this kind, or damaged.

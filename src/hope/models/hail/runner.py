@@ -40,7 +40,7 @@ Guard = Callable[[AlignedCase, Style], Callable[[MRSequence, Volume], bool]]
 
 
 def whole_brain(case: AlignedCase) -> Mask:
-    """Where a style's ladder is measured unless somebody knows better: the brain."""
+    """Where a style's percentiles are measured unless somebody knows better: the brain."""
     return np.asarray(case.brain_mask.data, dtype=bool)
 
 
@@ -49,7 +49,7 @@ class _View:
     """A case as the network sees it.
 
     Attributes:
-        view, ladder: batches of one.
+        view, percentiles: batches of one.
         code: the style, (1, 4, code + percentiles).
         scale: median of the brain per channel, 0 where missing.
         box: where the brain lies on the RAS grid.
@@ -68,7 +68,7 @@ class HailHarmonizer:
     Args:
         bundle: its files are checked and its weights loaded here, once.
         device: auto, cpu, cuda or mps.
-        healthy: where a style's ladder is measured, for readers and checks; the network looks at the whole brain.
+        healthy: where a style's percentiles are measured, for readers and checks; the network looks at the whole brain.
         guard: asked of every image; where it says no, less of the change of contrast is tried. None asks nobody.
 
     Raises:
@@ -115,7 +115,7 @@ class HailHarmonizer:
         }
 
     def learn(self, case: AlignedCase) -> Style:
-        """Codes and ladders of one case; see ``ports.Harmonizer``."""
+        """Codes and percentiles of one case; see ``ports.Harmonizer``."""
         look = self._look(case)
         healthy = self._healthy(case)
         sequences = {}
@@ -126,7 +126,7 @@ class HailHarmonizer:
             *levels, unit = (float(x) for x in np.percentile(values, [*PERCENTILES, 50.0]))
             if unit <= 0 or levels[-1] <= levels[0]:
                 continue
-            # The last number ties the code's unit, the median of the whole brain at 4 mm, to that of the ladder.
+            # The last number ties the code's unit, the median of the whole brain at 4 mm, to that of the percentiles.
             code = (*(float(x) for x in look.code[0, index]), float(look.scale[index]) / unit)
             sequences[sequence] = SequenceStyle(PERCENTILES, tuple(x / unit for x in levels), code, unit)
         if not sequences:

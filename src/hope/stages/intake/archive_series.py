@@ -40,7 +40,7 @@ def series_in_archive(
 
     Args:
         archive: a zip of DICOM files, or of NIfTI files.
-        scratch: room to unpack and convert in.
+        scratch: directory to unpack and convert in.
         out: where the scans go, as ``t1c.nii`` where certain and ``series-1.nii`` where not.
         max_bytes: most that the archive, and each scan, may unpack to.
         progress: called for each scan.

@@ -15,6 +15,7 @@ from hope.domain.grid import ATLAS_GRID, Grid
 from hope.domain.progress import Progress, silent
 from hope.domain.qc import QCFlag, Severity
 from hope.domain.volume import Volume
+from hope.formats.budget import Budget, reading_one_case
 from hope.formats.nifti import NiftiFacts
 from hope.stages.intake.case_finding import CaseSource, find_cases
 from hope.stages.intake.quality import contrast_flags, head_state_of, scan_flags
@@ -66,20 +67,17 @@ def load_case(
 
     Raises:
         AmbiguousInputError: if it cannot be told which series is which, or the voxels speak against a name.
-        InputError: if a scan is unusable, or the scans cannot belong together.
+        InputError: if a scan is unusable, the scans cannot belong together, or reading them costs more than one case
+            may (`hope.domain.limits.CASE_LIMITS`).
         OutputError: if the scratch directory cannot be written.
     """
     if source.problem:
         raise source.problem
     progress("intake: find the sequences", 0.0)
-    resolved = resolve_all(source, scratch)
-    found = resolved.found
-    scans: dict[MRSequence, Volume] = {}
-    facts: dict[MRSequence, NiftiFacts] = {}
-    for number, sequence in enumerate(s for s in SEQUENCES if s in found):
-        progress(f"intake: read {sequence}", (number + 0.5) / (len(found) + 1))
-        scans[sequence], facts[sequence] = read_found(found[sequence], scratch, sequence)
-        _refuse_unusable(scans[sequence], facts[sequence], sequence)
+    with reading_one_case() as budget:
+        resolved = resolve_all(source, scratch)
+        found = resolved.found
+        scans, facts = _read_scans(found, scratch, progress, budget)
     if not scans:
         raise InputError(
             "none of the sequences t1n, t1c, t2w, t2f was found", fix="name the scans by flags, such as --t1c FILE"
@@ -107,13 +105,27 @@ def load_case(
     )
 
 
+def _read_scans(
+    found: Mapping[MRSequence, Found], scratch: Path, progress: Progress, budget: Budget
+) -> tuple[dict[MRSequence, Volume], dict[MRSequence, NiftiFacts]]:
+    """Each sequence's scan and what its file says; all of them count towards one budget."""
+    scans: dict[MRSequence, Volume] = {}
+    facts: dict[MRSequence, NiftiFacts] = {}
+    for number, sequence in enumerate(s for s in SEQUENCES if s in found):
+        progress(f"intake: read {sequence}", (number + 0.5) / (len(found) + 1))
+        budget.hold()  # the scans before are no cost of this one
+        scans[sequence], facts[sequence] = read_found(found[sequence], scratch, sequence)
+        _refuse_unusable(scans[sequence], facts[sequence], sequence)
+    return scans, facts
+
+
 def cautions(
     scans: Mapping[MRSequence, Volume],
     facts: Mapping[MRSequence, NiftiFacts],
     treated: bool = False,
     opinion: VoxelOpinion | None = None,
 ) -> list[QCFlag]:
-    """All doubts about the voxels of a case's scans, one by one and against each other.
+    """All remarks on the voxels of a case's scans, one by one and against each other.
 
     Args:
         scans: float32, finite, any grid.

@@ -1,4 +1,4 @@
-"""Quality gates: what is doubtful about a scan, in one sentence with the measured figures. Nothing here refuses."""
+"""Quality gates: what is unusual about a scan, in one sentence with the measured figures. Nothing here refuses."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class PairEvidence:
 
 
 def scan_flags(scan: Volume, facts: NiftiFacts, sequence: str) -> list[QCFlag]:
-    """All doubts about one scan.
+    """All remarks on one scan.
 
     Args:
         scan: float32, finite, any orientation.
@@ -205,7 +205,7 @@ def compare_pair(first: Volume, second: Volume) -> PairEvidence:
 
 
 def contrast_flags(t1n: Volume, t1c: Volume) -> list[QCFlag]:
-    """Doubts about whether t1c really is the T1 with contrast and t1n the one without."""
+    """Remarks on whether t1c really is the T1 with contrast and t1n the one without."""
     pair = compare_pair(t1n, t1c)
     if pair.voxels and pair.asymmetry < SWAPPED_ASYMMETRY:
         reason = (

@@ -34,7 +34,7 @@ class Found:
         origin: a NIfTI file or a DICOM series.
         confidence: that it is this sequence, from 0 to 1.
         reason: why, in words without a name.
-        flags: doubts about the archive that it came in; of all sequences from one archive only one carries them.
+        flags: remarks on the archive that it came in; of all sequences from one archive only one carries them.
     """
 
     origin: Path | DicomSeries
@@ -50,7 +50,7 @@ class Resolved:
     Attributes:
         found: sequence -> its origin.
         selection: every DICOM series that was looked at: what it shows, what it was taken as, and why or why not.
-        flags: what was left out or is doubtful, for the whole case.
+        flags: what was left out or is uncertain, for the whole case.
     """
 
     found: Mapping[MRSequence, Found]

@@ -47,7 +47,7 @@ class CaseSource:
             ``DIRECTORY#SERIES_NUMBER`` where a directory holds several.
         dicom: a DICOM directory, or a zip of DICOM or NIfTI files, in which the other sequences are looked for.
         sources: per sequence found by its file name ``{"confidence": ..., "reason": ...}``; none if named.
-        flags: doubts found so far.
+        flags: remarks so far.
         problem: why this case of a batch cannot be read; `load_case` raises it.
         series: the series of the DICOM directory that are this case's, by their uid; all if empty.
         identities: whose series they are, for comparing within one search.

@@ -1,4 +1,4 @@
-"""Which sequence an image is, by its voxels beside those of the others; silent where the figures leave doubt."""
+"""Which sequence an image is, by its voxels beside those of the others; None where the figures are not clear."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class VoxelOpinion:
 
     @property
     def misnamed(self) -> list[MRSequence]:
-        """The names that no likely assignment keeps; where each is kept by one of them, all that are in doubt."""
+        """The names that no likely assignment keeps; where each is kept by one of them, all that are not clear."""
         wrong = [name for name, seen in self.may_be.items() if name not in seen]
         return wrong or [name for name, seen in self.may_be.items() if seen != {name}]
 

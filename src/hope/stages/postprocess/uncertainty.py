@@ -22,7 +22,7 @@ def uncertainty_map(prediction: Prediction) -> tuple[Volume, str]:
         prediction: labels with the members' agreement, or else with probabilities.
 
     Returns:
-        float32 volume on the atlas grid, 0 (no doubt) to 1, and what its values mean.
+        float32 volume on the atlas grid, 0 (certain) to 1, and what its values mean.
     """
     given, meaning = prediction.region_probability, BY_PROBABILITY
     if prediction.agreement:

@@ -78,7 +78,7 @@ def to_atlas(scan: Volume, name: MRSequence, brain: Volume | None) -> tuple[Tran
 def _brain_on_atlas(scan: Volume, brain: Volume) -> RigidFit:
     """Lay the brain on the adult atlas brain; a child's is also tried at adult size.
 
-    A small brain has room to tilt and slide inside a large one, so size is taken out while rotation and shift are
+    A small brain can tilt and slide inside a large one, so size is taken out while rotation and shift are
     sought. The scaling keeps the brain's centre where it is: what remains is rigid and lays centre on centre.
     """
     alone = scan.with_data(np.where(brain.data, scan.data, np.float32(0.0)))
@@ -95,7 +95,7 @@ def _brain_on_atlas(scan: Volume, brain: Volume) -> RigidFit:
     try:
         sized = register_rigid(atlas_t1(), at_adult_size, starts, region)
     except StageError:
-        return fit  # the plain fit stands, with its own doubts
+        return fit  # the plain fit stands, with its own remarks
     # A brain that the field of view cuts is small as well, but gains nothing from being enlarged.
     return sized if sized.after.score > fit.after.score else fit
 

@@ -56,7 +56,7 @@ class FoundBrain:
 
     @property
     def usable(self) -> bool:
-        """Whether the mask, though perhaps doubtful, is better than the atlas brain."""
+        """Whether the mask, though perhaps uncertain, is better than the atlas brain."""
         return self.shape_dice >= SMALLEST_USABLE_DICE and _believable_volume(self.mask)
 
 

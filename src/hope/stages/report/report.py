@@ -152,7 +152,7 @@ def _volume_row(head: str, name: str, volume: VolumeMl | None, kind: str) -> str
 def _cautions(result: CaseReport) -> str:
     """List the quality-control flags, the gravest first."""
     if not result.qc:
-        return "<h2>Quality control</h2>\n<p>No doubts were raised about the input or the result.</p>"
+        return "<h2>Quality control</h2>\n<p>There are no remarks on the input or the result.</p>"
     items = []
     ranks = {"warning": 0, "caution": 1}
     for flag in sorted(result.qc, key=lambda f: ranks.get(f.severity, 2)):

@@ -1,4 +1,4 @@
-"""Delivery: the files of one result, all of them or none."""
+"""The files of one result, all of them or none."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from hope.contract.outputs import OutputFile, Role, Space
 from hope.contract.report import CaseReport, FileFacts, StageSeconds
 from hope.contract.result import CaseResult
 from hope.domain.case import AlignedCase, HarmonizedCase
+from hope.domain.expected_quality import NO_TUMOUR_CODE
+from hope.domain.qc import Severity
 from hope.domain.volume import Volume
 from hope.formats.atomic import atomic_output
 from hope.formats.hashing import hash_file
@@ -60,17 +62,12 @@ def write_results(
         (volume, path(OutputFile.of(Role.IMAGE, sequence=str(sequence))))
         for sequence, volume in harmonized.images.items()
     ]
-    missing = result.report.input.missing
-    expected = result.report.expected_quality
-    said = [f"Expected quality: {expected.verdict}"] if expected else []
-    said += [f"Not given: {', '.join(missing)}; the result is less reliable"] if missing else []
-    notice = "".join(f"{part}. " for part in said).strip()
     title = f"{case_id}  ({aligned.reference})"
     picture = path(OutputFile.of(Role.PICTURE))
     with ThreadPoolExecutor(1, "hope-write") as beside:
         # Packing gives Python's lock free, so the picture is drawn meanwhile.
         writing = [beside.submit(write_scan, volume, at) for volume, at in images]
-        volumes, axial = result.report.millilitres(), _largest_axial(result.report)
+        volumes, axial, notice = result.report.millilitres(), _largest_axial(result.report), notice_of(result.report)
         render_preview(reference_scan, result.native_labels, volumes, title, picture, notice, axial)
         for one in writing:
             one.result()
@@ -94,6 +91,17 @@ def _largest_axial(report: CaseReport) -> PlaneDiameters | None:
     lesions = report.measurements.lesions if report.measurements else []
     ordered = sorted(lesions, key=lambda lesion: (not lesion.target, lesion.number))
     return next((axial for lesion in ordered if (axial := lesion.axial)), None)
+
+
+def notice_of(report: CaseReport) -> str:
+    """What the picture says above the slices: how good the result is expected to be, and what speaks against it."""
+    missing, expected = report.input.missing, report.expected_quality
+    warnings = [flag.code for flag in report.qc if flag.severity == Severity.WARNING]
+    said = [f"Expected quality: {expected.verdict}"] if expected else []
+    said += ["There may be no tumour at all"] if NO_TUMOUR_CODE in warnings else []
+    said += [f"Not given: {', '.join(missing)}; the result is less reliable"] if missing else []
+    said += [f"{len(warnings)} warning{'s' * (len(warnings) > 1)} in the report"] if warnings else []
+    return "".join(f"{part}. " for part in said).strip()
 
 
 def _listing(folder: Path, case_id: str, files: Sequence[OutputFile]) -> list[FileFacts]:

@@ -215,7 +215,7 @@ class AttemptContract:
             store.cancel_case(new_id())
 
     def test_failing_a_case_that_nobody_works_on(self, store: CaseStore) -> None:
-        """For the housekeeper: only the run that it means, and only while that is in work."""
+        """For the maintenance loop: only the run that it means, and only while that is in work."""
         case = a_run(store)
         attempt = an_attempt(store, case)
         store.fail_case(case.id, 2, "lost")
@@ -254,7 +254,7 @@ class AttemptContract:
         assert store.running_attempts() == [lone]
 
     def test_what_a_dead_process_left_is_open_until_somebody_says_that_it_is_deleted(self, store: CaseStore) -> None:
-        """An expired lease says that the process is dead, not that its scratch room is gone."""
+        """An expired lease says that the process is dead, not that its scratch directory is gone."""
         session = a_session(store)
         case, other = a_run(store, session), a_run(store)
         left, foreign = an_attempt(store, case), store.begin_attempt(job_of(other), "another")

@@ -160,7 +160,7 @@ class CaseStoreContract(SessionStoreContract, AttemptContract, ScanContract, Upl
         assert (third.run, third.problem, third.problem_is_ours) == (3, "", False)
 
     def test_cases_in_work_are_found_by_age(self, store: CaseStore) -> None:
-        """For the housekeeper, over all sessions."""
+        """For the maintenance loop, over all sessions."""
         queued, running, other = a_run(store), a_run(store), done(store, a_run(store))
         an_attempt(store, running)
         assert [case.id for case in store.cases_in_work(-1.0)] == [queued.id, running.id]

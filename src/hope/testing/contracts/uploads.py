@@ -1,5 +1,5 @@
 # ruff: noqa: S101  (these are tests, shipped so that adapters elsewhere can use them)
-"""What every `CaseStore` has to do about uploads under way: they count, and no two of them take the last room."""
+"""What every `CaseStore` has to do about uploads under way: they count, and no two of them take the last space."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class UploadContract:
         assert store.open_uploads(session.id) == 0
 
     def test_no_two_take_the_last_bytes(self, store: CaseStore, reopen: Callable[[], CaseStore]) -> None:
-        """Eight at once where three have room."""
+        """Eight at once where there is space for three."""
         case, start = store.create_case(a_session(store).id), threading.Barrier(8)
         peers, limits = [store, reopen()], replace(LIMITS, files=100, uploads=100)
 

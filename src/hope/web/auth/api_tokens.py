@@ -49,8 +49,12 @@ def append_line(path: Path, line: str) -> None:
         file.write(("\n" if text and not text.endswith("\n") else "") + line + "\n")
 
 
-def read_tokens(path: Path) -> tuple[tuple[str, str], ...]:
+def read_tokens(path: Path, *, may_be_empty: bool = False) -> tuple[tuple[str, str], ...]:
     """Names and hashes in a tokens file.
+
+    Args:
+        path: the file.
+        may_be_empty: there is another way to sign in; a file without a token, or none at all, then means no tokens.
 
     Raises:
         InputError: if it cannot be read, is open to everybody or writable for its group, holds no token, or a line is
@@ -60,21 +64,42 @@ def read_tokens(path: Path) -> tuple[tuple[str, str], ...]:
         _check_mode(path.stat().st_mode)
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not text in UTF-8"
-        raise InputError(
-            "the API tokens file cannot be read",
-            expected="a text file that the server's user may read, named by HOPE_API_TOKENS_FILE",
-            got=reason,
-            fix="make one with `hope token NAME --file FILE`",
-        ) from None
+        if may_be_empty and isinstance(error, FileNotFoundError):
+            return ()
+        raise _unreadable(path, error) from None
     tokens = tuple(_entry(line, number) for number, line in enumerate(lines, 1) if line.split("#")[0].strip())
-    if not tokens:
+    if not tokens and not may_be_empty:
         raise InputError(
             "the API tokens file holds no token",
-            expected="at least one line `NAME SHA256-OF-TOKEN`",
+            expected="at least one line `NAME SHA256-OF-TOKEN`, or sign-in by OpenID Connect (HOPE_OIDC_ISSUER)",
             fix="add one with `hope token NAME --file FILE`",
         )
     return tokens
+
+
+def _unreadable(path: Path, error: OSError | UnicodeDecodeError) -> InputError:
+    """What to say of a file that cannot be read: for one of another user, whose it is and its mode."""
+    reason = getattr(error, "strerror", None) or "not text in UTF-8"
+    fix = "make one with `hope token NAME --file FILE`"
+    if isinstance(error, PermissionError) and os.name == "posix":
+        user = os.geteuid()
+        try:
+            facts = path.stat()
+        except OSError:
+            reason += f"; the server runs as user {user} and may not look into the file's directory"
+            fix = f"let user {user} pass the directory (chmod +x), or put the file elsewhere"
+        else:
+            reason += (
+                f"; it is owned by user {facts.st_uid}, group {facts.st_gid}, mode {stat.S_IMODE(facts.st_mode):04o}"
+            )
+            reason += f"; the server runs as user {user}"
+            fix = f"chown {user} it and chmod 600 it, or let a group of the server read it (chmod 640)"
+    return InputError(
+        "the API tokens file cannot be read",
+        expected="a text file that the server's user may read, named by HOPE_API_TOKENS_FILE",
+        got=reason,
+        fix=fix,
+    )
 
 
 def _entry(line: str, number: int) -> tuple[str, str]:
@@ -107,10 +132,11 @@ class ApiTokens:
 
     Args:
         path: the tokens file.
+        may_be_empty: people sign in otherwise, so that a file without tokens is no fault.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, may_be_empty: bool = False) -> None:
+        self._path, self._may_be_empty = path, may_be_empty
         self._lock = threading.Lock()
         self._stamp: tuple[int, ...] | None = None
         self._tokens: tuple[tuple[str, str], ...] = ()
@@ -126,6 +152,10 @@ class ApiTokens:
                 found = name
         return found if token.startswith(PREFIX) else None
 
+    def __bool__(self) -> bool:
+        """Whether the file holds any token now."""
+        return bool(self._current())
+
     def _current(self) -> tuple[tuple[str, str], ...]:
         with self._lock:
             try:
@@ -135,7 +165,7 @@ class ApiTokens:
                 stamp = ()
             if stamp != self._stamp:
                 try:
-                    self._tokens = read_tokens(self._path)
+                    self._tokens = read_tokens(self._path, may_be_empty=self._may_be_empty)
                 except InputError as error:
                     log.error("no API token is accepted: %s", error)
                     self._tokens = ()

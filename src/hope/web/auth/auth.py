@@ -44,10 +44,10 @@ def check_may_serve(settings: Settings) -> None:
             got=f"{where} and neither of them",
             fix="set one of them, or serve on 127.0.0.1 only",
         )
-    if platform.api_tokens_file:
-        read_tokens(Path(platform.api_tokens_file))
     if platform.oidc_issuer:
         _check_oidc(platform)
+    if platform.api_tokens_file:
+        read_tokens(Path(platform.api_tokens_file), may_be_empty=bool(platform.oidc_issuer))
     check_mail(platform)
 
 
@@ -108,7 +108,7 @@ class Authenticator:
         platform = settings.platform
         self.public = is_public(platform)
         self.required = self.public or platform.authentication
-        self._tokens = ApiTokens(Path(platform.api_tokens_file)) if platform.api_tokens_file else None
+        self._tokens = _tokens(platform) if platform.api_tokens_file else None
         self._oidc = _sign_in(platform) if platform.oidc_issuer else None
         self.router = self._routes()
 
@@ -127,7 +127,7 @@ class Authenticator:
     def token_name(self, request: Request) -> str | None:
         """Name of the API token that the call brings along; None without a known one."""
         token = _api_token(request)
-        return self._tokens.name_of(token) if self._tokens and token else None
+        return self._tokens.name_of(token) if self._tokens is not None and token else None
 
     def _whoami(self, request: Request) -> WhoAmIOut:
         principal = self.principal(request)
@@ -169,6 +169,11 @@ class Authenticator:
             return oidc.sign_out()
 
         return router
+
+
+def _tokens(platform: PlatformSettings) -> ApiTokens:
+    """The API tokens; their file may hold none where people sign in by OpenID Connect."""
+    return ApiTokens(Path(platform.api_tokens_file), may_be_empty=bool(platform.oidc_issuer))
 
 
 def _sign_in(platform: PlatformSettings) -> OpenIdSignIn:

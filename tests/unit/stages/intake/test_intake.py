@@ -6,6 +6,7 @@ import errno
 import os
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -16,7 +17,9 @@ import pytest
 from hope.domain.case import SEQUENCES, HeadState, MRSequence, UploadedCase
 from hope.domain.errors import AmbiguousInputError, InputError
 from hope.domain.grid import ALL_ORIENTATIONS, ATLAS_GRID, Grid
+from hope.domain.limits import CASE_LIMITS
 from hope.domain.volume import Volume
+from hope.formats.budget import Budget, reading_within
 from hope.formats.nifti import write_labels, write_scan
 from hope.stages.intake.intake import CaseSource, find_cases, hash_volume, is_atlas_shaped, load_case
 from hope.stages.intake.scan_reading import resolve
@@ -513,3 +516,34 @@ def test_real_cases_have_no_spurious_warnings(shared_data: Path, tmp_path: Path)
     case = _load(dev, tmp_path)
     assert case.preprocessed and case.head_state is HeadState.BRAIN
     assert [f.code for f in case.flags] == ["treated_as_preprocessed"]
+
+
+def _what_it_expands(case: Path, tmp_path: Path) -> int:
+    """Bytes that came out of compressed ones when the case was read."""
+    with reading_within(Budget(CASE_LIMITS)) as budget:
+        before = budget.left_bytes
+        _load(find_cases([case], {})[0], tmp_path)
+        return before - budget.left_bytes
+
+
+def test_all_scans_of_a_case_count_towards_one_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = _write_case(tmp_path / "case", "case")
+    expanded = _what_it_expands(case, tmp_path)
+    one = replace(CASE_LIMITS, expanded_mb=expanded // 2**20)  # each scan alone is far below it
+    monkeypatch.setattr("hope.formats.budget.CASE_LIMITS", one)
+    with pytest.raises(InputError, match="unpacks to far more than it may"):
+        _load(find_cases([case], {})[0], tmp_path)
+    monkeypatch.setattr("hope.formats.budget.CASE_LIMITS", replace(one, expanded_mb=one.expanded_mb + 1))
+    assert set(_load(find_cases([case], {})[0], tmp_path).scans) == set(SEQUENCES)
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_scans_that_were_read_leave_the_next_one_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The memory of a budget is what one scan costs more than the case holds already."""
+    held = iter(range(0, 10**12, 2**30))
+    monkeypatch.setattr("hope.formats.budget.resident_bytes", lambda: next(held))
+    budget = Budget(replace(CASE_LIMITS, memory_mb=1500))
+    assert budget.memory_left == 476 * 2**20
+    assert budget.memory_left == 0
+    budget.hold()
+    assert budget.memory_left == 476 * 2**20

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -116,6 +117,20 @@ def test_tokens_files_that_cannot_be_trusted_are_refused(tmp_path: Path) -> None
     check_may_serve(settings_for(tmp_path, host=EVERYWHERE, api_tokens_file=path))
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else and become nobody")
+def test_a_tokens_file_of_somebody_else_is_named_with_owner_and_mode(tmp_path: Path) -> None:
+    path, _ = tokens_file(tmp_path, "reader")
+    os.chown(path, 12345, 12345)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.is_relative_to(Path(tempfile.gettempdir())) and folder != Path(tempfile.gettempdir()):
+            folder.chmod(0o755)
+    program = "import os, sys, pathlib; from hope.web.auth.api_tokens import read_tokens; os.setuid(65534); "
+    program += "read_tokens(pathlib.Path(sys.argv[1]))"
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True)
+    assert "owned by user 12345, group 12345, mode 0600" in done.stderr
+    assert "as user 65534" in done.stderr and "chown 65534" in done.stderr
+
+
 OIDC = {
     "oidc_issuer": "https://issuer.example.org",
     "oidc_client_id": CLIENT_ID,
@@ -151,6 +166,23 @@ def test_openid_connect_settings_that_cannot_be_safe_are_refused(tmp_path: Path,
 
 
 # --- loopback and API tokens
+
+
+def test_openid_connect_alone_starts_with_a_tokens_file_that_is_empty_or_missing(tmp_path: Path) -> None:
+    path = tmp_path / "tokens"
+    check_may_serve(settings_for(tmp_path, host=EVERYWHERE, api_tokens_file=path, **OIDC))
+    path.touch(mode=0o600)
+    settings = settings_for(tmp_path, host=EVERYWHERE, api_tokens_file=path, **OIDC)
+    check_may_serve(settings)
+    with client_of(settings) as caller:
+        assert caller.get("/api/whoami").json()["ways"] == ["oidc"]
+        secret, line = new_api_token("robot")
+        append_line(path, line)
+        assert caller.get("/api/whoami").json()["ways"] == ["token", "oidc"]
+        assert caller.get("/api/whoami", headers={"Authorization": f"Bearer {secret}"}).json()["method"] == "token"
+    path.write_text("nonsense\n")
+    with pytest.raises(InputError, match="line 1"):
+        check_may_serve(settings)
 
 
 def test_on_loopback_everybody_is_local(tmp_path: Path) -> None:
