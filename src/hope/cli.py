@@ -26,6 +26,7 @@ COMMANDS = {
     "evaluate": "Compare masks with the truth: Dice, HD95, lesion-wise.",
     "measure": "Measure the lesions of a mask: diameters, volumes, sums.",
     "compare": "What changed between dates of one patient.",
+    "survival": "Fit a survival model on a cohort table; apply a published one.",
     "synth": "Make labelled synthetic cases: no patient's data.",
     "train": "Train a model bundle from synthesis and your own labelled cases.",
     "models": "List, show, add, remove, push and pull model bundles.",

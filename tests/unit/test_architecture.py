@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "formats": {"domain", "formats", "resources"},
     "stages": {"domain", "formats", "ports", "stages", "resources"},
     "evaluation": {"domain", "formats", "stages", "evaluation"},
+    "cohort": {"domain", "formats", "cohort"},
     "longitudinal": {"domain", "formats", "stages", "longitudinal", "resources"},
     "models": {"domain", "formats", "ports", "models", "resources"},
     "synthesis": {"domain", "formats", "synthesis", "resources"},

@@ -95,7 +95,9 @@ def lesion_labels(lesions: Sequence[Growth], date: int, position_mm: Field, insi
     return labels
 
 
-def timeline(seed: int, index: int, dates: int, options: RawOptions | None = None) -> list[TimelineVisit]:
+def timeline(
+    seed: int, index: int, dates: int, options: RawOptions | None = None, unchanged: bool = False
+) -> list[TimelineVisit]:
     """A synthetic patient at several dates: other scanner, other grid, moved head each time.
 
     Args:
@@ -103,6 +105,7 @@ def timeline(seed: int, index: int, dates: int, options: RawOptions | None = Non
         index: which patient; patients do not depend on one another.
         dates: how many dates, two or more.
         options: how hard to make the scans; its kind of tumour is not used.
+        unchanged: let no lesion grow.
 
     Raises:
         ValueError: for fewer than two dates.
@@ -116,6 +119,8 @@ def timeline(seed: int, index: int, dates: int, options: RawOptions | None = Non
     deep = np.argwhere(anatomy.brain > 0.95)
     centres = [deep[n].astype(np.float64) for n in rng.integers(0, len(deep), int(rng.integers(1, 3)))]
     lesions = draw_growth(rng, centres, dates)
+    if unchanged:
+        lesions = [replace(lesion, factors=(1.0,) * dates) for lesion in lesions]
     position = np.stack(np.meshgrid(*(np.arange(n, dtype=np.float32) for n in anatomy.brain.shape), indexing="ij"))
     days = np.concatenate([[0], np.cumsum(rng.integers(30, 180, dates - 1))])
     visits = []
