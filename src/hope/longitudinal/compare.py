@@ -45,8 +45,8 @@ OVERLAP_RULE: Final = (
     "of the smaller one"
 )
 INTERVAL_METHOD: Final = (
-    f"from the intervals of both volumes, taken as independent (squares add up), times {WIDENING:g}; not calibrated yet "
-    "on unchanged tumours: a change may be named where there is none"
+    f"from the intervals of both volumes, taken as independent (squares add up), times {WIDENING:g}; not calibrated "
+    "yet on unchanged tumours: a change may be named where there is none"
 )
 
 
