@@ -1,10 +1,11 @@
 """Writes what is derived from `hope.contract` and the REST interface: `make docs`.
 
-docs/reference/case-report.schema.json and the page's types, viewer/src/api/schema.ts. Tests fail if either differs.
+docs/reference/*.schema.json and the page's types, viewer/src/api/schema.ts. Tests fail if either differs.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import tempfile
@@ -14,6 +15,12 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORT_SCHEMA = ROOT / "docs" / "reference" / "case-report.schema.json"
+MORE_SCHEMAS = {
+    "measurements.schema.json": "hope.contract.measurements",
+    "comparison.schema.json": "hope.contract.comparison",
+    "response-rules.schema.json": "hope.longitudinal.response",
+}
+"""Schema beside that of result.json -> the module that publishes it."""
 PAGE_TYPES = ROOT / "viewer" / "src" / "api" / "schema.ts"
 
 HEAD = "/** The gateway's JSON, field for field. Written by `make docs` from /openapi.json. */\n"
@@ -28,6 +35,12 @@ def report_schema() -> str:
     from hope.contract.report import json_schema
 
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def schema_text(module: str) -> str:
+    """The JSON Schema that a module publishes as text."""
+    schema = importlib.import_module(module).json_schema()
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def openapi() -> dict[str, Any]:
@@ -121,7 +134,12 @@ def _literal(value: object) -> str:
 
 def main() -> None:
     """Write the files."""
-    for path, text in ((REPORT_SCHEMA, report_schema()), (PAGE_TYPES, page_types(openapi()))):
+    written = (
+        (REPORT_SCHEMA, report_schema()),
+        *((REPORT_SCHEMA.with_name(name), schema_text(module)) for name, module in MORE_SCHEMAS.items()),
+        (PAGE_TYPES, page_types(openapi())),
+    )
+    for path, text in written:
         path.write_text(text, encoding="utf-8")
         sys.stdout.write(f"wrote {path.name}\n")
 

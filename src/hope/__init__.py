@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hope.domain.grid import Grid
     from hope.domain.volume import Volume
     from hope.python_api.cases import Case, read_case
+    from hope.python_api.comparison import compare
     from hope.python_api.images import from_nibabel, from_simpleitk, to_nibabel, to_simpleitk
     from hope.python_api.result import Result
     from hope.python_api.scores import evaluate
@@ -47,6 +48,7 @@ __all__ = [
     "Result",
     "StageError",
     "Volume",
+    "compare",
     "evaluate",
     "from_nibabel",
     "from_simpleitk",
@@ -65,6 +67,7 @@ _HOMES = {
     "Grid": "hope.domain.grid",
     "Result": "hope.python_api.result",
     "Volume": "hope.domain.volume",
+    "compare": "hope.python_api.comparison",
     "evaluate": "hope.python_api.scores",
     "read_case": "hope.python_api.cases",
     "segment": "hope.python_api.segmentation",

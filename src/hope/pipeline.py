@@ -20,6 +20,7 @@ from hope.stages.harmonize.harmonize import default_style, harmonize, not_harmon
 from hope.stages.harmonize.histogram import HistogramHarmonizer
 from hope.stages.intake.intake import CaseSource, load_case
 from hope.stages.postprocess.adaptive import AdaptivePostprocess
+from hope.stages.postprocess.lesions import measure_lesions
 from hope.stages.postprocess.measure import measure
 from hope.stages.postprocess.postprocess import PostprocessOutcome, count_voxels, default_cleanup, drop_unsure
 from hope.stages.postprocess.uncertainty import uncertainty_map
@@ -207,7 +208,9 @@ def finish_case(folder: Path, case: Segmented, options: RunOptions, clock: Clock
     with clock.stage("measure") as step:
         step("measure: volumes", 0.0)
         volumes = _rounded(measure(native, replace(prediction, labels=cleaned.labels)))
-    made_with = MadeWith(volumes, case.model, case.prepared.brain_mask)
+        step("measure: diameters", 0.5)
+        sizes = measure_lesions(native)
+    made_with = MadeWith(volumes, case.model, case.prepared.brain_mask, sizes)
     report = describe(uploaded, case.harmonized, prediction, cleaned, made_with)
     result = CaseResult(native, cleaned.labels, report)
     with clock.stage("report") as step:

@@ -29,7 +29,14 @@ def result(preprocessed_case_dir: Path, tmp_path: Path, hope: Callable) -> tuple
 def test_all_files_are_there_and_hashed(result: tuple[Path, dict]) -> None:
     folder, facts = result
     case = folder.name
-    expected = {f"{case}-seg.nii.gz", f"{case}-seg-atlas.nii.gz", "preview.png", "report.html", "result.json"}
+    expected = {
+        f"{case}-seg.nii.gz",
+        f"{case}-seg-atlas.nii.gz",
+        "preview.png",
+        "report.html",
+        "result.json",
+        "lesions.csv",
+    }
     expected |= {f"{case}-{s}-atlas.nii.gz" for s in SEQUENCES}
     assert {p.name for p in folder.iterdir()} == expected
     assert {entry["name"] for entry in facts["files"]} == expected - {"result.json"}

@@ -32,6 +32,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "stages": {"domain", "formats", "ports", "stages", "resources"},
     "export": {"domain", "formats", "stages", "export"},
     "evaluation": {"domain", "formats", "stages", "evaluation"},
+    "cohort": {"domain", "formats", "cohort"},
+    "longitudinal": {"domain", "formats", "stages", "longitudinal", "resources"},
     "models": {"domain", "formats", "ports", "models", "resources"},
     "synthesis": {"domain", "formats", "synthesis", "resources"},
     "training": {"domain", "formats", "ports", "models", "stages", "evaluation", "synthesis", "training"},

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from hope.commands.inputs import HELP, PATH, scan_inputs
+from hope.commands.lesions import print_lesions
 from hope.commands.run_options import run_options
 from hope.contract.options import RunOptions
 from hope.contract.outputs import OutputFile, Role, Space
@@ -129,6 +130,8 @@ def _print_result(report: CaseReport, folder: Path) -> None:
             click.echo(f"  {_MARKS.get(flag.severity, '-')} {flag.reason}")
     for key, volume in report.volumes_ml.items():
         click.echo(f"  {key:<4}{volume.ml:9.1f} ml   ({volume.low_ml:.1f} to {volume.high_ml:.1f})")
+    if report.measurements:
+        print_lesions(report.measurements)
     cleaned = report.postprocess
     if cleaned.changed:
         gone = ", ".join(

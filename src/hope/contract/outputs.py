@@ -120,6 +120,7 @@ class Role(StrEnum):
     REPORT = RoleSpec("report", {None: Place("report.html", "report", "Report")})
     PICTURE = RoleSpec("picture", {None: Place("preview.png", "picture", "Picture")})
     VOLUMES = RoleSpec("volumes", {None: Place("volumes.csv", "volumes as a table", "Volumes (CSV)")})
+    LESIONS = RoleSpec("lesions", {None: Place("lesions.csv", "diameters of lesions as a table", "Diameters (CSV)")})
     FACTS = RoleSpec("facts", {None: Place("result.json", "all facts", "All facts (JSON)")})
     UNCERTAINTY = RoleSpec(
         "uncertainty",

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from hope.contract.measurements import Measurements
 from hope.domain.qc import OLD_CODES
 
 FORMAT: Final = "hope-result/1"
@@ -251,9 +252,11 @@ class CaseReport(Section):
         description="true where a person corrected the mask: volumes_ml and tumour_found are of the corrected mask,"
         " everything else is of the run that it corrects",
     )
+    measurements: Measurements | None = Field(
+        default=None, description="diameters and volume of each lesion, and sums over the targets"
+    )
     # Reserved: their form is settled by the first version that writes them.
     case_label: str | None = Field(default=None, description="reserved: what the user calls the case")
-    lesions: list[Json] | None = Field(default=None, description="reserved: measurements of each lesion")
     comparison: Json | None = Field(default=None, description="reserved: change against an earlier result")
     training_data: Json | None = Field(default=None, description="reserved: provenance of the model's training data")
 

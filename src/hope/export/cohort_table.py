@@ -13,7 +13,7 @@ from typing import Any
 from hope.contract.report import CaseReport
 from hope.domain.errors import InputError
 from hope.domain.labels import PEDS, REGION_NAMES, REGIONS
-from hope.export.stored_result import StoredResult, measurements_of
+from hope.export.stored_result import StoredResult
 
 Cell = str | float | int | bool | None
 
@@ -57,12 +57,12 @@ def _expected_dice(report: CaseReport, region: str) -> float | None:
 
 
 def _measured(report: CaseReport, field: str) -> float | None:
-    measured = measurements_of(report)
+    measured = report.measurements
     return None if measured is None else float(getattr(measured, field))
 
 
 def _lesion_count(report: CaseReport) -> int | None:
-    measured = measurements_of(report)
+    measured = report.measurements
     return None if measured is None else len(measured.lesions)
 
 

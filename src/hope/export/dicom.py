@@ -13,7 +13,7 @@ from hope.contract.report import CaseReport
 from hope.domain.errors import InputError
 from hope.domain.labels import PEDS, REGIONS
 from hope.domain.volume import Volume
-from hope.export.stored_result import StoredResult, measurements_of
+from hope.export.stored_result import StoredResult
 from hope.export.writing import write_files
 from hope.formats.dicom import convert_series
 from hope.formats.dicom_seg import Algorithm, ObjectUIDs, dicom_bytes, make_segmentation, on_series_grid
@@ -171,7 +171,7 @@ def _figures(report: CaseReport) -> ReportFigures:
 
 def _lesions(report: CaseReport) -> tuple[LesionFigure, ...]:
     """Axial diameters of every lesion that has them."""
-    measured = measurements_of(report)
+    measured = report.measurements
     return tuple(
         LesionFigure(lesion.number, lesion.axial.long.mm, lesion.axial.short.mm)
         for lesion in (measured.lesions if measured is not None else ())

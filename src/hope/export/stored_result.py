@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -18,11 +17,6 @@ from hope.formats.nifti import read_labels
 from hope.formats.reading import reading
 
 FACTS = "result.json"
-
-
-def measurements_of(report: CaseReport) -> Any | None:
-    """The lesions' diameters that a report states; None where it comes from a version that does not measure them."""
-    return getattr(report, "measurements", None)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from hope.synthesis.anatomy import Anatomy, brain_mask, make_anatomy
 from hope.synthesis.contrast import render
 from hope.synthesis.fields import Field, FieldMaker
 from hope.synthesis.head import surround
-from hope.synthesis.template import load_template
+from hope.synthesis.template import Template, load_template
 
 _BLOCK_1MM = ((160, 192, 160), (40, 15, -6))
 _MARGIN = 24
@@ -152,8 +152,19 @@ def raw_case(seed: int, index: int, options: RawOptions | None = None) -> RawCas
     rng = np.random.default_rng(np.random.SeedSequence([seed, 77, index]))
     shape, start = _BLOCK_1MM
     template = load_template(1, shape, start)
-    anatomy = make_anatomy(template, rng, chosen.kind)
-    fields = FieldMaker(rng, shape, 1.0)
+    return scan_head(make_anatomy(template, rng, chosen.kind), template, rng, chosen)
+
+
+def scan_head(anatomy: Anatomy, template: Template, rng: np.random.Generator, chosen: RawOptions) -> RawCase:
+    """Lay a head askew in a scanner and take the four sequences of it.
+
+    Args:
+        anatomy: with its labels, on the template's grid.
+        template: whose grid that is.
+        rng: brightness, pose, grids and noise.
+        chosen: how hard to make it.
+    """
+    fields = FieldMaker(rng, template.grid.shape, 1.0)
     images, source = _whole_head(anatomy, fields, template.grid, chosen)
     centre = template.grid.centre_ras_mm()
     # The scanner's world has its origin near the head's centre, and the head lies a little askew in it.

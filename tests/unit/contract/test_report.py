@@ -57,7 +57,7 @@ def test_the_page_gets_no_matrix_and_no_list_of_files() -> None:
 
 
 def test_reserved_fields_are_there_and_not_written() -> None:
-    reserved = {"case_label", "lesions", "series_selection", "comparison", "training_data"}
+    reserved = {"case_label", "measurements", "series_selection", "comparison", "training_data"}
     assert reserved <= set(CaseReport.model_fields)
     assert not reserved & set(CaseReport.stored(old()).to_json())
     assert CaseReport(case_id="x", case_label="left").to_json() == {"case_id": "x", "case_label": "left"}

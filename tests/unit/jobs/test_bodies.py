@@ -163,6 +163,7 @@ def test_the_files_are_those_of_the_contract(finished: tuple[Path, dict[str, Any
         "mesh-ET.mz3": "mesh",
         "mesh-ED.mz3": "mesh",
         "volumes.csv": "volumes as a table",
+        "lesions.csv": "diameters of lesions as a table",
         "preview.png": "picture",
         "report.html": "report",
     }

@@ -9,23 +9,29 @@ from typing import Any
 
 from hope.contract.outputs import CORRECTION_FILES, Role
 from hope.contract.report import CaseReport
+from hope.domain.volume import Volume
 from hope.formats.atomic import atomic_output
 from hope.formats.nifti import read_labels, read_scan
+from hope.stages.postprocess.lesions import measure_lesions, rule_of
+from hope.stages.report.lesion_views import draw_measurements
 from hope.stages.report.preview import render_preview
 from hope.stages.report.report import write_report
 from hope.stages.report.volumes_table import volumes_csv
 
 
-def corrected_report(report: CaseReport, volumes_ml: Mapping[str, Mapping[str, float]]) -> CaseReport:
-    """The report of a run with the volumes of a corrected mask; intervals and files were of the model's mask.
+def corrected_report(report: CaseReport, volumes_ml: Mapping[str, Mapping[str, float]], labels: Volume) -> CaseReport:
+    """The report of a run with the volumes and diameters of a corrected mask; intervals and files were of the model's.
 
     Args:
         report: of the run whose mask was corrected.
         volumes_ml: per label and region ``{"ml": ...}``, on the scan's own grid.
+        labels: the corrected mask on that grid, uint8 peds labels.
     """
     values: dict[str, Any] = report.to_json()
-    for of_the_model in ("interval_method", "files"):
+    for of_the_model in ("interval_method", "files", "measurements"):
         values.pop(of_the_model, None)
+    if report.measurements is not None:
+        values["measurements"] = measure_lesions(labels, rule_of(report.measurements.rule)).model_dump()
     found = any(volume["ml"] > 0 for volume in volumes_ml.values())
     return CaseReport.model_validate(values | {"volumes_ml": volumes_ml, "tumour_found": found, "corrected": True})
 
@@ -46,13 +52,15 @@ def write_correction(
         ValueError: if ``facts`` is no result.json.
         OutputError: if a file cannot be written.
     """
-    report = corrected_report(CaseReport.stored(json.loads(facts.read_bytes())), volumes_ml)
     image, _ = read_scan(scan, "the reference scan")
     labels = read_labels(mask, "the corrected mask")
+    report = corrected_report(CaseReport.stored(json.loads(facts.read_bytes())), volumes_ml, labels)
     title = f"{report.case_id}  ({report.input.reference})"
     picture = folder / CORRECTION_FILES[Role.CORRECTED_PICTURE]
     render_preview(image, labels, report.millilitres(), title, picture, "Corrected by hand.")
-    write_report(report, picture, folder / CORRECTION_FILES[Role.CORRECTED_REPORT])
+    sizes = report.measurements
+    drawn = draw_measurements(image, labels, sizes) if sizes is not None else b""
+    write_report(report, picture, folder / CORRECTION_FILES[Role.CORRECTED_REPORT], drawn)
     for role, content in (
         (Role.CORRECTED_VOLUMES, volumes_csv(report.volumes_ml)),
         (Role.CORRECTED_FACTS, report.text().encode()),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hope import DISCLAIMER, __version__
+from hope.contract.measurements import Measurements
 from hope.contract.report import FORMAT, CaseReport
 from hope.domain.case import SEQUENCES, AlignedCase, HarmonizedCase, HeadState, Prediction, UploadedCase
 from hope.domain.qc import QCFlag, Severity
@@ -23,11 +24,13 @@ class MadeWith:
         volumes_ml: per label key and region ``{"ml": ..., "low_ml": ..., "high_ml": ...}``, on the scan's own grid.
         model: its facts.
         brain_mask: how the brain was found, in words.
+        measurements: diameters of the lesions, if they were measured.
     """
 
     volumes_ml: Mapping[str, Mapping[str, float]]
     model: Mapping[str, object]
     brain_mask: str
+    measurements: Measurements | None = None
 
 
 def describe(
@@ -79,6 +82,7 @@ def describe(
         "qc": [flag.to_json() for flag in flags],
         "volumes_ml": made_with.volumes_ml,
         "interval_method": interval_method(prediction),
+        **({"measurements": sizes.model_dump()} if (sizes := made_with.measurements) else {}),
         "tumour_found": bool(cleaned.labels.data.any()),
         **({"expected_quality": expected.to_json()} if (expected := prediction.expected_quality) else {}),
         "postprocess": cleaned.to_json(),

@@ -5,27 +5,38 @@ Drawn with Pillow alone. Radiological convention: the patient's left is on the v
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from hope import DISCLAIMER
+from hope.contract.measurements import PlaneDiameters
 from hope.domain.grid import CORNER_TOLERANCE_MM, Grid
 from hope.domain.labels import PEDS, REGION_NAMES, REGIONS, Label
 from hope.domain.volume import Volume
 from hope.formats.atomic import atomic_output
+from hope.stages.report.drawing import (
+    BACKGROUND,
+    FAINT,
+    GAP,
+    MARGIN,
+    PANEL_BACKGROUND,
+    RULE,
+    TEXT,
+    WARNING,
+    font,
+    say,
+    windowed,
+)
 
 VolumesMl = Mapping[str, Mapping[str, float]]
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 PANEL: Final = 488
-MARGIN: Final = 28
-GAP: Final = 10
 HEADER: Final = 92
 LEGEND: Final = 236
 LEGEND_TEXT: Final = PANEL - 56
@@ -34,15 +45,6 @@ FILL_SHARE: Final = 0.4
 OUTLINE_PX: Final = 2
 HEAD_MARGIN_MM: Final = 4.0
 LETTER_SPACE: Final = 26
-DISPLAY_GAMMA: Final = 0.85
-"""Below 1 it lifts the brain, which bright fat and vessels would push into the dark."""
-
-BACKGROUND: Final = (13, 16, 21)
-PANEL_BACKGROUND: Final = (0, 0, 0)
-RULE: Final = (58, 66, 78)
-TEXT: Final = (236, 240, 245)
-FAINT: Final = (166, 176, 190)
-WARNING: Final = (255, 196, 92)
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,13 @@ PLANES: Final = (
 
 
 def render_preview(
-    image: Volume, labels: Volume, volumes_ml: VolumesMl, title: str, path: Path, notice: str = ""
+    image: Volume,
+    labels: Volume,
+    volumes_ml: VolumesMl,
+    title: str,
+    path: Path,
+    notice: str = "",
+    measured: PlaneDiameters | None = None,
 ) -> None:
     """Write the PNG of one result.
 
@@ -79,6 +87,7 @@ def render_preview(
         title: what the picture shows, without identity.
         path: the PNG to write.
         notice: one sentence of warning to print under the title, such as a missing sequence.
+        measured: axial diameters to draw on the labels; their slice is the axial one that is shown.
 
     Raises:
         ValueError: if labels and image do not share one grid.
@@ -87,35 +96,27 @@ def render_preview(
     if image.grid.shape != labels.grid.shape or not image.grid.same_as(labels.grid):
         raise ValueError(f"preview needs labels on the image's grid (corners within {CORNER_TOLERANCE_MM} mm)")
     scan, mask = image.reoriented("RAS"), labels.reoriented("RAS")
-    shown = _windowed(scan.data)
+    shown = windowed(scan.data)
     box = _head_box(shown, mask.data, scan.grid)
     where = _slices(mask.data, box)
+    lines = [scan.grid.to_voxel(chord.ends_ras_mm) for chord in (measured.long, measured.short)] if measured else []
+    if lines:
+        first, stop = box[2]
+        where = (where[0], where[1], min(max(round(float(lines[0][0, 2])), first), stop - 1))
     canvas = Image.new("RGB", (2 * MARGIN + 3 * PANEL + 2 * GAP, HEADER + 2 * PANEL + GAP + LEGEND), BACKGROUND)
     _draw_header(canvas, title, _state(mask.data, scan.data), notice)
     pixels_per_mm = _common_scale(scan.grid, box)
     for column, plane in enumerate(PLANES):
         left = MARGIN + column * (PANEL + GAP)
         grey, overlaid = _panels(plane, where[plane.cut], shown, mask.data, scan.grid, box)
+        if plane.cut == 2:
+            _draw_lines(overlaid, lines, scan.grid, box, pixels_per_mm)
         caption = f"{plane.name}  {_position(scan.grid, plane, where)}"
         _draw_panel(canvas, (left, HEADER), grey, plane, caption, pixels_per_mm)
         _draw_panel(canvas, (left, HEADER + PANEL + GAP), overlaid, plane, f"{plane.name} with labels", pixels_per_mm)
     _draw_legend(canvas, volumes_ml, HEADER + 2 * PANEL + GAP)
     with atomic_output(path) as file:
         canvas.save(file, format="PNG", compress_level=4)
-
-
-def _windowed(data: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-    """Grey values 0..1 between the 1st and the 99.5th percentile of what is not zero; same shape."""
-    finite = np.nan_to_num(np.asarray(data, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    inside = finite[finite != 0]
-    if inside.size == 0:
-        return np.zeros_like(finite)
-    low, high = (float(q) for q in np.percentile(inside, (1.0, 99.5)))
-    if high <= low:
-        high = low + 1.0
-    grey = np.clip((finite - low) / (high - low), 0.0, 1.0)
-    grey[finite == 0] = 0.0
-    return np.asarray(grey**DISPLAY_GAMMA, dtype=np.float32)
 
 
 def _head_box(
@@ -178,6 +179,24 @@ def _panels(
     return plain, coloured
 
 
+def _draw_lines(
+    panel: Image.Image,
+    lines: Sequence[npt.NDArray[np.floating]],
+    grid: Grid,
+    box: tuple[tuple[int, int], tuple[int, int], tuple[int, int]],
+    pixels_per_mm: float,
+) -> None:
+    """Diameters on the axial panel; each line is (2, 3), its ends in RAS-ordered voxels."""
+    draw = ImageDraw.Draw(panel)
+    for line in lines:
+        ends = [
+            tuple((box[axis][1] - 0.5 - float(end[axis])) * grid.spacing_mm[axis] * pixels_per_mm for axis in (0, 1))
+            for end in line
+        ]
+        draw.line([(x, y) for x, y in ends], fill=(0, 0, 0), width=4)
+        draw.line([(x, y) for x, y in ends], fill=TEXT, width=2)
+
+
 def _screen(
     data: npt.NDArray[np.generic], plane: _Plane, index: int, box: tuple[tuple[int, int], ...]
 ) -> npt.NDArray[np.generic]:
@@ -237,17 +256,12 @@ def _rgb(label: Label) -> tuple[int, int, int]:
     return int(label.colour[1:3], 16), int(label.colour[3:5], 16), int(label.colour[5:7], 16)
 
 
-def _font(size: int) -> Font:
-    """Pillow's own scalable font: no font file of the machine is needed."""
-    return ImageFont.load_default(size)
-
-
 def _fitted(draw: ImageDraw.ImageDraw, text: str, size: int, width: int) -> str:
     """Shorten the text with an ellipsis until it fits ``width`` pixels."""
-    font = _font(size)
-    if draw.textlength(text, font=font) <= width:
+    shape = font(size)
+    if draw.textlength(text, font=shape) <= width:
         return text
-    while text and draw.textlength(text + "…", font=font) > width:
+    while text and draw.textlength(text + "…", font=shape) > width:
         text = text[:-1]
     return text + "…"
 
@@ -256,10 +270,10 @@ def _draw_header(canvas: Image.Image, title: str, state: str, notice: str) -> No
     """Title at the left, what the rows are under it, the state in words."""
     draw = ImageDraw.Draw(canvas)
     width = canvas.width - 2 * MARGIN
-    draw.text((MARGIN, 18), _fitted(draw, title, 30, width), fill=TEXT, font=_font(30))
+    draw.text((MARGIN, 18), _fitted(draw, title, 30, width), fill=TEXT, font=font(30))
     said = ". ".join(part.rstrip(".") for part in (state, notice) if part)
     line = said or "Slices through the largest extent of the tumour. Radiological view: patient's left on the right."
-    draw.text((MARGIN, 58), _fitted(draw, line, 19, width), fill=WARNING if said else FAINT, font=_font(19))
+    draw.text((MARGIN, 58), _fitted(draw, line, 19, width), fill=WARNING if said else FAINT, font=font(19))
 
 
 def _draw_panel(
@@ -274,25 +288,13 @@ def _draw_panel(
     middle = PANEL // 2
     places = ((14, middle), (PANEL - 14, middle), (middle, 14), (middle, PANEL - 14))
     for letter, (x, y) in zip(plane.letters, places, strict=True):
-        _say(draw, (left + x, top + y), letter, 20, "mm")
-    _say(draw, (left + 12, top + 10), caption, 17, "la", FAINT)
+        say(draw, (left + x, top + y), letter, 20, "mm")
+    say(draw, (left + 12, top + 10), caption, 17, "la", FAINT)
     bar = round(50 * scale)
     if bar < PANEL // 2:
         x, y = left + PANEL - 14 - bar, top + PANEL - 16
         draw.line((x, y, x + bar, y), fill=FAINT, width=3)
-        _say(draw, (x + bar // 2, y - 6), "50 mm", 15, "mb", FAINT)
-
-
-def _say(
-    draw: ImageDraw.ImageDraw,
-    at: tuple[int, int],
-    text: str,
-    size: int,
-    anchor: str,
-    fill: tuple[int, int, int] = TEXT,
-) -> None:
-    """Text that stays readable on any grey: it carries a black rim."""
-    draw.text(at, text, fill=fill, font=_font(size), anchor=anchor, stroke_width=2, stroke_fill=(0, 0, 0))
+        say(draw, (x + bar // 2, y - 6), "50 mm", 15, "mb", FAINT)
 
 
 def _draw_legend(canvas: Image.Image, volumes_ml: VolumesMl, top: int) -> None:
@@ -310,15 +312,15 @@ def _draw_legend(canvas: Image.Image, volumes_ml: VolumesMl, top: int) -> None:
         _draw_volume(draw, (MARGIN + 2 * column + 50, top + 22 + row * 76), key, name, volumes_ml)
     y = top + LEGEND - 46
     draw.line((MARGIN, y - 14, canvas.width - MARGIN, y - 14), fill=RULE)
-    draw.text((MARGIN, y), DISCLAIMER, fill=WARNING, font=_font(19))
+    draw.text((MARGIN, y), DISCLAIMER, fill=WARNING, font=font(19))
 
 
 def _draw_volume(draw: ImageDraw.ImageDraw, at: tuple[int, int], key: str, name: str, volumes_ml: VolumesMl) -> None:
     """Key and volume in large type, the name and the interval under it."""
     volume = volumes_ml.get(key, {})
     ml = float(volume.get("ml", 0.0))
-    draw.text(at, f"{key}  {ml:.1f} ml", fill=TEXT, font=_font(25))
+    draw.text(at, f"{key}  {ml:.1f} ml", fill=TEXT, font=font(25))
     low, high = volume.get("low_ml"), volume.get("high_ml")
     interval = f"  {low:.1f} to {high:.1f} ml" if low is not None and high is not None and high > 0 else ""
     text = _fitted(draw, name + interval, 18, LEGEND_TEXT)
-    draw.text((at[0], at[1] + 32), text, fill=FAINT, font=_font(18))
+    draw.text((at[0], at[1] + 32), text, fill=FAINT, font=font(18))

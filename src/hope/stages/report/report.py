@@ -16,6 +16,7 @@ from hope.domain.errors import OutputError
 from hope.domain.labels import PEDS, REGION_NAMES, REGIONS
 from hope.domain.qc import worst_first
 from hope.formats.atomic import atomic_output
+from hope.stages.report.lesion_section import lesion_section
 from hope.stages.report.report_sections import (
     TIMES,
     Column,
@@ -32,13 +33,14 @@ NO_RULES: Final = "none"
 VERDICT_CLASSES: Final = {"likely good": "good", "check": "check", "likely poor": "poor"}
 
 
-def write_report(result: CaseReport, preview_png: Path, path: Path) -> None:
+def write_report(result: CaseReport, preview_png: Path, path: Path, lesions_png: bytes = b"") -> None:
     """Write the self-contained report of one case.
 
     Args:
         result: the report of the case; text in it may be anything, it is escaped.
         preview_png: the picture to embed.
         path: the HTML file to write.
+        lesions_png: the lesions with their diameters, if there are any.
 
     Raises:
         OutputError: if the picture cannot be read or the report cannot be written.
@@ -48,10 +50,10 @@ def write_report(result: CaseReport, preview_png: Path, path: Path) -> None:
     except OSError as error:
         raise OutputError(f"cannot read the picture for the report: {error.strerror or error}") from error
     with atomic_output(path) as file:
-        file.write(render_report(result, picture).encode("utf-8"))
+        file.write(render_report(result, picture, lesions_png).encode("utf-8"))
 
 
-def render_report(result: CaseReport, preview_png: bytes) -> str:
+def render_report(result: CaseReport, preview_png: bytes, lesions_png: bytes = b"") -> str:
     """Give the report's HTML text; no script, nothing fetched from elsewhere."""
     case_id = result.case_id
     sections = (
@@ -59,6 +61,7 @@ def render_report(result: CaseReport, preview_png: bytes) -> str:
         _cautions(result),
         _picture(result, preview_png),
         _volumes(result),
+        lesion_section(result.measurements, lesions_png),
         _inputs(result),
         _postprocess(result),
         _method(result),

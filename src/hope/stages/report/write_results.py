@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from hope.contract.measurements import PlaneDiameters
 from hope.contract.outputs import OutputFile, Role, Space
 from hope.contract.report import CaseReport, FileFacts, StageSeconds
 from hope.contract.result import CaseResult
@@ -18,6 +19,7 @@ from hope.formats.atomic import atomic_output
 from hope.formats.hashing import hash_file
 from hope.formats.nifti import write_labels, write_scan
 from hope.stages.report.face_free import without_face
+from hope.stages.report.lesion_views import draw_measurements
 from hope.stages.report.preview import render_preview
 from hope.stages.report.report import write_report
 from hope.stages.report.result_folder import RESULT, result_folder
@@ -88,13 +90,19 @@ def write_results(
     with ThreadPoolExecutor(1, "hope-write") as beside:
         # Packing gives Python's lock free, so the picture is drawn meanwhile.
         writing = [beside.submit(write_scan, volume, at) for volume, at in images]
-        volumes, notice = result.report.millilitres(), notice_of(result.report)
-        render_preview(delivered.scan, result.native_labels, volumes, title, picture, notice)
+        volumes, axial, notice = result.report.millilitres(), _largest_axial(result.report), notice_of(result.report)
+        render_preview(delivered.scan, result.native_labels, volumes, title, picture, notice, axial)
         for one in writing:
             one.result()
+    sizes = result.report.measurements
+    drawn = b""
+    if sizes is not None:
+        with atomic_output(path(OutputFile.of(Role.LESIONS))) as stream:
+            stream.write(sizes.csv().encode())
+        drawn = draw_measurements(delivered.scan, result.native_labels, sizes)
     html = path(OutputFile.of(Role.REPORT, detail=delivered.shows))
     report = result.report.with_sections(stages=stages, files=_listing(folder, case_id, files))
-    write_report(report, picture, html)
+    write_report(report, picture, html, drawn)
     report = report.with_sections(files=_listing(folder, case_id, files))
     with atomic_output(folder / RESULT) as stream:
         stream.write(report.text().encode())
@@ -103,6 +111,13 @@ def write_results(
 
 def _handed_out(volume: Volume, result: CaseResult, aligned: AlignedCase, delivered: Delivered) -> Volume:
     return without_face(volume, aligned.brain_mask, result.atlas_labels) if delivered.deface else volume
+
+
+def _largest_axial(report: CaseReport) -> PlaneDiameters | None:
+    """The axial diameters of the largest target, else of the largest lesion that has some."""
+    lesions = report.measurements.lesions if report.measurements else []
+    ordered = sorted(lesions, key=lambda lesion: (not lesion.target, lesion.number))
+    return next((axial for lesion in ordered if (axial := lesion.axial)), None)
 
 
 def notice_of(report: CaseReport) -> str:

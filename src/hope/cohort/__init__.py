@@ -1,0 +1,1 @@
+"""A cohort: clinical columns joined by case, and survival."""

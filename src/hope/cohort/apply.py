@@ -1,0 +1,90 @@
+"""A published survival model on one case, inside the range of its cohort."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hope.cohort.survival import FORMAT
+from hope.domain.errors import InputError
+from hope.formats.reading import reading
+
+_SHOWN = 6
+"""Points of the curve that are said."""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What a model says of a case.
+
+    Attributes:
+        third: low, middle or high risk among the cases of the fit.
+        curve: days and the share that lives past them.
+    """
+
+    third: str
+    curve: tuple[tuple[float, float], ...]
+
+
+def read_model(path: Path) -> dict[str, Any]:
+    """A report of `hope survival fit` that holds a published model.
+
+    Raises:
+        InputError: if it is none.
+    """
+    with reading("the survival model"):
+        text = path.read_bytes()
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise InputError("the survival model is no JSON") from error
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise InputError("the file is no survival model", expected=FORMAT)
+    if found.get("published") is not True or not isinstance(found.get("model"), dict):
+        raise InputError(
+            "this fit was not published, so it cannot be applied", expected=str(found.get("rule", "a published model"))
+        )
+    return found
+
+
+def apply_model(found: Mapping[str, Any], given: Mapping[str, str]) -> Applied:
+    """Apply a published model.
+
+    Args:
+        found: what `read_model` gave.
+        given: covariate -> number as text.
+
+    Raises:
+        InputError: if a covariate is missing, unknown, no number, or outside the range of the fit.
+    """
+    names, model = list(found["covariates"]), found["model"]
+    if set(given) != set(names):
+        raise InputError(
+            "the covariates are not the model's", expected=", ".join(names), got=", ".join(given) or "none"
+        )
+    values = []
+    for name, (low, high) in zip(names, model["range"], strict=True):
+        try:
+            value = float(given[name])
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise InputError(
+                f"{name} lies outside the cases of the fit",
+                expected=f"a number from {low:g} to {high:g}",
+                fix="the model says nothing there",
+            )
+        values.append(value)
+    scaled = (np.array(values) - model["mean"]) / model["spread"]
+    risk = float(scaled @ np.array(model["coefficients"]))
+    third = ("low", "middle", "high")[int(np.searchsorted(model["thirds"], risk, side="right"))]
+    days, hazard = (np.array(model["baseline"][key]) for key in ("days", "cumulative_hazard"))
+    alive = np.exp(-hazard * math.exp(risk))
+    picked = np.unique(np.linspace(0, len(days) - 1, _SHOWN).astype(int))
+    return Applied(third, tuple((float(days[n]), float(alive[n])) for n in picked))

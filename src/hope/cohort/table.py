@@ -1,0 +1,185 @@
+"""A cohort's table: one row a case, a column for each covariate, checked against a data dictionary.
+
+The table lies where the user keeps it. It is read, never copied; no value of it enters a picture, a mask or a store.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from hope.cohort.cox import FloatArray, Outcomes
+from hope.domain.errors import InputError
+from hope.formats.reading import reading
+
+LARGEST_BYTES: Final = 50_000_000
+ID, DAYS, EVENT = "case_id", "days", "event"
+
+
+class Column(BaseModel):
+    """What one column of the table may hold."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    description: str
+    unit: str = ""
+    kind: Literal["number", "category"]
+    least: float | None = None
+    most: float | None = None
+    values: list[str] | None = Field(default=None, description="of a category; the first is the one compared with")
+
+
+Dictionary = Annotated[dict[str, Column], Field(min_length=1)]
+
+BUILT_IN: Final[dict[str, Column]] = {
+    "age_years": Column(description="age at diagnosis", unit="years", kind="number", least=0, most=30),
+    "sex": Column(description="sex", kind="category", values=["female", "male"]),
+    "site": Column(
+        description="site of the tumour", kind="category", values=["supratentorial", "infratentorial", "midline"]
+    ),
+    "h3_k27m": Column(description="H3 K27M alteration", kind="category", values=["wildtype", "altered"]),
+    "therapy_days": Column(
+        description="days from diagnosis to the start of therapy", unit="days", kind="number", least=0, most=3650
+    ),
+}
+"""What columns may hold that the user's own dictionary does not describe; volumes (``ml_WT``) are numbers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort:
+    """Covariates and outcomes of some cases, ready for a fit.
+
+    Attributes:
+        names: of the p columns; a category gives one column a value but the first, ``column=value``.
+        covariates: (n, p).
+        outcomes: of the n cases.
+    """
+
+    names: tuple[str, ...]
+    covariates: FloatArray
+    outcomes: Outcomes
+
+
+def read_dictionary(path: Path) -> dict[str, Column]:
+    """A user's data dictionary: column -> what it may hold.
+
+    Raises:
+        InputError: if it cannot be read or breaks its form.
+    """
+    with reading("the data dictionary"):
+        text = path.read_bytes()
+    try:
+        return TypeAdapter(Dictionary).validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        raise InputError("the data dictionary is not usable", got=f"{where}: {first['msg']}") from error
+
+
+def read_cohort(path: Path, dictionary: dict[str, Column] | None = None, results: Path | None = None) -> Cohort:
+    """Read a table, check each value, and join volumes of results by ``case_id``.
+
+    Args:
+        path: CSV with ``case_id``, ``days`` (to the event or the end of follow-up), ``event`` (0 or 1), and covariates.
+        dictionary: what the covariates may hold; the built-in one describes the rest.
+        results: a directory of results of `hope segment`; WT and TC of each case become columns ``ml_WT``, ``ml_TC``.
+
+    Raises:
+        InputError: if a column is not described, a value breaks its description, or a case is there twice. A message
+            names rows by number and never shows a value of a row.
+    """
+    rows = _rows(path)
+    described = {**BUILT_IN, **(dictionary or {})}
+    if results is not None:
+        rows = [{**row, **_volumes(results, row[ID], number)} for number, row in enumerate(rows, 2)]
+    names = [name for name in rows[0] if name not in (ID, DAYS, EVENT)]
+    unknown = [name for name in names if name not in described and not name.startswith("ml_")]
+    if unknown:
+        raise InputError(
+            "the table has columns that no data dictionary describes",
+            got=", ".join(unknown),
+            fix="describe them in a file and give it with --dictionary",
+        )
+    columns: dict[str, list[float]] = {}
+    for name in names:
+        column = described.get(name) or Column(description="volume", unit="ml", kind="number", least=0)
+        columns |= _coded(name, column, [row[name] for row in rows])
+    days = [_number(row[DAYS], DAYS, number, 0.0, None) for number, row in enumerate(rows, 2)]
+    if min(days) <= 0:
+        raise InputError("a time is not above 0", expected="days to the event or to the end of follow-up")
+    events = [_number(row[EVENT], EVENT, number, 0, 1) for number, row in enumerate(rows, 2)]
+    if set(events) - {0.0, 1.0}:
+        raise InputError("the column event holds other values", expected="0 or 1")
+    outcomes = Outcomes(np.array(days), np.array(events) == 1)
+    return Cohort(tuple(columns), np.array(list(columns.values()), dtype=np.float64).T, outcomes)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with reading("the cohort table"):
+        if path.stat().st_size > LARGEST_BYTES:
+            raise InputError("the cohort table is too large", expected=f"at most {LARGEST_BYTES // 1_000_000} MB")
+        content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError("the cohort table is no text in UTF-8") from error
+    reader = csv.DictReader(io.StringIO(text))
+    rows = list(reader)
+    missing = [name for name in (ID, DAYS, EVENT) if name not in (reader.fieldnames or [])]
+    if missing or not rows:
+        raise InputError("the cohort table is not whole", expected=f"columns {ID}, {DAYS}, {EVENT} and a row a case")
+    for number, row in enumerate(rows, 2):
+        if None in row or None in row.values():
+            raise InputError("the cohort table is not rectangular", got=f"row {number}")
+    seen = [row[ID] for row in rows]
+    if len(set(seen)) != len(seen):
+        raise InputError("a case stands in the cohort table twice", expected="one row a case")
+    return rows
+
+
+def _coded(name: str, column: Column, values: list[str]) -> dict[str, list[float]]:
+    if column.kind == "number":
+        return {name: [_number(v, name, n, column.least, column.most) for n, v in enumerate(values, 2)]}
+    known = column.values or sorted(set(values))
+    for number, value in enumerate(values, 2):
+        if value not in known:
+            raise InputError(f"row {number} of {name} holds no known value", expected=", ".join(known))
+    return {f"{name}={level}": [float(value == level) for value in values] for level in known[1:]}
+
+
+def _number(text: str, name: str, row: int, least: float | None, most: float | None) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    low, high = -np.inf if least is None else least, np.inf if most is None else most
+    if not (np.isfinite(value) and low <= value <= high):
+        ends = f"a number from {low:g} to {high:g}"
+        raise InputError(
+            f"row {row} of {name} holds no such number", expected=ends, fix="rows without it are left out by you"
+        )
+    return value
+
+
+def _volumes(results: Path, case: str, row: int) -> dict[str, str]:
+    facts: Any = None
+    plain = case and "/" not in case and "\\" not in case and case not in (".", "..")
+    if plain and (results / case / "result.json").is_file():
+        with reading("result.json"):
+            try:
+                facts = json.loads((results / case / "result.json").read_bytes())
+            except ValueError as error:
+                raise InputError(f"the result of row {row} is no JSON") from error
+    try:
+        return {f"ml_{key}": str(float(facts["volumes_ml"][key]["ml"])) for key in ("WT", "TC")}
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"row {row} of the cohort table has no result", expected="RESULTS/<case_id>/result.json"
+        ) from error

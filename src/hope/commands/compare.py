@@ -1,0 +1,89 @@
+"""``hope compare``: what changed between dates of one patient."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hope.commands.inputs import HELP, PATH
+
+
+@click.command(short_help="What changed between dates of one patient.", context_settings=HELP)
+@click.argument("visits", nargs=-1, required=True, type=PATH, metavar="EARLIER LATER...")
+@click.option("-o", "--output", type=PATH, metavar="OUT", help="Write JSON, table, picture and report into OUT.")
+@click.option(
+    "--days",
+    metavar="N,...",
+    help="Days since the first date: of LATER, or of each later date, with commas. No date is asked for.",
+)
+@click.option("--rules", type=PATH, metavar="FILE", help="Your site's table of response categories.")
+def compare(visits: tuple[Path, ...], output: Path | None, days: str | None, rules: Path | None) -> None:
+    """Compare two or more dates of one patient: volumes with the interval of their change, and lesions.
+
+    Each date is a result of hope segment, or a directory with a mask (<case>-seg.nii.gz) and its t1c. Later images
+    are laid on earlier ones rigidly. A change is called larger or smaller only where the interval of the difference
+    does not hold 0. Lesions are matched: same, new, gone, split, merged.
+
+    \b
+    hope compare results/first results/second -o change --days 92
+
+    Change after surgery lies outside what was validated. Research use only.
+    """  # noqa: D301 - click reads the backspace
+    from hope.commands.console import ConsoleProgress
+    from hope.longitudinal.compare import compare_visits
+    from hope.longitudinal.report import headline, write_comparison
+    from hope.longitudinal.visits import read_visit
+
+    given = _days(days, len(visits))
+    found = [read_visit(folder, _role(number, len(visits))) for number, folder in enumerate(visits)]
+    table = None
+    if rules is not None:
+        from hope.longitudinal.response import read_rules
+
+        table = read_rules(rules)
+    with ConsoleProgress() as progress:
+        comparison, overlay = compare_visits(found, given, table.measure_rule() if table else None, progress)
+    if table is not None:
+        from hope.longitudinal.response import with_response
+
+        comparison = with_response(comparison, table)
+    if output is not None:
+        write_comparison(comparison, overlay, output)
+    for caution in comparison.cautions:
+        click.echo(f"  ? {caution}")
+    click.echo(headline(comparison))
+    step = comparison.steps[-1]
+    for key, change in step.changes.items():
+        interval = "" if change.low_ml is None else f"   ({change.low_ml:+.1f} to {change.high_ml:+.1f})"
+        click.echo(
+            f"  {key:<4}{change.earlier_ml:9.1f} -> {change.later_ml:7.1f} ml  {change.change_ml:+8.1f}{interval}"
+        )
+    for match in step.lesions:
+        earlier, later = (",".join(map(str, numbers)) or "-" for numbers in (match.earlier, match.later))
+        click.echo(f"  lesion {earlier} -> {later}  {match.fate}  {match.earlier_ml:.1f} -> {match.later_ml:.1f} ml")
+    if comparison.response:
+        click.echo(f"  {comparison.response.category} (imaging part only): {comparison.response.reason}")
+    click.echo(f"  {comparison.limits}")
+    if output is not None:
+        click.echo(f"  report   {output / 'report.html'}")
+    click.echo(f"  {comparison.disclaimer}")
+
+
+def _role(number: int, count: int) -> str:
+    if count == 2:
+        return ("EARLIER", "LATER")[number]
+    return f"date {number + 1}"
+
+
+def _days(text: str | None, count: int) -> list[int] | None:
+    """Days of each date since the first, which is day 0."""
+    from hope.domain.errors import InputError
+
+    if text is None:
+        return None
+    try:
+        days = [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InputError("--days is not usable", expected="whole numbers with commas", got=text) from error
+    return [0, *days] if len(days) == count - 1 else days

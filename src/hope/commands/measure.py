@@ -1,0 +1,114 @@
+"""``hope measure``: the lesions of a mask and their diameters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hope.commands.inputs import HELP, PATH
+from hope.commands.lesions import print_lesions
+
+
+@click.command(short_help="Measure the lesions of a mask: diameters, volumes, sums.", context_settings=HELP)
+@click.argument("mask", type=PATH, metavar="MASK")
+@click.option("--image", type=PATH, metavar="T1C", help="The scan on the mask's grid, to draw the diameters on.")
+@click.option(
+    "-o", "--output", type=PATH, metavar="OUT", help="Write OUT/measurements.json, .csv and, with --image, .png."
+)
+@click.option(
+    "--region",
+    type=click.Choice(["TC", "ET", "WT"]),
+    default="TC",
+    show_default=True,
+    help="What makes a lesion: tumour core, enhancing part, or all with oedema.",
+)
+@click.option(
+    "--cysts",
+    type=click.Choice(["outer", "solid"]),
+    default="outer",
+    show_default=True,
+    help="Cysts and what a lesion encloses count (outer contour), or chords stay in the solid wall.",
+)
+@click.option("--three-planes", is_flag=True, help="Measurable only if coronal and sagittal diameters reach it, too.")
+@click.option(
+    "--least-mm",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    help="What both diameters of a measurable lesion reach.",
+)
+@click.option(
+    "--least-ml",
+    type=click.FloatRange(min=0),
+    default=0.05,
+    show_default=True,
+    help="Smaller components are counted, not measured.",
+)
+@click.option(
+    "--targets",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="At most so many measurable lesions make the sums.",
+)
+def measure(
+    mask: Path,
+    image: Path | None,
+    output: Path | None,
+    region: str,
+    cysts: str,
+    three_planes: bool,
+    least_mm: float,
+    least_ml: float,
+    targets: int,
+) -> None:
+    """Measure each lesion of MASK: two perpendicular diameters, their product, and whether it is measurable.
+
+    MASK holds the labels 1 ET, 2 NET, 3 CC, 4 ED on the scan's own grid, such as <case>-seg.nii.gz. A lesion is a
+    connected component of the region. Its diameters are the longest chord that stays inside the lesion on one axial
+    slice, and the longest chord perpendicular to it that crosses it; the slice is the one with the largest product.
+    Lesions that touch are one lesion.
+
+    \b
+    hope measure results/case/case-seg.nii.gz --image case/case-t1c.nii.gz -o measured
+    """  # noqa: D301 - click reads the backspace
+    from functools import partial
+
+    from hope.contract.measurements import describe_rule
+    from hope.domain.lesion_size import CystRule, MeasureRule
+    from hope.formats.nifti import read_labels, read_scan
+    from hope.stages.postprocess.lesions import check_peds, measure_lesions, refuse_other_grid
+
+    labels = check_peds(read_labels(mask, "MASK"))
+    scan = None
+    if image is not None:
+        scan, _ = read_scan(image, "T1C", partial(refuse_other_grid, labels.grid))
+        scan = scan.reoriented(labels.grid.orientation)
+    rule = MeasureRule(region, CystRule(cysts), three_planes, least_mm, least_ml, targets)
+    found = measure_lesions(labels, rule)
+    click.echo(describe_rule(found.rule))
+    if not found.lesions:
+        click.echo("  no lesion to measure")
+    print_lesions(found)
+    if output is None:
+        return
+    files = {"measurements.json": found.text().encode(), "measurements.csv": found.csv().encode()}
+    if scan is not None:
+        from hope.stages.report.lesion_views import draw_measurements
+
+        files["measurements.png"] = draw_measurements(scan, labels, found)
+    _write(output, {name: content for name, content in files.items() if content})
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    from hope.formats.atomic import atomic_output, output_error
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error("the output directory", error) from error
+    for name, content in files.items():
+        with atomic_output(folder / name) as stream:
+            stream.write(content)
+        click.echo(f"  {folder / name}")

@@ -1,0 +1,1 @@
+"""Several dates of one patient: registration, change per region, lesions matched, growth."""

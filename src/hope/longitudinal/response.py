@@ -1,0 +1,137 @@
+"""Categories of response from a site's own table. None is built in: no published one was read at its source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from hope.contract.comparison import Comparison, ResponseFacts
+from hope.domain.errors import InputError
+from hope.domain.lesion_size import CystRule, MeasureRule
+from hope.formats.reading import reading
+
+FORMAT: Final = "hope-response-rules/1"
+LARGEST_BYTES: Final = 100_000
+
+
+class Category(BaseModel):
+    """One category: what has to hold for it. Categories are tried in order; the first that holds is said."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, max_length=80)
+    least_percent: float | None = Field(default=None, description="the change is at least this, per cent")
+    most_percent: float | None = Field(default=None, description="the change is at most this, per cent")
+    new_lesions: bool | None = Field(default=None, description="true: at least one lesion is new; false: none is")
+    all_gone: bool | None = Field(default=None, description="true: nothing of the measured region is left")
+
+
+class ResponseRules(BaseModel):
+    """The table of a site."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal["hope-response-rules/1"]
+    name: str = Field(min_length=1, max_length=80, description="what the report calls the table")
+    source: str = Field(min_length=1, description="where the site took it from, and who read it there")
+    example: bool = Field(default=False, description="true: made up to show the form; never used for a patient")
+    quantity: Literal["sum_of_products", "volume"] = Field(description="what the percentages are of")
+    region: Literal["TC", "ET", "WT"]
+    sequence: Literal["t1c", "t1n", "t2w", "t2f"] = Field(description="the sequence that the table wants measured")
+    cysts: Literal["outer", "solid"] = "outer"
+    three_planes: bool = False
+    least_mm: float = Field(default=10.0, gt=0)
+    targets: int = Field(ge=1)
+    reference: Literal["first", "previous"] = Field(description="the date that the last one is compared with")
+    categories: list[Category] = Field(min_length=1)
+    otherwise: str = Field(min_length=1, description="said where no category holds")
+
+    @model_validator(mode="after")
+    def _categories_decide(self) -> Self:
+        for category in self.categories:
+            if not category.model_dump(exclude_none=True, exclude={"name"}):
+                raise ValueError(f"the category {category.name} has no condition; say it under `otherwise`")
+        return self
+
+    def measure_rule(self) -> MeasureRule:
+        """How the table wants lesions measured."""
+        return MeasureRule(self.region, CystRule(self.cysts), self.three_planes, self.least_mm, targets=self.targets)
+
+
+def read_rules(path: Path) -> ResponseRules:
+    """Read a site's table.
+
+    Raises:
+        InputError: if it cannot be read or breaks its schema, docs/reference/response-rules.schema.json.
+    """
+    with reading("the table of response categories"):
+        if path.stat().st_size > LARGEST_BYTES:
+            raise InputError("the table of response categories is too large", expected=f"at most {LARGEST_BYTES} bytes")
+        text = path.read_bytes()
+    try:
+        return ResponseRules.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        raise InputError(
+            "the table of response categories is not usable",
+            expected="the form of response-rules.schema.json",
+            got=f"{where}: {first['msg']}",
+        ) from error
+
+
+def with_response(comparison: Comparison, rules: ResponseRules) -> Comparison:
+    """The comparison with the category that the table gives its last date. Imaging part only.
+
+    Raises:
+        InputError: if the table cannot be applied: made up as an example, another sequence, nothing to measure.
+    """
+    if rules.example:
+        raise InputError(
+            "the table of response categories is marked as an example", fix="supply your site's own, with its source"
+        )
+    last = len(comparison.visits) - 1
+    first = 0 if rules.reference == "first" else last - 1
+    step = next(step for step in comparison.steps if (step.earlier, step.later) == (first, last))
+    if step.registration.sequence != rules.sequence:
+        raise InputError(
+            "the table wants another sequence",
+            expected=rules.sequence,
+            got=step.registration.sequence,
+            fix="compare dates that both have it",
+        )
+    new = [match for match in step.lesions if match.fate == "new"]
+    volumes = comparison.visits[last].volumes_ml
+    gone = volumes[rules.region].ml == 0
+    change = step.changes[rules.region]
+    percent = step.sum_of_products_percent if rules.quantity == "sum_of_products" else change.percent
+    word = "sum of products" if rules.quantity == "sum_of_products" else f"volume of {rules.region}"
+    reason = (
+        f"{word} {'without a change in per cent' if percent is None else f'{percent:+.0f} %'}, {len(new)} new lesions"
+    )
+    chosen = next((c.name for c in rules.categories if _holds(c, percent, bool(new), gone)), rules.otherwise)
+    said = ResponseFacts(category=chosen, table=rules.name, reason=f"{reason}; source: {rules.source}")
+    return comparison.model_copy(update={"response": said})
+
+
+def _holds(category: Category, percent: float | None, new: bool, gone: bool) -> bool:
+    if category.new_lesions is not None and category.new_lesions is not new:
+        return False
+    if category.all_gone is not None and category.all_gone is not gone:
+        return False
+    limits = category.least_percent, category.most_percent
+    if any(limit is not None for limit in limits) and percent is None:
+        return False
+    low, high = limits
+    return not (
+        (low is not None and percent is not None and percent < low)
+        or (high is not None and percent is not None and percent > high)
+    )
+
+
+def json_schema() -> dict[str, Any]:
+    """The published JSON Schema of a table of response categories."""
+    schema = ResponseRules.model_json_schema(mode="validation")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

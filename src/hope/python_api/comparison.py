@@ -1,0 +1,59 @@
+"""``hope.compare``: what changed between dates of one patient."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from hope.contract.comparison import Comparison
+from hope.domain.errors import InputError
+from hope.longitudinal.compare import compare_visits
+from hope.longitudinal.report import write_comparison
+from hope.longitudinal.visits import read_visit
+from hope.python_api.progress import ProgressLike, listener
+from hope.python_api.result import Result
+
+
+def compare(
+    *visits: str | os.PathLike[str] | Result,
+    days: Sequence[int] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    progress: ProgressLike = None,
+) -> Comparison:
+    """Compare two or more dates of one patient, as ``hope compare`` does.
+
+    Args:
+        visits: in the order of their dates: a `hope.Result`, its directory, or a directory with a mask and its t1c.
+        days: of each date since the first, rising, the first 0; None where they are not known. Dates are never kept.
+        out: the directory for JSON, table, picture and report; None leaves nothing on disk.
+        progress: True shows a bar; or a function ``progress(text, share)``.
+
+    Returns:
+        volumes with the interval of their change, lesions matched, diameters at each date.
+
+    Raises:
+        InputError: if a date cannot be used, or they do not fit together.
+        StageError: if two images cannot be laid on each other.
+        OutputError: if ``out`` cannot be written.
+    """
+    with ExitStack() as kept, listener(progress) as report:
+        folders = [_folder(visit, kept) for visit in visits]
+        found = [read_visit(folder, f"date {number}") for number, folder in enumerate(folders, 1)]
+        comparison, overlay = compare_visits(found, days, progress=report)
+        if out is not None:
+            write_comparison(comparison, overlay, Path(out))
+    return comparison
+
+
+def _folder(visit: object, kept: ExitStack) -> Path:
+    """Where the files of a date lie, as long as the stack is open."""
+    if isinstance(visit, Result):
+        return visit.save(kept.enter_context(tempfile.TemporaryDirectory(prefix="hope-")))
+    if isinstance(visit, str | os.PathLike):
+        return Path(visit)
+    raise InputError(
+        "a date is not usable", expected="a directory or a hope.Result", got=f"a {type(visit).__qualname__}"
+    )
