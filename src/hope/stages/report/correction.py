@@ -13,6 +13,7 @@ from hope.domain.volume import Volume
 from hope.formats.atomic import atomic_output
 from hope.formats.nifti import read_labels, read_scan
 from hope.stages.postprocess.lesions import measure_lesions, rule_of
+from hope.stages.report.face_free import BRAIN_ONLY, near_labels
 from hope.stages.report.lesion_views import draw_measurements
 from hope.stages.report.preview import render_preview
 from hope.stages.report.report import write_report
@@ -52,12 +53,15 @@ def write_correction(
         ValueError: if ``facts`` is no result.json.
         OutputError: if a file cannot be written.
     """
+    run = CaseReport.stored(json.loads(facts.read_bytes()))
     image, _ = read_scan(scan, "the reference scan")
     labels = read_labels(mask, "the corrected mask")
-    report = corrected_report(CaseReport.stored(json.loads(facts.read_bytes())), volumes_ml, labels)
+    report, notice = corrected_report(run, volumes_ml, labels), "Corrected by hand."
+    if any(file.role == Role.PICTURE and file.detail == BRAIN_ONLY for file in run.files):
+        image, notice = near_labels(image, labels), f"{notice} The scan is shown near the labels only."
     title = f"{report.case_id}  ({report.input.reference})"
     picture = folder / CORRECTION_FILES[Role.CORRECTED_PICTURE]
-    render_preview(image, labels, report.millilitres(), title, picture, "Corrected by hand.")
+    render_preview(image, labels, report.millilitres(), title, picture, notice)
     sizes = report.measurements
     drawn = draw_measurements(image, labels, sizes) if sizes is not None else b""
     write_report(report, picture, folder / CORRECTION_FILES[Role.CORRECTED_REPORT], drawn)

@@ -20,6 +20,9 @@ WHOLE_HEAD = "the whole head, its face included"
 LABEL_MARGIN_MM = 5.0
 """Shown around every label, so that a tumour of orbit or optic nerve stays where it is, with what surrounds it."""
 
+NEAR_LABELS_MM = 20.0
+"""Shown around the labels of a corrected mask, whose picture is made without the brain's outline."""
+
 
 def shown_scan(case: UploadedCase, aligned: AlignedCase, labels: Volume) -> Volume:
     """The reference scan for pictures: 0 outside of brain and labels, with a margin; as it is where it has no face.
@@ -35,6 +38,17 @@ def shown_scan(case: UploadedCase, aligned: AlignedCase, labels: Volume) -> Volu
     to_atlas = aligned.atlas_to_native[case.reference].inverse()
     brain = resample(aligned.brain_mask, scan.grid, to_atlas, "nearest")
     return scan.with_data(np.where(_kept(brain, labels), scan.data, np.zeros((), scan.data.dtype)))
+
+
+def near_labels(scan: Volume, labels: Volume) -> Volume:
+    """The scan within ``NEAR_LABELS_MM`` of a label, 0 elsewhere: for pictures where nothing says what is brain.
+
+    Args:
+        scan: on the grid of the labels.
+        labels: peds labels.
+    """
+    near = grown(labels.with_data(labels.data > 0), NEAR_LABELS_MM).data
+    return scan.with_data(np.where(near, scan.data, np.zeros((), scan.data.dtype)))
 
 
 def without_face(image: Volume, brain: Volume, labels: Volume) -> Volume:
