@@ -51,7 +51,7 @@ def case_out(case: CaseRecord) -> schemas.CaseOut:
     there: dict[str, Any] = {
         "problem": case.problem or None,
         "problem_is_ours": case.problem_is_ours if case.problem else None,
-        **(_result_facts(result) if result else {}),
+        **(_result_facts(case, result) if result else {}),
     }
     return schemas.CaseOut(
         id=case.id,
@@ -79,12 +79,16 @@ def _volumes(case: CaseRecord, result: CaseReport | None) -> dict[str, VolumeMl]
     return result.volumes_ml if result else {}
 
 
-def _result_facts(result: CaseReport) -> dict[str, Any]:
+def _result_facts(case: CaseRecord, result: CaseReport) -> dict[str, Any]:
+    """What a run found; a corrected mask says itself whether there is a tumour, and has no intervals."""
     there = result.model_fields_set
+    found, intervals = result.tumour_found, result.interval_method
+    if case.version:
+        found, intervals = any(volume.ml > 0 for volume in _volumes(case, result).values()), None
     return {
-        "tumour_found": result.tumour_found,
+        "tumour_found": found,
         "expected_quality": result.expected_quality,
-        "interval_method": result.interval_method,
+        "interval_method": intervals,
         "postprocess": result.postprocess if "postprocess" in there else None,
         "harmonization": result.harmonization if result.harmonization.asked else None,
         "model": result.model if "model" in there else None,

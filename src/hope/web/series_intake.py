@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from anyio import to_thread
+from starlette.requests import Request
 
-from hope.contract.job import Artifact, CaseRecord, CaseState, ConflictError, SeriesRecord
+from hope.contract.job import Artifact, CaseRecord, CaseState, ConflictError, DamagedError, SeriesRecord
 from hope.contract.outputs import CORRECTION_FILES, UNKNOWN_VERSION, OutputFile, Role
 from hope.contract.report import CaseReport
 from hope.domain.case import MRSequence
@@ -139,20 +140,23 @@ class SeriesIntake:
         change = await to_thread.run_sync(self._storage.store_scans, case, new, commit)
         return list(change.stored)
 
-    async def checks(self, case: CaseRecord) -> tuple[str, list[Mapping[str, Any]]]:
+    async def checks(self, request: Request, case: CaseRecord) -> tuple[str, list[Mapping[str, Any]]]:
         """What a run would say of the scans that the case has now.
 
         Returns:
             Why it would refuse them (empty if it would not), and remarks, the gravest first.
+
+        Raises:
+            ConflictError: if a scan is replaced or removed meanwhile.
+            GoneError: if the case is deleted meanwhile; nothing of it is left on the disk then.
         """
         given = [record for record in case.series if record.sequence is not None]
         if not given:
             return "the case has no scan of a known sequence", []
-        async with self._reader.slot(case.session_id), self._uploads.folder() as folder:
+        async with self._uploads.copies(request, case) as folder, self._reader.slot(case.session_id):
             (folder / "in").mkdir(mode=0o700)
             for record in given:
-                path = folder / "in" / f"{record.sequence}.nii"
-                await to_thread.run_sync(self._context.blobs.fetch, record.blob_key, path, record.sha256)
+                await self._fetch_scan(case, record, folder / "in" / f"{record.sequence}.nii")
             said = {
                 str(record.sequence): {k: v for k, v in record.facts.items() if k in ("confidence", "reason")}
                 for record in given
@@ -160,6 +164,15 @@ class SeriesIntake:
             known = {sequence: facts for sequence, facts in said.items() if facts}
             result = await self._run("checks", case, folder, sources=known, preprocessed=case.choice.preprocessed)
         return str(result.get("problem") or ""), list(result.get("remarks") or [])
+
+    async def _fetch_scan(self, case: CaseRecord, record: SeriesRecord, path: Path) -> None:
+        try:
+            await to_thread.run_sync(self._context.blobs.fetch, record.blob_key, path, record.sha256)
+        except DamagedError as error:
+            now = await to_thread.run_sync(self._context.store.case, case.id)
+            if record.blob_key in [one.blob_key for one in now.series]:
+                raise
+            raise ConflictError("the scans were changed meanwhile; ask again") from error
 
     def check_may_correct(self, case: CaseRecord) -> None:
         """Whether a mask of the case can be corrected, before its bytes are sent. Blocks.

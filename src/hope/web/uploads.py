@@ -126,6 +126,31 @@ class Uploads:
                 yield Spool(folder, path, size, claim)
 
     @asynccontextmanager
+    async def copies(self, request: Request, case: CaseRecord) -> AsyncIterator[Path]:
+        """A private folder for copies of a case's scans, for the length of the block, or until the case is deleted.
+
+        A deletion waits for it as for an upload; its bytes are those that are stored already and count no second time.
+
+        Args:
+            request: who waits for the work; its body was read.
+            case: whose scans are copied.
+
+        Raises:
+            BusyError: if the session has as much under way as it may.
+            OutputError: if the disk is full.
+            GoneError: if the case is deleted meanwhile, also out of the block.
+            ClientDisconnect: if the caller hangs up, also out of the block.
+        """
+        await to_thread.run_sync(self._disk.check, sum(scan.bytes for scan in case.series))
+        async with (
+            self.claims.claimed(case, 0, 0),
+            self.folder() as folder,
+            self._watch.while_there(case.id),
+            while_connected(request),
+        ):
+            yield folder
+
+    @asynccontextmanager
     async def folder(self) -> AsyncIterator[Path]:
         """A private folder that is gone when the block ends, however it ends."""
         folder = self._context.scratch / f"upload-{secrets.token_hex(8)}"

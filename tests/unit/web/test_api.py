@@ -8,6 +8,7 @@ import json
 import re
 import zipfile
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +224,7 @@ async def test_a_correction_becomes_a_version(gateway: Gateway, client: httpx.As
     assert corrected.status_code == 200
     case = (await client.get(f"/api/cases/{case_id}")).json()
     assert case["version"] == 2 and case["volumes_ml"] == versions[2]["volumes_ml"]
+    assert case["tumour_found"] is True and "interval_method" not in case
     late = {"newest_known": 1}
     mask = nifti((4, 4, 4), datatype=2, itemsize=1)
     refused = problem_of(await client.put(f"/api/cases/{case_id}/segmentation", content=mask, params=late), 409)
@@ -493,11 +495,15 @@ async def test_an_upload_ends_when_its_case_is_deleted(
     assert gateway.scratch_files() == [] and gateway.blob_files() == []
 
 
+@pytest.mark.parametrize("what", ["upload", "checks"])
 async def test_a_task_ends_when_its_case_is_deleted(
-    gateway: Gateway, client: httpx.AsyncClient, monkeypatch: Any
+    gateway: Gateway, client: httpx.AsyncClient, monkeypatch: Any, what: str
 ) -> None:
+    """The receipt waits for it, or names what it could not wait for."""
     monkeypatch.setattr("hope.web.case_watch.WATCH_SECONDS", 0.05)
     case_id = await new_case(client)
+    if what == "checks":
+        await client.put(f"/api/cases/{case_id}/series/t1c", content=nifti())
     begun, ended = asyncio.Event(), asyncio.Event()
 
     async def endless(job: dict[str, Any], reported: Any = None) -> dict[str, Any]:
@@ -512,11 +518,32 @@ async def test_a_task_ends_when_its_case_is_deleted(
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("scan", b"voxels")
-    upload = asyncio.create_task(client.put(f"/api/cases/{case_id}/dicom", content=archive.getvalue()))
+    if what == "checks":
+        task = asyncio.create_task(client.get(f"/api/cases/{case_id}/checks"))
+    else:
+        task = asyncio.create_task(client.put(f"/api/cases/{case_id}/dicom", content=archive.getvalue()))
     await begun.wait()
-    await client.delete(f"/api/cases/{case_id}")
-    problem_of(await asyncio.wait_for(upload, 5), 404)
-    assert ended.is_set() and gateway.scratch_files() == []
+    receipt = (await client.delete(f"/api/cases/{case_id}")).json()
+    assert receipt["unconfirmed"] == [] and ended.is_set() and gateway.scratch_files() == []
+    problem_of(await asyncio.wait_for(task, 5), 404)
+
+
+async def test_a_scan_that_goes_while_scans_are_checked_is_a_conflict(
+    gateway: Gateway, client: httpx.AsyncClient, monkeypatch: Any
+) -> None:
+    case_id = await new_case(client)
+    await client.put(f"/api/cases/{case_id}/series/t1c", content=nifti())
+    stored, usual = gateway.store.case(case_id), gateway.store.case
+
+    def fetch(*_: Any) -> None:
+        raise DamagedError("it is missing")
+
+    monkeypatch.setattr(gateway.context.blobs, "fetch", fetch)
+    problem_of(await client.get(f"/api/cases/{case_id}/checks"), 500)
+    calls = iter((stored,))  # what the request sees; the scan is gone when it is looked at again
+    monkeypatch.setattr(gateway.store, "case", lambda *key: next(calls, None) or replace(usual(*key), series=()))
+    refused = problem_of(await client.get(f"/api/cases/{case_id}/checks"), 409)
+    assert "changed meanwhile" in refused["detail"]
 
 
 async def test_damage_is_our_fault_in_one_sentence(

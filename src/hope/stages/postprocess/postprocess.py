@@ -52,6 +52,7 @@ class PostprocessOutcome:
         details: of adaptive rules, plain JSON values on the cluster: ``cluster`` (None where none was used),
             ``chosen_by``, and ``reason`` where the rules could not be applied.
         warning: a sentence for the reader where the rules that were asked for could not be applied; else empty.
+        note: a sentence on what was removed for a reason that may be wrong; else empty.
     """
 
     labels: Volume
@@ -62,6 +63,7 @@ class PostprocessOutcome:
     renamed_voxels: Mapping[str, int] | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     warning: str = ""
+    note: str = ""
 
     @property
     def before_ml(self) -> dict[str, float]:
@@ -232,14 +234,21 @@ def drop_unsure(
     np.maximum.at(peak, parts[inside], wt_probability[inside].astype(np.float64))
     stays = (size_ml >= SMALL_WT_ML) | (peak >= SURE_PROBABILITY)
     stays[0] = False
+    note = ""
     if brain is not None:
-        stays &= ~symmetric_components(parts, wt_probability, brain)
+        pairs = stays & symmetric_components(parts, wt_probability, brain)
+        stays &= ~pairs
+        if pairs.any():
+            note = (
+                f"{int(pairs.sum())} faint components of {size_ml[pairs].sum():.1f} ml together were removed, because "
+                "they mirror each other, as normal brain on both sides does; without post-processing they stay"
+            )
     method = (
         f"whole-tumour components removed below {DEFAULT_MINIMUM_WT_ML:g} ml, and below {SMALL_WT_ML:g} ml where the "
         f"model is nowhere surer than {SURE_PROBABILITY:g}"
         + (f"; mirrored pairs whose mean probability is below {PAIRED_MEAN:g} removed" if brain is not None else "")
     )
-    return _outcome(labels, kept.data * stays[parts], method)
+    return replace(_outcome(labels, kept.data * stays[parts], method), note=note)
 
 
 def _outcome(before: Volume, after: LabelArray, method: str) -> PostprocessOutcome:

@@ -18,9 +18,9 @@ def symmetric_components(
 ) -> npt.NDArray[np.bool_]:
     """Which components are one of a faint pair.
 
-    A component counts if more than ``PAIRED_SHARE`` of its voxels have a voxel of *another* component at the mirrored
-    place, and its mean probability is below ``PAIRED_MEAN``. A tumour across the midline mirrors onto itself and never
-    counts.
+    A component is faint if its mean probability is below ``PAIRED_MEAN``. A faint one counts if more than
+    ``PAIRED_SHARE`` of its voxels have a voxel of *another faint* component at the mirrored place. So a tumour across
+    the midline, which mirrors onto itself, never counts, nor does a lesion opposite one that the model is sure of.
 
     Args:
         parts: (i, j, k) number of the component at each voxel, 0 outside, in the brain's own file order.
@@ -43,11 +43,8 @@ def symmetric_components(
     mirrored = np.zeros(len(where), dtype=ras.dtype)
     mirrored[there] = ras[opposite[there], where[there, 1], where[there, 2]]
     voxels = np.bincount(number, minlength=count)
-    paired = np.bincount(number, weights=(mirrored > 0) & (mirrored != number), minlength=count)
-    flat = parts.ravel()
-    mean = np.bincount(flat, weights=probability.ravel().astype(np.float64), minlength=count)
-    found = voxels > 0
-    faint_pair = np.zeros(count, dtype=bool)
-    faint_pair[found] = (paired[found] > PAIRED_SHARE * voxels[found]) & (mean[found] < PAIRED_MEAN * voxels[found])
-    faint_pair[0] = False
-    return faint_pair
+    total = np.bincount(parts.ravel(), weights=probability.ravel().astype(np.float64), minlength=count)
+    faint = total < PAIRED_MEAN * voxels
+    faint[0] = False  # the background
+    paired = np.bincount(number, weights=faint[mirrored] & (mirrored != number), minlength=count)
+    return np.asarray(faint & (paired > PAIRED_SHARE * voxels))

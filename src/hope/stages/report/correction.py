@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hope.contract.outputs import CORRECTION_FILES, Role
 from hope.contract.report import CaseReport
 from hope.domain.volume import Volume
@@ -58,7 +60,11 @@ def write_correction(
     labels = read_labels(mask, "the corrected mask")
     report, notice = corrected_report(run, volumes_ml, labels), "Corrected by hand."
     if any(file.role == Role.PICTURE and file.detail == BRAIN_ONLY for file in run.files):
-        image, notice = near_labels(image, labels), f"{notice} The scan is shown near the labels only."
+        if labels.data.any():
+            image, notice = near_labels(image, labels), f"{notice} The scan is shown near the labels only."
+        else:
+            image = image.with_data(np.zeros_like(image.data))
+            notice = f"{notice} Without a label nothing says what of the head may be shown."
     title = f"{report.case_id}  ({report.input.reference})"
     picture = folder / CORRECTION_FILES[Role.CORRECTED_PICTURE]
     render_preview(image, labels, report.millilitres(), title, picture, notice)

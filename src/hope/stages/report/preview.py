@@ -240,9 +240,9 @@ def _eroded(inside: npt.NDArray[np.bool_], steps: int) -> npt.NDArray[np.bool_]:
 
 def _state(mask: npt.NDArray[np.integer], scan: npt.NDArray[np.generic]) -> str:
     """Say in words what a picture without colour does not."""
-    if not np.any(np.nan_to_num(scan)):
-        return "The scan is empty: nothing can be shown"
-    return "" if (mask > 0).any() else "No tumour found: no voxel was labelled"
+    said = [] if (mask > 0).any() else ["No tumour found: no voxel was labelled"]
+    said += [] if np.any(np.nan_to_num(scan)) else ["Nothing of the scan is shown"]
+    return ". ".join(said)
 
 
 def _position(grid: Grid, plane: _Plane, where: tuple[int, int, int]) -> str:

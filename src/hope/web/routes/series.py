@@ -94,9 +94,9 @@ async def use_sample(own: Own, components: Components, audit: Audit) -> SeriesFo
     response_model_exclude_unset=True,
     responses=problems(*SESSION, 409, 507),
 )
-async def check_scans(own: Own, components: Components) -> ChecksOut:
+async def check_scans(request: Request, own: Own, components: Components) -> ChecksOut:
     """What intake says of the scans that are there now, before a run: whether it would refuse them, and remarks."""
-    problem, remarks = await components.intake.checks(own.case)
+    problem, remarks = await components.intake.checks(request, own.case)
     found = ChecksOut(remarks=[Flag.model_validate(remark) for remark in remarks])
     return found.model_copy(update={"problem": problem}) if problem else found
 

@@ -16,6 +16,7 @@ from hope.domain.labels import ET
 from hope.domain.volume import Volume
 from hope.formats.nifti import write_labels, write_scan
 from hope.stages.postprocess.lesions import measure_lesions
+from hope.stages.report import preview
 from hope.stages.report.correction import write_correction
 from hope.stages.report.face_free import BRAIN_ONLY, WHOLE_HEAD, near_labels
 from hope.testing.stored_results import labelled, write_stored_result
@@ -23,7 +24,7 @@ from hope.testing.stored_results import labelled, write_stored_result
 GRID = Grid((60, 60, 60), np.diag([2.0, 2.0, 2.0, 1.0]))
 
 
-def corrected(folder: Path, shows: str) -> tuple[CaseReport, Path]:
+def corrected(folder: Path, shows: str, empty: bool = False) -> tuple[CaseReport, Path]:
     """Facts and picture of a correction: a smaller mask on a scan with texture everywhere."""
     mask = labelled(GRID)
     write_stored_result(folder / "run", mask)
@@ -36,10 +37,10 @@ def corrected(folder: Path, shows: str) -> tuple[CaseReport, Path]:
     textured = np.random.default_rng(1).normal(100, 20, GRID.shape).astype(np.float32)
     write_scan(Volume(textured, GRID), folder / "scan.nii.gz")
     smaller = np.zeros(GRID.shape, np.uint8)
-    smaller[28:33, 28:36, 30] = ET
+    smaller[28:33, 28:36, 30] = 0 if empty else ET
     write_labels(Volume(smaller, GRID), folder / "mask.nii.gz")
     (folder / "out").mkdir()
-    volumes = {key: {"ml": 0.32} for key in ("ET", "NET", "CC", "ED", "TC", "WT")}
+    volumes = {key: {"ml": 0.0 if empty else 0.32} for key in ("ET", "NET", "CC", "ED", "TC", "WT")}
     write_correction(folder / "facts.json", folder / "scan.nii.gz", folder / "mask.nii.gz", volumes, folder / "out")
     report = CaseReport.stored(json.loads((folder / "out" / CORRECTION_FILES[Role.CORRECTED_FACTS]).read_text()))
     return report, folder / "out" / CORRECTION_FILES[Role.CORRECTED_PICTURE]
@@ -70,3 +71,11 @@ def test_nothing_is_left_farther_from_a_label_than_stated() -> None:
     assert 18 <= far <= 24
     empty = near_labels(Volume(np.ones(GRID.shape, np.float32), GRID), Volume(np.zeros(GRID.shape, np.uint8), GRID))
     assert not empty.data.any()
+
+
+def test_an_empty_correction_says_that_no_tumour_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(preview, "_draw_header", lambda _canvas, _title, state, notice: said.extend((state, notice)))
+    corrected(tmp_path, BRAIN_ONLY, empty=True)
+    assert said[0] == "No tumour found: no voxel was labelled. Nothing of the scan is shown"
+    assert said[1].startswith("Corrected by hand. Without a label")
