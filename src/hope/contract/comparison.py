@@ -73,6 +73,17 @@ class MatchFacts(_Part):
     later_ml: float
 
 
+class TargetFacts(_Part):
+    """A target of the earlier date and what became of it; targets that merged stand in one row."""
+
+    fate: str = Field(description="of the group of linked lesions that it belongs to", examples=["same", "gone"])
+    earlier: list[int] = Field(description="the targets' numbers at the earlier date")
+    later: list[int] = Field(description="what they became, measurable or not; empty where nothing is left")
+    earlier_mm2: float = Field(description="axial products of the targets")
+    later_mm2: float = Field(description="axial products of what they became; 0 where they are gone")
+    shared: bool = Field(description="what they became is that of several earlier lesions, and is counted once")
+
+
 class StepFacts(_Part):
     """What changed from one date to another."""
 
@@ -81,13 +92,17 @@ class StepFacts(_Part):
     registration: RegistrationFacts
     changes: dict[str, ChangeFacts] = Field(description="ET, NET, CC, ED, TC, WT")
     lesions: list[MatchFacts]
-    sum_of_products_percent: float | None = Field(default=None, description="null where the earlier sum is 0")
+    targets: list[TargetFacts] = Field(default=[], description="chosen at the earlier date, and followed")
+    sum_of_products_percent: float | None = Field(
+        default=None, description="change of the sum over `targets`; null where `targets_note` says why"
+    )
+    targets_note: str = Field(default="", description="what speaks against the percentage; empty if nothing does")
 
 
 class ResponseFacts(_Part):
     """A category from a table that the site supplied."""
 
-    category: str
+    category: str | None = Field(description="null where the table gives none; `reason` says why")
     imaging_part_only: bool = True
     table: str = Field(description="name of the table")
     reason: str

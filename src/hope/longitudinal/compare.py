@@ -28,6 +28,7 @@ from hope.domain.lesion_size import MeasureRule
 from hope.domain.progress import Progress, silent
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
+from hope.longitudinal.targets import follow_targets, note_on, percent_of
 from hope.longitudinal.visits import Visit, common_sequence
 from hope.stages.masks import box_around
 from hope.stages.postprocess.lesions import measure_lesions, numbered_lesions
@@ -164,14 +165,16 @@ def _step(
         )
         for match in match_lesions(numbers[0], numbers[1])
     ]
-    before, after = sizes[first].sum_of_products_mm2, sizes[second].sum_of_products_mm2
+    targets = follow_targets(sizes[first], sizes[second], matches)
     step = StepFacts(
         earlier=first,
         later=second,
         registration=_registration(str(sequence), fit, _middle(overlay.earlier_labels)),
         changes=_changes(earlier, later),
         lesions=matches,
-        sum_of_products_percent=round(100 * (after - before) / before, 1) if before > 0 else None,
+        targets=targets,
+        sum_of_products_percent=percent_of(targets),
+        targets_note=note_on(targets),
     )
     return step, overlay
 

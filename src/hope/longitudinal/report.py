@@ -19,6 +19,7 @@ from hope.stages.report.report_sections import NOTHING, Column, html_table, sign
 from hope.stages.report.result_folder import result_folder
 
 FACTS: Final = "comparison.json"
+NO_CATEGORY: Final = "no category"
 NAMES: Final = {**REGION_NAMES, **{label.key: label.name for label in PEDS.labels}}
 
 
@@ -69,7 +70,7 @@ def render_comparison(comparison: Comparison, picture_png: bytes) -> str:
     said = (
         ""
         if response is None
-        else f"<p><strong>{escape(response.category)}</strong> (imaging part only), by the table "
+        else f"<p><strong>{escape(response.category or NO_CATEGORY)}</strong> (imaging part only), by the table "
         f"{escape(response.table)}: "
         f"{escape(response.reason)}.</p>"
     )
@@ -102,7 +103,7 @@ def render_comparison(comparison: Comparison, picture_png: bytes) -> str:
 def _visits(comparison: Comparison) -> str:
     columns = (
         *(Column("Date"), Column("Case"), Column("Days", number=True)),
-        *(Column(name, number=True) for name in ("Whole tumour", "Tumour core", "Sum of products")),
+        *(Column(name, number=True) for name in ("Whole tumour", "Tumour core", "Sum of its own targets")),
         Column("Largest lesion"),
     )
     rows = []
@@ -159,7 +160,20 @@ def _step(comparison: Comparison, step: StepFacts) -> str:
         f"{fit.shift_mm:.1f} mm in the tumour; mutual information {fit.mutual_information:.2f}.</p>"
     )
     title = f"From date {step.earlier + 1} to date {step.later + 1}{when}"
-    return f"<h2>{title}</h2>{html_table('Volumes', columns, rows)}{matched}{laid}"
+    return (
+        f"<h2>{title}</h2>{html_table('Volumes', columns, rows)}{matched}<p>{escape(describe_targets(step))}.</p>{laid}"
+    )
+
+
+def describe_targets(step: StepFacts) -> str:
+    """What the sum of products over the earlier date's targets became, in one line."""
+    if step.sum_of_products_percent is None:
+        return f"Sum of products: no change in per cent, {step.targets_note}"
+    before, after = (sum(getattr(target, name) for target in step.targets) for name in ("earlier_mm2", "later_mm2"))
+    numbers = ", ".join(str(number) for target in step.targets for number in target.earlier)
+    note = f"; {step.targets_note}" if step.targets_note else ""
+    percent = signed_percent(step.sum_of_products_percent)
+    return f"Sum of products of the earlier targets ({numbers}): {before:.0f}, then {after:.0f} mm2: {percent}{note}"
 
 
 def _numbers(numbers: list[int]) -> str:

@@ -11,6 +11,7 @@ from hope.contract.comparison import Comparison, ResponseFacts
 from hope.domain.errors import InputError
 from hope.domain.lesion_size import CystRule, MeasureRule
 from hope.formats.reading import reading
+from hope.longitudinal.targets import NO_TARGET
 
 FORMAT: Final = "hope-response-rules/1"
 LARGEST_BYTES: Final = 100_000
@@ -85,6 +86,8 @@ def read_rules(path: Path) -> ResponseRules:
 def with_response(comparison: Comparison, rules: ResponseRules) -> Comparison:
     """The comparison with the category that the table gives its last date. Imaging part only.
 
+    Without a change in per cent there is no category, and ``otherwise`` does not stand in: the reason says what lacks.
+
     Raises:
         InputError: if the table cannot be applied: made up as an example, another sequence, nothing to measure.
     """
@@ -106,29 +109,27 @@ def with_response(comparison: Comparison, rules: ResponseRules) -> Comparison:
     volumes = comparison.visits[last].volumes_ml
     gone = volumes[rules.region].ml == 0
     change = step.changes[rules.region]
-    percent = step.sum_of_products_percent if rules.quantity == "sum_of_products" else change.percent
-    word = "sum of products" if rules.quantity == "sum_of_products" else f"volume of {rules.region}"
-    reason = (
-        f"{word} {'without a change in per cent' if percent is None else f'{percent:+.0f} %'}, {len(new)} new lesions"
-    )
-    chosen = next((c.name for c in rules.categories if _holds(c, percent, bool(new), gone)), rules.otherwise)
-    said = ResponseFacts(category=chosen, table=rules.name, reason=f"{reason}; source: {rules.source}")
+    of_sum = rules.quantity == "sum_of_products"
+    percent = step.sum_of_products_percent if of_sum else change.percent
+    category = None
+    if percent is None:
+        reason = (step.targets_note or NO_TARGET) if of_sum else f"nothing of {rules.region} at the earlier date"
+    else:
+        word = "sum of products" if of_sum else f"volume of {rules.region}"
+        note = f"; {step.targets_note}" if of_sum and step.targets_note else ""
+        reason = f"{word} {percent:+.0f} %, {len(new)} new lesions{note}"
+        category = next((c.name for c in rules.categories if _holds(c, percent, bool(new), gone)), rules.otherwise)
+    said = ResponseFacts(category=category, table=rules.name, reason=f"{reason}; source: {rules.source}")
     return comparison.model_copy(update={"response": said})
 
 
-def _holds(category: Category, percent: float | None, new: bool, gone: bool) -> bool:
+def _holds(category: Category, percent: float, new: bool, gone: bool) -> bool:
     if category.new_lesions is not None and category.new_lesions is not new:
         return False
     if category.all_gone is not None and category.all_gone is not gone:
         return False
-    limits = category.least_percent, category.most_percent
-    if any(limit is not None for limit in limits) and percent is None:
-        return False
-    low, high = limits
-    return not (
-        (low is not None and percent is not None and percent < low)
-        or (high is not None and percent is not None and percent > high)
-    )
+    low, high = category.least_percent, category.most_percent
+    return not ((low is not None and percent < low) or (high is not None and percent > high))
 
 
 def json_schema() -> dict[str, Any]:
