@@ -66,7 +66,7 @@ class ChangeFacts(_Part):
 class MatchFacts(_Part):
     """Linked lesions of two dates, by their numbers in each date's measurements."""
 
-    fate: str = Field(examples=["same", "new", "gone", "split", "merged", "rearranged"])
+    fate: str = Field(examples=["same", "new", "gone", "split", "merged", "rearranged", "outside the other scan"])
     earlier: list[int]
     later: list[int]
     earlier_ml: float
@@ -80,7 +80,9 @@ class TargetFacts(_Part):
     earlier: list[int] = Field(description="the targets' numbers at the earlier date")
     later: list[int] = Field(description="what they became, measurable or not; empty where nothing is left")
     earlier_mm2: float = Field(description="axial products of the targets")
-    later_mm2: float = Field(description="axial products of what they became; 0 where they are gone")
+    later_mm2: float | None = Field(
+        description="axial products of what they became; 0 where they are gone, null outside of the later scan"
+    )
     shared: bool = Field(description="what they became is that of several earlier lesions, and is counted once")
 
 
@@ -91,7 +93,8 @@ class StepFacts(_Part):
     later: int = Field(ge=1)
     registration: RegistrationFacts
     changes: dict[str, ChangeFacts] = Field(description="ET, NET, CC, ED, TC, WT")
-    lesions: list[MatchFacts]
+    lesions: list[MatchFacts] = Field(description="every measured lesion of both dates, once")
+    cautions: list[str] = Field(default=[], description="lesions that the other date's scan does not show whole")
     targets: list[TargetFacts] = Field(default=[], description="chosen at the earlier date, and followed")
     sum_of_products_percent: float | None = Field(
         default=None, description="change of the sum over `targets`; null where `targets_note` says why"

@@ -23,15 +23,16 @@ from hope.contract.report import Software
 from hope.domain.change import WIDENING, Direction, MeasuredVolume, change_between
 from hope.domain.errors import InputError, StageError
 from hope.domain.grid import Grid
-from hope.domain.lesion_matching import LEAST_SHARE, match_lesions
+from hope.domain.lesion_matching import LEAST_SHARE
 from hope.domain.lesion_size import MeasureRule
 from hope.domain.progress import Progress, silent
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
+from hope.longitudinal.fates import MOSTLY, fates_of
 from hope.longitudinal.targets import follow_targets, note_on, percent_of
 from hope.longitudinal.visits import Visit, common_sequence
 from hope.stages.masks import box_around
-from hope.stages.postprocess.lesions import measure_lesions, numbered_lesions
+from hope.stages.postprocess.lesions import measure_lesions
 from hope.stages.preprocess.register import RigidFit, register_rigid
 from hope.stages.preprocess.starts import session_starts
 from hope.stages.resample import resample, resample_labels
@@ -43,7 +44,8 @@ FARTHEST_MM: Final = 60.0
 OVERLAP_RULE: Final = (
     f"lesions are 26-connected components of the measured region on each date's own grid; two of different dates are "
     f"linked if, on the earlier image's grid at about {COMMON_SPACING_MM:g} mm, they share at least {LEAST_SHARE:.0%} "
-    "of the smaller one"
+    f"of the smaller one; a lesion that is linked with nothing is new or gone, unless more than {MOSTLY:.0%} of it "
+    "lies outside of the other date's scan"
 )
 INTERVAL_METHOD: Final = (
     f"from the intervals of both volumes, taken as independent (squares add up), times {WIDENING:g}; not calibrated "
@@ -145,16 +147,13 @@ def _step(
     fit = _registered(fixed, moving, second + 1, first + 1)
     common = fixed.grid.with_spacing([COMMON_SPACING_MM] * 3)
     to_later = fit.transform.then(later.image_to_labels)
-    numbers = [
-        resample_labels(numbered_lesions(visit.labels, rule), common, transform).data
-        for visit, transform in ((earlier, earlier.image_to_labels), (later, to_later))
-    ]
     overlay = Overlay(
         resample(fixed, common, Transform.identity(), "linear"),
         resample(moving, common, fit.transform, "linear"),
         resample_labels(earlier.labels, common, earlier.image_to_labels),
         resample_labels(later.labels, common, to_later),
     )
+    found, cautions = fates_of(earlier.labels, later.labels, common, earlier.image_to_labels, to_later, rule)
     matches = [
         MatchFacts(
             fate=str(match.fate),
@@ -163,7 +162,7 @@ def _step(
             earlier_ml=_ml(sizes[first], match.earlier),
             later_ml=_ml(sizes[second], match.later),
         )
-        for match in match_lesions(numbers[0], numbers[1])
+        for match in found
     ]
     targets = follow_targets(sizes[first], sizes[second], matches)
     step = StepFacts(
@@ -172,6 +171,7 @@ def _step(
         registration=_registration(str(sequence), fit, _middle(overlay.earlier_labels)),
         changes=_changes(earlier, later),
         lesions=matches,
+        cautions=cautions,
         targets=targets,
         sum_of_products_percent=percent_of(targets),
         targets_note=note_on(targets),
@@ -250,5 +250,8 @@ def _cautions(visits: Sequence[Visit], steps: Sequence[StepFacts]) -> list[str]:
     if any(change.direction == Direction.UNKNOWN for step in steps for change in step.changes.values()):
         said.append("a mask comes without intervals, so that no change can be called larger than the uncertainty")
     for step in steps:
-        said += [f"date {step.later + 1} on date {step.earlier + 1}: {text}" for text in step.registration.cautions]
+        said += [
+            f"date {step.later + 1} on date {step.earlier + 1}: {text}"
+            for text in (*step.registration.cautions, *step.cautions)
+        ]
     return said

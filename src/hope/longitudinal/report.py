@@ -15,6 +15,7 @@ from hope.domain.labels import PEDS, REGION_NAMES
 from hope.formats.atomic import atomic_output
 from hope.longitudinal.compare import Overlay
 from hope.longitudinal.pictures import draw_overlay, growth_curve
+from hope.longitudinal.targets import sums_of
 from hope.stages.report.report_sections import NOTHING, Column, html_table, signed
 from hope.stages.report.result_folder import result_folder
 
@@ -167,13 +168,13 @@ def _step(comparison: Comparison, step: StepFacts) -> str:
 
 def describe_targets(step: StepFacts) -> str:
     """What the sum of products over the earlier date's targets became, in one line."""
-    if step.sum_of_products_percent is None:
+    sums = sums_of(step.targets)
+    if sums is None or step.sum_of_products_percent is None:
         return f"Sum of products: no change in per cent, {step.targets_note}"
-    before, after = (sum(getattr(target, name) for target in step.targets) for name in ("earlier_mm2", "later_mm2"))
     numbers = ", ".join(str(number) for target in step.targets for number in target.earlier)
     note = f"; {step.targets_note}" if step.targets_note else ""
     percent = signed_percent(step.sum_of_products_percent)
-    return f"Sum of products of the earlier targets ({numbers}): {before:.0f}, then {after:.0f} mm2: {percent}{note}"
+    return f"Sum of products of the earlier targets ({numbers}): {sums[0]:.0f}, then {sums[1]:.0f} mm2: {percent}{note}"
 
 
 def _numbers(numbers: list[int]) -> str:

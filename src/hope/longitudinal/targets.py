@@ -7,6 +7,7 @@ from typing import Final
 
 from hope.contract.comparison import MatchFacts, TargetFacts
 from hope.contract.measurements import Measurements
+from hope.domain.lesion_matching import Fate
 
 NO_TARGET: Final = "no target at the earlier date"
 
@@ -33,7 +34,7 @@ def follow_targets(earlier: Measurements, later: Measurements, matches: Sequence
             earlier=chosen,
             later=match.later,
             earlier_mm2=round(sum(before[number] for number in chosen), 1),
-            later_mm2=round(sum(after[number] for number in match.later), 1),
+            later_mm2=None if match.fate == Fate.OUTSIDE else round(sum(after[number] for number in match.later), 1),
             shared=len(match.earlier) > 1 and bool(match.later),
         )
         for match in matches
@@ -41,16 +42,27 @@ def follow_targets(earlier: Measurements, later: Measurements, matches: Sequence
     ]
 
 
+def sums_of(targets: Sequence[TargetFacts]) -> tuple[float, float] | None:
+    """Sums of products of the targets and of what they became, mm2; None without targets, or if one is not seen."""
+    later = [target.later_mm2 for target in targets if target.later_mm2 is not None]
+    if not targets or len(later) < len(targets):
+        return None
+    return sum(target.earlier_mm2 for target in targets), sum(later)
+
+
 def percent_of(targets: Sequence[TargetFacts]) -> float | None:
-    """Change of the sum of products, per cent of the earlier sum; None where there is no target."""
-    before, after = (sum(getattr(target, name) for target in targets) for name in ("earlier_mm2", "later_mm2"))
-    return round(100 * (after - before) / before, 1) if before > 0 else None
+    """Change of the sum of products, per cent of the earlier sum; None where there is no such sum."""
+    sums = sums_of(targets)
+    return round(100 * (sums[1] - sums[0]) / sums[0], 1) if sums else None
 
 
 def note_on(targets: Sequence[TargetFacts]) -> str:
     """Why the sum has no percentage, or what it shares; empty where there is nothing to say."""
     if not targets:
         return NO_TARGET
+    unseen = [str(number) for target in targets if target.later_mm2 is None for number in target.earlier]
+    if unseen:
+        return f"the later scan does not show target {', '.join(unseen)}"
     shared = [", ".join(map(str, target.earlier)) for target in targets if target.shared]
     if not shared:
         return ""

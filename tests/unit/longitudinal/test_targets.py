@@ -1,9 +1,10 @@
-"""Targets of the earlier date followed to the later one, on two dates in one place that need no registration."""
+"""Fates and targets of lesions over two dates in one place, which need no registration: also out of view."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,8 @@ from hope.stages.preprocess.register import RigidFit
 Ball = tuple[tuple[float, float, float], tuple[float, float, float]]
 """Centre and half axes, millimetres."""
 
-Compared = Callable[[Sequence[Ball], Sequence[Ball]], Comparison]
+Compared = Callable[..., Comparison]
+"""Lesions of both dates, and for each its grid."""
 SMALL = Grid((96, 96, 20), np.array([[0.5, 0, 0, -24], [0, 0.5, 0, -24], [0, 0, 2.0, -20], [0, 0, 0, 1]]))
 
 
@@ -53,8 +55,8 @@ def in_place(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def compared(in_place: None, tmp_path: Path) -> Compared:
-    def made(earlier: Sequence[Ball], later: Sequence[Ball]) -> Comparison:
-        visits = [at_date(tmp_path / "first", earlier), at_date(tmp_path / "second", later)]
+    def made(earlier: Sequence[Ball], later: Sequence[Ball], grids: tuple[Grid, Grid] = (SMALL, SMALL)) -> Comparison:
+        visits = [at_date(tmp_path / "first", earlier, grids[0]), at_date(tmp_path / "second", later, grids[1])]
         return compare.compare_visits(visits, rule=MeasureRule(targets=3))[0]
 
     return made
@@ -122,3 +124,63 @@ def test_what_merged_is_counted_once_and_said_to_be_shared(compared: Compared) -
     assert (target.earlier, target.later, target.shared) == ([1, 2], [1], True)
     assert target.later_mm2 == comparison.visits[1].measurements.lesions[0].planes[0].product_mm2
     assert "merged" in step.targets_note and "shared" in step.targets_note
+
+
+STAYS: Ball = ((0, 0, -10), (7, 7, 6))
+ABOVE: Ball = ((0, 0, 11), (6, 6, 6))
+HALF = SMALL.cropped((0, 0, 0), (96, 96, 12))
+"""The lower part: it ends at z = 3 mm."""
+
+
+@pytest.mark.parametrize("later_is_short", [False, True])
+def test_a_lesion_outside_the_other_scan_is_neither_new_nor_gone(compared: Compared, later_is_short: bool) -> None:
+    whole, half = [STAYS, ABOVE], [STAYS]
+    comparison = compared(whole, half, (SMALL, HALF)) if later_is_short else compared(half, whole, (HALF, SMALL))
+    (step,) = comparison.steps
+    facts = {match.fate: (match.earlier, match.later) for match in step.lesions}
+    number = next(
+        lesion.number
+        for lesion in comparison.visits[0 if later_is_short else 1].measurements.lesions
+        if lesion.centre_ras_mm[2] > 0
+    )
+    assert facts.keys() == {"same", "outside the other scan"}
+    assert facts["outside the other scan"] == (([number], []) if later_is_short else ([], [number]))
+    assert any("outside of the" in text and "is not known" in text for text in comparison.cautions)
+    if later_is_short:
+        assert step.sum_of_products_percent is None and "does not show target" in step.targets_note
+
+
+@pytest.mark.parametrize(
+    ("grown", "category"), [(1.0, None), (0.6, None), (1.4, "more")], ids=["same", "smaller", "larger"]
+)
+def test_no_table_says_that_none_is_new_where_nobody_looked(
+    compared: Compared, repository: Path, grown: float, category: str | None
+) -> None:
+    later: Ball = (STAYS[0], (7 * grown, 7 * grown, 6))
+    comparison = compared([STAYS], [later, ABOVE], (HALF, SMALL))
+    said, reason = judged(comparison, repository)
+    assert said == category
+    assert "0 new lesions; 1 outside of the other scan" in reason
+    assert judged(comparison, repository, quantity="volume")[0] is None
+
+
+def test_a_new_lesion_within_both_scans_is_new(compared: Compared, repository: Path) -> None:
+    comparison = compared([STAYS], [STAYS, ABOVE])
+    assert sorted(match.fate for match in comparison.steps[0].lesions) == ["new", "same"]
+    assert judged(comparison, repository)[0] == "more"
+
+
+def test_a_lesion_that_the_other_scan_cuts_off_is_cautioned(compared: Compared) -> None:
+    comparison = compared([((0, 0, 1), (7, 7, 7))], [((0, 0, 1), (7, 7, 7))], (HALF, SMALL))
+    assert [match.fate for match in comparison.steps[0].lesions] == ["same"]
+    assert any("may cut off its change" in text for text in comparison.cautions)
+
+
+def test_every_measured_lesion_stands_in_one_match_however_thin(in_place: None, tmp_path: Path) -> None:
+    fine = Grid((200, 200, 8), np.array([[0.2, 0, 0, -20], [0, 0.2, 0, -20], [0, 0, 0.2, 0], [0, 0, 0, 1]]))
+    first, second = at_date(tmp_path / "first", []), at_date(tmp_path / "second", [], fine)
+    sheet = np.zeros(fine.shape, dtype=np.uint8)
+    sheet[20:180, 20:180, 3] = 1
+    comparison, _ = compare.compare_visits([first, replace(second, labels=Volume(sheet, fine))])
+    assert comparison.visits[1].measurements.lesions
+    assert [(match.fate, match.later) for match in comparison.steps[0].lesions] == [("new", [1])]
