@@ -35,6 +35,7 @@ from hope.stages.masks import box_around
 from hope.stages.postprocess.lesions import measure_lesions
 from hope.stages.preprocess.register import RigidFit, register_rigid
 from hope.stages.preprocess.starts import session_starts
+from hope.stages.report.face_free import near_labels
 from hope.stages.resample import resample, resample_labels
 
 COMMON_SPACING_MM: Final = 1.0
@@ -55,19 +56,21 @@ INTERVAL_METHOD: Final = (
 
 @dataclass(frozen=True, eq=False)
 class Overlay:
-    """Two dates on one grid, for pictures and for matching.
+    """Two dates on one grid, for pictures.
 
     Attributes:
-        earlier: the earlier image, float32.
-        later: the later image, read on the same grid.
+        earlier: the earlier image, float32; 0 far from the labels of both dates, unless it shows the brain alone.
+        later: the later image, read on the same grid, likewise.
         earlier_labels: uint8 peds labels.
         later_labels: likewise of the later date.
+        near_labels_only: whether an image was cut, so that it shows no whole head.
     """
 
     earlier: Volume
     later: Volume
     earlier_labels: Volume
     later_labels: Volume
+    near_labels_only: bool = False
 
 
 def compare_visits(
@@ -147,11 +150,12 @@ def _step(
     fit = _registered(fixed, moving, second + 1, first + 1)
     common = fixed.grid.with_spacing([COMMON_SPACING_MM] * 3)
     to_later = fit.transform.then(later.image_to_labels)
-    overlay = Overlay(
+    overlay = _overlay(
         resample(fixed, common, Transform.identity(), "linear"),
         resample(moving, common, fit.transform, "linear"),
         resample_labels(earlier.labels, common, earlier.image_to_labels),
         resample_labels(later.labels, common, to_later),
+        (earlier.brain_only, later.brain_only),
     )
     found, cautions = fates_of(earlier.labels, later.labels, common, earlier.image_to_labels, to_later, rule)
     matches = [
@@ -177,6 +181,18 @@ def _step(
         targets_note=note_on(targets),
     )
     return step, overlay
+
+
+def _overlay(
+    earlier: Volume, later: Volume, earlier_labels: Volume, later_labels: Volume, brain_only: tuple[bool, bool]
+) -> Overlay:
+    """Two dates on one grid; of an image that may show a face only what lies near the labels of either date."""
+    either = earlier_labels.with_data(np.maximum(earlier_labels.data, later_labels.data))
+    first, second = (
+        image if brain else near_labels(image, either)
+        for image, brain in zip((earlier, later), brain_only, strict=True)
+    )
+    return Overlay(first, second, earlier_labels, later_labels, not all(brain_only))
 
 
 def _registered(fixed: Volume, moving: Volume, later: int, earlier: int) -> RigidFit:

@@ -16,6 +16,7 @@ from hope.formats.atomic import atomic_output
 from hope.longitudinal.compare import Overlay
 from hope.longitudinal.pictures import draw_overlay, growth_curve
 from hope.longitudinal.targets import sums_of
+from hope.stages.report.face_free import SHOWN_NEAR_LABELS
 from hope.stages.report.report_sections import NOTHING, Column, html_table, signed
 from hope.stages.report.result_folder import result_folder
 
@@ -34,7 +35,7 @@ def write_comparison(comparison: Comparison, overlay: Overlay, out: Path) -> Non
     contents = {
         "changes.csv": comparison.csv().encode(),
         "comparison.png": picture,
-        "report.html": render_comparison(comparison, picture).encode(),
+        "report.html": render_comparison(comparison, picture, overlay.near_labels_only).encode(),
         FACTS: comparison.text().encode(),
     }
     target = out.absolute()
@@ -62,8 +63,15 @@ def signed_percent(percent: float) -> str:
     return f"{percent:+.0f} %".replace("-", "\u2212")
 
 
-def render_comparison(comparison: Comparison, picture_png: bytes) -> str:
-    """The report's HTML text; no script, nothing fetched from elsewhere."""
+def render_comparison(comparison: Comparison, picture_png: bytes, near_labels_only: bool) -> str:
+    """The report's HTML text; no script, nothing fetched from elsewhere.
+
+    Args:
+        comparison: what it says.
+        picture_png: the picture of `draw_overlay`.
+        near_labels_only: whether the picture shows scans near the labels only, which its caption then says.
+    """
+    shown = f" Scans are shown {SHOWN_NEAR_LABELS}." if near_labels_only else ""
     resources = files("hope.resources.report")
     data = base64.b64encode(picture_png).decode("ascii")
     alt = "The slices with most tumour at the earlier and at the later date, and what lies in only one of them."
@@ -85,7 +93,7 @@ def render_comparison(comparison: Comparison, picture_png: bytes) -> str:
         f'<ul class="flags">{cautions}</ul>' if cautions else "",
         f'<figure><img alt="{alt}" src="data:image/png;base64,{data}"><figcaption>'
         "First and last date. Radiological view: "
-        "the patient's left is on the right.</figcaption></figure>",
+        f"the patient's left is on the right.{shown}</figcaption></figure>",
         f"<h2>Volumes over the dates</h2><figure>{growth_curve(comparison)}</figure>{_visits(comparison)}",
         *(_step(comparison, step) for step in comparison.steps),
         f'<p class="soft">Intervals of differences: {escape(comparison.interval_method)}.</p>',

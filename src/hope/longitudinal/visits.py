@@ -11,6 +11,7 @@ import numpy as np
 
 from hope.contract.outputs import Role, Space
 from hope.contract.report import VolumeMl
+from hope.domain.case import HeadState
 from hope.domain.errors import InputError
 from hope.domain.sequence import MRSequence
 from hope.domain.transform import Transform
@@ -20,6 +21,7 @@ from hope.export.stored_result import read_result
 from hope.formats.names import read_name
 from hope.formats.nifti import read_labels, read_scan
 from hope.formats.reading import reading
+from hope.stages.intake.quality import shows_brain_only
 from hope.stages.postprocess.lesions import check_peds, refuse_other_grid
 from hope.stages.postprocess.postprocess import count_voxels
 
@@ -38,6 +40,7 @@ class Visit:
         image_to_labels: that world to the labels' world, RAS+ mm.
         volumes_ml: per label and region, with intervals where the result has them.
         model: id of the model that made the mask; empty for a mask from elsewhere.
+        brain_only: whether the images show the brain alone, so that pictures may show all of them.
     """
 
     case_id: str
@@ -46,6 +49,7 @@ class Visit:
     image_to_labels: Transform
     volumes_ml: Mapping[str, VolumeMl]
     model: str = ""
+    brain_only: bool = False
 
     def image(self, sequence: MRSequence) -> Volume:
         """Read the scan of a sequence, float32.
@@ -118,7 +122,9 @@ def _of_result(folder: Path, what: str) -> Visit:
         raise InputError(f"{what}: {error.what}", expected=error.expected, got=error.got, fix=error.fix) from error
     except ValueError as error:
         raise InputError(f"{RESULT} of {what} holds a transform that is none") from error
-    return Visit(stored.case_id, labels, images, to_labels, dict(report.volumes_ml), report.model.id)
+    # Delivered images show what the scans show, but no more than the model wants to see.
+    brain_only = HeadState.BRAIN in (report.input.head_state, report.model.head_state)
+    return Visit(stored.case_id, labels, images, to_labels, dict(report.volumes_ml), report.model.id, brain_only)
 
 
 def _of_scans(folder: Path, what: str) -> Visit:
@@ -142,4 +148,5 @@ def _of_scans(folder: Path, what: str) -> Visit:
     refuse_other_grid(labels.grid, image.grid)
     counts = count_voxels(labels.data)
     volumes = {key: VolumeMl(ml=round(count * labels.grid.voxel_volume_ml, 3)) for key, count in counts.items()}
-    return Visit(what.lower(), labels, {reference: images[reference]}, Transform.identity(), volumes)
+    used = {reference: images[reference]}
+    return Visit(what.lower(), labels, used, Transform.identity(), volumes, brain_only=shows_brain_only(image))
