@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "export": {"domain", "formats", "stages", "export"},
     "evaluation": {"domain", "formats", "stages", "evaluation"},
     "cohort": {"domain", "formats", "cohort"},
-    "longitudinal": {"domain", "formats", "stages", "longitudinal", "resources"},
+    "longitudinal": {"domain", "formats", "stages", "export", "longitudinal", "resources"},
     "models": {"domain", "formats", "ports", "models", "resources"},
     "synthesis": {"domain", "formats", "synthesis", "resources"},
     "training": {"domain", "formats", "ports", "models", "stages", "evaluation", "synthesis", "training"},

@@ -32,7 +32,7 @@ def compare(visits: tuple[Path, ...], output: Path | None, days: str | None, rul
     """  # noqa: D301 - click reads the backspace
     from hope.commands.console import ConsoleProgress
     from hope.longitudinal.compare import compare_visits
-    from hope.longitudinal.report import headline, write_comparison
+    from hope.longitudinal.report import NO_CATEGORY, describe_targets, headline, write_comparison
     from hope.longitudinal.visits import read_visit
 
     given = _days(days, len(visits))
@@ -62,8 +62,9 @@ def compare(visits: tuple[Path, ...], output: Path | None, days: str | None, rul
     for match in step.lesions:
         earlier, later = (",".join(map(str, numbers)) or "-" for numbers in (match.earlier, match.later))
         click.echo(f"  lesion {earlier} -> {later}  {match.fate}  {match.earlier_ml:.1f} -> {match.later_ml:.1f} ml")
+    click.echo(f"  {describe_targets(step)}")
     if comparison.response:
-        click.echo(f"  {comparison.response.category} (imaging part only): {comparison.response.reason}")
+        click.echo(f"  {comparison.response.category or NO_CATEGORY} (imaging part only): {comparison.response.reason}")
     click.echo(f"  {comparison.limits}")
     if output is not None:
         click.echo(f"  report   {output / 'report.html'}")

@@ -95,8 +95,13 @@ def measure(
         return
     files = {"measurements.json": found.text().encode(), "measurements.csv": found.csv().encode()}
     if scan is not None:
+        from hope.stages.intake.quality import shows_brain_only
+        from hope.stages.report.face_free import SHOWN_NEAR_LABELS, near_labels
         from hope.stages.report.lesion_views import draw_measurements
 
+        if not shows_brain_only(scan):
+            scan = near_labels(scan, labels)
+            click.echo(f"  the picture shows the scan {SHOWN_NEAR_LABELS}")
         files["measurements.png"] = draw_measurements(scan, labels, found)
     _write(output, {name: content for name, content in files.items() if content})
 

@@ -66,11 +66,24 @@ class ChangeFacts(_Part):
 class MatchFacts(_Part):
     """Linked lesions of two dates, by their numbers in each date's measurements."""
 
-    fate: str = Field(examples=["same", "new", "gone", "split", "merged", "rearranged"])
+    fate: str = Field(examples=["same", "new", "gone", "split", "merged", "rearranged", "outside the other scan"])
     earlier: list[int]
     later: list[int]
     earlier_ml: float
     later_ml: float
+
+
+class TargetFacts(_Part):
+    """A target of the earlier date and what became of it; targets that merged stand in one row."""
+
+    fate: str = Field(description="of the group of linked lesions that it belongs to", examples=["same", "gone"])
+    earlier: list[int] = Field(description="the targets' numbers at the earlier date")
+    later: list[int] = Field(description="what they became, measurable or not; empty where nothing is left")
+    earlier_mm2: float = Field(description="axial products of the targets")
+    later_mm2: float | None = Field(
+        description="axial products of what they became; 0 where they are gone, null outside of the later scan"
+    )
+    shared: bool = Field(description="what they became is that of several earlier lesions, and is counted once")
 
 
 class StepFacts(_Part):
@@ -80,14 +93,19 @@ class StepFacts(_Part):
     later: int = Field(ge=1)
     registration: RegistrationFacts
     changes: dict[str, ChangeFacts] = Field(description="ET, NET, CC, ED, TC, WT")
-    lesions: list[MatchFacts]
-    sum_of_products_percent: float | None = Field(default=None, description="null where the earlier sum is 0")
+    lesions: list[MatchFacts] = Field(description="every measured lesion of both dates, once")
+    cautions: list[str] = Field(default=[], description="lesions that the other date's scan does not show whole")
+    targets: list[TargetFacts] = Field(default=[], description="chosen at the earlier date, and followed")
+    sum_of_products_percent: float | None = Field(
+        default=None, description="change of the sum over `targets`; null where `targets_note` says why"
+    )
+    targets_note: str = Field(default="", description="what speaks against the percentage; empty if nothing does")
 
 
 class ResponseFacts(_Part):
     """A category from a table that the site supplied."""
 
-    category: str
+    category: str | None = Field(description="null where the table gives none; `reason` says why")
     imaging_part_only: bool = True
     table: str = Field(description="name of the table")
     reason: str

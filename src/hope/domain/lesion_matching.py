@@ -24,6 +24,8 @@ class Fate(StrEnum):
     MERGED = "merged"
     REARRANGED = "rearranged"
     """Several lesions are linked with several."""
+    OUTSIDE = "outside the other scan"
+    """Linked with nothing, and for the most part where the other date was not scanned: nobody knows what was there."""
 
 
 @dataclass(frozen=True)

@@ -23,16 +23,19 @@ from hope.contract.report import Software
 from hope.domain.change import WIDENING, Direction, MeasuredVolume, change_between
 from hope.domain.errors import InputError, StageError
 from hope.domain.grid import Grid
-from hope.domain.lesion_matching import LEAST_SHARE, match_lesions
+from hope.domain.lesion_matching import LEAST_SHARE
 from hope.domain.lesion_size import MeasureRule
 from hope.domain.progress import Progress, silent
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
+from hope.longitudinal.fates import MOSTLY, fates_of
+from hope.longitudinal.targets import follow_targets, note_on, percent_of
 from hope.longitudinal.visits import Visit, common_sequence
 from hope.stages.masks import box_around
-from hope.stages.postprocess.lesions import measure_lesions, numbered_lesions
+from hope.stages.postprocess.lesions import measure_lesions
 from hope.stages.preprocess.register import RigidFit, register_rigid
 from hope.stages.preprocess.starts import session_starts
+from hope.stages.report.face_free import near_labels
 from hope.stages.resample import resample, resample_labels
 
 COMMON_SPACING_MM: Final = 1.0
@@ -42,7 +45,8 @@ FARTHEST_MM: Final = 60.0
 OVERLAP_RULE: Final = (
     f"lesions are 26-connected components of the measured region on each date's own grid; two of different dates are "
     f"linked if, on the earlier image's grid at about {COMMON_SPACING_MM:g} mm, they share at least {LEAST_SHARE:.0%} "
-    "of the smaller one"
+    f"of the smaller one; a lesion that is linked with nothing is new or gone, unless more than {MOSTLY:.0%} of it "
+    "lies outside of the other date's scan"
 )
 INTERVAL_METHOD: Final = (
     f"from the intervals of both volumes, taken as independent (squares add up), times {WIDENING:g}; not calibrated "
@@ -52,19 +56,21 @@ INTERVAL_METHOD: Final = (
 
 @dataclass(frozen=True, eq=False)
 class Overlay:
-    """Two dates on one grid, for pictures and for matching.
+    """Two dates on one grid, for pictures.
 
     Attributes:
-        earlier: the earlier image, float32.
-        later: the later image, read on the same grid.
+        earlier: the earlier image, float32; 0 far from the labels of both dates, unless it shows the brain alone.
+        later: the later image, read on the same grid, likewise.
         earlier_labels: uint8 peds labels.
         later_labels: likewise of the later date.
+        near_labels_only: whether an image was cut, so that it shows no whole head.
     """
 
     earlier: Volume
     later: Volume
     earlier_labels: Volume
     later_labels: Volume
+    near_labels_only: bool = False
 
 
 def compare_visits(
@@ -144,16 +150,14 @@ def _step(
     fit = _registered(fixed, moving, second + 1, first + 1)
     common = fixed.grid.with_spacing([COMMON_SPACING_MM] * 3)
     to_later = fit.transform.then(later.image_to_labels)
-    numbers = [
-        resample_labels(numbered_lesions(visit.labels, rule), common, transform).data
-        for visit, transform in ((earlier, earlier.image_to_labels), (later, to_later))
-    ]
-    overlay = Overlay(
+    overlay = _overlay(
         resample(fixed, common, Transform.identity(), "linear"),
         resample(moving, common, fit.transform, "linear"),
         resample_labels(earlier.labels, common, earlier.image_to_labels),
         resample_labels(later.labels, common, to_later),
+        (earlier.brain_only, later.brain_only),
     )
+    found, cautions = fates_of(earlier.labels, later.labels, common, earlier.image_to_labels, to_later, rule)
     matches = [
         MatchFacts(
             fate=str(match.fate),
@@ -162,18 +166,33 @@ def _step(
             earlier_ml=_ml(sizes[first], match.earlier),
             later_ml=_ml(sizes[second], match.later),
         )
-        for match in match_lesions(numbers[0], numbers[1])
+        for match in found
     ]
-    before, after = sizes[first].sum_of_products_mm2, sizes[second].sum_of_products_mm2
+    targets = follow_targets(sizes[first], sizes[second], matches)
     step = StepFacts(
         earlier=first,
         later=second,
         registration=_registration(str(sequence), fit, _middle(overlay.earlier_labels)),
         changes=_changes(earlier, later),
         lesions=matches,
-        sum_of_products_percent=round(100 * (after - before) / before, 1) if before > 0 else None,
+        cautions=cautions,
+        targets=targets,
+        sum_of_products_percent=percent_of(targets),
+        targets_note=note_on(targets),
     )
     return step, overlay
+
+
+def _overlay(
+    earlier: Volume, later: Volume, earlier_labels: Volume, later_labels: Volume, brain_only: tuple[bool, bool]
+) -> Overlay:
+    """Two dates on one grid; of an image that may show a face only what lies near the labels of either date."""
+    either = earlier_labels.with_data(np.maximum(earlier_labels.data, later_labels.data))
+    first, second = (
+        image if brain else near_labels(image, either)
+        for image, brain in zip((earlier, later), brain_only, strict=True)
+    )
+    return Overlay(first, second, earlier_labels, later_labels, not all(brain_only))
 
 
 def _registered(fixed: Volume, moving: Volume, later: int, earlier: int) -> RigidFit:
@@ -247,5 +266,8 @@ def _cautions(visits: Sequence[Visit], steps: Sequence[StepFacts]) -> list[str]:
     if any(change.direction == Direction.UNKNOWN for step in steps for change in step.changes.values()):
         said.append("a mask comes without intervals, so that no change can be called larger than the uncertainty")
     for step in steps:
-        said += [f"date {step.later + 1} on date {step.earlier + 1}: {text}" for text in step.registration.cautions]
+        said += [
+            f"date {step.later + 1} on date {step.earlier + 1}: {text}"
+            for text in (*step.registration.cautions, *step.cautions)
+        ]
     return said

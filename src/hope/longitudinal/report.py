@@ -15,10 +15,13 @@ from hope.domain.labels import PEDS, REGION_NAMES
 from hope.formats.atomic import atomic_output
 from hope.longitudinal.compare import Overlay
 from hope.longitudinal.pictures import draw_overlay, growth_curve
+from hope.longitudinal.targets import sums_of
+from hope.stages.report.face_free import SHOWN_NEAR_LABELS
 from hope.stages.report.report_sections import NOTHING, Column, html_table, signed
 from hope.stages.report.result_folder import result_folder
 
 FACTS: Final = "comparison.json"
+NO_CATEGORY: Final = "no category"
 NAMES: Final = {**REGION_NAMES, **{label.key: label.name for label in PEDS.labels}}
 
 
@@ -32,7 +35,7 @@ def write_comparison(comparison: Comparison, overlay: Overlay, out: Path) -> Non
     contents = {
         "changes.csv": comparison.csv().encode(),
         "comparison.png": picture,
-        "report.html": render_comparison(comparison, picture).encode(),
+        "report.html": render_comparison(comparison, picture, overlay.near_labels_only).encode(),
         FACTS: comparison.text().encode(),
     }
     target = out.absolute()
@@ -60,8 +63,15 @@ def signed_percent(percent: float) -> str:
     return f"{percent:+.0f} %".replace("-", "\u2212")
 
 
-def render_comparison(comparison: Comparison, picture_png: bytes) -> str:
-    """The report's HTML text; no script, nothing fetched from elsewhere."""
+def render_comparison(comparison: Comparison, picture_png: bytes, near_labels_only: bool) -> str:
+    """The report's HTML text; no script, nothing fetched from elsewhere.
+
+    Args:
+        comparison: what it says.
+        picture_png: the picture of `draw_overlay`.
+        near_labels_only: whether the picture shows scans near the labels only, which its caption then says.
+    """
+    shown = f" Scans are shown {SHOWN_NEAR_LABELS}." if near_labels_only else ""
     resources = files("hope.resources.report")
     data = base64.b64encode(picture_png).decode("ascii")
     alt = "The slices with most tumour at the earlier and at the later date, and what lies in only one of them."
@@ -69,7 +79,7 @@ def render_comparison(comparison: Comparison, picture_png: bytes) -> str:
     said = (
         ""
         if response is None
-        else f"<p><strong>{escape(response.category)}</strong> (imaging part only), by the table "
+        else f"<p><strong>{escape(response.category or NO_CATEGORY)}</strong> (imaging part only), by the table "
         f"{escape(response.table)}: "
         f"{escape(response.reason)}.</p>"
     )
@@ -83,7 +93,7 @@ def render_comparison(comparison: Comparison, picture_png: bytes) -> str:
         f'<ul class="flags">{cautions}</ul>' if cautions else "",
         f'<figure><img alt="{alt}" src="data:image/png;base64,{data}"><figcaption>'
         "First and last date. Radiological view: "
-        "the patient's left is on the right.</figcaption></figure>",
+        f"the patient's left is on the right.{shown}</figcaption></figure>",
         f"<h2>Volumes over the dates</h2><figure>{growth_curve(comparison)}</figure>{_visits(comparison)}",
         *(_step(comparison, step) for step in comparison.steps),
         f'<p class="soft">Intervals of differences: {escape(comparison.interval_method)}.</p>',
@@ -102,7 +112,7 @@ def render_comparison(comparison: Comparison, picture_png: bytes) -> str:
 def _visits(comparison: Comparison) -> str:
     columns = (
         *(Column("Date"), Column("Case"), Column("Days", number=True)),
-        *(Column(name, number=True) for name in ("Whole tumour", "Tumour core", "Sum of products")),
+        *(Column(name, number=True) for name in ("Whole tumour", "Tumour core", "Sum of its own targets")),
         Column("Largest lesion"),
     )
     rows = []
@@ -159,7 +169,20 @@ def _step(comparison: Comparison, step: StepFacts) -> str:
         f"{fit.shift_mm:.1f} mm in the tumour; mutual information {fit.mutual_information:.2f}.</p>"
     )
     title = f"From date {step.earlier + 1} to date {step.later + 1}{when}"
-    return f"<h2>{title}</h2>{html_table('Volumes', columns, rows)}{matched}{laid}"
+    return (
+        f"<h2>{title}</h2>{html_table('Volumes', columns, rows)}{matched}<p>{escape(describe_targets(step))}.</p>{laid}"
+    )
+
+
+def describe_targets(step: StepFacts) -> str:
+    """What the sum of products over the earlier date's targets became, in one line."""
+    sums = sums_of(step.targets)
+    if sums is None or step.sum_of_products_percent is None:
+        return f"Sum of products: no change in per cent, {step.targets_note}"
+    numbers = ", ".join(str(number) for target in step.targets for number in target.earlier)
+    note = f"; {step.targets_note}" if step.targets_note else ""
+    percent = signed_percent(step.sum_of_products_percent)
+    return f"Sum of products of the earlier targets ({numbers}): {sums[0]:.0f}, then {sums[1]:.0f} mm2: {percent}{note}"
 
 
 def _numbers(numbers: list[int]) -> str:

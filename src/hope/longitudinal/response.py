@@ -7,10 +7,12 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from hope.contract.comparison import Comparison, ResponseFacts
+from hope.contract.comparison import Comparison, ResponseFacts, StepFacts
 from hope.domain.errors import InputError
+from hope.domain.lesion_matching import Fate
 from hope.domain.lesion_size import CystRule, MeasureRule
 from hope.formats.reading import reading
+from hope.longitudinal.targets import NO_TARGET
 
 FORMAT: Final = "hope-response-rules/1"
 LARGEST_BYTES: Final = 100_000
@@ -85,6 +87,9 @@ def read_rules(path: Path) -> ResponseRules:
 def with_response(comparison: Comparison, rules: ResponseRules) -> Comparison:
     """The comparison with the category that the table gives its last date. Imaging part only.
 
+    Without a change in per cent there is no category, and ``otherwise`` does not stand in: the reason says what lacks.
+    Nor is there one where it depends on a lesion outside of what the other date scanned.
+
     Raises:
         InputError: if the table cannot be applied: made up as an example, another sequence, nothing to measure.
     """
@@ -102,33 +107,75 @@ def with_response(comparison: Comparison, rules: ResponseRules) -> Comparison:
             got=step.registration.sequence,
             fix="compare dates that both have it",
         )
-    new = [match for match in step.lesions if match.fate == "new"]
-    volumes = comparison.visits[last].volumes_ml
-    gone = volumes[rules.region].ml == 0
-    change = step.changes[rules.region]
-    percent = step.sum_of_products_percent if rules.quantity == "sum_of_products" else change.percent
-    word = "sum of products" if rules.quantity == "sum_of_products" else f"volume of {rules.region}"
-    reason = (
-        f"{word} {'without a change in per cent' if percent is None else f'{percent:+.0f} %'}, {len(new)} new lesions"
-    )
-    chosen = next((c.name for c in rules.categories if _holds(c, percent, bool(new), gone)), rules.otherwise)
-    said = ResponseFacts(category=chosen, table=rules.name, reason=f"{reason}; source: {rules.source}")
+    percent, reason = _change(step, rules)
+    category = None
+    if percent is not None:
+        category = _category(
+            rules, percent, _new(step), _gone(step, comparison.visits[last].volumes_ml[rules.region].ml)
+        )
+        if category is None:
+            reason += (
+                "; it depends on whether the lesions outside of the other scan are new or gone, which is not known"
+            )
+    said = ResponseFacts(category=category, table=rules.name, reason=f"{reason}; source: {rules.source}")
     return comparison.model_copy(update={"response": said})
 
 
-def _holds(category: Category, percent: float | None, new: bool, gone: bool) -> bool:
-    if category.new_lesions is not None and category.new_lesions is not new:
+def _change(step: StepFacts, rules: ResponseRules) -> tuple[float | None, str]:
+    """The change in per cent that the table judges, None where there is none; and what there is to say of it."""
+    fates = [match.fate for match in step.lesions]
+    unseen = fates.count(Fate.OUTSIDE)
+    if rules.quantity == "sum_of_products":
+        percent, word, note = step.sum_of_products_percent, "sum of products", step.targets_note
+        lacks = note or NO_TARGET
+    else:
+        percent, word, note = step.changes[rules.region].percent, f"volume of {rules.region}", ""
+        lacks = f"nothing of {rules.region} at the earlier date"
+        if unseen:
+            percent, lacks = None, "a lesion lies outside of the other scan: the volumes are not of the same place"
+    if percent is None:
+        return None, lacks
+    said = f"{word} {percent:+.0f} %, {fates.count(Fate.NEW)} new lesions"
+    more = (f"{unseen} outside of the other scan" if unseen else "", note)
+    return percent, "; ".join([said, *(text for text in more if text)])
+
+
+def _new(step: StepFacts) -> bool | None:
+    """Whether a lesion is new; None where only an unknown one may be: it lies outside of what was scanned before."""
+    if any(match.fate == Fate.NEW for match in step.lesions):
+        return True
+    return None if any(match.fate == Fate.OUTSIDE and match.later for match in step.lesions) else False
+
+
+def _gone(step: StepFacts, later_ml: float) -> bool | None:
+    """Whether nothing is left; None where an earlier lesion lies outside of the later scan."""
+    if later_ml > 0:
         return False
-    if category.all_gone is not None and category.all_gone is not gone:
+    return None if any(match.fate == Fate.OUTSIDE and match.earlier for match in step.lesions) else True
+
+
+def _category(rules: ResponseRules, percent: float, new: bool | None, gone: bool | None) -> str | None:
+    """The first category that holds; None where what is not known decides between two."""
+    possible = []
+    for category in rules.categories:
+        held = _holds(category, percent, new, gone)
+        if held is not False:
+            possible.append(category.name)
+        if held:
+            break
+    else:
+        possible.append(rules.otherwise)
+    return possible[0] if len(set(possible)) == 1 else None
+
+
+def _holds(category: Category, percent: float, new: bool | None, gone: bool | None) -> bool | None:
+    """Whether all conditions hold; None where it depends on what is not known."""
+    low, high = category.least_percent, category.most_percent
+    if (low is not None and percent < low) or (high is not None and percent > high):
         return False
-    limits = category.least_percent, category.most_percent
-    if any(limit is not None for limit in limits) and percent is None:
-        return False
-    low, high = limits
-    return not (
-        (low is not None and percent is not None and percent < low)
-        or (high is not None and percent is not None and percent > high)
-    )
+    asked = [(category.new_lesions, new), (category.all_gone, gone)]
+    held = [None if found is None else found is wanted for wanted, found in asked if wanted is not None]
+    return False if False in held else None if None in held else True
 
 
 def json_schema() -> dict[str, Any]:

@@ -9,19 +9,21 @@ from typing import Final
 
 import numpy as np
 
-from hope.contract.outputs import OutputFile, Role, Space
-from hope.contract.report import CaseReport, VolumeMl
+from hope.contract.outputs import Role, Space
+from hope.contract.report import VolumeMl
+from hope.domain.case import HeadState
 from hope.domain.errors import InputError
 from hope.domain.sequence import MRSequence
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
+from hope.export.stored_result import FACTS as RESULT
+from hope.export.stored_result import read_result
 from hope.formats.names import read_name
 from hope.formats.nifti import read_labels, read_scan
 from hope.formats.reading import reading
+from hope.stages.intake.quality import shows_brain_only
 from hope.stages.postprocess.lesions import check_peds, refuse_other_grid
 from hope.stages.postprocess.postprocess import count_voxels
-
-RESULT: Final = "result.json"
 
 BEST_FIRST: Final = (MRSequence.T1C, MRSequence.T1N, MRSequence.T2W, MRSequence.T2F)
 """The sequence that two dates are registered by: the first that both have."""
@@ -38,6 +40,7 @@ class Visit:
         image_to_labels: that world to the labels' world, RAS+ mm.
         volumes_ml: per label and region, with intervals where the result has them.
         model: id of the model that made the mask; empty for a mask from elsewhere.
+        brain_only: whether the images show the brain alone, so that pictures may show all of them.
     """
 
     case_id: str
@@ -46,6 +49,7 @@ class Visit:
     image_to_labels: Transform
     volumes_ml: Mapping[str, VolumeMl]
     model: str = ""
+    brain_only: bool = False
 
     def image(self, sequence: MRSequence) -> Volume:
         """Read the scan of a sequence, float32.
@@ -97,29 +101,30 @@ def _both(earlier: Visit, later: Visit) -> str:
 
 
 def _of_result(folder: Path, what: str) -> Visit:
+    """One date from a result whose mask and images are those that its result.json measured and lists."""
     try:
-        text = (folder / RESULT).read_bytes()
-        report = CaseReport.model_validate_json(text)
-    except OSError as error:
-        raise InputError(f"{RESULT} of {what} cannot be read", got=error.strerror or "an error") from error
-    except ValueError as error:
-        raise InputError(f"{RESULT} of {what} is not a result of hope") from error
-    case, reference = report.case_id, report.input.reference or ""
-    mask = folder / OutputFile(Role.SEGMENTATION, space=Space.NATIVE).name(case)
-    transform = report.transforms.get(reference)
-    if not mask.is_file() or transform is None:
-        raise InputError(f"{what} is not whole", expected="the files of hope segment in one directory")
-    images = {}
-    for sequence in BEST_FIRST:
-        path = folder / OutputFile.of(Role.IMAGE, sequence=str(sequence)).name(case)
-        if path.is_file():
-            images[sequence] = path
-    try:
+        stored = read_result(folder)
+        report = stored.report
+        transform = report.transforms.get(report.input.reference or "")
+        if transform is None or not report.volumes_ml:
+            raise InputError("result.json states no volumes or no transform", fix="run hope segment again")
+        files = [
+            (output, facts) for output, _, facts in stored.files() if output.role in (Role.SEGMENTATION, Role.IMAGE)
+        ]
+        if any(not facts.sha256 for _, facts in files):
+            raise InputError("result.json lists mask or images without their hashes", fix="run hope segment again")
+        listed = {output.sequence for output, _ in files if output.role is Role.IMAGE}
+        images = {s: stored.path_of(Role.IMAGE, Space.ATLAS, str(s)) for s in BEST_FIRST if str(s) in listed}
         to_labels = Transform(np.array(transform.atlas_to_native_ras_mm))
+        labels = check_peds(stored.labels())
+    except InputError as error:
+        # The same sentence, and of which date it is.
+        raise InputError(f"{what}: {error.what}", expected=error.expected, got=error.got, fix=error.fix) from error
     except ValueError as error:
         raise InputError(f"{RESULT} of {what} holds a transform that is none") from error
-    labels = check_peds(read_labels(mask, f"mask of {what}"))
-    return Visit(case, labels, images, to_labels, dict(report.volumes_ml), report.model.id)
+    # Delivered images show what the scans show, but no more than the model wants to see.
+    brain_only = HeadState.BRAIN in (report.input.head_state, report.model.head_state)
+    return Visit(stored.case_id, labels, images, to_labels, dict(report.volumes_ml), report.model.id, brain_only)
 
 
 def _of_scans(folder: Path, what: str) -> Visit:
@@ -143,4 +148,5 @@ def _of_scans(folder: Path, what: str) -> Visit:
     refuse_other_grid(labels.grid, image.grid)
     counts = count_voxels(labels.data)
     volumes = {key: VolumeMl(ml=round(count * labels.grid.voxel_volume_ml, 3)) for key, count in counts.items()}
-    return Visit(what.lower(), labels, {reference: images[reference]}, Transform.identity(), volumes)
+    used = {reference: images[reference]}
+    return Visit(what.lower(), labels, used, Transform.identity(), volumes, brain_only=shows_brain_only(image))

@@ -153,7 +153,7 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence(visits: tuple[Path, Pa
     for arguments, words in (
         ([first], "two dates or more"),
         ([first, str(empty)], "0 masks and 0 scans"),
-        ([first, str(broken)], "not a result of hope"),
+        ([first, str(broken)], "a file that hope segment wrote"),
         ([first, str(tmp_path / "none")], "is no directory"),
         ([first, first, "--days", "soon"], "whole numbers"),
         ([first, first, "--days", "0,0"], "do not rise"),

@@ -21,7 +21,10 @@ LABEL_MARGIN_MM = 5.0
 """Shown around every label, so that a tumour of orbit or optic nerve stays where it is, with what surrounds it."""
 
 NEAR_LABELS_MM = 20.0
-"""Shown around the labels of a corrected mask, whose picture is made without the brain's outline."""
+"""Shown around the labels where a picture is made without the brain's outline: corrections, measures, comparisons."""
+
+SHOWN_NEAR_LABELS = f"within {NEAR_LABELS_MM:g} mm of the labels only"
+"""How such a picture shows a scan."""
 
 
 def shown_scan(case: UploadedCase, aligned: AlignedCase, labels: Volume) -> Volume:

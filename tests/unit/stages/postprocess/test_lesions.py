@@ -22,6 +22,7 @@ from hope.domain.volume import Volume
 from hope.formats.nifti import write_labels, write_scan
 from hope.stages.postprocess.lesions import measure_lesions, rule_of
 from hope.stages.report.lesion_section import lesion_section
+from hope.stages.report.lesion_views import MARGIN, TILE
 
 
 def two_lesions() -> Volume:
@@ -89,6 +90,27 @@ def test_the_command_writes_one_form_and_draws(tmp_path: Path) -> None:
     assert Measurements.model_validate_json(written) == measure_lesions(labels)
     with Image.open(tmp_path / "out" / "measurements.png") as picture:
         assert picture.width > picture.height > 400
+
+
+def test_the_picture_of_the_command_shows_the_scan_near_the_labels_only(tmp_path: Path) -> None:
+    grid = Grid((80, 80, 10), np.diag([1.0, 1.0, 3.0, 1.0]))
+    labels = np.zeros(grid.shape, dtype=np.uint8)
+    labels[34:46, 34:46, 4:6] = 1
+    write_labels(Volume(labels, grid), tmp_path / "seg.nii.gz")
+    head = np.random.default_rng(1).uniform(50, 100, grid.shape).astype(np.float32)
+    brain = np.where((np.hypot(*np.ogrid[-40:40, -40:40]) < 38)[..., None], head, 0)
+    brain[..., [0, -1]] = 0
+    corners = {}
+    for name, scan in (("head", head), ("brain", brain)):
+        write_scan(Volume(scan, grid), tmp_path / "t1c.nii.gz")
+        arguments = ["measure", f"{tmp_path}/seg.nii.gz", "--image", f"{tmp_path}/t1c.nii.gz", "-o", f"{tmp_path}/out"]
+        run = CliRunner().invoke(main, arguments)
+        assert run.exit_code == 0, run.output
+        assert ("within 20 mm of the labels only" in run.output) is (name == "head")
+        with Image.open(tmp_path / "out" / "measurements.png") as picture:
+            # 30 mm beside the middle of the tile, whose field is 60 mm: 24 mm from the label.
+            corners[name] = picture.convert("RGB").getpixel((MARGIN + 3, MARGIN + TILE // 2))
+    assert corners["head"] == (0, 0, 0) != corners["brain"]
 
 
 def test_an_image_on_another_grid_and_adult_labels_are_refused(tmp_path: Path) -> None:

@@ -1,0 +1,83 @@
+"""A date read from a result: only from the files that its result.json lists and describes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hope.domain.errors import InputError
+from hope.domain.grid import Grid
+from hope.domain.sequence import MRSequence
+from hope.formats.nifti import read_labels, write_labels
+from hope.longitudinal.visits import read_visit
+from hope.testing.stored_results import labelled, write_stored_result
+
+SMALL = Grid((20, 20, 20), np.eye(4))
+
+
+def rewritten(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change what result.json says."""
+    path = folder / "result.json"
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    change(facts)
+    path.write_text(json.dumps(facts), encoding="utf-8")
+
+
+def at_the_atlas(facts: dict[str, Any]) -> None:
+    facts["transforms"] = {"t1c": {"atlas_to_native_ras_mm": np.eye(4).tolist()}}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made") / "result"
+    write_stored_result(folder, labelled(SMALL), atlas=True)
+    rewritten(folder, at_the_atlas)
+    return folder
+
+
+@pytest.fixture
+def result(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "result"))
+
+
+def test_a_whole_result_is_read(result: Path) -> None:
+    visit = read_visit(result, "EARLIER")
+    assert set(visit.images) == {MRSequence.T1C, MRSequence.T2F}
+    assert visit.volumes_ml["WT"].ml == pytest.approx(np.count_nonzero(visit.labels.data) / 1000)
+
+
+@pytest.mark.parametrize(("name", "what"), [("seg", "segmentation"), ("t1c-atlas", "t1c on the atlas grid")])
+def test_a_file_of_another_result_is_refused_in_a_sentence(result: Path, name: str, what: str) -> None:
+    path = result / f"case-0a1b-{name}.nii.gz"
+    mask = read_labels(result / "case-0a1b-seg.nii.gz", "mask")
+    write_labels(mask.with_data(np.roll(mask.data, 3, axis=0) * (mask.data > 2)), path)
+    with pytest.raises(InputError, match=f"LATER: the {what}.* was changed since it was measured") as refused:
+        read_visit(result, "LATER")
+    assert str(result.parent) not in str(refused.value)
+
+
+def test_no_name_in_a_result_leads_out_of_its_directory(result: Path) -> None:
+    shutil.copy(result / "case-0a1b-seg.nii.gz", result.parent / "other-seg.nii.gz")
+    rewritten(result, lambda facts: facts.update(case_id="../other"))
+    (result / "case-0a1b-seg.nii.gz").unlink()
+    with pytest.raises(InputError, match="lacks its segmentation"):
+        read_visit(result, "EARLIER")
+
+    def reach_out(facts: dict[str, Any]) -> None:
+        facts["files"][0]["name"] = "../other-seg.nii.gz"
+
+    rewritten(result, reach_out)
+    with pytest.raises(InputError, match=r"EARLIER: result\.json names a file outside of its directory"):
+        read_visit(result, "EARLIER")
+
+
+def test_a_mask_without_a_stated_hash_is_refused(result: Path) -> None:
+    rewritten(result, lambda facts: facts["files"][0].pop("sha256"))
+    with pytest.raises(InputError, match="without their hashes"):
+        read_visit(result, "EARLIER")
