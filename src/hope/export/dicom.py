@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,7 @@ def export_objects(
         result: a case's result.
         series_folder: directory that holds the original series, among others perhaps.
         out: directory for ``<case>-seg.dcm`` and ``<case>-sr.dcm``; it is made if it is missing.
-        secret: of the site; with it tracking UIDs are equal on every date of a patient.
+        secret: of the site; with it tracking UIDs are equal on every date of a patient whose headers tell who it is.
         labelmap: write a label map instead of a bit a voxel and segment.
 
     Raises:
@@ -70,6 +71,8 @@ def export_objects(
     notes = [] if original.proven else ["the scan was not given as this DICOM series: only its geometry was compared"]
     if not secret:
         notes.append("HOPE_SITE_SECRET is not set, so tracking UIDs will differ from those of other dates")
+    elif not source.patient_key:
+        notes.append("the series does not tell patients apart, so tracking UIDs are not stable over dates")
     tracking = {key: tracking_uid(source, key, secret) for key in KEYS}
     content = hashlib.sha256(original.mask.data.tobytes()).hexdigest()
     words = (source.uid, content, algorithm.model, algorithm.sha256, algorithm.software)
@@ -146,11 +149,14 @@ def _by_voxels(report: CaseReport, fitting: list[DicomSeries]) -> DicomSeries | 
 def tracking_uid(source: SourceSeries, key: str, secret: str) -> str:
     """A UID of what is followed over dates, which tells nobody without the site's secret whose it is.
 
-    Without a secret it is of this series alone: anybody could try out patients' numbers.
+    Without a secret it is of this series alone: anybody could try out patients' numbers. Where the headers do not tell
+    patients apart it is of this study alone: two patients must not share it.
     """
     if not secret:
         return uid_of("tracking", source.uid, key)
-    return uid_of("tracking", hmac.new(secret.encode(), f"{source.patient_key}|{key}".encode(), "sha256").hexdigest())
+    whose = ["patient", source.patient_key] if source.patient_key else ["study", source.study_uid]
+    text = json.dumps([*whose, key])
+    return uid_of("tracking", hmac.new(secret.encode(), text.encode(), "sha256").hexdigest())
 
 
 def _algorithm(report: CaseReport) -> Algorithm:

@@ -6,6 +6,7 @@ nowhere else: no message quotes a value of a header.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import warnings
@@ -80,11 +81,27 @@ class SourceSeries:
 
     @property
     def patient_key(self) -> str:
-        """Tells one patient of a hospital from another; identity, to be hashed with a secret only."""
+        """Tells one patient of a hospital from another; identity, to be hashed with a secret only.
+
+        It is empty where the header does not tell: without PatientID, and with a PatientID alone, which de-identified
+        series often share. A PatientName that repeats the PatientID tells nothing more.
+        """
         header = self.headers[0]
-        number = str(header.get("PatientID") or "")
-        person = f"{header.get('PatientName') or ''}|{header.get('PatientBirthDate') or ''}"
-        return f"{header.get('IssuerOfPatientID') or ''}|{number}" if number else person
+        issuer, number, born = (_words(header, name) for name in ("IssuerOfPatientID", "PatientID", "PatientBirthDate"))
+        name = _words(header, "PatientName")
+        if not number or not (born or name not in ("", number)):
+            return ""
+        return json.dumps([issuer, number, name, born])
+
+    @property
+    def study_uid(self) -> str:
+        """StudyInstanceUID."""
+        return str(self.headers[0].StudyInstanceUID)
+
+
+def _words(header: Dataset, name: str) -> str:
+    """A value without case, padding and the carets of a name's components."""
+    return " ".join(str(header.get(name) or "").replace("^", " ").split()).casefold()
 
 
 @contextmanager

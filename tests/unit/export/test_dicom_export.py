@@ -242,10 +242,33 @@ def test_tracking_uids_are_equal_on_every_date_of_a_patient_and_need_the_secret(
         return tracking_of(export_objects(result, series, tmp_path / name, secret=secret).files[0])
 
     first = tracked(case.series, "of the site", "a")
+    assert not export_objects(result, case.series, tmp_path / "f", secret="of the site").notes  # noqa: S106 - made up
     assert tracked(later, "of the site", "b") == first
     assert set(tracked(case.series, "of another", "c").values()).isdisjoint(first.values())
     assert tracked(later, "", "d") != tracked(case.series, "", "e")
     assert len(set(first.values())) == 3
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "born"),
+    [("", "", ""), ("", NAME, "20110203"), ("ANONYMOUS", "", ""), ("ANONYMOUS", "Anonymous^", "")],
+)
+def test_patients_who_cannot_be_told_apart_share_no_tracking_uid(
+    case: Case, tmp_path: Path, number: str, name: str, born: str
+) -> None:
+    found = []
+    for study in ("2.25.11", "2.25.12"):
+        series = shutil.copytree(case.series, tmp_path / study)
+        for file in series.iterdir():
+            image = pydicom.dcmread(file)
+            image.PatientID, image.PatientName, image.PatientBirthDate = number, name, born
+            image.StudyInstanceUID = study
+            image.save_as(file)
+        written = export_objects(read_result(case.result), series, tmp_path / "out", secret="of the site")  # noqa: S106
+        assert [note for note in written.notes if "not stable over dates" in note]
+        found.append(tracking_of(written.files[0]))
+
+    assert set(found[0].values()).isdisjoint(found[1].values())
 
 
 def test_the_same_export_gives_the_same_instance(case: Case, tmp_path: Path) -> None:
