@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ from hope.domain.errors import InputError
 from hope.domain.grid import Grid
 from hope.formats.dicom_header import read_header
 from hope.formats.dicom_series import DicomSeries
-from hope.formats.dicom_values import drop_unusable
+from hope.formats.dicom_values import character_set, drop_unusable, one_name
 from hope.formats.dicom_walk import MalformedError
 from hope.formats.reading import reading
 
@@ -55,6 +56,7 @@ _FORMS: Final = {
     "StudyDate": r"\d{8}",
     "StudyTime": r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?",
     "PatientAge": r"\d{3}[DWMY]",
+    "SeriesNumber": r"[+-]?\d+",
 }
 _LIBRARIES: Final = ("highdicom", "pydicom", "pynetdicom")
 
@@ -94,6 +96,11 @@ class SourceSeries:
         return json.dumps([issuer, number, name, born])
 
     @property
+    def character_set(self) -> list[str]:
+        """SpecificCharacterSet of objects that carry its identity; empty for the default repertoire."""
+        return character_set(self.headers[0])
+
+    @property
     def study_uid(self) -> str:
         """StudyInstanceUID."""
         return str(self.headers[0].StudyInstanceUID)
@@ -126,6 +133,25 @@ def quiet_libraries() -> Iterator[None]:
         finally:
             for logger, disabled in zip(loggers, before, strict=True):
                 logger.disabled = disabled
+
+
+@contextmanager
+def making_objects() -> Iterator[None]:
+    """Silence the DICOM libraries in the block, and say in one sentence that they refuse what they were given.
+
+    Raises:
+        InputError: for whatever they raise. Their own messages quote values, so they are not carried on.
+    """
+    with quiet_libraries():
+        try:
+            yield
+        except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, OSError, struct.error) as error:
+            raise InputError(
+                "no DICOM object can be made of this series and result",
+                expected="headers and figures as the standard has them",
+                got=f"{type(error).__name__} of a DICOM library",
+                fix="export the series again",
+            ) from None
 
 
 def grid_of(series: DicomSeries) -> Grid:
@@ -203,6 +229,10 @@ def _check_uids(headers: list[Dataset]) -> None:
 
 def _tidy(header: Dataset) -> None:
     """Empty what is not of the form that the standard asks for, and add what every object has."""
+    header.SpecificCharacterSet = character_set(header)
+    for name in ("PatientName", "ReferringPhysicianName"):
+        if name in header:
+            setattr(header, name, one_name(header[name].value))
     for name, form in _FORMS.items():
         if name in header and not re.fullmatch(form, str(header.get(name) or "").strip()):
             setattr(header, name, "")

@@ -13,6 +13,8 @@ import numpy as np
 import pydicom
 import pytest
 from click.testing import CliRunner
+from pydicom.charset import convert_encodings
+from pydicom.valuerep import PersonName
 
 from hope.cli import main
 from hope.domain.errors import InputError
@@ -358,6 +360,66 @@ def test_the_command_shows_no_name(case: Case, tmp_path: Path, caplog: pytest.Lo
     assert "4711" not in shown
     assert "HOPE_SITE_SECRET is not set" in done.stderr
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["case-0a1b-seg.dcm", "case-0a1b-sr.dcm"]
+
+
+JAPANESE = "Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B"
+
+
+def rewritten(case: Case, folder: Path, character_set: str, raw: bytes) -> Path:
+    """The series with a character set and a name's bytes as they shall lie in the files."""
+    series = shutil.copytree(case.series, folder)
+    terms = character_set.split("\\")
+    for file in series.iterdir():
+        image = pydicom.dcmread(file)
+        image.SpecificCharacterSet = terms
+        image.PatientName = [PersonName(part, convert_encodings(terms)) for part in raw.split(b"\\")]
+        image.save_as(file)
+        assert raw in file.read_bytes()
+    return series
+
+
+@pytest.mark.parametrize(
+    ("character_set", "raw", "name", "stated"),
+    [
+        (r"\ISO 2022 IR 87", JAPANESE.encode("latin-1"), "Yamada^Tarou=山田^太郎", ["ISO 2022 IR 6", "ISO 2022 IR 87"]),
+        ("ISO 2022 IR 100", "M\xdcLLER^X".encode("latin-1"), "MÜLLER^X", "ISO_IR 100"),
+        ("", b"PLAIN^X", "PLAIN^X", None),
+        ("ISO_IR 100", rb"FIRST^X\SECOND^Y", "FIRST^X", "ISO_IR 100"),
+        (r"\ISO 2022 IR 149", b"Hong=\x1b$)C\xfb\xf3", "Hong=洪", ["ISO 2022 IR 6", "ISO 2022 IR 149"]),
+    ],
+)
+def test_names_of_other_scripts_and_several_names_are_carried(
+    case: Case, tmp_path: Path, character_set: str, raw: bytes, name: str, stated: object
+) -> None:
+    series = rewritten(case, tmp_path / "series", character_set, raw)
+
+    written = export_objects(read_result(case.result), series, tmp_path / "out")
+
+    for path in written.files:
+        made = pydicom.dcmread(path)
+        assert str(made.PatientName) == name
+        assert made.get("SpecificCharacterSet") == stated
+
+
+def test_what_the_library_refuses_is_one_sentence_without_a_name(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = rewritten(case, tmp_path / "odd", "ISO_IR 9999", b"GIVENMARK^X")
+    with pytest.raises(InputError, match="character set that the standard does not have"):
+        export_objects(read_result(case.result), odd, tmp_path / "out")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError("PatientName GIVENMARK cannot be written")
+
+    monkeypatch.setattr("hope.formats.dicom_seg.hd.seg.Segmentation", refuse)
+    done = CliRunner().invoke(
+        main, ["dicom", "export", str(case.result), "--series", str(case.series), "-o", str(tmp_path / "out")]
+    )
+    assert done.exit_code == 2
+    assert "no DICOM object can be made" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "GIVENMARK" not in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_one_enhanced_file_is_referred_to_frame_by_frame(tmp_path: Path) -> None:
