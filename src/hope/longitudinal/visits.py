@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,10 +100,10 @@ def _both(earlier: Visit, later: Visit) -> str:
 def _of_result(folder: Path, what: str) -> Visit:
     try:
         text = (folder / RESULT).read_bytes()
-        report = CaseReport.model_validate_json(text)
+        report = CaseReport.stored(json.loads(text))
     except OSError as error:
         raise InputError(f"{RESULT} of {what} cannot be read", got=error.strerror or "an error") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{RESULT} of {what} is not a result of hope") from error
     case, reference = report.case_id, report.input.reference or ""
     mask = folder / OutputFile(Role.SEGMENTATION, space=Space.NATIVE).name(case)
