@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hope import __version__
 from hope.contract.report import CaseReport
-from hope.domain.errors import InputError
+from hope.domain.errors import InputError, OutputError
 from hope.domain.labels import PEDS, REGIONS
 from hope.domain.volume import Volume
 from hope.export.stored_result import StoredResult
@@ -62,9 +62,12 @@ def export_objects(
 
     Raises:
         InputError: if the series is not there, cannot be told from others, or is no even stack.
-        OutputError: if the files cannot be written; then none is left.
+        OutputError: if the files cannot be written; then none is left. A segmentation of an earlier export is not left
+            beside a report that says that there is no tumour: it is refused.
     """
     mask = result.labels()
+    found = bool(mask.data.any())
+    _refuse_stale(out / f"{result.case_id}-seg.dcm", found)
     original = find_original(result, series_folder, mask)
     source = read_source(original.series)
     algorithm = _algorithm(result.report)
@@ -76,7 +79,6 @@ def export_objects(
     tracking = {key: tracking_uid(source, key, secret) for key in KEYS}
     content = hashlib.sha256(original.mask.data.tobytes()).hexdigest()
     words = (source.uid, content, algorithm.model, algorithm.sha256, algorithm.software)
-    found = bool(original.mask.data.any())
     kind = "labelmap" if labelmap else "binary"
     segmentation = None
     if found:
@@ -87,6 +89,14 @@ def export_objects(
     contents = {f"{result.case_id}-seg.dcm": dicom_bytes(segmentation)} if segmentation is not None else {}
     contents[f"{result.case_id}-sr.dcm"] = dicom_bytes(report)
     return ExportedObjects(tuple(write_files(out, contents)), tuple(notes))
+
+
+def _refuse_stale(segmentation: Path, found: bool) -> None:
+    if not found and segmentation.exists():
+        raise OutputError(
+            "the output directory holds the segmentation of an earlier export of this case, and this result has no "
+            "tumour; delete it, or choose another -o"
+        )
 
 
 def find_original(result: StoredResult, folder: Path, mask: Volume) -> _Original:

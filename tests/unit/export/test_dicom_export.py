@@ -17,7 +17,7 @@ from pydicom.charset import convert_encodings
 from pydicom.valuerep import PersonName
 
 from hope.cli import main
-from hope.domain.errors import InputError
+from hope.domain.errors import InputError, OutputError
 from hope.domain.grid import Grid
 from hope.domain.volume import Volume
 from hope.export.dicom import export_objects
@@ -225,6 +225,19 @@ def test_no_tumour_gives_the_report_alone(tmp_path: Path) -> None:
     assert "HOPE: no tumour found" in text
     assert "Absent" in text
     assert report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence
+
+
+def test_no_tumour_leaves_no_segmentation_of_an_earlier_export(tmp_path: Path) -> None:
+    earlier = make_case(tmp_path / "earlier", oblique((1, 1, 1)))
+    later = make_case(tmp_path / "later", oblique((1, 1, 1)), labels=())
+    out = tmp_path / "out"
+    export_objects(read_result(earlier.result), earlier.series, out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    with pytest.raises(OutputError, match="segmentation of an earlier export"):
+        export_objects(read_result(later.result), later.series, out)
+
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
 def tracking_of(path: Path) -> dict[str, str]:
