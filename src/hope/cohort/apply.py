@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from hope.cohort.survival import FORMAT
+from hope.cohort.table import category_of, is_level
 from hope.domain.errors import InputError
 from hope.formats.reading import reading
 
@@ -53,6 +54,23 @@ def read_model(path: Path) -> dict[str, Any]:
     return found
 
 
+def read_values(texts: Sequence[str]) -> dict[str, str]:
+    """Covariate -> number as text, from ``COLUMN=NUMBER`` each.
+
+    Raises:
+        InputError: if one has another form, or a covariate is given twice.
+    """
+    given: dict[str, str] = {}
+    for text in texts:
+        name, sign, number = text.rpartition("=")
+        if not (sign and name):
+            raise InputError("a covariate is not given as COLUMN=NUMBER", got=text)
+        if name in given:
+            raise InputError(f"{name} is given twice", fix="give each covariate once")
+        given[name] = number
+    return given
+
+
 def apply_model(found: Mapping[str, Any], given: Mapping[str, str]) -> Applied:
     """Apply a published model.
 
@@ -61,26 +79,19 @@ def apply_model(found: Mapping[str, Any], given: Mapping[str, str]) -> Applied:
         given: covariate -> number as text.
 
     Raises:
-        InputError: if a covariate is missing, unknown, no number, or outside the range of the fit.
+        InputError: if a covariate is missing, unknown, no number, or outside the range of the fit; a level of a
+            category neither 0 nor 1, or two levels of one category 1.
     """
     names, model = list(found["covariates"]), found["model"]
     if set(given) != set(names):
         raise InputError(
             "the covariates are not the model's", expected=", ".join(names), got=", ".join(given) or "none"
         )
-    values = []
-    for name, (low, high) in zip(names, model["range"], strict=True):
-        try:
-            value = float(given[name])
-        except ValueError:
-            value = math.nan
-        if not low <= value <= high:
-            raise InputError(
-                f"{name} lies outside the cases of the fit",
-                expected=f"a number from {low:g} to {high:g}",
-                fix="the model says nothing there",
-            )
-        values.append(value)
+    values = [_value(name, given[name], ends) for name, ends in zip(names, model["range"], strict=True)]
+    chosen = [category_of(name) for name, value in zip(names, values, strict=True) if is_level(name) and value]
+    for category in chosen:
+        if chosen.count(category) > 1:
+            raise InputError(f"a case has one {category}", expected="at most one of its levels at 1", got="several")
     scaled = (np.array(values) - model["mean"]) / model["spread"]
     risk = float(scaled @ np.array(model["coefficients"]))
     third = ("low", "middle", "high")[int(np.searchsorted(model["thirds"], risk, side="right"))]
@@ -88,3 +99,23 @@ def apply_model(found: Mapping[str, Any], given: Mapping[str, str]) -> Applied:
     alive = np.exp(-hazard * math.exp(risk))
     picked = np.unique(np.linspace(0, len(days) - 1, _SHOWN).astype(int))
     return Applied(third, tuple((float(days[n]), float(alive[n])) for n in picked))
+
+
+def _value(name: str, text: str, ends: Sequence[float]) -> float:
+    """One covariate as a number inside the range of the fit."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if is_level(name):
+        if value not in (0.0, 1.0):
+            raise InputError(f"{name} is a level of a category", expected="0 or 1", got=text)
+        return value
+    low, high = ends
+    if not low <= value <= high:
+        raise InputError(
+            f"{name} lies outside the cases of the fit",
+            expected=f"a number from {low:g} to {high:g}",
+            fix="the model says nothing there",
+        )
+    return value

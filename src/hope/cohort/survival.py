@@ -9,7 +9,8 @@ import numpy as np
 
 from hope import DISCLAIMER
 from hope.cohort.cox import FloatArray, Outcomes, baseline_hazard, concordance, fit_cox, kaplan_meier
-from hope.cohort.table import Cohort
+from hope.cohort.disclosure import at_days, shown_days, shown_range, significant
+from hope.cohort.table import Cohort, is_level
 from hope.domain.errors import InputError
 
 FORMAT: Final = "hope-survival/1"
@@ -114,8 +115,10 @@ def fit_report(cohort: Cohort, penalty: float, validation: Validation) -> dict[s
     thirds = np.searchsorted(np.quantile(risk, [1 / 3, 2 / 3]), risk, side="right")
     curves = {}
     for third, name in enumerate(("low", "middle", "high")):
-        times, alive = kaplan_meier(outcomes.part(thirds == third))
-        curves[name] = {"cases": int((thirds == third).sum()), "days": times.tolist(), "alive": alive.tolist()}
+        part = outcomes.part(thirds == third)
+        days = shown_days(part)
+        alive = at_days(days, *kaplan_meier(part), before=1.0)
+        curves[name] = {"cases": len(part.days), "days": days.tolist(), "alive": alive}
     report: dict[str, Any] = {
         "format": FORMAT,
         "disclaimer": DISCLAIMER,
@@ -135,19 +138,22 @@ def fit_report(cohort: Cohort, penalty: float, validation: Validation) -> dict[s
 
 
 def _model(cohort: Cohort, penalty: float) -> dict[str, Any]:
-    """The fit on all cases, with the range of each covariate that it may be applied in."""
-    scaled, mean, spread = _scaled(cohort.covariates)
+    """The fit on all cases, with the range of each covariate that it may be applied in; no case can be read off it."""
+    _, *scale = _scaled(cohort.covariates)
+    mean, spread = (np.array([significant(value) for value in values.tolist()]) for values in scale)
+    scaled = (cohort.covariates - mean) / spread
     beta = fit_cox(scaled, cohort.outcomes, penalty)
     times, hazard = baseline_hazard(np.exp(scaled @ beta), cohort.outcomes)
-    picked = np.unique(np.linspace(0, len(times) - 1, CURVE_POINTS).astype(int))
-    low, high = cohort.covariates.min(axis=0), cohort.covariates.max(axis=0)
+    days = shown_days(cohort.outcomes)
+    days = days[np.unique(np.linspace(0, len(days) - 1, CURVE_POINTS).astype(int))]
+    columns = zip(cohort.names, cohort.covariates.T, strict=True)
     return {
         "coefficients": beta.tolist(),
         "mean": mean.tolist(),
         "spread": spread.tolist(),
-        "range": [[float(a), float(b)] for a, b in zip(low, high, strict=True)],
-        "thirds": np.quantile(scaled @ beta, [1 / 3, 2 / 3]).tolist(),
-        "baseline": {"days": times[picked].tolist(), "cumulative_hazard": hazard[picked].tolist()},
+        "range": [[0.0, 1.0] if is_level(name) else list(shown_range(values)) for name, values in columns],
+        "thirds": [significant(value) for value in np.quantile(scaled @ beta, [1 / 3, 2 / 3]).tolist()],
+        "baseline": {"days": days.tolist(), "cumulative_hazard": at_days(days, times, hazard, before=0.0)},
     }
 
 

@@ -67,6 +67,16 @@ class Cohort:
     outcomes: Outcomes
 
 
+def is_level(name: str) -> bool:
+    """Whether a covariate is one level of a category, ``column=value``; no column's own name holds an equals sign."""
+    return "=" in name
+
+
+def category_of(name: str) -> str:
+    """The column of a level."""
+    return name.partition("=")[0]
+
+
 def read_dictionary(path: Path) -> dict[str, Column]:
     """A user's data dictionary: column -> what it may hold.
 
@@ -107,6 +117,8 @@ def read_cohort(path: Path, dictionary: dict[str, Column] | None = None, results
             got=", ".join(unknown),
             fix="describe them in a file and give it with --dictionary",
         )
+    if any(is_level(name) for name in names):
+        raise InputError("the name of a column holds an equals sign", fix="rename it")
     columns: dict[str, list[float]] = {}
     for name in names:
         column = described.get(name) or Column(description="volume", unit="ml", kind="number", least=0)

@@ -70,14 +70,15 @@ def fit(cohort: Path, output: Path, dictionary: Path | None, results: Path | Non
 def apply(model: Path, values: tuple[str, ...]) -> None:
     """Say the risk third and the expected curve of one case, from a published model, inside its training range.
 
+    A level of a category (sex=male) is 0 or 1, and at most one level of each category is 1.
+
     \b
     hope survival apply survival.json age_years=6 sex=male=1 ml_WT=42
     """  # noqa: D301 - click reads the backspace
-    from hope.cohort.apply import apply_model, read_model
+    from hope.cohort.apply import apply_model, read_model, read_values
 
     found = read_model(model)
-    given = dict(value.rpartition("=")[::2] for value in values)
-    said = apply_model(found, given)
+    said = apply_model(found, read_values(values))
     click.echo(f"risk third: {said.third} (of the {found['cases']} cases of the fit)")
     for days, alive in said.curve:
         click.echo(f"  day {days:6.0f}   {alive:6.1%} alive in the model")

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from hope.contract.measurements import Measurements
+from hope.domain.ids import check_case_name
 from hope.domain.qc import OLD_CODES
 
 FORMAT: Final = "hope-result/1"
@@ -266,8 +267,11 @@ class CaseReport(Section):
 
         Raises:
             ValueError: if it is not such a report.
+            InputError: if its case's name cannot name files.
         """
-        return cls.model_validate(values)
+        report = cls.model_validate(values)
+        check_case_name(report.case_id)
+        return report
 
     def with_sections(
         self, *, stages: Sequence[StageSeconds] | None = None, files: Sequence[FileFacts] | None = None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from hope import __version__
 from hope.contract.report import CaseReport
-from hope.domain.errors import InputError
+from hope.domain.errors import InputError, OutputError
 from hope.domain.labels import PEDS, REGIONS
 from hope.domain.volume import Volume
 from hope.export.stored_result import StoredResult
@@ -56,24 +57,28 @@ def export_objects(
         result: a case's result.
         series_folder: directory that holds the original series, among others perhaps.
         out: directory for ``<case>-seg.dcm`` and ``<case>-sr.dcm``; it is made if it is missing.
-        secret: of the site; with it tracking UIDs are equal on every date of a patient.
+        secret: of the site; with it tracking UIDs are equal on every date of a patient whose headers tell who it is.
         labelmap: write a label map instead of a bit a voxel and segment.
 
     Raises:
         InputError: if the series is not there, cannot be told from others, or is no even stack.
-        OutputError: if the files cannot be written; then none is left.
+        OutputError: if the files cannot be written; then none is left. A segmentation of an earlier export is not left
+            beside a report that says that there is no tumour: it is refused.
     """
     mask = result.labels()
+    found = bool(mask.data.any())
+    _refuse_stale(out / f"{result.case_id}-seg.dcm", found)
     original = find_original(result, series_folder, mask)
     source = read_source(original.series)
     algorithm = _algorithm(result.report)
     notes = [] if original.proven else ["the scan was not given as this DICOM series: only its geometry was compared"]
     if not secret:
         notes.append("HOPE_SITE_SECRET is not set, so tracking UIDs will differ from those of other dates")
+    elif not source.patient_key:
+        notes.append("the series does not tell patients apart, so tracking UIDs are not stable over dates")
     tracking = {key: tracking_uid(source, key, secret) for key in KEYS}
     content = hashlib.sha256(original.mask.data.tobytes()).hexdigest()
     words = (source.uid, content, algorithm.model, algorithm.sha256, algorithm.software)
-    found = bool(original.mask.data.any())
     kind = "labelmap" if labelmap else "binary"
     segmentation = None
     if found:
@@ -84,6 +89,14 @@ def export_objects(
     contents = {f"{result.case_id}-seg.dcm": dicom_bytes(segmentation)} if segmentation is not None else {}
     contents[f"{result.case_id}-sr.dcm"] = dicom_bytes(report)
     return ExportedObjects(tuple(write_files(out, contents)), tuple(notes))
+
+
+def _refuse_stale(segmentation: Path, found: bool) -> None:
+    if not found and segmentation.exists():
+        raise OutputError(
+            "the output directory holds the segmentation of an earlier export of this case, and this result has no "
+            "tumour; delete it, or choose another -o"
+        )
 
 
 def find_original(result: StoredResult, folder: Path, mask: Volume) -> _Original:
@@ -146,11 +159,14 @@ def _by_voxels(report: CaseReport, fitting: list[DicomSeries]) -> DicomSeries | 
 def tracking_uid(source: SourceSeries, key: str, secret: str) -> str:
     """A UID of what is followed over dates, which tells nobody without the site's secret whose it is.
 
-    Without a secret it is of this series alone: anybody could try out patients' numbers.
+    Without a secret it is of this series alone: anybody could try out patients' numbers. Where the headers do not tell
+    patients apart it is of this study alone: two patients must not share it.
     """
     if not secret:
         return uid_of("tracking", source.uid, key)
-    return uid_of("tracking", hmac.new(secret.encode(), f"{source.patient_key}|{key}".encode(), "sha256").hexdigest())
+    whose = ["patient", source.patient_key] if source.patient_key else ["study", source.study_uid]
+    text = json.dumps([*whose, key])
+    return uid_of("tracking", hmac.new(secret.encode(), text.encode(), "sha256").hexdigest())
 
 
 def _algorithm(report: CaseReport) -> Algorithm:

@@ -78,7 +78,7 @@ def read_result(folder: Path) -> StoredResult:
     """Read the one result that lies in a directory, or in a directory in it.
 
     Raises:
-        InputError: if there is none, several, or result.json is damaged.
+        InputError: if there is none, several, or result.json is damaged or names its case as no case is named.
     """
     results = read_results(folder)
     if len(results) > 1:
@@ -95,7 +95,8 @@ def read_results(folder: Path) -> list[StoredResult]:
     """Read all results in a directory, by case: its own, or those of the directories in it.
 
     Raises:
-        InputError: if there is none, two are of one case, or a result.json is damaged.
+        InputError: if there is none, two are of one case, or a result.json is damaged or names its case as no case is
+            named.
     """
     with reading("RESULT"):
         if (folder / FACTS).is_file():

@@ -18,7 +18,7 @@ from hope.domain.grid import Grid
 from hope.domain.labels import PEDS, Label
 from hope.domain.volume import Volume
 from hope.formats.dicom_codes import ABNORMAL_STRUCTURE, ARTIFICIAL_INTELLIGENCE, BRAIN, TISSUES, Code
-from hope.formats.dicom_source import SourceSeries, quiet_libraries
+from hope.formats.dicom_source import SourceSeries, making_objects
 from hope.formats.label_files import rgb
 
 MANUFACTURER = "HOPE platform"
@@ -99,7 +99,7 @@ def make_segmentation(
             and segment, numbered from 1.
 
     Raises:
-        InputError: if the mask holds no label.
+        InputError: if the mask holds no label, or the headers cannot be carried into an object.
     """
     present = [label for label in PEDS.labels if bool((mask.data == label.value).any())]
     if not present:
@@ -109,7 +109,7 @@ def make_segmentation(
     renumbered = np.zeros(voxels.shape, dtype=np.uint8)
     for label in present:
         renumbered[voxels == label.value] = numbers[label.key]
-    with quiet_libraries():
+    with making_objects():
         volume = hd.Volume(
             renumbered,
             _lps_affine(mask.grid),
@@ -133,7 +133,9 @@ def make_segmentation(
             content_label="TUMOUR",
             transfer_syntax_uid=RLELossless if labelmap else ExplicitVRLittleEndian,
             series_description="HOPE tumour parts (research use only)",
+            specific_character_set=None,  # the library refuses sets that it does not list, such as the Korean one
         )
+        state_character_set(made, source)
         _check(made, renumbered, mask.grid, labelmap)
     return made
 
@@ -144,9 +146,13 @@ def segment_numbers(present: list[Label], labelmap: bool) -> dict[str, int]:
 
 
 def dicom_bytes(dataset: Dataset) -> bytes:
-    """The bytes of the file of a data set."""
+    """The bytes of the file of a data set.
+
+    Raises:
+        InputError: if a value of it cannot be written.
+    """
     stream = io.BytesIO()
-    with quiet_libraries():
+    with making_objects():
         dataset.save_as(stream, enforce_file_format=True)
     return stream.getvalue()
 
@@ -154,6 +160,12 @@ def dicom_bytes(dataset: Dataset) -> bytes:
 def concept(code: Code) -> hd.sr.CodedConcept:
     """A code as the library wants it."""
     return hd.sr.CodedConcept(value=code.value, scheme_designator=code.scheme, meaning=code.meaning)
+
+
+def state_character_set(made: Dataset, source: SourceSeries) -> None:
+    """State the character set of the series, in which the object's names are written."""
+    if source.character_set:
+        made.SpecificCharacterSet = source.character_set
 
 
 def series_number(source: SourceSeries, offset: int) -> int:

@@ -6,8 +6,10 @@ nowhere else: no message quotes a value of a header.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +27,7 @@ from hope.domain.errors import InputError
 from hope.domain.grid import Grid
 from hope.formats.dicom_header import read_header
 from hope.formats.dicom_series import DicomSeries
-from hope.formats.dicom_values import drop_unusable
+from hope.formats.dicom_values import character_set, drop_unusable, one_name
 from hope.formats.dicom_walk import MalformedError
 from hope.formats.reading import reading
 
@@ -54,6 +56,7 @@ _FORMS: Final = {
     "StudyDate": r"\d{8}",
     "StudyTime": r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?",
     "PatientAge": r"\d{3}[DWMY]",
+    "SeriesNumber": r"[+-]?\d+",
 }
 _LIBRARIES: Final = ("highdicom", "pydicom", "pynetdicom")
 
@@ -80,11 +83,32 @@ class SourceSeries:
 
     @property
     def patient_key(self) -> str:
-        """Tells one patient of a hospital from another; identity, to be hashed with a secret only."""
+        """Tells one patient of a hospital from another; identity, to be hashed with a secret only.
+
+        It is empty where the header does not tell: without PatientID, and with a PatientID alone, which de-identified
+        series often share. A PatientName that repeats the PatientID tells nothing more.
+        """
         header = self.headers[0]
-        number = str(header.get("PatientID") or "")
-        person = f"{header.get('PatientName') or ''}|{header.get('PatientBirthDate') or ''}"
-        return f"{header.get('IssuerOfPatientID') or ''}|{number}" if number else person
+        issuer, number, born = (_words(header, name) for name in ("IssuerOfPatientID", "PatientID", "PatientBirthDate"))
+        name = _words(header, "PatientName")
+        if not number or not (born or name not in ("", number)):
+            return ""
+        return json.dumps([issuer, number, name, born])
+
+    @property
+    def character_set(self) -> list[str]:
+        """SpecificCharacterSet of objects that carry its identity; empty for the default repertoire."""
+        return character_set(self.headers[0])
+
+    @property
+    def study_uid(self) -> str:
+        """StudyInstanceUID."""
+        return str(self.headers[0].StudyInstanceUID)
+
+
+def _words(header: Dataset, name: str) -> str:
+    """A value without case, padding and the carets of a name's components."""
+    return " ".join(str(header.get(name) or "").replace("^", " ").split()).casefold()
 
 
 @contextmanager
@@ -109,6 +133,25 @@ def quiet_libraries() -> Iterator[None]:
         finally:
             for logger, disabled in zip(loggers, before, strict=True):
                 logger.disabled = disabled
+
+
+@contextmanager
+def making_objects() -> Iterator[None]:
+    """Silence the DICOM libraries in the block, and say in one sentence that they refuse what they were given.
+
+    Raises:
+        InputError: for whatever they raise. Their own messages quote values, so they are not carried on.
+    """
+    with quiet_libraries():
+        try:
+            yield
+        except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, OSError, struct.error) as error:
+            raise InputError(
+                "no DICOM object can be made of this series and result",
+                expected="headers and figures as the standard has them",
+                got=f"{type(error).__name__} of a DICOM library",
+                fix="export the series again",
+            ) from None
 
 
 def grid_of(series: DicomSeries) -> Grid:
@@ -186,6 +229,10 @@ def _check_uids(headers: list[Dataset]) -> None:
 
 def _tidy(header: Dataset) -> None:
     """Empty what is not of the form that the standard asks for, and add what every object has."""
+    header.SpecificCharacterSet = character_set(header)
+    for name in ("PatientName", "ReferringPhysicianName"):
+        if name in header:
+            setattr(header, name, one_name(header[name].value))
     for name, form in _FORMS.items():
         if name in header and not re.fullmatch(form, str(header.get(name) or "").strip()):
             setattr(header, name, "")

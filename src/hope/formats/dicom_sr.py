@@ -30,8 +30,8 @@ from hope.formats.dicom_codes import (
     VOLUME,
     Code,
 )
-from hope.formats.dicom_seg import MANUFACTURER, Algorithm, ObjectUIDs, concept, series_number
-from hope.formats.dicom_source import SourceSeries, quiet_libraries, uid_of
+from hope.formats.dicom_seg import MANUFACTURER, Algorithm, ObjectUIDs, concept, series_number, state_character_set
+from hope.formats.dicom_source import SourceSeries, making_objects, uid_of
 
 _Group = sr.VolumetricROIMeasurementsAndQualitativeEvaluations | sr.MeasurementsAndQualitativeEvaluations
 
@@ -90,6 +90,9 @@ def make_report(
         algorithm: what made the figures.
         uids: of the object.
         tracking: label key or region -> UID that is equal on every date of the patient.
+
+    Raises:
+        InputError: if headers or figures cannot be carried into an object.
     """
     how = sr.AlgorithmIdentification(
         name=algorithm.model,
@@ -98,7 +101,7 @@ def make_report(
         family=concept(ARTIFICIAL_INTELLIGENCE),
         manufacturer=MANUFACTURER,
     )
-    with quiet_libraries():
+    with making_objects():
         groups: list[_Group] = []
         if segmentation is None:
             groups.append(_no_tumour(source, how, tracking, figures.verdict))
@@ -113,7 +116,7 @@ def make_report(
             title=codes.DCM.ImagingMeasurementReport,
         )
         evidence = list(source.headers) if segmentation is None else [segmentation, *source.headers]
-        return sr.ComprehensiveSR(
+        made = sr.ComprehensiveSR(
             evidence=evidence,
             content=content[0],
             series_instance_uid=uids.series,
@@ -127,7 +130,10 @@ def make_report(
             manufacturer_model_name=algorithm.model,
             software_versions=algorithm.software,
             series_description="HOPE measurements (research use only)",
+            specific_character_set=None,
         )
+        state_character_set(made, source)
+    return made
 
 
 def _observer(algorithm: Algorithm) -> sr.ObserverContext:

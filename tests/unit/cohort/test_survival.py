@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from hope.cli import main
-from hope.cohort.cox import Outcomes, _likelihood, concordance, fit_cox, kaplan_meier
-from hope.cohort.survival import check_cohort, validate
+from hope.cohort.apply import apply_model, read_values
+from hope.cohort.cox import Outcomes, _likelihood, baseline_hazard, concordance, fit_cox, kaplan_meier
+from hope.cohort.disclosure import shown_range
+from hope.cohort.survival import check_cohort, fit_report, validate
 from hope.cohort.table import Cohort
 from hope.domain.errors import InputError
 
@@ -133,6 +137,98 @@ def test_fit_and_apply_by_command(table: tuple[Path, Path], tmp_path: Path) -> N
     assert run.exit_code == 2 and "was not published" in run.output
 
 
+@pytest.fixture(scope="module")
+def published() -> tuple[Cohort, dict[str, Any]]:
+    """A cohort with a category of three levels and days and covariates to the last digit, and its report."""
+    base = simulated(7, 316, 0.8, day=0.001)
+    third = np.digitize(base.covariates[:, 1], [-0.4, 0.4])
+    levels = np.column_stack([third == 1, third == 2]).astype(float)
+    names = ("age_years", "ml_WT", "site=infratentorial", "site=midline")
+    covariates = np.column_stack([8 + 2 * base.covariates[:, 0], np.exp(3 + base.covariates[:, 1]), levels])
+    cohort = Cohort(names, covariates, base.outcomes)
+    report = fit_report(cohort, 0.02, validate(cohort, 0.02, repeats=1))
+    assert report["published"]
+    return cohort, report
+
+
+CASE = {"age_years": "8", "ml_WT": "20", "site=infratentorial": "0", "site=midline": "1"}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"site=midline": "0.5"}, "0 or 1"),
+        ({"site=midline": "2"}, "0 or 1"),
+        ({"site=midline": "nan"}, "0 or 1"),
+        ({"site=infratentorial": "1"}, "a case has one site"),
+        ({"age_years": "nan"}, "outside the cases"),
+    ],
+)
+def test_levels_that_no_case_has_get_no_answer(
+    published: tuple[Cohort, dict[str, Any]], given: dict[str, str], words: str
+) -> None:
+    assert apply_model(published[1], CASE).curve
+    with pytest.raises(InputError, match=words):
+        apply_model(published[1], {**CASE, **given})
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [(["age_years=6", "age_years=7"], "given twice"), (["age_years"], "COLUMN=NUMBER"), (["=6"], "COLUMN=NUMBER")],
+)
+def test_a_covariate_is_given_once_and_with_its_number(given: list[str], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        read_values(given)
+
+
+def test_no_day_and_no_extreme_of_a_single_case_is_in_the_report(published: tuple[Cohort, dict[str, Any]]) -> None:
+    cohort, report = published
+    shown: set[float] = set()
+
+    def walk(value: Any) -> None:
+        for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            walk(inner)
+        if isinstance(value, float):
+            shown.add(value)
+
+    walk(report)
+    assert shown.isdisjoint(cohort.outcomes.days.tolist())
+    assert shown.isdisjoint(cohort.covariates[:, :2].ravel().tolist())
+    curves = [*report["kaplan_meier_of_cross_validated_thirds"].values(), report["model"]["baseline"]]
+    for curve in curves:
+        assert len(curve["days"]) > 3 and all(day % 30 == 0 for day in curve["days"])
+    ends = np.array([0.0, *curves[-1]["days"]])
+    events = cohort.outcomes.days[cohort.outcomes.events]
+    assert min(((events > a) & (events <= b)).sum() for a, b in itertools.pairwise(ends)) >= 5
+    for (low, high), values in zip(report["model"]["range"][:2], cohort.covariates[:, :2].T, strict=True):
+        assert (values <= low).sum() >= 5 and (values >= high).sum() >= 5 and low < high
+    assert report["model"]["range"][2:] == [[0, 1], [0, 1]]
+
+
+def test_coarse_curves_are_exact_at_their_days(published: tuple[Cohort, dict[str, Any]]) -> None:
+    cohort, report = published
+    model = report["model"]
+    scaled = (cohort.covariates - model["mean"]) / model["spread"]
+    times, hazard = baseline_hazard(np.exp(scaled @ np.array(model["coefficients"])), cohort.outcomes)
+    for day, value in zip(model["baseline"]["days"], model["baseline"]["cumulative_hazard"], strict=True):
+        assert value == pytest.approx(hazard[times <= day][-1], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([*range(101)], (10, 90)),
+        ([0.0] * 300 + [1.0] * 3, (0, 0)),
+        ([0.0] * 150 + [1.0] * 153, (0, 1)),
+        ([0.52] * 10 + [0.61] * 10 + [1000.0], (0.52, 0.61)),
+    ],
+)
+def test_a_range_is_rounded_inwards_and_stands_for_five_cases(
+    values: list[float], expected: tuple[float, float]
+) -> None:
+    assert shown_range(np.array(values, dtype=float)) == expected
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -142,6 +238,7 @@ def test_fit_and_apply_by_command(table: tuple[Path, Path], tmp_path: Path) -> N
         ("case_id,days,event,sex\na,3,0.5,male\n", "0 or 1"),
         ("case_id,days,event,sex\na,3,1,male\na,4,1,male\n", "twice"),
         ("case_id,days,event,shoe\na,3,1,9\n", "no data dictionary describes"),
+        ("case_id,days,event,ml_a=b\na,3,1,9\n", "equals sign"),
         ("case_id,days,event,sex\na,3,1\n", "not rectangular"),
         ("days,event\n3,1\n", "not whole"),
     ],

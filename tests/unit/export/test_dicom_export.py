@@ -13,9 +13,11 @@ import numpy as np
 import pydicom
 import pytest
 from click.testing import CliRunner
+from pydicom.charset import convert_encodings
+from pydicom.valuerep import PersonName
 
 from hope.cli import main
-from hope.domain.errors import InputError
+from hope.domain.errors import InputError, OutputError
 from hope.domain.grid import Grid
 from hope.domain.volume import Volume
 from hope.export.dicom import export_objects
@@ -225,6 +227,19 @@ def test_no_tumour_gives_the_report_alone(tmp_path: Path) -> None:
     assert report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence
 
 
+def test_no_tumour_leaves_no_segmentation_of_an_earlier_export(tmp_path: Path) -> None:
+    earlier = make_case(tmp_path / "earlier", oblique((1, 1, 1)))
+    later = make_case(tmp_path / "later", oblique((1, 1, 1)), labels=())
+    out = tmp_path / "out"
+    export_objects(read_result(earlier.result), earlier.series, out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    with pytest.raises(OutputError, match="segmentation of an earlier export"):
+        export_objects(read_result(later.result), later.series, out)
+
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
 def tracking_of(path: Path) -> dict[str, str]:
     return {str(s.SegmentLabel): str(s.TrackingUID) for s in pydicom.dcmread(path).SegmentSequence}
 
@@ -242,10 +257,33 @@ def test_tracking_uids_are_equal_on_every_date_of_a_patient_and_need_the_secret(
         return tracking_of(export_objects(result, series, tmp_path / name, secret=secret).files[0])
 
     first = tracked(case.series, "of the site", "a")
+    assert not export_objects(result, case.series, tmp_path / "f", secret="of the site").notes  # noqa: S106 - made up
     assert tracked(later, "of the site", "b") == first
     assert set(tracked(case.series, "of another", "c").values()).isdisjoint(first.values())
     assert tracked(later, "", "d") != tracked(case.series, "", "e")
     assert len(set(first.values())) == 3
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "born"),
+    [("", "", ""), ("", NAME, "20110203"), ("ANONYMOUS", "", ""), ("ANONYMOUS", "Anonymous^", "")],
+)
+def test_patients_who_cannot_be_told_apart_share_no_tracking_uid(
+    case: Case, tmp_path: Path, number: str, name: str, born: str
+) -> None:
+    found = []
+    for study in ("2.25.11", "2.25.12"):
+        series = shutil.copytree(case.series, tmp_path / study)
+        for file in series.iterdir():
+            image = pydicom.dcmread(file)
+            image.PatientID, image.PatientName, image.PatientBirthDate = number, name, born
+            image.StudyInstanceUID = study
+            image.save_as(file)
+        written = export_objects(read_result(case.result), series, tmp_path / "out", secret="of the site")  # noqa: S106
+        assert [note for note in written.notes if "not stable over dates" in note]
+        found.append(tracking_of(written.files[0]))
+
+    assert set(found[0].values()).isdisjoint(found[1].values())
 
 
 def test_the_same_export_gives_the_same_instance(case: Case, tmp_path: Path) -> None:
@@ -335,6 +373,66 @@ def test_the_command_shows_no_name(case: Case, tmp_path: Path, caplog: pytest.Lo
     assert "4711" not in shown
     assert "HOPE_SITE_SECRET is not set" in done.stderr
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["case-0a1b-seg.dcm", "case-0a1b-sr.dcm"]
+
+
+JAPANESE = "Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B"
+
+
+def rewritten(case: Case, folder: Path, character_set: str, raw: bytes) -> Path:
+    """The series with a character set and a name's bytes as they shall lie in the files."""
+    series = shutil.copytree(case.series, folder)
+    terms = character_set.split("\\")
+    for file in series.iterdir():
+        image = pydicom.dcmread(file)
+        image.SpecificCharacterSet = terms
+        image.PatientName = [PersonName(part, convert_encodings(terms)) for part in raw.split(b"\\")]
+        image.save_as(file)
+        assert raw in file.read_bytes()
+    return series
+
+
+@pytest.mark.parametrize(
+    ("character_set", "raw", "name", "stated"),
+    [
+        (r"\ISO 2022 IR 87", JAPANESE.encode("latin-1"), "Yamada^Tarou=山田^太郎", ["ISO 2022 IR 6", "ISO 2022 IR 87"]),
+        ("ISO 2022 IR 100", "M\xdcLLER^X".encode("latin-1"), "MÜLLER^X", "ISO_IR 100"),
+        ("", b"PLAIN^X", "PLAIN^X", None),
+        ("ISO_IR 100", rb"FIRST^X\SECOND^Y", "FIRST^X", "ISO_IR 100"),
+        (r"\ISO 2022 IR 149", b"Hong=\x1b$)C\xfb\xf3", "Hong=洪", ["ISO 2022 IR 6", "ISO 2022 IR 149"]),
+    ],
+)
+def test_names_of_other_scripts_and_several_names_are_carried(
+    case: Case, tmp_path: Path, character_set: str, raw: bytes, name: str, stated: object
+) -> None:
+    series = rewritten(case, tmp_path / "series", character_set, raw)
+
+    written = export_objects(read_result(case.result), series, tmp_path / "out")
+
+    for path in written.files:
+        made = pydicom.dcmread(path)
+        assert str(made.PatientName) == name
+        assert made.get("SpecificCharacterSet") == stated
+
+
+def test_what_the_library_refuses_is_one_sentence_without_a_name(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = rewritten(case, tmp_path / "odd", "ISO_IR 9999", b"GIVENMARK^X")
+    with pytest.raises(InputError, match="character set that the standard does not have"):
+        export_objects(read_result(case.result), odd, tmp_path / "out")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError("PatientName GIVENMARK cannot be written")
+
+    monkeypatch.setattr("hope.formats.dicom_seg.hd.seg.Segmentation", refuse)
+    done = CliRunner().invoke(
+        main, ["dicom", "export", str(case.result), "--series", str(case.series), "-o", str(tmp_path / "out")]
+    )
+    assert done.exit_code == 2
+    assert "no DICOM object can be made" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "GIVENMARK" not in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_one_enhanced_file_is_referred_to_frame_by_frame(tmp_path: Path) -> None:
