@@ -3,10 +3,11 @@
  * can be swapped here.
  */
 import { DRAG_MODE, type Niivue, NVImage, NVMesh, SLICE_TYPE } from '@niivue/niivue'
-import { type Grid, type Plane, type SceneAxis, sceneShape, signedVolume, type Vec3 } from '../geometry'
+import { type Grid, type Plane, sceneShape, signedVolume, type Vec3 } from '../geometry'
 import type { Cursor, Mode, Style, View } from '../state'
 import { dragged, type Range, type Window } from '../window'
 import { Drawing, type Lie, PLANES } from './drawing'
+import { lieOf } from './lie'
 import { type Tamed, tamed, withoutGradient } from './setup'
 
 export interface SceneLabel {
@@ -48,22 +49,6 @@ const QUARTERS: { sliceType: SLICE_TYPE; position: [number, number, number, numb
 /** An outline alone: the library draws outlines only where there is some fill. */
 const HARDLY = 0.004
 const ZOOMS = { least: 1, most: 8 }
-
-function lieOf(image: NVImage): Lie {
-  const dims = image.hdr?.dims ?? []
-  const rows = image.hdr?.affine ?? []
-  const axis = (scene: number): SceneAxis => {
-    const signed = image.permRAS?.[scene] ?? scene + 1
-    return { fileAxis: Math.abs(signed) - 1, flipped: signed < 0 }
-  }
-  return {
-    grid: {
-      shape: [dims[1] ?? 0, dims[2] ?? 0, dims[3] ?? 0],
-      affine: rows.slice(0, 3).map(([a = 0, b = 0, c = 0, d = 0]) => [a, b, c, d] as const),
-    },
-    order: [axis(0), axis(1), axis(2)],
-  }
-}
 
 export class Viewer {
   private readonly tamed: Tamed
