@@ -65,7 +65,7 @@ def test_a_file_of_another_result_is_refused_in_a_sentence(result: Path, name: s
 def test_no_name_in_a_result_leads_out_of_its_directory(result: Path) -> None:
     shutil.copy(result / "case-0a1b-seg.nii.gz", result.parent / "other-seg.nii.gz")
     rewritten(result, lambda facts: facts.update(case_id="../other"))
-    with pytest.raises(InputError, match="EARLIER: case_id in result.json is no name of a case"):
+    with pytest.raises(InputError, match=r"EARLIER: case_id in result\.json is no name of a case"):
         read_visit(result, "EARLIER")
     rewritten(result, lambda facts: facts.update(case_id="case-0a1b"))
 
