@@ -14,7 +14,7 @@ from hope.domain.ids import new_id
 
 pytestmark = pytest.mark.anyio
 
-JSON_BODIES = {"run_case": {}, "assign_series": {"t1n": "t1c"}}
+JSON_BODIES = {"run_case": {}, "assign_series": {"t1n": "t1c"}, "change_case": {"label": "mine"}}
 
 
 def operations(gateway: Gateway) -> Iterator[tuple[str, str, dict[str, Any]]]:
