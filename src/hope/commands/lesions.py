@@ -17,7 +17,7 @@ def print_lesions(found: Measurements) -> None:
     if (more := len(found.lesions) - MOST_PRINTED) > 0:
         click.echo(f"  and {more} smaller {'lesion' if more == 1 else 'lesions'}")
     if found.smaller:
-        click.echo(f"  {found.smaller} components below {found.rule.least_ml:g} ml were not measured")
+        click.echo(f"  components below {found.rule.least_ml:g} ml that were not measured: {found.smaller}")
     if targets := sum(lesion.target for lesion in found.lesions):
         click.echo(
             f"  targets   {targets}: sum of products {found.sum_of_products_mm2:.0f} mm2, "
