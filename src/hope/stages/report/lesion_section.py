@@ -41,7 +41,11 @@ def lesion_section(found: Measurements | None, picture_png: bytes) -> str:
     )
     left_out = len(found.lesions) - MOST_ROWS
     more = f" {left_out} smaller lesions are in lesions.csv." if left_out > 0 else ""
-    small = f" Components below {found.rule.least_ml:g} ml that were not measured: {found.smaller}." if found.smaller else ""
+    small = (
+        f" Components below {found.rule.least_ml:g} ml that were not measured: {found.smaller}."
+        if found.smaller
+        else ""
+    )
     rule = describe_rule(found.rule)
     note = f'<p>{sums}{more}{small}</p><p class="soft">Rule: {escape(rule)}. Touching lesions are one lesion.</p>'
     return f"<h2>Lesions</h2>\n{_picture(picture_png)}{table}{note}"
