@@ -85,7 +85,7 @@ def test_the_command_writes_one_form_and_draws(tmp_path: Path) -> None:
         main, ["measure", f"{tmp_path}/seg.nii.gz", "--image", f"{tmp_path}/t1c.nii.gz", "-o", f"{tmp_path}/out"]
     )
     assert run.exit_code == 0, run.output
-    assert "outer contour" in run.output and "1 components below 0.05 ml" in run.output
+    assert "outer contour" in run.output and "components below 0.05 ml that were not measured: 1" in run.output
     written = (tmp_path / "out" / "measurements.json").read_text(encoding="utf-8")
     assert Measurements.model_validate_json(written) == measure_lesions(labels)
     with Image.open(tmp_path / "out" / "measurements.png") as picture:
