@@ -275,7 +275,7 @@ def test_a_refused_save_keeps_the_changes(browser: Browser, case: ViewedCase) ->
 
     with panel(browser, case, "422") as page:
         stroke(page)
-        page.route("**/segmentation", refuse)
+        page.route("**/segmentation?*", refuse)
         page.get_by_role("button", name="Save as new version").click()
         expect(page.get_by_role("alert")).to_contain_text("The changes were not saved. The mask differs by 1.2 mm")
         expect(root(page)).to_have_attribute("data-unsaved", "true")
