@@ -244,6 +244,8 @@ def test_a_stroke_of_the_mouse_paints_where_it_was_drawn(
     browser: Browser, address: str, cases: dict[str, ViewedCase]
 ) -> None:
     case = cases["oblique-LPS"]
+    # The page opens the newest version, which another test of this file may have saved.
+    current = read_nifti(case.saved[-1])[0] if case.saved else case.labels
     with opened(browser, address, case) as panel:
         panel.go_to((12, 11, 9))
         page = panel.page
@@ -253,9 +255,9 @@ def test_a_stroke_of_the_mouse_paints_where_it_was_drawn(
         at = _click(panel, "axial", 0.42, 0.55)
         expect(panel.root).to_have_attribute("data-unsaved", "true")
         page.keyboard.press("Escape")
-        shown = _counts(case.labels).replace("3:1", "3:2")
+        shown = _counts(current).replace("3:1", "3:2")
         expect(panel.root).to_have_attribute("data-counts", shown)
         voxel = np.rint(np.linalg.inv(case.affine) @ [*at, 1])[:3].astype(int)
         sent, _ = read_nifti(panel.save())
         assert sent[tuple(voxel)] == 3
-        assert int((sent != case.labels).sum()) == 1
+        assert int((sent != current).sum()) == 1

@@ -177,6 +177,22 @@ def _invalid(error: RequestValidationError) -> JSONResponse:
     return problem(422, "input", f"{what} ({expected})", {"what": what, "expected": expected})
 
 
+class Sending:
+    """Passes messages on and remembers whether the response has begun, after which no other can be sent.
+
+    Attributes:
+        begun: whether it has.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self._send, self.begun = send, False
+
+    async def __call__(self, message: Message) -> None:
+        """Send a message."""
+        self.begun = self.begun or message["type"] == "http.response.start"
+        await self._send(message)
+
+
 class UnexpectedErrors:
     """Innermost middleware: what nobody foresaw becomes a 500 problem, or cuts the connection if an answer has begun.
 
@@ -191,18 +207,12 @@ class UnexpectedErrors:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begun = False
-
-        async def sending(message: Message) -> None:
-            nonlocal begun
-            begun = begun or message["type"] == "http.response.start"
-            await send(message)
-
+        sending = Sending(send)
         try:
             await self._app(scope, receive, sending)
         except Exception as error:
-            log_failure("an answer was cut off" if begun else "unexpected error", error)
-            if not begun:
+            log_failure("an answer was cut off" if sending.begun else "unexpected error", error)
+            if not sending.begun:
                 await problem(500, "internal", _OURS)(scope, receive, send)
             # An answer that has begun stays incomplete: the server closes the connection, and the client knows.
 

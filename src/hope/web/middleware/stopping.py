@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from fastapi import FastAPI
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from hope.web.errors import problem
+from hope.web.errors import Sending, problem
 
 RETRY_SECONDS = 5
 """Another gateway answers at once; one that starts anew needs about this long."""
@@ -28,17 +28,11 @@ class Stopping:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begun = False
-
-        async def sending(message: Message) -> None:
-            nonlocal begun
-            begun = begun or message["type"] == "http.response.start"
-            await send(message)
-
+        sending = Sending(send)
         try:
             await self._app(scope, receive, sending)
         except asyncio.CancelledError:
-            if begun:
+            if sending.begun:
                 raise
             headers = {"Retry-After": str(RETRY_SECONDS), "Connection": "close"}
             refusal = problem(503, "stopping", "the server is stopping; send the request again", headers=headers)
