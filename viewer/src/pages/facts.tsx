@@ -39,7 +39,7 @@ export function QualityCard(props: { flags: QcFlag[] }) {
     <section class="card" aria-labelledby="quality-title" data-flags={flags.length}>
       <h2 id="quality-title">Quality</h2>
       {flags.length === 0 ? (
-        <p>No doubts were raised by the automatic checks. That is no proof that the result is right.</p>
+        <p>The automatic checks have no remarks. That is no proof that the result is right.</p>
       ) : (
         <ul class="flags">
           {flags.map((flag) => (
