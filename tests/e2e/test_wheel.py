@@ -29,10 +29,9 @@ nibabel.save(result.labels, out)
 
 
 def run(*command: str | Path, cwd: Path, **more: str) -> str:
-    """What a program of the environment prints; nothing of the checkout is on its path."""
-    environment = {
-        key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "HOPE_", "VIRTUAL"))
-    }
+    """What a program of the environment prints; nothing of the checkout is on its path, nor a relative path of make's."""
+    ours = ("PYTHON", "HOPE_", "VIRTUAL", "PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
     done = subprocess.run(command, cwd=cwd, env=environment | more, text=True, capture_output=True, timeout=400)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout

@@ -112,8 +112,17 @@ class Fleet:
                 process.wait()
         self.processes.clear()
 
-    def survivors(self) -> list[str]:
-        """Command lines of living processes that carry this fleet's mark, the stages' children among them."""
+    def survivors(self, seconds: float = 5.0) -> list[str]:
+        """Command lines of processes with this fleet's mark that still live after so long, stages' children among them.
+
+        A child gets its signal when its parent ends, so it may live a moment longer than the parent.
+        """
+        deadline = time.monotonic() + seconds
+        while (found := self._living()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return found
+
+    def _living(self) -> list[str]:
         needle = f"{MARK}={self.mark}".encode()
         found = []
         for entry in Path("/proc").iterdir():

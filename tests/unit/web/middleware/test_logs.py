@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +17,7 @@ from fastapi.testclient import TestClient
 from hope.domain.ids import new_id, new_token, reference_of
 from hope.web.errors import UnexpectedErrors, install_errors
 from hope.web.middleware.logs import JsonLines, configure_logging, error_facts, install_logs, redacted
+from hope.web.middleware.repeated_lines import CountingHandler
 
 PEER = "203.0.113.77"
 FILE = "DOE_JANE_19990101.nii.gz"
@@ -22,8 +25,21 @@ QUERY = "patient-name"
 
 
 @pytest.fixture
-def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
-    """What the configured logging writes, parsed; other tests' logging is put back afterwards."""
+def lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """What the configured logging writes, parsed, without what threads of earlier tests and their garbage say.
+
+    Other tests' logging is put back afterwards.
+    """
+    gc.collect()
+    here = threading.get_ident()
+    foreign = {thread.ident for thread in threading.enumerate()} - {here}
+    emit = CountingHandler.emit
+
+    def without_foreign(handler: CountingHandler, record: logging.LogRecord) -> None:
+        if record.thread not in foreign:
+            emit(handler, record)
+
+    monkeypatch.setattr(CountingHandler, "emit", without_foreign)
     loggers = [logging.getLogger(name) for name in logging.Logger.manager.loggerDict] + [logging.getLogger()]
     before = [(it, list(it.handlers), it.level, it.propagate) for it in loggers]
     yield lambda: [json.loads(line) for line in capsys.readouterr().err.splitlines()]
