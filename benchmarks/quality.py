@@ -6,8 +6,8 @@
 ``collect`` runs one network on the model's grid: the cases of ``folds.json`` (of one fold with --fold), each with all
 four sequences and with one of them left out, and 64 synthetic children of a series of its own. It goes on where an
 earlier call was stopped. ``fit`` fits the rule of ``hope.training.quality_fit`` and prints what it expected of patients
-that the fit had not seen: area under the curve, rank correlation, cover of the intervals, and what each verdict is
-worth; --write puts the rule into the manifest of a bundle.
+that the fit had not seen: area under the curve, rank correlation, cover of the intervals of Dice and of volumes, and
+what each verdict is worth; --write puts the rules into the manifest of a bundle.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import numpy.typing as npt
 import torch
 from machine import machine
 from scipy.stats import spearmanr
+from volume_intervals import intervals_table, volumes_of
 
 from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.expected_quality import GOOD_CHANCE, POOR_BELOW, POOR_CHANCE, Verdict, share_of
@@ -40,7 +41,7 @@ from hope.services import Services
 from hope.settings import Settings
 from hope.stages.intake.intake import find_cases
 from hope.synthesis.variety import Variety
-from hope.training.intervals import count
+from hope.training.intervals import count, learn_spread
 from hope.training.pool import make_sample
 from hope.training.quality_fit import Judged, RegionFit, auc, bootstrap, fit_quality
 from hope.training.real_cases import store_cases
@@ -216,6 +217,10 @@ def fit(args: argparse.Namespace) -> None:
     )
     for region, found in fits.items():
         table(region, found, rows)
+    old = Services(Settings.from_environment()).models.get(args.model, "segmenter").intervals
+    for region, found in fits.items():
+        intervals_table(region, found, rows, old)
+    spread = learn_spread({region: volumes_of(region, found, rows) for region, found in fits.items()}, fitted_on(rows))
     if rule and (free := rule.no_tumour):
         print(
             f"expected Dice of WT below {free.below}: {free.patients} patients, {free.without_tumour} without a tumour"
@@ -224,7 +229,10 @@ def fit(args: argparse.Namespace) -> None:
     if args.write and rule:
         manifest = json.loads((args.write / MANIFEST).read_bytes())
         manifest.pop("files")
-        print("wrote", write_manifest(args.write, {**manifest, "quality": rule.to_json()}).sha256)
+        intervals = manifest["intervals"] | ({"spread": spread.to_json()} if spread else {})
+        print(
+            "wrote", write_manifest(args.write, {**manifest, "quality": rule.to_json(), "intervals": intervals}).sha256
+        )
 
 
 def main() -> None:
@@ -244,6 +252,7 @@ def main() -> None:
     one.set_defaults(run=collect)
     two = commands.add_parser("fit")
     two.add_argument("files", type=Path, nargs="+")
+    two.add_argument("--model", default="starter", help="whose intervals of today are compared")
     two.add_argument("--write", type=Path)
     two.set_defaults(run=fit)
     args = parser.parse_args()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from hope.domain.intervals import IntervalRule
+from hope.domain.intervals import SMALL_ML, IntervalRule, SpreadRule
 from hope.domain.labels import PEDS, REGIONS
 
 AIM = 0.9
@@ -89,6 +89,52 @@ def learn_intervals(cases: Iterable[dict[str, Counted]], kind: str) -> IntervalR
         below = [int((truth < np.minimum(low, labelled)).sum()) for low in np.array([c.sure for c in used]).T]
         thresholds[key] = (1 - POSSIBLE[_first(below, allowed)], POSSIBLE[_first(above, allowed)])
     return IntervalRule(thresholds, AIM, len(given), kind) if thresholds else None
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """Volumes of one region in answers whose truth is known, millilitres; all arrays are (n,).
+
+    Attributes:
+        marked: by the model.
+        true: by the expert.
+        expected_dice: of each answer, by a rule that had not seen its patient.
+        weight: of each answer, so that every patient weighs the same.
+        patients: how many there are.
+    """
+
+    marked: npt.NDArray[np.float64]
+    true: npt.NDArray[np.float64]
+    expected_dice: npt.NDArray[np.float64]
+    weight: npt.NDArray[np.float64]
+    patients: int
+
+
+def learn_spread(regions: Mapping[str, Volumes], kind: str) -> SpreadRule | None:
+    """Choose for every region the ends between which as many true volumes lie as wanted, half of the rest on each side.
+
+    Args:
+        regions: answers to cases that the model was not trained on.
+        kind: what they are, in words that a reader of a result is shown.
+
+    Returns:
+        None if no region has the answers of ``LEAST_CASES`` patients.
+    """
+    ends = {region: spread_ends(one) for region, one in regions.items() if one.patients >= LEAST_CASES}
+    patients = max((one.patients for one in regions.values()), default=0)
+    return SpreadRule(ends, AIM, patients, kind) if ends else None
+
+
+def spread_ends(volumes: Volumes) -> tuple[float, float]:
+    """Low and high end of `SpreadRule` for one region, a little farther out than the sample's: few are rare."""
+    error = np.maximum(1 - volumes.expected_dice, 1e-3)
+    spread = np.log((volumes.true + SMALL_ML) / (volumes.marked + SMALL_ML)) / error
+    order = np.argsort(spread)
+    weight = volumes.weight[order]
+    place = (np.cumsum(weight) - weight / 2) / weight.sum()
+    outside = (1 - AIM) / 2 * (1 - 1 / volumes.patients)
+    low, high = np.interp([outside, 1 - outside], place, spread[order])
+    return round(min(float(low), 0.0), 4), round(max(float(high), 0.0), 4)
 
 
 def _first(missed: list[int], allowed: float) -> int:

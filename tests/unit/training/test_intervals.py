@@ -9,8 +9,18 @@ import numpy as np
 import pytest
 
 from hope.domain.errors import InputError
-from hope.domain.intervals import IntervalRule
-from hope.training.intervals import AIM, KEYS, LEAST_CASES, POSSIBLE, Counted, count, learn_intervals
+from hope.domain.intervals import SMALL_ML, IntervalRule
+from hope.training.intervals import (
+    AIM,
+    KEYS,
+    LEAST_CASES,
+    POSSIBLE,
+    Counted,
+    Volumes,
+    count,
+    learn_intervals,
+    learn_spread,
+)
 from hope.training.limits import INTERVALS, read_intervals
 
 WIDTHS = np.arange(len(POSSIBLE))
@@ -90,3 +100,39 @@ def test_a_run_keeps_them(tmp_path: Path) -> None:
         (tmp_path / INTERVALS).write_text(damaged)
         with pytest.raises(InputError, match=INTERVALS):
             read_intervals(tmp_path)
+
+
+def answers(patients: int, seed: int) -> Volumes:
+    """True volumes that scatter around the marked ones in proportion to how poor the answer was expected to be."""
+    rng = np.random.default_rng(seed)
+    marked, dice = rng.uniform(5, 200, patients), rng.uniform(0.1, 0.95, patients)
+    ratio = np.exp(rng.normal(-0.3, 1.0, patients) * (1 - dice))
+    true = np.maximum((marked + SMALL_ML) * ratio - SMALL_ML, 0)
+    return Volumes(marked, true, dice, np.ones(patients), patients)
+
+
+def test_ends_by_quality_hold_as_many_true_volumes_of_other_cases_as_wanted() -> None:
+    rule = learn_spread({"WT": answers(400, 1), "ET": answers(LEAST_CASES - 1, 2)}, "made-up cases")
+    assert rule is not None
+    assert set(rule.ends) == {"WT"}, "too few patients choose nothing"
+    assert rule.ends["WT"] == pytest.approx((-0.3 - 1.645, -0.3 + 1.645), abs=0.25)
+    other = answers(2000, 3)
+    ends = [rule.interval("WT", ml, dice) for ml, dice in zip(other.marked, other.expected_dice, strict=True)]
+    inside = [low <= true <= high for (low, high), true in zip(ends, other.true, strict=True)]
+    assert np.mean(inside) == pytest.approx(AIM, abs=0.03)
+
+
+def test_a_patient_with_many_answers_weighs_as_much_as_one_with_a_single_answer() -> None:
+    one = answers(60, 4)
+    far = one.true.copy()
+    far[:2] = 10 * one.marked[:2]
+    single = learn_spread({"WT": Volumes(one.marked, far, one.expected_dice, one.weight, 60)}, "x")
+    repeat = np.r_[np.repeat(np.arange(2), 50), np.arange(2, 60)]
+    weight = np.r_[np.full(100, 1 / 50), np.ones(58)]
+    many = learn_spread({"WT": Volumes(one.marked[repeat], far[repeat], one.expected_dice[repeat], weight, 60)}, "x")
+    every = Volumes(one.marked[repeat], far[repeat], one.expected_dice[repeat], np.ones(158), 60)
+    unweighted = learn_spread({"WT": every}, "x")
+    assert single is not None and many is not None and unweighted is not None
+    assert many.ends["WT"] == pytest.approx(single.ends["WT"], abs=0.1)
+    assert unweighted.ends["WT"][1] > 2 * single.ends["WT"][1], "the weight is what holds it"
+    assert learn_spread({}, "x") is None

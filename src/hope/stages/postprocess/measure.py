@@ -32,11 +32,18 @@ def interval_method(prediction: Prediction) -> str:
             "may lie outside"
         )
     if rule := prediction.intervals:
-        return (
+        by_probability = (
             "from the voxels that the model is sure of (low) to those that it thinks possible (high), at probabilities "
             f"chosen to hold {rule.aim:.0%} of the true volumes of {rule.cases} {rule.kind}; on real scans, and where "
             "a sequence is missing or nothing was found, the true volume lies outside more often"
         )
+        if (spread := rule.spread) and (regions := _by_quality(prediction)):
+            return (
+                f"{', '.join(regions)}: from how far the true volumes of {spread.kind} lay from the marked ones, the "
+                f"farther the lower the expected Dice; {spread.aim:.0%} of them lay inside. Other labels: "
+                + by_probability
+            )
+        return by_probability
     return (
         f"from where the model gives a probability of at least {HIGH_PROBABILITY} (low) to where it gives at least "
         f"{LOW_PROBABILITY} (high); not calibrated yet: the true volume may lie outside"
@@ -50,7 +57,8 @@ def measure(native_labels: Volume, prediction: Prediction) -> dict[str, dict[str
     its members mark a voxel, of a single network from its probabilities. The share by which the sure (or the possible)
     voxels are fewer (or more) than the labelled ones there is applied to the native volume, because the path from atlas
     to native keeps volumes only up to interpolation. Where the atlas mask has none of a label, the possible voxels are
-    counted as they are. Always ``low_ml <= ml <= high_ml``.
+    counted as they are. Regions whose quality is expected get the model's `SpreadRule` instead, if it has one.
+    Always ``low_ml <= ml <= high_ml``.
 
     Args:
         native_labels: uint8 peds labels on the scan's own grid.
@@ -68,7 +76,20 @@ def measure(native_labels: Volume, prediction: Prediction) -> dict[str, dict[str
     return {key: _measure_one(key, native_ml[key], atlas[key], prediction) for key in VOLUME_KEYS}
 
 
+def _by_quality(prediction: Prediction) -> dict[str, float]:
+    """Expected Dice of the regions whose interval comes from it, the whole tumour last as in tables."""
+    if prediction.agreement or not prediction.intervals or not prediction.intervals.spread:
+        return {}
+    expected = prediction.expected_quality.regions if prediction.expected_quality else {}
+    fitted = prediction.intervals.spread.ends
+    return {key: expected[key].dice for key in VOLUME_KEYS if key in expected and key in fitted}
+
+
 def _measure_one(key: str, ml: float, labelled: int, prediction: Prediction) -> dict[str, float]:
+    dice, rule = _by_quality(prediction).get(key), prediction.intervals
+    if ml and dice is not None and rule and rule.spread:
+        low_ml, high_ml = rule.spread.interval(key, ml, dice)
+        return {"ml": ml, "low_ml": low_ml, "high_ml": high_ml}
     if prediction.agreement:
         belief, high, low = _probability(key, prediction.agreement), MOST_MEMBERS, FEW_MEMBERS
     else:

@@ -9,8 +9,9 @@ import numpy.typing as npt
 import pytest
 
 from hope.domain.case import Prediction
+from hope.domain.expected_quality import ExpectedQuality, RegionQuality
 from hope.domain.grid import Grid
-from hope.domain.intervals import IntervalRule
+from hope.domain.intervals import IntervalRule, SpreadRule
 from hope.domain.labels import CC, ED, ET, NET
 from hope.domain.volume import Volume
 from hope.stages.postprocess.measure import interval_method, measure
@@ -118,3 +119,26 @@ def test_of_an_ensemble_the_interval_comes_from_the_members_votes() -> None:
     assert "at least 90% of the ensemble's networks mark (low)" in interval_method(ensemble)
     assert "members" in interval_method(ensemble)
     assert "not calibrated" in interval_method(ensemble)
+
+
+def test_where_the_quality_is_expected_the_interval_comes_from_it() -> None:
+    atlas = np.zeros(SHAPE, np.uint8)
+    atlas[0:12, 0:10, 0:10] = ED
+    native = np.zeros(NATIVE.shape, np.uint8)
+    native[0:12, 0:10, 0:2] = ED  # 1.2 ml
+    spread = SpreadRule({"WT": (-2.0, 1.0), "TC": (-2.0, 1.0)}, 0.9, 40, "40 adults' scans")
+    rule = IntervalRule(dict.fromkeys(("ED", "WT"), (0.8, 0.2)), 0.9, 80, "synthetic cases", spread)
+    shell = shells(0.9, 0.6, 0.3)
+    plain = replace(prediction(atlas, ED=shell, WT=shell), intervals=rule)
+    expected = ExpectedQuality({"WT": RegionQuality(0.5, 0.3, 0.7, 0.9)}, "40 adults' scans")
+    given = replace(plain, expected_quality=expected)
+    low, high = spread.interval("WT", 1.2, 0.5)
+    volumes, before = measure(Volume(native, NATIVE), given), measure(Volume(native, NATIVE), plain)
+    assert volumes["WT"] == pytest.approx({"ml": 1.2, "low_ml": low, "high_ml": high})
+    assert volumes["ED"] == before["ED"] and before["WT"] != volumes["WT"]
+    assert volumes["TC"] == before["TC"], "nothing is expected of a region that was not marked"
+    assert "WT: from how far the true volumes of 40 adults' scans lay" in interval_method(given)
+    assert "synthetic cases" in interval_method(given) and "40 adults" not in interval_method(plain)
+    # What clean-up removed whole has the voxels that the model thinks possible as its high end, as ever.
+    gone = measure(Volume(np.zeros(NATIVE.shape, np.uint8), NATIVE), given)
+    assert gone["WT"]["ml"] == 0 and gone["WT"]["high_ml"] == pytest.approx(1.6)
