@@ -13,6 +13,7 @@ import numpy as np
 
 from hope.cohort.survival import FORMAT
 from hope.cohort.table import category_of, is_level
+from hope.cohort.uncertainty import curve_interval
 from hope.domain.errors import InputError
 from hope.formats.reading import reading
 
@@ -26,11 +27,11 @@ class Applied:
 
     Attributes:
         third: low, middle or high risk among the cases of the fit.
-        curve: days and the share that lives past them.
+        curve: days, the share that lives past them, and the ends of its 95 % interval.
     """
 
     third: str
-    curve: tuple[tuple[float, float], ...]
+    curve: tuple[tuple[float, float, float, float], ...]
 
 
 def read_model(path: Path) -> dict[str, Any]:
@@ -95,10 +96,10 @@ def apply_model(found: Mapping[str, Any], given: Mapping[str, str]) -> Applied:
     scaled = (np.array(values) - model["mean"]) / model["spread"]
     risk = float(scaled @ np.array(model["coefficients"]))
     third = ("low", "middle", "high")[int(np.searchsorted(model["thirds"], risk, side="right"))]
-    days, hazard = (np.array(model["baseline"][key]) for key in ("days", "cumulative_hazard"))
-    alive = np.exp(-hazard * math.exp(risk))
-    picked = np.unique(np.linspace(0, len(days) - 1, _SHOWN).astype(int))
-    return Applied(third, tuple((float(days[n]), float(alive[n])) for n in picked))
+    columns = (np.array(model["baseline"]["days"], dtype=np.float64), *curve_interval(model, scaled))
+    picked = np.unique(np.linspace(0, len(columns[0]) - 1, _SHOWN).astype(int))
+    points = [tuple(float(column[n]) for column in columns) for n in picked]
+    return Applied(third, tuple((day, alive, low, high) for day, alive, low, high in points))
 
 
 def _value(name: str, text: str, ends: Sequence[float]) -> float:

@@ -76,6 +76,24 @@ def fit_cox(covariates: FloatArray, outcomes: Outcomes, penalty: float = 0.0) ->
     raise _not_converged()
 
 
+def information(beta: FloatArray, covariates: FloatArray, outcomes: Outcomes) -> FloatArray:
+    """(p, p) observed information of the partial likelihood, without the penalty; its inverse is the covariance.
+
+    Args:
+        beta: (p,) coefficients.
+        covariates: (n, p).
+        outcomes: of the n cases.
+
+    Raises:
+        InputError: if it has no inverse, as when a covariate repeats others.
+    """
+    order = np.argsort(-outcomes.days, kind="stable")
+    whole = _likelihood(beta, covariates[order], outcomes.days[order], outcomes.events[order], 0.0)[2] * len(order)
+    if np.linalg.matrix_rank(whole) < len(beta):
+        raise _not_converged()
+    return whole
+
+
 def _not_converged() -> InputError:
     return InputError(
         "the survival model does not converge",
@@ -92,34 +110,29 @@ def _likelihood(
     linear = x @ beta
     shift = float(linear.max())
     risk = np.exp(linear - shift)
-    value, gradient, hessian = 0.0, np.zeros(p), np.zeros((p, p))
-    s0 = 0.0
-    s1: FloatArray = np.zeros(p)
-    s2: FloatArray = np.zeros((p, p))
-    start = 0
-    while start < n:
-        stop = start
-        while stop < n and days[stop] == days[start]:
-            stop += 1
-        part, weights = x[start:stop], risk[start:stop]
-        s0 += float(weights.sum())
-        s1 = s1 + weights @ part
-        s2 = s2 + (part * weights[:, None]).T @ part
-        tied = events[start:stop]
-        if count := int(tied.sum()):
-            d_part, d_weights = part[tied], weights[tied]
-            d0, d1 = float(d_weights.sum()), d_weights @ d_part
-            d2 = (d_part * d_weights[:, None]).T @ d_part
-            value += float(linear[start:stop][tied].sum())
-            gradient += d_part.sum(axis=0)
-            for number in range(count):
-                share = number / count
-                z0, z1, z2 = s0 - share * d0, s1 - share * d1, s2 - share * d2
-                mean = z1 / z0
-                value -= float(np.log(z0)) + shift
-                gradient -= mean
-                hessian += z2 / z0 - np.outer(mean, mean)
-        start = stop
+    squares = x[:, :, None] * x[:, None, :]
+    # Whoever lives as long or longer is at risk; tied cases end at the same place of the cumulative sums.
+    group = np.concatenate([[0], np.cumsum(days[1:] != days[:-1])])
+    ends = np.append(np.flatnonzero(days[1:] != days[:-1]), n - 1)
+    died, counts = group[events], np.bincount(group[events], minlength=len(ends))
+    # Of d tied events the first sees all of them at risk, the second all less 1/d of each, and so on (Efron).
+    first = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    share = (np.arange(len(died)) - first[died]) / counts[died]
+
+    def at_events(terms: FloatArray) -> FloatArray:
+        """Sum of the terms (n, ...) of the cases at risk at each event, with Efron's share of the tied ones."""
+        tied = np.zeros((len(ends), *terms.shape[1:]))
+        np.add.at(tied, died, terms[events])
+        part = share.reshape(-1, *(1,) * (terms.ndim - 1))
+        summed: FloatArray = np.cumsum(terms, axis=0)[ends][died] - part * tied[died]
+        return summed
+
+    z0, z1 = at_events(risk), at_events(risk[:, None] * x)
+    z2 = at_events(risk[:, None, None] * squares)
+    mean = z1 / z0[:, None]
+    value = float(linear[events].sum() - np.log(z0).sum()) - shift * len(died)
+    gradient = x[events].sum(axis=0) - mean.sum(axis=0)
+    hessian = (z2 / z0[:, None, None]).sum(axis=0) - mean.T @ mean
     return (
         value / n - penalty / 2 * float(beta @ beta),
         gradient / n - penalty * beta,

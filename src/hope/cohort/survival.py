@@ -8,9 +8,12 @@ from typing import Any, Final
 import numpy as np
 
 from hope import DISCLAIMER
+from hope.cohort.calibration import calibration_curve, horizons
 from hope.cohort.cox import FloatArray, Outcomes, baseline_hazard, concordance, fit_cox, kaplan_meier
 from hope.cohort.disclosure import at_days, shown_days, shown_range, significant
+from hope.cohort.hazards import SUSPECT_BELOW, check_hazards
 from hope.cohort.table import Cohort, is_level
+from hope.cohort.uncertainty import spread_of_fits
 from hope.domain.errors import InputError
 
 FORMAT: Final = "hope-survival/1"
@@ -33,6 +36,8 @@ class Validation:
         c_low: lower end of its 95 % interval, over resampled cases.
         c_high: upper end.
         slope: calibration slope, mean over the repeats, stratified by fold; 1 is neither too sure nor too careful.
+        days: (h,) horizons of the calibration curve.
+        alive: (n, h) mean cross-validated share alive at each.
     """
 
     risk: FloatArray
@@ -40,6 +45,8 @@ class Validation:
     c_low: float
     c_high: float
     slope: float
+    days: FloatArray
+    alive: FloatArray
 
     @property
     def publishable(self) -> bool:
@@ -88,14 +95,20 @@ def validate(cohort: Cohort, penalty: float, seed: int = 1, repeats: int = REPEA
     rng = np.random.default_rng(seed)
     n = len(cohort.outcomes.days)
     total, slopes = np.zeros(n), []
+    days = horizons(cohort.outcomes)
+    alive = np.zeros((n, len(days)))
     for _ in range(repeats):
         folds = _folds(cohort.outcomes, rng)
         risk = np.zeros(n)
         for fold in range(FOLDS):
             fit, test = folds != fold, folds == fold
             scaled, mean, spread = _scaled(cohort.covariates[fit])
-            beta = fit_cox(scaled, cohort.outcomes.part(fit), penalty)
+            seen = cohort.outcomes.part(fit)
+            beta = fit_cox(scaled, seen, penalty)
             risk[test] = ((cohort.covariates[test] - mean) / spread) @ beta
+            times, hazard = baseline_hazard(np.exp(scaled @ beta), seen)
+            until = np.concatenate([[0.0], hazard])[np.searchsorted(times, days, side="right")]
+            alive[test] += np.exp(-np.exp(risk[test])[:, None] * until)
         total += risk
         slopes.append(_stratified_slope(risk, folds, cohort.outcomes))
     mean_risk = total / repeats
@@ -106,7 +119,7 @@ def validate(cohort: Cohort, penalty: float, seed: int = 1, repeats: int = REPEA
             resampled.append(concordance(mean_risk[chosen], cohort.outcomes.part(chosen)))
     low, high = np.percentile(resampled, [2.5, 97.5])
     c_index = concordance(mean_risk, cohort.outcomes)
-    return Validation(mean_risk, c_index, float(low), float(high), float(np.mean(slopes)))
+    return Validation(mean_risk, c_index, float(low), float(high), float(np.mean(slopes)), days, alive / repeats)
 
 
 def fit_report(cohort: Cohort, penalty: float, validation: Validation) -> dict[str, Any]:
@@ -128,13 +141,29 @@ def fit_report(cohort: Cohort, penalty: float, validation: Validation) -> dict[s
         "penalty": penalty,
         "c_index": [round(value, 4) for value in (validation.c_index, validation.c_low, validation.c_high)],
         "calibration_slope": round(validation.slope, 4),
+        "calibration_curve": calibration_curve(validation.days, validation.alive, outcomes),
         "kaplan_meier_of_cross_validated_thirds": curves,
+        "proportional_hazards": _hazards(cohort, penalty),
         "published": validation.publishable,
         "rule": f"published only if C's lower bound is above 0.5 and the slope lies in {LEAST_SLOPE} to {MOST_SLOPE}",
     }
     if validation.publishable:
         report["model"] = _model(cohort, penalty)
     return report
+
+
+def _hazards(cohort: Cohort, penalty: float) -> dict[str, Any]:
+    """Per covariate, whether its effect stays the same over time: the fit on all cases, scaled Schoenfeld residuals."""
+    scaled = _scaled(cohort.covariates)[0]
+    checks = check_hazards(scaled, cohort.outcomes, fit_cox(scaled, cohort.outcomes, penalty))
+    return {
+        name: {
+            "p": significant(one.p),
+            "effects_early_to_late": [significant(value) for value in one.effects],
+            "changes": one.p * len(checks) < SUSPECT_BELOW,
+        }
+        for name, one in zip(cohort.names, checks, strict=True)
+    }
 
 
 def _model(cohort: Cohort, penalty: float) -> dict[str, Any]:
@@ -154,6 +183,7 @@ def _model(cohort: Cohort, penalty: float) -> dict[str, Any]:
         "range": [[0.0, 1.0] if is_level(name) else list(shown_range(values)) for name, values in columns],
         "thirds": [significant(value) for value in np.quantile(scaled @ beta, [1 / 3, 2 / 3]).tolist()],
         "baseline": {"days": days.tolist(), "cumulative_hazard": at_days(days, times, hazard, before=0.0)},
+        "uncertainty": spread_of_fits(scaled, cohort.outcomes, penalty, days, seed=1),
     }
 
 

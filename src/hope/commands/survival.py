@@ -35,8 +35,9 @@ def survival() -> None:
 def fit(cohort: Path, output: Path, dictionary: Path | None, results: Path | None, penalty: float, seed: int) -> None:
     """Fit and cross-validate. The table has case_id, days, event (0 or 1) and covariates; it is read, never copied.
 
-    The report holds the C-index with its interval, the calibration slope and the Kaplan-Meier curves of risk thirds,
-    all on cases that the fit had not seen. A model is in it only if the lower bound of C is above 0.5 and the slope
+    The report holds the C-index with its interval, the calibration slope and curve and the Kaplan-Meier curves of risk
+    thirds, all on cases that the fit had not seen, and whether each covariate's effect changes over time (scaled
+    Schoenfeld residuals). A model is in it only if the lower bound of C is above 0.5 and the slope
     lies in 0.7 to 1.3. Below 100 events, or 10 a covariate, nothing is fitted.
 
     \b
@@ -59,6 +60,13 @@ def fit(cohort: Path, output: Path, dictionary: Path | None, results: Path | Non
         f"  C-index {validation.c_index:.3f} ({validation.c_low:.3f} to {validation.c_high:.3f}), cross-validated"
     )
     click.echo(f"  calibration slope {validation.slope:.2f}")
+    for entry in report["calibration_curve"]:
+        groups = ", ".join(f"{one['foretold']:.0%} {one['observed']:.0%}" for one in entry["groups"])
+        click.echo(f"  alive at day {entry['day']:.0f}, foretold and observed in fifths: {groups}")
+    for name, one in report["proportional_hazards"].items():
+        if one["changes"]:
+            said = ", ".join(f"{value:+.2f}" for value in one["effects_early_to_late"])
+            click.echo(f"  the effect of {name} changes over time (p {one['p']:.2g}): {said} early to late")
     word = "published: the model is in the report" if validation.publishable else "not published: a report only"
     click.echo(f"  {word} ({report['rule']})")
     click.echo(f"  {report['disclaimer']}")
@@ -80,8 +88,9 @@ def apply(model: Path, values: tuple[str, ...]) -> None:
     found = read_model(model)
     said = apply_model(found, read_values(values))
     click.echo(f"risk third: {said.third} (of the {found['cases']} cases of the fit)")
-    for days, alive in said.curve:
-        click.echo(f"  day {days:6.0f}   {alive:6.1%} alive in the model")
+    for days, alive, low, high in said.curve:
+        click.echo(f"  day {days:6.0f}   {alive:6.1%} alive in the model ({low:.1%} to {high:.1%})")
+    click.echo("  In brackets: where the curve would lie in 95 % if other cases of the same kind had been fitted.")
     low, high = found["c_index"][1:]
     click.echo(f"  The model orders pairs rightly in {low:.0%} to {high:.0%}: it tells little of one patient.")
     click.echo(f"  {found['disclaimer']}")
