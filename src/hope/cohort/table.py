@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -93,13 +94,32 @@ def read_dictionary(path: Path) -> dict[str, Column]:
         raise InputError("the data dictionary is not usable", got=f"{where}: {first['msg']}") from error
 
 
-def read_cohort(path: Path, dictionary: dict[str, Column] | None = None, results: Path | None = None) -> Cohort:
-    """Read a table, check each value, and join volumes of results by ``case_id``.
+@dataclass(frozen=True)
+class Joined:
+    """Columns of another table that are joined by ``case_id``.
+
+    Attributes:
+        path: of the table, such as one of `hope cohort table`.
+        columns: that are taken from it.
+    """
+
+    path: Path
+    columns: Sequence[str]
+
+
+def read_cohort(
+    path: Path,
+    dictionary: dict[str, Column] | None = None,
+    results: Path | None = None,
+    joined: Joined | None = None,
+) -> Cohort:
+    """Read a table, check each value, and join volumes of results and columns of another table by ``case_id``.
 
     Args:
         path: CSV with ``case_id``, ``days`` (to the event or the end of follow-up), ``event`` (0 or 1), and covariates.
         dictionary: what the covariates may hold; the built-in one describes the rest.
         results: a directory of results of `hope segment`; WT and TC of each case become columns ``ml_WT``, ``ml_TC``.
+        joined: a table whose columns are numbers, for instance radiomics.
 
     Raises:
         InputError: if a column is not described, a value breaks its description, or a case is there twice. A message
@@ -109,6 +129,10 @@ def read_cohort(path: Path, dictionary: dict[str, Column] | None = None, results
     described = {**BUILT_IN, **(dictionary or {})}
     if results is not None:
         rows = [{**row, **_volumes(results, row[ID], number)} for number, row in enumerate(rows, 2)]
+    if joined is not None:
+        rows = _join(rows, joined)
+        number = {name: Column(description=f"of {joined.path.name}", kind="number") for name in joined.columns}
+        described = {**number, **described}
     names = [name for name in rows[0] if name not in (ID, DAYS, EVENT)]
     unknown = [name for name in names if name not in described and not name.startswith("ml_")]
     if unknown:
@@ -133,26 +157,42 @@ def read_cohort(path: Path, dictionary: dict[str, Column] | None = None, results
     return Cohort(tuple(columns), np.array(list(columns.values()), dtype=np.float64).T, outcomes)
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    with reading("the cohort table"):
+def _join(rows: list[dict[str, str]], joined: Joined) -> list[dict[str, str]]:
+    """The rows with the columns of the other table."""
+    what = "the table to join"
+    if twice := [name for name in joined.columns if name in rows[0] or joined.columns.count(name) > 1]:
+        raise InputError(f"{twice[0]} would stand in the cohort table twice", fix="take it from one table, once")
+    others = {row[ID]: row for row in _rows(joined.path, what, (ID, *joined.columns))}
+    found = []
+    for number, row in enumerate(rows, 2):
+        if row[ID] not in others:
+            raise InputError(f"row {number} of the cohort table has no row in {what}", expected="every case in both")
+        found.append({**row, **{name: others[row[ID]][name] for name in joined.columns}})
+    return found
+
+
+def _rows(
+    path: Path, what: str = "the cohort table", needed: Sequence[str] = (ID, DAYS, EVENT)
+) -> list[dict[str, str]]:
+    with reading(what):
         if path.stat().st_size > LARGEST_BYTES:
-            raise InputError("the cohort table is too large", expected=f"at most {LARGEST_BYTES // 1_000_000} MB")
+            raise InputError(f"{what} is too large", expected=f"at most {LARGEST_BYTES // 1_000_000} MB")
         content = path.read_bytes()
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError("the cohort table is no text in UTF-8") from error
+        raise InputError(f"{what} is no text in UTF-8") from error
     reader = csv.DictReader(io.StringIO(text))
     rows = list(reader)
-    missing = [name for name in (ID, DAYS, EVENT) if name not in (reader.fieldnames or [])]
+    missing = [name for name in needed if name not in (reader.fieldnames or [])]
     if missing or not rows:
-        raise InputError("the cohort table is not whole", expected=f"columns {ID}, {DAYS}, {EVENT} and a row a case")
+        raise InputError(f"{what} is not whole", expected=f"columns {', '.join(needed)} and a row a case")
     for number, row in enumerate(rows, 2):
         if None in row or None in row.values():
-            raise InputError("the cohort table is not rectangular", got=f"row {number}")
+            raise InputError(f"{what} is not rectangular", got=f"row {number}")
     seen = [row[ID] for row in rows]
     if len(set(seen)) != len(seen):
-        raise InputError("a case stands in the cohort table twice", expected="one row a case")
+        raise InputError(f"a case stands in {what} twice", expected="one row a case")
     return rows
 
 

@@ -17,7 +17,8 @@ def cohort() -> None:
 @cohort.command("table", short_help="Write one row a case, and what the columns mean.", context_settings=HELP)
 @click.argument("results", metavar="RESULTS", type=PATH)
 @click.option("-o", "--out", type=PATH, required=True, metavar="FILE.csv", help="Where the table goes.")
-def table(results: Path, out: Path) -> None:
+@click.option("--radiomics", is_flag=True, help="Add 386 columns: shape and texture of the whole tumour.")
+def table(results: Path, out: Path, radiomics: bool) -> None:
     """Write a table of results: volumes, intervals, expected quality, warnings, model and versions.
 
     RESULTS is what hope segment wrote: a directory of case directories. Beside FILE.csv lies FILE-dictionary.json: what
@@ -29,11 +30,18 @@ def table(results: Path, out: Path) -> None:
     from hope.domain.errors import InputError
     from hope.export.cohort_table import cohort_table, data_dictionary
     from hope.export.stored_result import read_results
+    from hope.export.tumour_features import features_of_all
     from hope.export.writing import write_files
 
     if out.suffix.lower() != ".csv":
         raise InputError("-o names no table", expected="a file that ends in .csv", got=out.suffix or "no ending")
     every = read_results(results)
-    contents = {out.name: cohort_table(every).encode(), f"{out.stem}-dictionary.json": data_dictionary().encode()}
+    features, reasons = features_of_all(every) if radiomics else (None, {})
+    for case, reason in reasons.items():
+        click.echo(f"{case} has no radiomics: {reason}", err=True)
+    contents = {
+        out.name: cohort_table(every, features).encode(),
+        f"{out.stem}-dictionary.json": data_dictionary(radiomics).encode(),
+    }
     for path in write_files(out.parent, contents):
         click.echo(str(path))

@@ -24,6 +24,8 @@ def survival() -> None:
     "--dictionary", type=PATH, metavar="FILE", help="Data dictionary (JSON) of columns that are not built in."
 )
 @click.option("--results", type=PATH, metavar="DIR", help="Results of hope segment: adds ml_WT and ml_TC of each case.")
+@click.option("--join", type=PATH, metavar="FILE.csv", help="A table of hope cohort table, joined by case_id.")
+@click.option("--use", multiple=True, metavar="COLUMN", help="A column of numbers to take from it; may be repeated.")
 @click.option(
     "--penalty",
     type=click.FloatRange(min=0),
@@ -32,7 +34,16 @@ def survival() -> None:
     help="Of the squared coefficients, per case.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of folds and resampling.")
-def fit(cohort: Path, output: Path, dictionary: Path | None, results: Path | None, penalty: float, seed: int) -> None:
+def fit(
+    cohort: Path,
+    output: Path,
+    dictionary: Path | None,
+    results: Path | None,
+    join: Path | None,
+    use: tuple[str, ...],
+    penalty: float,
+    seed: int,
+) -> None:
     """Fit and cross-validate. The table has case_id, days, event (0 or 1) and covariates; it is read, never copied.
 
     The report holds the C-index with its interval, the calibration slope and curve and the Kaplan-Meier curves of risk
@@ -42,14 +53,19 @@ def fit(cohort: Path, output: Path, dictionary: Path | None, results: Path | Non
 
     \b
     hope survival fit cohort.csv -o survival.json
+    hope survival fit cohort.csv --join features.csv --use wt_shape_Sphericity -o survival.json
     """  # noqa: D301 - click reads the backspace
     import json
 
     from hope.cohort.survival import check_cohort, fit_report, validate
-    from hope.cohort.table import read_cohort, read_dictionary
+    from hope.cohort.table import Joined, read_cohort, read_dictionary
+    from hope.domain.errors import InputError
     from hope.formats.atomic import atomic_output
 
-    table = read_cohort(cohort, read_dictionary(dictionary) if dictionary else None, results)
+    if bool(join) != bool(use):
+        raise InputError("--join and --use belong together", expected="a table, and the columns that it gives")
+    joined = Joined(join, use) if join else None
+    table = read_cohort(cohort, read_dictionary(dictionary) if dictionary else None, results, joined)
     check_cohort(table)
     validation = validate(table, penalty, seed)
     report = fit_report(table, penalty, validation)

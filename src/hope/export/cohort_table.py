@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ from hope.contract.report import CaseReport
 from hope.domain.errors import InputError
 from hope.domain.labels import PEDS, REGION_NAMES, REGIONS
 from hope.export.stored_result import StoredResult
+from hope.export.tumour_features import FEATURE_NAMES, describe
 
 Cell = str | float | int | bool | None
 
@@ -119,20 +120,32 @@ COLUMNS: Sequence[Column] = (
 )
 
 
-def cohort_table(results: Sequence[StoredResult]) -> str:
+def cohort_table(results: Sequence[StoredResult], features: Mapping[str, Mapping[str, float]] | None = None) -> str:
     """The table as CSV (RFC 4180), one row a case in the order of their names.
+
+    Args:
+        results: one a case.
+        features: radiomics by case id, as further columns; a case without them has empty cells there.
 
     Raises:
         InputError: if there is no result.
     """
     if not results:
         raise InputError("there is no result to list")
-    rows = [[_text(column.value(result.report)) for column in COLUMNS] for result in results]
-    return _csv([[column.name for column in COLUMNS], *sorted(rows, key=lambda row: row[0])])
+    names = FEATURE_NAMES if features else ()
+    rows = []
+    for result in results:
+        mine = (features or {}).get(result.case_id, {})
+        rows.append([_text(column.value(result.report)) for column in COLUMNS] + [_text(mine.get(n)) for n in names])
+    return _csv([[*(column.name for column in COLUMNS), *names], *sorted(rows, key=lambda row: row[0])])
 
 
-def data_dictionary() -> str:
-    """What each column of the table means, as JSON: name -> description, unit and kind (number or category)."""
+def data_dictionary(features: bool = False) -> str:
+    """What each column of the table means, as JSON: name -> description, unit and kind (number or category).
+
+    Args:
+        features: whether the table has radiomics.
+    """
     entries = {
         column.name: {
             "description": column.meaning,
@@ -142,6 +155,8 @@ def data_dictionary() -> str:
         for column in COLUMNS
         if column.name != "case_id"
     }
+    if features:
+        entries |= {name: {"description": describe(name), "unit": "", "kind": "number"} for name in FEATURE_NAMES}
     return json.dumps(entries, indent=2) + "\n"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import numpy as np
 
 from hope.contract.outputs import OutputFile, Role, Space
 from hope.contract.report import CaseReport
+from hope.domain.case import SEQUENCES
 from hope.domain.grid import ATLAS_GRID, Grid
-from hope.domain.labels import PEDS, REGIONS, region_mask
+from hope.domain.labels import NET, PEDS, REGIONS, region_mask
 from hope.domain.volume import Volume
 from hope.formats.hashing import hash_file
 from hope.formats.nifti import write_labels, write_scan
@@ -38,6 +39,7 @@ def write_stored_result(
     scan_sha256: str = "",
     from_dicom: bool = False,
     atlas: bool = False,
+    textured: bool = False,
 ) -> CaseReport:
     """Write ``folder`` as hope segment would for this mask (peds labels on the reference scan's grid).
 
@@ -49,6 +51,7 @@ def write_stored_result(
         scan_sha256: hash of the reference scan's voxels and grid.
         from_dicom: the scans were given as DICOM.
         atlas: write mask and images on the atlas grid, too.
+        textured: all four sequences were given, and their atlas images and the atlas mask show a small tumour.
     """
     folder.mkdir(parents=True)
     files = []
@@ -58,7 +61,9 @@ def write_stored_result(
         return folder / output.name(case_id)
 
     write_labels(mask, path(OutputFile(Role.SEGMENTATION, space=Space.NATIVE)))
-    if atlas:
+    if textured:
+        _write_textured(path)
+    elif atlas:
         zeros = np.zeros(ATLAS_GRID.shape, dtype=np.uint8)
         write_labels(Volume(zeros, ATLAS_GRID), path(OutputFile(Role.SEGMENTATION, space=Space.ATLAS)))
         for sequence in ("t1c", "t2f"):
@@ -82,7 +87,7 @@ def write_stored_result(
         "disclaimer": "Research use only.",
         "input": {
             "sequences": {reference: {"sha256": scan_sha256 or "0" * 64, "grid": mask.grid.to_json()}},
-            "missing": ["t1n"],
+            "missing": [] if textured else ["t1n"],
             "reference": reference,
             "treated_as": "raw",
             "head_state": "full",
@@ -102,3 +107,15 @@ def write_stored_result(
     report = CaseReport.stored(facts)
     (folder / "result.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
     return report
+
+
+def _write_textured(path: Callable[[OutputFile], Path]) -> None:
+    """An atlas mask of one box of NET, and four images of noise; the same each time."""
+    rng = np.random.default_rng(6)
+    labels = np.zeros(ATLAS_GRID.shape, dtype=np.uint8)
+    labels[100:110, 100:112, 60:68] = NET
+    write_labels(Volume(labels, ATLAS_GRID), path(OutputFile(Role.SEGMENTATION, space=Space.ATLAS)))
+    for sequence in SEQUENCES:
+        data = np.zeros(ATLAS_GRID.shape, dtype=np.float32)
+        data[80:140, 80:140, 40:100] = rng.normal(300, 60, (60, 60, 60))
+        write_scan(Volume(data, ATLAS_GRID), path(OutputFile.of(Role.IMAGE, sequence=str(sequence))))

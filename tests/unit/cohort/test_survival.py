@@ -16,7 +16,7 @@ from hope.cohort.apply import apply_model, read_values
 from hope.cohort.cox import Outcomes, _likelihood, baseline_hazard, concordance, fit_cox, kaplan_meier
 from hope.cohort.disclosure import shown_range
 from hope.cohort.survival import check_cohort, fit_report, validate
-from hope.cohort.table import Cohort
+from hope.cohort.table import Cohort, Joined, read_cohort
 from hope.domain.errors import InputError
 
 
@@ -248,3 +248,28 @@ def test_a_table_that_breaks_its_dictionary_is_refused_without_a_value(text: str
     run = CliRunner().invoke(main, ["survival", "fit", f"{tmp_path}/cohort.csv", "-o", f"{tmp_path}/out.json"])
     assert run.exit_code == 2 and words in run.output, run.output
     assert not (tmp_path / "out.json").exists()
+
+
+def test_columns_of_another_table_join_by_case(table: tuple[Path, Path], tmp_path: Path) -> None:
+    text = table[0].read_text(encoding="utf-8").splitlines()
+    ages = {line.split(",")[0]: line.split(",")[3] for line in text[1:]}
+    (tmp_path / "cohort.csv").write_text("\n".join(",".join(line.split(",")[:3]) for line in text), encoding="utf-8")
+    other = [f"{case},-{age},{len(case)}" for case, age in reversed(ages.items())]
+    (tmp_path / "features.csv").write_text("\n".join(["case_id,wt_x,other", *other]), encoding="utf-8")
+    cohort = read_cohort(tmp_path / "cohort.csv", joined=Joined(tmp_path / "features.csv", ["wt_x"]))
+    assert cohort.names == ("wt_x",)
+    assert cohort.covariates.ravel().tolist() == [-float(age) for age in ages.values()]
+    for content, columns, words in (
+        ("case_id,wt_x\nc0,1\n", ["wt_x"], "row 3 of the cohort table has no row in the table to join"),
+        ("case_id,wt_x\nc0,\nc1,1\n", ["wt_x"], "row 2 of wt_x holds no such number"),
+        ("case_id,wt_x\nc0,1\nc1,1\n", ["wt_y"], "the table to join is not whole"),
+        ("case_id,wt_x\nc0,1\nc1,1\n", ["wt_x", "wt_x"], "would stand in the cohort table twice"),
+        ("case_id,days\nc0,1\nc1,1\n", ["days"], "would stand in the cohort table twice"),
+    ):
+        (tmp_path / "two.csv").write_text("case_id,days,event\nc0,5,1\nc1,6,0\n", encoding="utf-8")
+        (tmp_path / "other.csv").write_text(content, encoding="utf-8")
+        with pytest.raises(InputError, match=words):
+            read_cohort(tmp_path / "two.csv", joined=Joined(tmp_path / "other.csv", columns))
+    call = ["survival", "fit", str(tmp_path / "cohort.csv"), "-o", str(tmp_path / "out.json")]
+    alone = CliRunner().invoke(main, [*call, "--use", "wt_x"])
+    assert alone.exit_code == 2 and "--join and --use belong together" in alone.output

@@ -11,7 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from hope.cli import main
+from hope.domain.case import SEQUENCES
+from hope.domain.feature_names import FEATURE_NAMES
 from hope.domain.grid import Grid
+from hope.formats.nifti import read_labels, read_scan
+from hope.stages.postprocess.radiomics import tumour_features
 from hope.testing.stored_results import MODEL_SHA256, labelled, write_stored_result
 
 GRID = Grid((14, 16, 13), np.diag([1.0, 2.0, 5.0, 1.0]))
@@ -66,3 +70,26 @@ def test_a_damaged_result_is_said_in_one_sentence(tmp_path: Path, content: str) 
 
     assert done.exit_code == 2
     assert done.stderr == "hope: result.json cannot be read (expected a file that hope segment wrote)\n"
+
+
+def test_radiomics_are_those_of_the_atlas_files_and_who_has_none_is_named(tmp_path: Path) -> None:
+    write_stored_result(tmp_path / "results" / "a", labelled(GRID), case_id="case-a", textured=True)
+    write_stored_result(tmp_path / "results" / "b", labelled(GRID), case_id="case-b", atlas=True)
+
+    command = ["cohort", "table", str(tmp_path / "results"), "--radiomics", "-o", str(tmp_path / "all.csv")]
+    done = CliRunner().invoke(main, command)
+
+    assert done.exit_code == 0, done.stderr
+    assert "case-b has no radiomics: radiomics needs all four sequences" in done.stderr
+    with_all, without = rows_of(tmp_path / "all.csv")
+    explained = json.loads((tmp_path / "all-dictionary.json").read_text())
+    assert ["case_id", *explained] == list(with_all)
+    assert all(without[name] == "" for name in FEATURE_NAMES)
+    assert float(with_all["wt_shape_VoxelVolume"]) == 10 * 12 * 8
+    folder = tmp_path / "results" / "a"
+    labels = read_labels(folder / "case-a-seg-atlas.nii.gz")
+    images = {s: read_scan(folder / f"case-a-{s}-atlas.nii.gz", s)[0] for s in SEQUENCES}
+    for name, value in tumour_features(images, labels).items():
+        assert float(with_all[name]) == pytest.approx(value, rel=1e-4, abs=1e-9), name
+    alone = CliRunner().invoke(main, ["cohort", "table", str(tmp_path / "results" / "b"), *command[3:]])
+    assert alone.exit_code == 2 and "no result has radiomics" in alone.stderr
