@@ -90,3 +90,14 @@ def preprocessed_case_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         scan = atlas_scan(number, enhanced=sequence is MRSequence.T1C)
         write_scan(scan, folder / f"{folder.name}-{sequence}.nii.gz")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_result(models_dir: Path, preprocessed_case_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `hope segment` with the tiny model writes for the preprocessed case; to be read, never changed."""
+    out = tmp_path_factory.mktemp("tiny-result")
+    arguments = ["segment", str(preprocessed_case_dir), "-o", str(out), "--model", "tiny", "--device", "cpu"]
+    done = CliRunner().invoke(main, arguments, env={"HOPE_MODELS_DIR": str(models_dir)})
+    assert done.exit_code == 0, done.stderr
+    assert [p.name for p in out.iterdir()] == [preprocessed_case_dir.name], "a private folder was left behind"
+    return out / preprocessed_case_dir.name

@@ -53,7 +53,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(5)
     for sequence in SEQUENCES:
         data = np.zeros(ATLAS_GRID.shape, np.float32)
-        data[80:150, 90:160, 50:120] = rng.normal(300, 60, (70, 70, 70))
+        data[80:150, 90:150, 50:110] = rng.normal(300, 60, (70, 60, 60))  # two tiles of the networks' patch
         write_scan(Volume(data, ATLAS_GRID), folder / f"case-tiny-{sequence}.nii.gz")
     return folder
 

@@ -29,7 +29,7 @@ nibabel.save(result.labels, out)
 
 
 def run(*command: str | Path, cwd: Path, **more: str) -> str:
-    """What a program of the environment prints; nothing of the checkout is on its path, nor a relative path of make's."""
+    """What a program of the environment prints; nothing of the checkout is on its path, nor a relative path of make."""
     ours = ("PYTHON", "HOPE_", "VIRTUAL", "PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
     done = subprocess.run(command, cwd=cwd, env=environment | more, text=True, capture_output=True, timeout=400)

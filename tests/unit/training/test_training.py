@@ -171,6 +171,8 @@ def test_own_cases_without_labels_are_refused(own: Path) -> None:
 @pytest.mark.slow
 def test_the_command_makes_a_bundle_that_can_be_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOPE_MODELS_DIR", str(tmp_path / "models"))
+    few = dataclasses.replace(RECIPES["starter"], first_cases=2, held_out=1, calibration_cases=1)
+    monkeypatch.setitem(RECIPES, "starter", few)  # type: ignore[arg-type]
     call: Callable[..., object] = CliRunner().invoke
     run = tmp_path / "run"
     result = call(main, ["train", "-o", str(run), "--steps", "2", "--id", "trial", "--seed", "3"])

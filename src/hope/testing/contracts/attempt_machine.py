@@ -206,7 +206,7 @@ class AttemptMachine(RuleBasedStateMachine):
         assert {a.token for a in self.store.running_attempts(session_id=self.session.id)} == living
 
 
-def follow_the_model(store: CaseStore, examples: int = 25, steps: int = 40) -> None:
+def follow_the_model(store: CaseStore, examples: int = 12, steps: int = 40) -> None:
     """Run the machine on a store, each example in a session of its own."""
     limits = settings(
         max_examples=examples,
