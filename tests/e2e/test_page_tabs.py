@@ -61,3 +61,36 @@ def test_tabs_follow_one_another(browser: Browser, platform: Fleet) -> None:
         expect(one.get_by_text("Your session has ended")).to_be_visible()
         assert one.url.endswith("#/")
         visited.assert_quiet("401", "404")
+
+
+def test_a_server_that_is_away_and_a_lost_cookie_are_told_as_they_are(browser: Browser, platform: Fleet) -> None:
+    with visit(browser, platform.url) as visited:
+        page = visited.page
+        page.locator("[data-act=agree]").check()
+        page.locator("[data-act=own]").click()
+        page.locator("[data-view=upload]").wait_for()
+        file = {"name": "head-t1c.nii", "mimeType": "", "buffer": small_scan()}
+        page.locator("input[data-file=t1c]").set_input_files(file)
+        slot = page.locator("[data-slot=t1c][data-slot-state=stored]")
+        expect(slot).to_contain_text("head-t1c.nii")
+        expect(slot).to_contain_text("as sent")
+        page.context.set_offline(True)
+        page.locator("[aria-label='Remove T1 with contrast']").click()
+        expect(page.locator("[data-away=true]")).to_contain_text("does not answer")
+        expect(page.locator(".act-failed")).to_be_visible()
+        page.context.set_offline(False)
+        expect(page.locator("[data-away=false]")).to_be_attached(timeout=SEEN_MS)
+        expect(page.locator(".act-failed")).to_have_count(0)
+        expect(slot).to_contain_text("head-t1c.nii")  # nothing was removed, and a reload keeps the name
+        page.reload()
+        expect(slot).to_contain_text("head-t1c.nii")
+        page.context.clear_cookies()
+        page.reload()
+        page.locator("[data-page=start]").wait_for()
+        expect(page.locator(".notice")).to_contain_text("no longer has the key to your session")
+        for link in page.locator(".links a").all():
+            assert page.request.get(platform.url + (link.get_attribute("href") or "")).ok
+        page.reload()
+        page.locator("[data-page=start]").wait_for()
+        expect(page.locator(".notice")).to_have_count(0)
+        visited.assert_quiet("401", "ERR_INTERNET_DISCONNECTED")

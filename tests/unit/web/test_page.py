@@ -47,6 +47,13 @@ def test_page_is_asked_for_again_each_time(static: Path) -> None:
     assert "<title>page</title>" in answer.text
 
 
+def test_licences_are_shown_as_text(static: Path) -> None:
+    assert client(static).get("/licences.md").status_code == 404
+    (static / "licences.md").write_text("# Licences")
+    answer = client(static).get("/licences.md")
+    assert (answer.text, answer.headers["content-type"]) == ("# Licences", "text/plain; charset=utf-8")
+
+
 @pytest.mark.parametrize(
     ("name", "kind"),
     [("index-Ab12_-Cd.js", "text/javascript"), ("index-Ab12_-Cd.css", "text/css"), ("plain.svg", "image/svg+xml")],

@@ -7,6 +7,7 @@ import { badgeOf, wordOf, worstOf } from '../app/remarks'
 import { caseHash } from '../app/route'
 import { cases, inWork, notice, vocabulary } from '../app/state'
 import { casesCsv } from '../app/table'
+import { titled } from '../app/titled'
 import { stateTitle, volumeOf } from '../app/vocabulary'
 import { DeleteCase } from './delete'
 import { ReceiptCard } from './receipt'
@@ -50,10 +51,10 @@ function Line(props: { found: CaseOut; table: Vocabulary }) {
         )}
       </td>
       <td class="case-remark">
-        {found.state === 'failed' && <span class="bad-text">{found.problem}</span>}
+        {found.state === 'failed' && <span class="bad-text">{titled(found.problem)}</span>}
         {worst && (
           <>
-            <span class={badgeOf(worst)}>{wordOf(worst)}</span> {worst.reason}
+            <span class={badgeOf(worst)}>{wordOf(worst)}</span> {titled(worst.reason)}
           </>
         )}
       </td>
