@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 from tests.browser import visit
 from tests.viewer_gateway import ViewedCase, serving, viewed_case
@@ -16,6 +18,7 @@ from tests.viewer_gateway import ViewedCase, serving, viewed_case
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(180)]
 
 READY_MS = 60_000
+QUICK_MS = 2000
 SIZES = ((1440, 900), (1024, 768), (1920, 1080))
 REMARKS = [
     {"code": "unlike_training", "severity": "warning", "reason": "the input is unlike what the model learnt from"},
@@ -39,7 +42,9 @@ def _case() -> ViewedCase:
     affine = np.diag([-1.2, -1.2, 2.5, 1.0])
     views = dict.fromkeys(("t1n", "t1c", "t2w", "t2f"), head)
     facts: dict[str, Any] = {"qc": REMARKS, "expected_quality": QUALITY}
-    return viewed_case("screen-case-0000", labels, affine, views, before=labels, facts=facts)
+    small = io.BytesIO()
+    Image.new("RGB", (1080, 355), (40, 60, 80)).save(small, "WEBP")
+    return viewed_case("screen-case-0000", labels, affine, views, before=labels, facts=facts, quick=small.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +57,22 @@ def address() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def result(browser: Browser, address: str) -> Iterator[Page]:
-    """One loaded result for every size."""
-    with visit(browser, address) as visited:
-        visited.page.locator(".scene[data-ready=true]").wait_for(timeout=READY_MS)
-        yield visited.page
+    """One loaded result for every size; the server's small picture has been seen before anything was drawn."""
+    start, case = address.split("#")
+    with visit(browser, start) as visited:
+        page, held = visited.page, []
+        page.locator("[data-page=home]").wait_for()
+        page.route(re.compile(r"/assets/niivue-"), lambda route: held.append(route))
+        page.evaluate(f"location.hash = '{case}'")
+        expect(page.locator(".quick-look")).to_be_visible(timeout=QUICK_MS)
+        assert page.locator(".quick-look").evaluate("image => image.decode().then(() => image.naturalWidth)") == 1080
+        assert held, "the viewer is not drawn before it is there"
+        for route in held:
+            route.continue_()
+        page.unroute_all()
+        page.locator(".scene[data-ready=true]").wait_for(timeout=READY_MS)
+        expect(page.locator(".quick-look")).to_have_count(0)
+        yield page
     visited.assert_quiet()
 
 

@@ -15,6 +15,7 @@ _TYPES = {
     ".gz": "application/gzip",
     ".nii": "application/octet-stream",
     ".png": "image/png",
+    ".webp": "image/webp",
     ".html": "text/html; charset=utf-8",
     ".json": "application/json",
     ".csv": "text/csv; charset=utf-8",

@@ -7,6 +7,7 @@ import type { CaseOut, FileOut, Vocabulary } from '../api/types'
 import { announce } from '../app/announce'
 import { Guarded } from '../app/guarded'
 import { Act, Notice } from '../app/parts'
+import { quickLook } from '../app/quicklook'
 import { asksToLook } from '../app/remarks'
 import type { SideTab } from '../app/sidetabs'
 import { api, noteLoss, reloadCase, vocabulary } from '../app/state'
@@ -99,6 +100,7 @@ export function ResultsPage(props: {
       failed.value = asProblem(error).message
     })
   }
+  const quick = quickLook(files.value, version)
   const worrying = found.qc.filter(asksToLook).length
   const tabs: SideTab[] = [
     {
@@ -134,6 +136,7 @@ export function ResultsPage(props: {
               onSaved={saved}
               tabs={tabs}
               tab={tab}
+              quick={quick && api.fileUrl(found.id, quick, true)}
               numbers={<VolumesCard table={table} found={found} volumes={volumes} version={version} />}
             />
           </Guarded>

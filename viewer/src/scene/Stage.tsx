@@ -1,4 +1,5 @@
 import { useEffect, useRef } from 'preact/hooks'
+import { QuickLook } from '../app/quicklook'
 import type { SceneController } from './controller'
 import { sides } from './geometry'
 import { sidesInWords, TILES, type Tile, tilesOf } from './panel'
@@ -19,7 +20,7 @@ function Letters({ tile, radiological }: { tile: Tile; radiological: boolean }) 
 }
 
 /** The canvas with the pictures, and the captions over it. */
-export function Stage({ scene }: { scene: SceneController }) {
+export function Stage({ scene, quick }: { scene: SceneController; quick: string | null }) {
   const canvas = useRef<HTMLCanvasElement>(null)
   const { state } = scene
   const view = state.view.value
@@ -66,9 +67,10 @@ export function Stage({ scene }: { scene: SceneController }) {
         </div>
       )}
       {!state.ready.value && (
-        <p class="scene-loading" role="status">
-          {state.message.value}…
-        </p>
+        <div class="scene-loading">
+          <QuickLook url={quick} />
+          <p role="status">{state.message.value}…</p>
+        </div>
       )}
     </div>
   )

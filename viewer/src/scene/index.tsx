@@ -27,6 +27,7 @@ interface PanelProps {
   onSaved: () => void
   tabs: readonly SideTab[]
   tab: Signal<string>
+  quick: string | null
   numbers: ComponentChildren
 }
 
@@ -110,7 +111,11 @@ export default function ViewerPanel(props: PanelProps) {
       {!broken && <Toolbar {...parts} />}
       <div class="scene-body">
         <div class="scene-main">
-          {broken ? <Fallback scene={scene} /> : <Stage key={`${caseId} ${result.run}`} scene={scene} />}
+          {broken ? (
+            <Fallback scene={scene} />
+          ) : (
+            <Stage key={`${caseId} ${result.run}`} scene={scene} quick={props.quick} />
+          )}
           {!broken && <Readout {...parts} />}
         </div>
         <div class="scene-side">
