@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 
 import pytest
@@ -54,6 +55,11 @@ def test_tabs_follow_one_another(browser: Browser, platform: Fleet) -> None:
         one.locator("[data-results=ready]").wait_for(timeout=SEEN_MS)
         expect(one.locator("[data-fault]")).to_have_count(0)
         expect(two.locator(".case-line")).to_have_attribute("data-state", "done", timeout=SEEN_MS)
+        with two.expect_download() as started:
+            two.locator("[data-act=download-all]").click()
+        assert started.value.suggested_filename == "hope-results.zip"
+        with zipfile.ZipFile(started.value.path()) as archive:
+            assert archive.testzip() is None and {"cases.csv", "001/report.html"} <= set(archive.namelist())
         two.locator("[data-act=delete-all]").click()
         two.locator("[data-act=delete-all-yes]").click()
         two.locator("[data-receipt]").wait_for()

@@ -92,6 +92,10 @@ export class Api {
   fileUrl = (caseId: string, name: string, inline = false): string =>
     `${this.base}/api/cases/${id(caseId)}/files/${id(name)}${inline ? '?inline=1' : ''}`
   seriesUrl = (caseId: string, key: string): string => `${this.base}/api/cases/${id(caseId)}/series/${id(key)}`
+  /** Every finished case in one zip. */
+  resultsUrl = (): string => `${this.base}/api/session/results.zip`
+  /** All cases as one table. */
+  tableUrl = (): string => `${this.base}/api/session/cases.csv`
   diagnosticsUrl = (caseId: string): string => `${this.base}/api/cases/${id(caseId)}/diagnostics`
 
   /** A file's bytes; `onShare` tells 0 to 1 where the size is known. */

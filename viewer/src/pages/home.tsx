@@ -5,8 +5,7 @@ import { Act, Bar, Notice } from '../app/parts'
 import { wholeShare } from '../app/progress'
 import { badgeOf, wordOf, worstOf } from '../app/remarks'
 import { caseHash } from '../app/route'
-import { cases, inWork, notice, vocabulary } from '../app/state'
-import { casesCsv } from '../app/table'
+import { api, cases, inWork, notice, vocabulary } from '../app/state'
 import { titled } from '../app/titled'
 import { stateTitle, volumeOf } from '../app/vocabulary'
 import { DeleteCase } from './delete'
@@ -65,16 +64,6 @@ function Line(props: { found: CaseOut; table: Vocabulary }) {
   )
 }
 
-/** Put a text file into the browser's downloads. */
-function save(text: string, name: string): void {
-  const url = URL.createObjectURL(new Blob([text], { type: 'text/csv' }))
-  const link = document.createElement('a')
-  link.href = url
-  link.download = name
-  link.click()
-  setTimeout(() => URL.revokeObjectURL(url), 1000)
-}
-
 function Worklist(props: { table: Vocabulary; found: CaseOut[] }) {
   return (
     <>
@@ -104,9 +93,14 @@ function Worklist(props: { table: Vocabulary; found: CaseOut[] }) {
         </table>
       </section>
       <div class="row">
-        <Act small act={() => save(casesCsv(props.found, props.table), 'hope-cases.csv')} name="csv">
+        {props.found.some(({ state }) => state === 'done') && (
+          <a class="button small" href={api.resultsUrl()} download="hope-results.zip" data-act="download-all">
+            Download all results (zip)
+          </a>
+        )}
+        <a class="button small" href={api.tableUrl()} download="hope-cases.csv" data-act="csv">
           Download this table (CSV)
-        </Act>
+        </a>
       </div>
     </>
   )
