@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 from tests.browser import visit
 from tests.viewer_gateway import built_page
@@ -100,3 +102,30 @@ def test_a_server_that_is_away_and_a_lost_cookie_are_told_as_they_are(browser: B
         page.locator("[data-page=start]").wait_for()
         expect(page.locator(".notice")).to_have_count(0)
         visited.assert_quiet("401", "ERR_INTERNET_DISCONNECTED")
+
+
+def test_a_folder_becomes_cases_that_start(browser: Browser, platform: Fleet, tmp_path: Path) -> None:
+    for folder, content in (("study/sub-1/anat", small_scan()), ("study/sub-2/anat", b"no scan")):
+        (tmp_path / folder).mkdir(parents=True)
+        for name in ("ce-gad_T1w", "T2w", "FLAIR"):
+            (tmp_path / folder / f"{folder.split('/')[1]}_{name}.nii").write_bytes(content)
+    with visit(browser, platform.url) as visited:
+        page = visited.page
+        page.locator("[data-act=agree]").check()
+        page.locator("[data-act=own]").click()
+        page.locator("[data-view=upload]").wait_for()
+        page.get_by_role("link", name="All cases").click()
+        page.locator("[data-file=folder]").set_input_files(tmp_path / "study")
+        expect(page.locator("[data-folder='sub-1']")).to_contain_text("T2 FLAIR")
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+        page.locator("[data-act=name-after-folders]").check()
+        page.locator("[data-act=start-all]").click()
+        expect(page.locator("[data-folder='sub-1']")).to_have_attribute("data-state", "started", timeout=30_000)
+        refused = page.locator("[data-folder='sub-2']")
+        expect(refused).to_have_attribute("data-state", "refused", timeout=30_000)
+        expect(refused.locator(".bad-text")).to_be_visible()
+        expect(page.locator(".case-line").filter(has_text="sub-1")).to_have_attribute(
+            "data-state", "done", timeout=60_000
+        )
+        visited.assert_quiet("401", "422", "415", "400")

@@ -9,6 +9,7 @@ import { api, cases, inWork, notice, vocabulary } from '../app/state'
 import { titled } from '../app/titled'
 import { stateTitle, volumeOf } from '../app/vocabulary'
 import { DeleteCase } from './delete'
+import { ManyCases } from './folders'
 import { ReceiptCard } from './receipt'
 import { SessionCard } from './session'
 import { runSample, startOwn } from './ways'
@@ -126,6 +127,7 @@ export function HomePage() {
         </div>
         {table && all.length > 0 && <Worklist table={table} found={all} />}
       </section>
+      {table && <ManyCases table={table} />}
       <SessionCard />
     </div>
   )
