@@ -139,6 +139,37 @@ def test_the_slider_goes_through_the_slices(result: Page) -> None:
     expect(result.locator(".scene-readout")).to_have_attribute("data-mm", re.compile(r" 5\.000$"))
 
 
+def cross_of(page: Page, plane: str) -> tuple[float, float]:
+    """Where the crosshair is drawn on a plane, in pixels of the canvas."""
+    places = dict(
+        part.split(":") for part in (page.locator(".scene-overlay").get_attribute("data-places") or "").split()
+    )
+    x, y = places[plane].split(",")
+    return float(x), float(y)
+
+
+def test_what_lies_over_the_pictures_fits_them(result: Page) -> None:
+    result.set_viewport_size({"width": 1440, "height": 900})
+    result.wait_for_timeout(200)
+    canvas, overlay = result.locator(".scene-canvas"), result.locator(".scene-overlay")
+    box = canvas.bounding_box()
+    assert box
+    for plane, left, top in (("axial", 0.2, 0.3), ("coronal", 0.7, 0.2), ("sagittal", 0.3, 0.7)):
+        spot = (left * box["width"], top * box["height"])
+        result.mouse.click(box["x"] + spot[0], box["y"] + spot[1])
+        result.wait_for_timeout(150)
+        # The crosshair goes to the middle of the voxel: at most half a voxel of 3 mm beside the click.
+        assert np.allclose(cross_of(result, plane), spot, atol=14), plane
+    expect(overlay).to_have_attribute("data-slice-text", re.compile(r"Sagittal \d+ of 30, 1.2 mm"))
+    expect(overlay).to_have_attribute("data-sequence-text", "T1 with contrast")
+    result.locator("[data-sequence-choice=t2f]").click()
+    expect(overlay).to_have_attribute("data-sequence-text", "T2 FLAIR, resampled to T1 with contrast")
+    result.locator("[data-act=full-screen]").click()
+    expect(result.locator(".scene:fullscreen")).to_be_visible()
+    result.evaluate("document.exitFullscreen()")
+    result.locator("[data-sequence-choice=t1c]").click()
+
+
 def swipe(page: Page, x: float, y: float, by: float) -> None:
     """Move one finger by `by` pixels down the screen."""
     fingers = page.context.new_cdp_session(page)

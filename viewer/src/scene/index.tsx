@@ -114,7 +114,7 @@ export default function ViewerPanel(props: PanelProps) {
           {broken ? (
             <Fallback scene={scene} />
           ) : (
-            <Stage key={`${caseId} ${result.run}`} scene={scene} quick={props.quick} />
+            <Stage key={`${caseId} ${result.run}`} scene={scene} result={result} quick={props.quick} />
           )}
           {!broken && <Readout {...parts} />}
         </div>

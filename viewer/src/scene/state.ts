@@ -176,6 +176,11 @@ export class SceneState {
   /** How many slices there are along the scene's axes. */
   readonly sizes: Signal<Vec3> = signal([1, 1, 1])
 
+  /** Millimetres between slices along the scene's axes. */
+  readonly spacing: Signal<Vec3> = signal([1, 1, 1])
+  /** Counts drawings of the pictures, so that what lies over them follows. */
+  readonly drawn: Signal<number> = signal(0)
+
   readonly choice: ReadonlySignal<SequenceChoice | undefined> = computed(() =>
     this.sequences.value.find(({ key }) => key === this.sequence.value),
   )
