@@ -170,6 +170,60 @@ def test_what_lies_over_the_pictures_fits_them(result: Page) -> None:
     result.locator("[data-sequence-choice=t1c]").click()
 
 
+def counts(page: Page) -> dict[int, int]:
+    """Voxels per label, as the panel says."""
+    text = page.locator(".scene").get_attribute("data-counts") or ""
+    return {int(label): int(number) for label, number in (part.split(":") for part in text.split())}
+
+
+def test_parts_are_removed_relabelled_and_joined_and_all_is_taken_back(result: Page) -> None:
+    result.set_viewport_size({"width": 1440, "height": 900})
+    result.locator("[data-tab=labels]").click()
+    before = counts(result)
+    canvas, undo, redo = (
+        result.locator(".scene-canvas"),
+        *(result.get_by_role("button", name=name, exact=True) for name in ("Undo", "Redo")),
+    )
+    result.get_by_role("button", name="Brush", exact=True).click()
+    result.locator("[data-label=ET]").get_by_role("button").last.click()  # go to it
+    canvas.focus()
+    result.keyboard.press("Shift+Digit3")
+    while (result.locator(".scene-readout").get_attribute("data-label-value")) != "1":
+        result.keyboard.press("j")
+        result.wait_for_timeout(100)
+    result.locator("[data-act=relabel-part]").click()
+    assert counts(result) == before | {1: 0, 3: before[1]}
+    undo.click()
+    assert counts(result) == before
+    redo.click()
+    assert counts(result)[3] == before[1]
+    undo.click()
+    result.locator("[data-act=remove-part]").click()
+    assert counts(result) == before | {1: 0}
+    undo.click()
+    canvas.focus()
+    result.keyboard.press("[")
+    for key in ("a", "a"):  # the plane that is filled through
+        result.keyboard.press(key)
+    result.mouse.move(0, 0)
+    result.locator("[name=slice]").fill("14")
+    canvas.focus()
+    result.keyboard.press("Space")
+    result.locator("[name=slice]").fill("17")
+    canvas.focus()
+    result.keyboard.press("Space")
+    result.locator("[name=slice]").fill("15")
+    painted = counts(result)
+    assert painted[3] == 2
+    result.locator("[data-act=interpolate]").click()
+    assert counts(result) == painted | {3: 4}
+    for _ in range(3):
+        undo.click()
+    assert counts(result) == before
+    expect(result.locator(".scene")).to_have_attribute("data-unsaved", "false")
+    result.get_by_role("button", name="Brush", exact=True).click()
+
+
 def swipe(page: Page, x: float, y: float, by: float) -> None:
     """Move one finger by `by` pixels down the screen."""
     fingers = page.context.new_cdp_session(page)

@@ -47,7 +47,8 @@ function useKeys(scene: SceneController, panel: { current: HTMLElement | null })
         alt: event.altKey,
       }
       const action = actionOf(press, target?.tagName === 'CANVAS')
-      const always = action === 'leave' || action === 'undo' || action === 'move' || action === 'paint'
+      const always =
+        action === 'leave' || action === 'undo' || action === 'redo' || action === 'move' || action === 'paint'
       if (!action || (!state.keysOn.value && !always)) return
       if (state.help.value && action !== 'help') return // the dialog closes on Escape by itself
       event.preventDefault()

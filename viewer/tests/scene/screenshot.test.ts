@@ -23,7 +23,7 @@ it('says what is shown: a synthetic sequence, which mask, which side', () => {
   const changed = captionOf(
     scene((state) => {
       state.version.value = 2
-      state.edits.value = { made: 1, undoable: 1, saved: 0 }
+      state.edits.value = { made: 1, undoable: 1, redoable: 0, saved: 0 }
       state.radiological.value = false
     }),
   )[1]
