@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +15,11 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 from tests.browser import visit
 from tests.viewer_gateway import ViewedCase, serving, viewed_case
+
+from hope.domain.grid import Grid
+from hope.domain.lesion_size import MeasureRule
+from hope.domain.volume import Volume
+from hope.stages.postprocess.lesions import measure_lesions
 
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(180)]
 
@@ -44,7 +50,10 @@ def _case() -> ViewedCase:
     facts: dict[str, Any] = {"qc": REMARKS, "expected_quality": QUALITY}
     small = io.BytesIO()
     Image.new("RGB", (1080, 355), (40, 60, 80)).save(small, "WEBP")
-    return viewed_case("screen-case-0000", labels, affine, views, before=labels, facts=facts, quick=small.getvalue())
+    case = viewed_case("screen-case-0000", labels, affine, views, before=labels, facts=facts, quick=small.getvalue())
+    measured = measure_lesions(Volume(labels, Grid(shape, affine)), MeasureRule(region="WT"))
+    case.files["result.json"] = (json.dumps({"measurements": measured.model_dump()}).encode(), "all facts", 0)
+    return case
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +125,7 @@ def test_the_headline_says_volumes_quality_and_the_worst_remark(result: Page) ->
 
 def test_every_tab_by_keyboard_and_by_axe(result: Page) -> None:
     result.locator("[data-tab=labels]").click()
-    for name in ("quality", "versions", "files", "labels"):
+    for name in ("quality", "measure", "versions", "files", "labels"):
         result.keyboard.press("ArrowRight")
         expect(result.locator(f"[data-tab={name}]")).to_be_focused()
         expect(result.locator(f"[data-panel={name}]")).to_be_visible()
@@ -168,6 +177,19 @@ def test_what_lies_over_the_pictures_fits_them(result: Page) -> None:
     expect(result.locator(".scene:fullscreen")).to_be_visible()
     result.evaluate("document.exitFullscreen()")
     result.locator("[data-sequence-choice=t1c]").click()
+
+
+def test_the_diameters_are_told_and_found(result: Page) -> None:
+    result.locator("[data-tab=measure]").click()
+    tab = result.locator("[data-measured='1']")
+    lesion = tab.locator("[data-lesion='1']")
+    expect(lesion).to_contain_text("yes, near the limit Target")
+    assert float(tab.locator("[data-sum]").get_attribute("data-sum") or 0) > 60
+    before = result.locator(".scene-readout").get_attribute("data-mm") or ""
+    lesion.get_by_role("button").click()
+    expect(result.locator(".scene-readout")).not_to_have_attribute("data-mm", before)
+    expect(result.locator(".scene-readout")).not_to_have_attribute("data-label-value", "0")
+    result.locator("[data-tab=labels]").click()
 
 
 def counts(page: Page) -> dict[int, int]:

@@ -149,6 +149,12 @@ def test_first_paint_is_small(built: Path) -> None:
     assert sum(sizes.values()) < FIRST_PAINT, sizes
 
 
+@pytest.mark.parametrize(("part", "most"), [("scene", 50_000), ("niivue", 330_000)])
+def test_the_viewer_keeps_its_budget(built: Path, part: str, most: int) -> None:
+    (script,) = (built / "assets").glob(f"{part}-*.js")
+    assert len(gzip.compress(script.read_bytes(), 9)) < most
+
+
 def test_bundle_needs_no_other_host_and_no_inline_code(built: Path) -> None:
     page = (built / "index.html").read_text()
     assert not re.findall(r"<script(?![^>]*\bsrc=)[^>]*>|<style|\bstyle=|\bon[a-z]+=", page)

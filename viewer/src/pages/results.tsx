@@ -6,6 +6,7 @@ import { asProblem } from '../api/errors'
 import type { CaseOut, FileOut, Vocabulary } from '../api/types'
 import { announce } from '../app/announce'
 import { Guarded } from '../app/guarded'
+import type { Point } from '../app/measured'
 import { Act, Notice } from '../app/parts'
 import { quickLook } from '../app/quicklook'
 import { asksToLook } from '../app/remarks'
@@ -15,6 +16,7 @@ import { tellTabs } from '../app/tabs'
 import { DownloadsCard } from './downloads'
 import { AboutCard, ExpectedQuality, HarmonizationCard, QualityCard } from './facts'
 import { Headline } from './headline'
+import { MeasureTab } from './measure'
 import { SessionCard } from './session'
 import { LazyViewer } from './viewer'
 import { PostprocessCard, VolumesCard } from './volumes'
@@ -78,6 +80,7 @@ export function ResultsPage(props: {
   const files = useSignal<FileOut[]>([])
   const failed = useSignal('')
   const tab = useSignal('labels')
+  const goTo = useSignal<Point | null>(null)
   const load = async () => {
     failed.value = ''
     try {
@@ -110,6 +113,11 @@ export function ResultsPage(props: {
       body: <QualityTab table={table} found={found} corrected={version > 0} />,
     },
     {
+      key: 'measure',
+      title: 'Measure',
+      body: <MeasureTab found={found} files={files.value} shown={tab.value === 'measure'} goTo={goTo} />,
+    },
+    {
       key: 'files',
       title: 'Files',
       body: <FilesTab found={found} files={files.value} failed={failed.value} load={load} change={props.change} />,
@@ -136,6 +144,7 @@ export function ResultsPage(props: {
               onSaved={saved}
               tabs={tabs}
               tab={tab}
+              goTo={goTo}
               quick={quick && api.fileUrl(found.id, quick, true)}
               numbers={<VolumesCard table={table} found={found} volumes={volumes} version={version} />}
             />

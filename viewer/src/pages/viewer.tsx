@@ -4,6 +4,7 @@ import type { ComponentChildren, ComponentType } from 'preact'
 import { useEffect } from 'preact/hooks'
 import type { Api } from '../api/client'
 import type { CaseOut, Vocabulary } from '../api/types'
+import type { Point } from '../app/measured'
 import { Act, Notice } from '../app/parts'
 import { QuickLook } from '../app/quicklook'
 import { type SideTab, SideTabs } from '../app/sidetabs'
@@ -17,6 +18,8 @@ export interface ViewerProps {
   /** What the side panel holds beside labels and versions. */
   tabs: readonly SideTab[]
   tab: Signal<string>
+  /** A place in world millimetres that was asked for. */
+  goTo: Signal<Point | null>
   /** Address of the server’s small picture; null where there is none. */
   quick: string | null
   /** The volumes, for as long as no label list can be shown. */
