@@ -135,8 +135,8 @@ def viewed_case(
 ) -> ViewedCase:
     """A case with these masks and pictures.
 
-    `more` may hold ``before`` (labels before post-processing), ``preview``, ``matched`` (pictures after brightness
-    matching) and what it did: ``harmonization``; ``facts`` that the case answers beside.
+    `more` may hold ``before`` (labels before post-processing), ``preview``, ``quick`` (the small picture), ``matched``
+    (pictures after brightness matching) and what it did: ``harmonization``; ``facts`` that the case answers beside.
     """
     case = ViewedCase(case_id, labels, affine, {}, more.get("missing", ()))
     case.files[f"{case.name}-seg.nii.gz"] = (nifti_bytes(labels, affine), "segmentation on the scan's own grid", 0)
@@ -150,6 +150,8 @@ def viewed_case(
     if "before" in more:
         data = nifti_bytes(more["before"], affine)
         case.files[f"{case.name}-seg-model.nii.gz"] = (data, "segmentation before post-processing", 0)
+    if "quick" in more:
+        case.files["quick-look.webp"] = (more["quick"], "quick look", 0)
     if "preview" in more:
         case.files["preview.png"] = (more["preview"], "picture", 0)
     return case

@@ -40,6 +40,8 @@ class PlatformSettings:
         host: address to listen on; any but loopback needs authentication.
         port: TCP port.
         public_url: how users reach the gateway from outside, such as ``https://hope.example.org``.
+        docs_url: where the documentation of this version lies, such as ``https://docs.example.org/hope``; the page
+            links it and the model's card.
         session_hours: an idle session is deleted after this long.
         max_upload_mb: largest upload (MiB), of one scan or one zip.
         max_unpacked_mb: most that an upload may decompress to (MiB).
@@ -75,6 +77,7 @@ class PlatformSettings:
     host: str = "127.0.0.1"
     port: int = 8080
     public_url: str = ""
+    docs_url: str = ""
     session_hours: float = 24.0
     max_upload_mb: int = 2048
     max_unpacked_mb: int = 8192

@@ -86,7 +86,7 @@ def test_start_upload_and_progress_are_accessible(browser: Browser, platform: Fl
             page.locator(f"[data-slot={sequence}][data-slot-state=stored]").wait_for()
         page.locator("[data-refused=true]").wait_for()
         expect(page.locator("[data-act=start]")).to_have_attribute("aria-disabled", "true")
-        expect(page.locator("#needs")).to_contain_text("T2w and t2f are the same image")
+        expect(page.locator("#needs")).to_contain_text("T2 and T2 FLAIR are the same image")
         assert_fine(page, "scans that a run would refuse")
         page.unroute("**/checks")
         page.reload()  # what is said comes from the scans that are there, not from what was said before

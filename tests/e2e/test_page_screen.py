@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -9,13 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 from tests.browser import visit
 from tests.viewer_gateway import ViewedCase, serving, viewed_case
 
+from hope.domain.grid import Grid
+from hope.domain.lesion_size import MeasureRule
+from hope.domain.volume import Volume
+from hope.stages.postprocess.lesions import measure_lesions
+
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(180)]
 
 READY_MS = 60_000
+QUICK_MS = 2000
 SIZES = ((1440, 900), (1024, 768), (1920, 1080))
 REMARKS = [
     {"code": "unlike_training", "severity": "warning", "reason": "the input is unlike what the model learnt from"},
@@ -39,7 +48,12 @@ def _case() -> ViewedCase:
     affine = np.diag([-1.2, -1.2, 2.5, 1.0])
     views = dict.fromkeys(("t1n", "t1c", "t2w", "t2f"), head)
     facts: dict[str, Any] = {"qc": REMARKS, "expected_quality": QUALITY}
-    return viewed_case("screen-case-0000", labels, affine, views, before=labels, facts=facts)
+    small = io.BytesIO()
+    Image.new("RGB", (1080, 355), (40, 60, 80)).save(small, "WEBP")
+    case = viewed_case("screen-case-0000", labels, affine, views, before=labels, facts=facts, quick=small.getvalue())
+    measured = measure_lesions(Volume(labels, Grid(shape, affine)), MeasureRule(region="WT"))
+    case.files["result.json"] = (json.dumps({"measurements": measured.model_dump()}).encode(), "all facts", 0)
+    return case
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +66,22 @@ def address() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def result(browser: Browser, address: str) -> Iterator[Page]:
-    """One loaded result for every size."""
-    with visit(browser, address) as visited:
-        visited.page.locator(".scene[data-ready=true]").wait_for(timeout=READY_MS)
-        yield visited.page
+    """One loaded result for every size; the server's small picture has been seen before anything was drawn."""
+    start, case = address.split("#")
+    with visit(browser, start) as visited:
+        page, held = visited.page, []
+        page.locator("[data-page=home]").wait_for()
+        page.route(re.compile(r"/assets/niivue-"), lambda route: held.append(route))
+        page.evaluate(f"location.hash = '{case}'")
+        expect(page.locator(".quick-look")).to_be_visible(timeout=QUICK_MS)
+        assert page.locator(".quick-look").evaluate("image => image.decode().then(() => image.naturalWidth)") == 1080
+        assert held, "the viewer is not drawn before it is there"
+        for route in held:
+            route.continue_()
+        page.unroute_all()
+        page.locator(".scene[data-ready=true]").wait_for(timeout=READY_MS)
+        expect(page.locator(".quick-look")).to_have_count(0)
+        yield page
     visited.assert_quiet()
 
 
@@ -99,7 +125,7 @@ def test_the_headline_says_volumes_quality_and_the_worst_remark(result: Page) ->
 
 def test_every_tab_by_keyboard_and_by_axe(result: Page) -> None:
     result.locator("[data-tab=labels]").click()
-    for name in ("quality", "versions", "files", "labels"):
+    for name in ("quality", "measure", "versions", "files", "labels"):
         result.keyboard.press("ArrowRight")
         expect(result.locator(f"[data-tab={name}]")).to_be_focused()
         expect(result.locator(f"[data-panel={name}]")).to_be_visible()
@@ -120,6 +146,104 @@ def test_the_slider_goes_through_the_slices(result: Page) -> None:
     slider.fill("3")
     expect(slider).to_have_attribute("aria-valuetext", "axial slice 3 of 20")
     expect(result.locator(".scene-readout")).to_have_attribute("data-mm", re.compile(r" 5\.000$"))
+
+
+def cross_of(page: Page, plane: str) -> tuple[float, float]:
+    """Where the crosshair is drawn on a plane, in pixels of the canvas."""
+    places = dict(
+        part.split(":") for part in (page.locator(".scene-overlay").get_attribute("data-places") or "").split()
+    )
+    x, y = places[plane].split(",")
+    return float(x), float(y)
+
+
+def test_what_lies_over_the_pictures_fits_them(result: Page) -> None:
+    result.set_viewport_size({"width": 1440, "height": 900})
+    result.wait_for_timeout(200)
+    canvas, overlay = result.locator(".scene-canvas"), result.locator(".scene-overlay")
+    box = canvas.bounding_box()
+    assert box
+    for plane, left, top in (("axial", 0.2, 0.3), ("coronal", 0.7, 0.2), ("sagittal", 0.3, 0.7)):
+        spot = (left * box["width"], top * box["height"])
+        result.mouse.click(box["x"] + spot[0], box["y"] + spot[1])
+        result.wait_for_timeout(150)
+        # The crosshair goes to the middle of the voxel: at most half a voxel of 3 mm beside the click.
+        assert np.allclose(cross_of(result, plane), spot, atol=14), plane
+    expect(overlay).to_have_attribute("data-slice-text", re.compile(r"Sagittal \d+ of 30, 1.2 mm"))
+    expect(overlay).to_have_attribute("data-sequence-text", "T1 with contrast")
+    result.locator("[data-sequence-choice=t2f]").click()
+    expect(overlay).to_have_attribute("data-sequence-text", "T2 FLAIR, resampled to T1 with contrast")
+    result.locator("[data-act=full-screen]").click()
+    expect(result.locator(".scene:fullscreen")).to_be_visible()
+    result.evaluate("document.exitFullscreen()")
+    result.locator("[data-sequence-choice=t1c]").click()
+
+
+def test_the_diameters_are_told_and_found(result: Page) -> None:
+    result.locator("[data-tab=measure]").click()
+    tab = result.locator("[data-measured='1']")
+    lesion = tab.locator("[data-lesion='1']")
+    expect(lesion).to_contain_text("yes, near the limit Target")
+    assert float(tab.locator("[data-sum]").get_attribute("data-sum") or 0) > 60
+    before = result.locator(".scene-readout").get_attribute("data-mm") or ""
+    lesion.get_by_role("button").click()
+    expect(result.locator(".scene-readout")).not_to_have_attribute("data-mm", before)
+    expect(result.locator(".scene-readout")).not_to_have_attribute("data-label-value", "0")
+    result.locator("[data-tab=labels]").click()
+
+
+def counts(page: Page) -> dict[int, int]:
+    """Voxels per label, as the panel says."""
+    text = page.locator(".scene").get_attribute("data-counts") or ""
+    return {int(label): int(number) for label, number in (part.split(":") for part in text.split())}
+
+
+def test_parts_are_removed_relabelled_and_joined_and_all_is_taken_back(result: Page) -> None:
+    result.set_viewport_size({"width": 1440, "height": 900})
+    result.locator("[data-tab=labels]").click()
+    before = counts(result)
+    canvas, undo, redo = (
+        result.locator(".scene-canvas"),
+        *(result.get_by_role("button", name=name, exact=True) for name in ("Undo", "Redo")),
+    )
+    result.get_by_role("button", name="Brush", exact=True).click()
+    result.locator("[data-label=ET]").get_by_role("button").last.click()  # go to it
+    canvas.focus()
+    result.keyboard.press("Shift+Digit3")
+    while (result.locator(".scene-readout").get_attribute("data-label-value")) != "1":
+        result.keyboard.press("j")
+        result.wait_for_timeout(100)
+    result.locator("[data-act=relabel-part]").click()
+    assert counts(result) == before | {1: 0, 3: before[1]}
+    undo.click()
+    assert counts(result) == before
+    redo.click()
+    assert counts(result)[3] == before[1]
+    undo.click()
+    result.locator("[data-act=remove-part]").click()
+    assert counts(result) == before | {1: 0}
+    undo.click()
+    canvas.focus()
+    result.keyboard.press("[")
+    for key in ("a", "a"):  # the plane that is filled through
+        result.keyboard.press(key)
+    result.mouse.move(0, 0)
+    result.locator("[name=slice]").fill("14")
+    canvas.focus()
+    result.keyboard.press("Space")
+    result.locator("[name=slice]").fill("17")
+    canvas.focus()
+    result.keyboard.press("Space")
+    result.locator("[name=slice]").fill("15")
+    painted = counts(result)
+    assert painted[3] == 2
+    result.locator("[data-act=interpolate]").click()
+    assert counts(result) == painted | {3: 4}
+    for _ in range(3):
+        undo.click()
+    assert counts(result) == before
+    expect(result.locator(".scene")).to_have_attribute("data-unsaved", "false")
+    result.get_by_role("button", name="Brush", exact=True).click()
 
 
 def swipe(page: Page, x: float, y: float, by: float) -> None:

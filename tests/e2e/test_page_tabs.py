@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 from tests.browser import visit
 from tests.viewer_gateway import built_page
@@ -54,6 +57,11 @@ def test_tabs_follow_one_another(browser: Browser, platform: Fleet) -> None:
         one.locator("[data-results=ready]").wait_for(timeout=SEEN_MS)
         expect(one.locator("[data-fault]")).to_have_count(0)
         expect(two.locator(".case-line")).to_have_attribute("data-state", "done", timeout=SEEN_MS)
+        with two.expect_download() as started:
+            two.locator("[data-act=download-all]").click()
+        assert started.value.suggested_filename == "hope-results.zip"
+        with zipfile.ZipFile(started.value.path()) as archive:
+            assert archive.testzip() is None and {"cases.csv", "001/report.html"} <= set(archive.namelist())
         two.locator("[data-act=delete-all]").click()
         two.locator("[data-act=delete-all-yes]").click()
         two.locator("[data-receipt]").wait_for()
@@ -61,3 +69,63 @@ def test_tabs_follow_one_another(browser: Browser, platform: Fleet) -> None:
         expect(one.get_by_text("Your session has ended")).to_be_visible()
         assert one.url.endswith("#/")
         visited.assert_quiet("401", "404")
+
+
+def test_a_server_that_is_away_and_a_lost_cookie_are_told_as_they_are(browser: Browser, platform: Fleet) -> None:
+    with visit(browser, platform.url) as visited:
+        page = visited.page
+        page.locator("[data-act=agree]").check()
+        page.locator("[data-act=own]").click()
+        page.locator("[data-view=upload]").wait_for()
+        file = {"name": "head-t1c.nii", "mimeType": "", "buffer": small_scan()}
+        page.locator("input[data-file=t1c]").set_input_files(file)
+        slot = page.locator("[data-slot=t1c][data-slot-state=stored]")
+        expect(slot).to_contain_text("head-t1c.nii")
+        expect(slot).to_contain_text("as sent")
+        page.context.set_offline(True)
+        page.locator("[aria-label='Remove T1 with contrast']").click()
+        expect(page.locator("[data-away=true]")).to_contain_text("does not answer")
+        expect(page.locator(".act-failed")).to_be_visible()
+        page.context.set_offline(False)
+        expect(page.locator("[data-away=false]")).to_be_attached(timeout=SEEN_MS)
+        expect(page.locator(".act-failed")).to_have_count(0)
+        expect(slot).to_contain_text("head-t1c.nii")  # nothing was removed, and a reload keeps the name
+        page.reload()
+        expect(slot).to_contain_text("head-t1c.nii")
+        page.context.clear_cookies()
+        page.reload()
+        page.locator("[data-page=start]").wait_for()
+        expect(page.locator(".notice")).to_contain_text("no longer has the key to your session")
+        for link in page.locator(".links a").all():
+            assert page.request.get(platform.url + (link.get_attribute("href") or "")).ok
+        page.reload()
+        page.locator("[data-page=start]").wait_for()
+        expect(page.locator(".notice")).to_have_count(0)
+        visited.assert_quiet("401", "ERR_INTERNET_DISCONNECTED")
+
+
+def test_a_folder_becomes_cases_that_start(browser: Browser, platform: Fleet, tmp_path: Path) -> None:
+    for folder, content in (("study/sub-1/anat", small_scan()), ("study/sub-2/anat", b"no scan")):
+        (tmp_path / folder).mkdir(parents=True)
+        for name in ("ce-gad_T1w", "T2w", "FLAIR"):
+            (tmp_path / folder / f"{folder.split('/')[1]}_{name}.nii").write_bytes(content)
+    with visit(browser, platform.url) as visited:
+        page = visited.page
+        page.locator("[data-act=agree]").check()
+        page.locator("[data-act=own]").click()
+        page.locator("[data-view=upload]").wait_for()
+        page.get_by_role("link", name="All cases").click()
+        page.locator("[data-file=folder]").set_input_files(tmp_path / "study")
+        expect(page.locator("[data-folder='sub-1']")).to_contain_text("T2 FLAIR")
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+        page.locator("[data-act=name-after-folders]").check()
+        page.locator("[data-act=start-all]").click()
+        expect(page.locator("[data-folder='sub-1']")).to_have_attribute("data-state", "started", timeout=30_000)
+        refused = page.locator("[data-folder='sub-2']")
+        expect(refused).to_have_attribute("data-state", "refused", timeout=30_000)
+        expect(refused.locator(".bad-text")).to_be_visible()
+        expect(page.locator(".case-line").filter(has_text="sub-1")).to_have_attribute(
+            "data-state", "done", timeout=60_000
+        )
+        visited.assert_quiet("401", "422", "415", "400")

@@ -3,6 +3,7 @@ import { useSignalEffect } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
 import type { CaseOut } from './api/types'
 import { spoken } from './app/announce'
+import { reachable } from './app/connection'
 import { watchOthers } from './app/follow'
 import { caseName } from './app/format'
 import { Guarded } from './app/guarded'
@@ -13,6 +14,7 @@ import {
   begin,
   cases,
   currentCase,
+  endedElsewhere,
   refresh,
   session,
   signOut,
@@ -86,6 +88,19 @@ function Header() {
   )
 }
 
+/** What there is to read. The banner says the disclaimer on every page, the terms once more on the first. */
+function Links() {
+  const links = vocabulary.value?.links
+  return (
+    <nav class="links" aria-label="To read">
+      {links?.docs && <a href={links.docs}>Documentation</a>}
+      {links?.model_card && <a href={links.model_card}>Model card</a>}
+      <a href="/licences.md">Licences</a>
+      <a href="/openapi.json">REST interface</a>
+    </nav>
+  )
+}
+
 function Page() {
   if (startProblem.value) {
     return (
@@ -137,7 +152,7 @@ export function App() {
     addEventListener('pagehide', leave)
     addEventListener('pageshow', back)
     const unwatch = watchOthers(() => currentCase.value?.id ?? null)
-    const untab = watchTabs(() => void refresh())
+    const untab = watchTabs(() => void refresh(), endedElsewhere)
     return () => {
       removeEventListener('pagehide', leave)
       removeEventListener('pageshow', back)
@@ -176,16 +191,19 @@ export function App() {
       <div class="screen">
         <Header />
         <main id="main" tabIndex={-1}>
+          <p class="away" role="status" data-away={!reachable.value}>
+            {!reachable.value &&
+              'The server does not answer. What it has is safe with it; this page asks again every two seconds and goes on as soon as it is there.'}
+          </p>
           <Guarded key={page} what="This page">
             <Page />
           </Guarded>
         </main>
       </div>
       <footer class="bottom">
-        <p>{vocabulary.value?.disclaimer ?? DEFAULT_DISCLAIMER}</p>
-        <p>
-          HOPE {vocabulary.value?.version} · <a href="/openapi.json">REST interface</a>
-        </p>
+        {session.value && <p>{vocabulary.value?.disclaimer ?? DEFAULT_DISCLAIMER}</p>}
+        <p>HOPE {vocabulary.value?.version}</p>
+        <Links />
         {whoami.value?.method === 'oidc' && (
           <Act kind="quiet" small act={signOut} name="sign-out">
             Sign out

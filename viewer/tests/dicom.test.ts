@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import type { SeriesOut } from '../src/api/types'
-import { toCheck } from '../src/pages/dicom'
+import { namedOnly, toCheck } from '../src/pages/dicom'
 
 const series = (change: Partial<SeriesOut>): SeriesOut => ({
   key: 't2w',
@@ -23,4 +23,10 @@ it('lists what was found in an archive, also what was recognised or left out', (
 it('leaves alone what was put into its slot by hand', () => {
   expect(toCheck(series({}))).toBe(false)
   expect(toCheck(series({ confidence: null }))).toBe(false)
+})
+
+it('takes what a file is called for a name, not for a finding', () => {
+  expect(namedOnly(series({ confidence: 0.95, reason: 'BIDS file name: flair' }))).toBe(true)
+  expect(namedOnly(series({ confidence: 0.95, reason: 'words in the file name say t2w' }))).toBe(true)
+  expect(namedOnly(series({ confidence: 0.95, reason: 'series 3: echo and inversion times' }))).toBe(false)
 })

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { applyEvent, parseEvent } from '../src/api/events'
 import type { CaseEvent, CaseOut, StageKey } from '../src/api/types'
-import { lastSeen, secondsLeft, wholeShare } from '../src/app/progress'
+import { lastSeen, wholeShare } from '../src/app/progress'
 
 const STAGES: StageKey[] = ['preprocess', 'harmonize', 'segment', 'postprocess']
 
@@ -19,6 +19,7 @@ function someCase(change: Partial<CaseOut> = {}): CaseOut {
       state: 'waiting',
       share: 0,
       weight: 0.25,
+      usual_seconds: 10,
       message: '',
       attempts: 0,
     })),
@@ -110,11 +111,5 @@ describe('progress as a whole', () => {
     expect(shares.at(-1)).toBeCloseTo(1)
     expect([...shares].sort((one, other) => one - other)).toEqual(shares)
     expect(wholeShare([])).toBe(0)
-  })
-  it('estimates only when there is something to go by', () => {
-    expect(secondsLeft(0.01, 60)).toBeNull()
-    expect(secondsLeft(0.5, 1)).toBeNull()
-    expect(secondsLeft(1, 60)).toBeNull()
-    expect(secondsLeft(0.25, 30)).toBeCloseTo(90)
   })
 })

@@ -1,6 +1,14 @@
 import { describe, expect, it } from 'vitest'
-import type { StageOut } from '../src/api/types'
-import { secondsLeft, toldStep, wholeShare } from '../src/app/progress'
+import type { CaseOut, StageOut } from '../src/api/types'
+import {
+  expectedSeconds,
+  secondsLeft,
+  shownStages,
+  type Told,
+  tellLeft,
+  toldStep,
+  wholeShare,
+} from '../src/app/progress'
 
 const stage = (name: StageOut['stage'], state: StageOut['state'], share = 0, weight = 0.25): StageOut => ({
   stage: name,
@@ -8,6 +16,7 @@ const stage = (name: StageOut['stage'], state: StageOut['state'], share = 0, wei
   state,
   share,
   weight,
+  usual_seconds: 100 * weight,
   message: '',
   attempts: 1,
 })
@@ -40,10 +49,51 @@ describe('progress for people', () => {
     expect(wholeShare([stage('segment', 'running', -1)])).toBe(0)
   })
 
-  it('estimates nothing while it is too early', () => {
-    expect(secondsLeft(0.01, 60)).toBeNull()
-    expect(secondsLeft(0.5, 1)).toBeNull()
-    expect(secondsLeft(0.5, 60)).toBeCloseTo(60)
+  it('tells the time left from what stages usually take, at this machine’s speed', () => {
+    const run = (share: number, seconds: number): StageOut[] => [
+      { ...stage('preprocess', 'done', 1, 0.5), seconds },
+      { ...stage('segment', 'running', share, 0.5), seconds: 0 },
+    ]
+    const usual = { preprocess: 50, segment: 50 }
+    expect(secondsLeft([stage('preprocess', 'waiting', 0, 0.5), stage('segment', 'waiting', 0, 0.5)], usual)).toBe(100)
+    expect(secondsLeft(run(0, 50), usual)).toBeCloseTo(50)
+    // Three times as slow so far: the rest is expected to be nearly three times as slow.
+    expect(secondsLeft(run(0, 150), usual)).toBeGreaterThan(130)
+    expect(secondsLeft(run(0.5, 50), usual)).toBeLessThan(30)
+  })
+
+  it('knows a case of the same kind that was finished here better than what was measured elsewhere', () => {
+    const found = (id: string, state: CaseOut['state'], seconds?: number) =>
+      ({ id, state, stages: [{ ...stage('segment', 'done', 1, 1), seconds }] }) as CaseOut
+    const mine = found('mine', 'running')
+    expect(expectedSeconds(mine, [mine])).toEqual({ segment: 100 })
+    expect(expectedSeconds(mine, [found('a', 'done', 7), found('b', 'done', 9), found('c', 'failed', 1)])).toEqual({
+      segment: 9,
+    })
+    const other = found('d', 'done', 3)
+    other.stages = [{ ...(other.stages[0] as StageOut), usual_seconds: 5 }]
+    expect(expectedSeconds(mine, [other])).toEqual({ segment: 100 })
+  })
+
+  it('never tells a gross rise, however long a step stands still', () => {
+    let told: Told | undefined
+    const said: number[] = []
+    for (let at = 0; at <= 240; at += 4) {
+      const stages = [{ ...stage('preprocess', 'running', 0.2, 1), seconds: at }]
+      told = tellLeft(told, secondsLeft(stages, { preprocess: 100 }), at)
+      said.push(told.left)
+    }
+    expect(Math.max(...said)).toBeLessThan((said[0] ?? 0) + 0.25 * 240 + 1)
+    // As soon as there is less to do, less is told.
+    expect(tellLeft(told, 3, 241).left).toBe(3)
+  })
+
+  it('shows no stage that is switched off, unless it failed', () => {
+    const stages = [stage('preprocess', 'done'), stage('harmonize', 'waiting'), stage('segment', 'waiting')]
+    const keys = (choice: CaseOut['choice'], of = stages) => shownStages({ stages: of, choice }).map((one) => one.stage)
+    expect(keys({})).toEqual(['preprocess', 'segment'])
+    expect(keys({ harmonize: true })).toEqual(['preprocess', 'harmonize', 'segment'])
+    expect(keys({}, [stage('harmonize', 'failed')])).toEqual(['harmonize'])
   })
 
   it('says a step without the name that stands above it', () => {

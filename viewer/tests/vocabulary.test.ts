@@ -4,7 +4,7 @@ import type { ModelOut, SequenceKey, SeriesOut, Vocabulary } from '../src/api/ty
 import { whatIsMissing } from '../src/app/needs'
 import { receiptName, receiptSentence, receiptText } from '../src/app/receipt'
 import { parseRoute } from '../src/app/route'
-import { clusterSentence, listOfParts, rgb, volumeOf, volumeRows } from '../src/app/vocabulary'
+import { clusterSentence, listOfParts, readable, rgb, volumeOf, volumeRows } from '../src/app/vocabulary'
 
 const vocabulary: Vocabulary = {
   labels: [
@@ -28,6 +28,7 @@ const vocabulary: Vocabulary = {
   disclaimer: '',
   version: '',
   kinds: {},
+  links: {},
 }
 const series = (...keys: SequenceKey[]): SeriesOut[] =>
   keys.map((key) => ({
@@ -162,4 +163,12 @@ describe('what cleaning did', () => {
     expect(listOfParts({ ET: 0.25, ED: 1 }, (value) => value.toFixed(2))).toBe('ET 0.25 ml, ED 1.00 ml')
     expect(listOfParts(undefined, String)).toBe('')
   })
+})
+
+it('says sequences by their titles, and leaves other words alone', () => {
+  expect(readable(vocabulary, 't2w covers 61 % of T1c only')).toBe('T2W covers 61 % of T1C only')
+  const titles = { ...vocabulary, sequences: [{ key: 't2f' as const, title: 'T2 FLAIR', optional: true, hint: '' }] }
+  expect(readable(titles, 't2f and at2fs; preprocess: register t2f')).toBe(
+    'T2 FLAIR and at2fs; preprocess: register T2 FLAIR',
+  )
 })

@@ -56,7 +56,7 @@ class RunOptions(BaseModel):
             help="Bring the intensities to the bundled style first, if the anatomy stays what it is.  "
             "[default: no-harmonize]",
             title="Match brightness between scanners",
-            choices=("As usual", "Yes", "No"),
+            choices=("As usual: no", "Yes", "No"),
         ),
     ] = Field(default=None, description="bring intensities to one style")
     preprocessed: Annotated[

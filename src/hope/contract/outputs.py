@@ -164,6 +164,17 @@ class Role(StrEnum):
         },
         Audience.PAGE,
     )
+    QUICK_LOOK = RoleSpec(
+        "quick-look",
+        {None: Place("quick-look.webp", "quick look", "Small picture that the page shows at once")},
+        Audience.PAGE,
+    )
+    CORRECTED_QUICK_LOOK = RoleSpec(
+        "corrected-quick-look",
+        {None: Place("quick-look-v{version}.webp", "quick look at a correction", "Small picture of your correction")},
+        Audience.PAGE,
+        made_by_pipeline=False,
+    )
     MESH = RoleSpec("mesh", {Space.NATIVE: Place("{case}-mesh-{label}.mz3", "mesh", "Surface for 3D")}, Audience.PAGE)
     # What stages leave for later stages; their names are `hope.formats.stage_io`'s own.
     UPLOADED = _stage_file("uploaded")
@@ -183,6 +194,7 @@ UNKNOWN_VERSION: Final = "{version}"
 
 CORRECTION_FILES: Final = {
     Role.CORRECTED_PICTURE: "preview.png",
+    Role.CORRECTED_QUICK_LOOK: "quick-look.webp",
     Role.CORRECTED_REPORT: "report.html",
     Role.CORRECTED_VOLUMES: "volumes.csv",
     Role.CORRECTED_FACTS: "result.json",

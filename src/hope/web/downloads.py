@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import PurePosixPath
 
 from anyio import CancelScope, to_thread
@@ -15,6 +15,7 @@ _TYPES = {
     ".gz": "application/gzip",
     ".nii": "application/octet-stream",
     ".png": "image/png",
+    ".webp": "image/webp",
     ".html": "text/html; charset=utf-8",
     ".json": "application/json",
     ".csv": "text/csv; charset=utf-8",
@@ -58,8 +59,19 @@ async def download(
     headers |= {"Content-Length": str(size), "Content-Type": media_type_of(name)}
     if request.method == "HEAD":
         return Response(headers=headers)
-    chunks = await to_thread.run_sync(blobs.read, blob_key, sha256)
-    # The first chunk is there before the answer begins, so that a missing file is an error and not half an answer.
+    return await streamed(await to_thread.run_sync(blobs.read, blob_key, sha256), headers)
+
+
+async def streamed(chunks: Iterator[bytes], headers: Mapping[str, str]) -> Response:
+    """Answer with chunks as they come.
+
+    Args:
+        chunks: none is empty but for the end; read in threads.
+        headers: of the answer.
+
+    Raises:
+        DamagedError: if the first chunk already cannot be read: then that is an error and not half an answer.
+    """
     first = await to_thread.run_sync(next, chunks, b"")
     return StreamingResponse(_rest(first, chunks), headers=headers)
 

@@ -40,7 +40,7 @@ and load this page again:</p>
 
 
 def page_router(static: Path | None = None) -> APIRouter:
-    """Routes ``/`` and ``/assets/NAME``.
+    """Routes ``/``, ``/licences.md`` and ``/assets/NAME``.
 
     Args:
         static: directory of the built bundle; the package's own by default. It is looked at on every call, so that a
@@ -56,6 +56,14 @@ def page_router(static: Path | None = None) -> APIRouter:
         if not index.is_file():
             return HTMLResponse(NOT_BUILT, headers={"Cache-Control": "no-store"})
         return FileResponse(index, media_type="text/html; charset=utf-8", headers={"Cache-Control": "no-cache"})
+
+    @router.api_route("/licences.md", methods=["GET", "HEAD"])
+    def licences() -> Response:
+        """The licences of what the page is built from, as text that a browser shows."""
+        path = built / "licences.md"
+        if not path.is_file():
+            raise HTTPException(404, "The web page is not built, so it bundles nothing.")
+        return FileResponse(path, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-cache"})
 
     @router.api_route("/assets/{name}", methods=["GET", "HEAD"])
     def asset(name: str, request: Request) -> Response:

@@ -90,6 +90,7 @@ class StageOut(ResponseModel):
     state: StageState
     share: float = Field(ge=0, le=1, description="how much of it is done")
     weight: float = Field(ge=0, le=1, description="its usual share of a whole run of such a case")
+    usual_seconds: float = Field(description="how long it took when the shares were measured, on two cores")
     message: str = Field(description="what is being done", examples=["preprocess: register t2w"])
     seconds: float | None = Field(
         default=None, description="how long it took, or has taken so far; absent while it waits"

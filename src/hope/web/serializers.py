@@ -47,7 +47,8 @@ def session_out(session: Session, cases: Sequence[CaseRecord], settings: Setting
 def case_out(case: CaseRecord) -> schemas.CaseOut:
     """A case; what only a result has is left unset before there is one."""
     result = CaseReport.stored(case.result) if case.result else None
-    weights = shares(_is_preprocessed(case, result))
+    preprocessed = _is_preprocessed(case, result)
+    weights = shares(preprocessed)
     there: dict[str, Any] = {
         "problem": case.problem or None,
         "problem_is_ours": case.problem_is_ours if case.problem else None,
@@ -62,7 +63,7 @@ def case_out(case: CaseRecord) -> schemas.CaseOut:
         run=case.run,
         # Made anew, so that every field counts as set and is answered.
         choice=RunOptions.stored(case.choice.to_json()),
-        stages=[_stage_out(status, weights[status.stage]) for status in case.stages],
+        stages=[_stage_out(status, weights[status.stage], preprocessed) for status in case.stages],
         series=[series_out(record) for record in case.series],
         version=case.version,
         volumes_ml=_volumes(case, result),
@@ -155,7 +156,7 @@ def series_stored(change: SeriesChange) -> schemas.SeriesStored:
     return schemas.SeriesStored(**fields)
 
 
-def _stage_out(status: StageStatus, weight: float) -> schemas.StageOut:
+def _stage_out(status: StageStatus, weight: float, preprocessed: bool) -> schemas.StageOut:
     there: dict[str, float] = {}
     if status.started_at is not None:
         there["seconds"] = round(max(0.0, (status.ended_at or time.time()) - status.started_at), 3)
@@ -167,6 +168,7 @@ def _stage_out(status: StageStatus, weight: float) -> schemas.StageOut:
         state=status.state,
         share=min(1.0, max(0.0, status.share)),
         weight=round(weight, 4),
+        usual_seconds=round(status.stage.spec.seconds(preprocessed), 1),
         message=status.message,
         attempts=status.attempts,
         **there,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from enum import StrEnum
+from importlib.resources import files
 from typing import Any
 
 from pydantic import Field
@@ -33,6 +34,10 @@ TERMS: tuple[str, ...] = (
     "Everything is deleted when you end the session, or when it has not been used for {session_hours} hours.",
     "Results can be wrong, most of all for scans unlike those that the model was trained on; check every one.",
 )
+
+
+BUNDLED_MODELS = frozenset(path.name for path in (files("hope.resources") / "models").iterdir())
+"""Ids of the models in the package: each has a card in the documentation."""
 
 
 class LabelTerm(ResponseModel):
@@ -66,6 +71,14 @@ class StageTerm(ResponseModel):
 
     key: Stage
     title: str
+    usual_seconds: float = Field(description="how long it took of a raw case when that was measured, on two cores")
+
+
+class Links(ResponseModel):
+    """Pages to read; each is absent where the server does not know of one."""
+
+    docs: str | None = Field(default=None, description="the documentation of this version")
+    model_card: str | None = Field(default=None, description="the card of the model that runs if none is chosen")
 
 
 class OptionForm(StrEnum):
@@ -103,28 +116,44 @@ class VocabularyOut(ResponseModel):
     disclaimer: str
     version: str
     kinds: dict[str, str] = Field(description="kind of file -> what a person reads")
+    links: Links
 
 
-def vocabulary(session_hours: float, optional: Collection[str]) -> VocabularyOut:
+def vocabulary(
+    session_hours: float, optional: Collection[str], docs_url: str = "", model_id: str = ""
+) -> VocabularyOut:
     """The table.
 
     Args:
         session_hours: after which an idle session is deleted.
         optional: sequences that the default model can do without.
+        docs_url: where the documentation lies; empty if nobody said so.
+        model_id: of the default model; only bundled models have a card in the documentation.
     """
     hours: Any = int(session_hours) if session_hours == int(session_hours) else session_hours
     return VocabularyOut(
         labels=[LabelTerm(value=x.value, key=x.key, name=x.name, colour=x.colour) for x in PEDS.labels],
         regions=[RegionTerm(key=k, name=REGION_NAMES[k], labels=list(values)) for k, values in REGIONS.items()],
         sequences=[SequenceTerm(key=s, title=s.title, optional=s in optional, hint=s.hint) for s in SEQUENCES],
-        stages=[StageTerm(key=stage, title=stage.spec.title) for stage in STAGES],
+        stages=[
+            StageTerm(key=stage, title=stage.spec.title, usual_seconds=round(stage.spec.seconds(False), 1))
+            for stage in STAGES
+        ],
         options=[_option_term(option) for option in options()],
         states={state.value: title for state, title in STATE_TITLES.items()},
         terms=[term.format(session_hours=hours) for term in TERMS],
         disclaimer=DISCLAIMER,
         version=__version__,
         kinds=kinds(),
+        links=_links(docs_url.rstrip("/"), model_id),
     )
+
+
+def _links(docs: str, model_id: str) -> Links:
+    if not docs:
+        return Links()
+    card = f"{docs}/model-cards/{model_id}.html" if model_id in BUNDLED_MODELS else None
+    return Links(docs=f"{docs}/index.html", model_card=card)
 
 
 def _option_term(option: Option) -> OptionTerm:

@@ -165,6 +165,7 @@ def test_the_files_are_those_of_the_contract(finished: tuple[Path, dict[str, Any
         "volumes.csv": "volumes as a table",
         "lesions.csv": "diameters of lesions as a table",
         "preview.png": "picture",
+        "quick-look.webp": "quick look",
         "report.html": "report",
     }
     listed = {entry["name"] for entry in json.loads((folder / "out-postprocess" / "result.json").read_text())["files"]}

@@ -303,6 +303,7 @@ def test_a_correction_has_a_report_a_picture_and_tables_of_its_own(tmp_path: Pat
     )
     assert "99.0 ml" not in html
     assert (out / "preview.png").read_bytes().startswith(b"\x89PNG")
+    assert (out / "quick-look.webp").read_bytes()[8:12] == b"WEBP"
 
 
 def test_the_reference_may_be_told_as_json(tmp_path: Path) -> None:

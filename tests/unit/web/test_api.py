@@ -20,6 +20,7 @@ from tests.unit.web.fakes import Gateway, nifti, packed
 from hope.contract.job import CaseState, DamagedError
 from hope.contract.options import RunOptions
 from hope.domain.ids import reference_of, token_hash
+from hope.web.vocabulary import BUNDLED_MODELS
 
 pytestmark = pytest.mark.anyio
 
@@ -105,6 +106,10 @@ async def test_without_a_session_everything_is_401(gateway: Gateway) -> None:
             answer = await client.request(method, path)
             problem_of(answer, 401)
             assert answer.headers["www-authenticate"] == "Bearer"
+            assert answer.json()["type"] == "/problems/session-ended"
+    async with gateway.client() as stranger:
+        # A browser that lost its cookie learns that nobody says its data is gone.
+        assert problem_of(await stranger.get("/api/session"), 401)["type"] == "/problems/no-session"
 
 
 async def test_a_session_can_be_changed(gateway: Gateway, client: httpx.AsyncClient) -> None:
@@ -415,6 +420,21 @@ async def test_words_and_models(client: httpx.AsyncClient) -> None:
     assert set(words["states"]) == set(CaseState)
     assert any("24 hours" in term for term in words["terms"])
     assert (await client.get("/api/models")).json()["models"][0]["id"] == "starter"
+    assert words["links"] == {"docs": None, "model_card": None}
+    assert sum(stage["usual_seconds"] for stage in words["stages"]) > 10
+
+
+async def test_the_page_links_the_documentation_and_the_models_card(new_gateway: MakeGateway) -> None:
+    made = new_gateway(docs_url="https://docs.example.org/hope/")
+    async with made.client() as client:
+        links = (await client.get("/api/vocabulary")).json()["links"]
+    docs = "https://docs.example.org/hope"
+    assert links == {"docs": f"{docs}/index.html", "model_card": f"{docs}/model-cards/starter.html"}
+
+
+def test_every_model_of_the_package_has_a_card() -> None:
+    cards = Path(__file__).resolve().parents[3] / "docs" / "model-cards"
+    assert BUNDLED_MODELS and all((cards / f"{model}.md").is_file() for model in BUNDLED_MODELS)
 
 
 async def test_health_and_readiness(gateway: Gateway, client: httpx.AsyncClient, monkeypatch: Any) -> None:

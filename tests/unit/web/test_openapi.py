@@ -49,6 +49,8 @@ OPERATIONS = [
     ("PATCH", "/api/session"),
     ("DELETE", "/api/session"),
     ("POST", "/api/session/leave"),
+    ("GET", "/api/session/cases.csv"),
+    ("GET", "/api/session/results.zip"),
     ("POST", "/api/cases"),
     ("GET", "/api/cases"),
     ("GET", _CASE),

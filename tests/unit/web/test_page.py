@@ -47,6 +47,13 @@ def test_page_is_asked_for_again_each_time(static: Path) -> None:
     assert "<title>page</title>" in answer.text
 
 
+def test_licences_are_shown_as_text(static: Path) -> None:
+    assert client(static).get("/licences.md").status_code == 404
+    (static / "licences.md").write_text("# Licences")
+    answer = client(static).get("/licences.md")
+    assert (answer.text, answer.headers["content-type"]) == ("# Licences", "text/plain; charset=utf-8")
+
+
 @pytest.mark.parametrize(
     ("name", "kind"),
     [("index-Ab12_-Cd.js", "text/javascript"), ("index-Ab12_-Cd.css", "text/css"), ("plain.svg", "image/svg+xml")],
@@ -140,6 +147,12 @@ def test_first_paint_is_small(built: Path) -> None:
     sizes = {name: len(gzip.compress((built / name[1:]).read_bytes(), 9)) for name in named}
     sizes["/"] = len(page.encode())
     assert sum(sizes.values()) < FIRST_PAINT, sizes
+
+
+@pytest.mark.parametrize(("part", "most"), [("scene", 50_000), ("niivue", 330_000)])
+def test_the_viewer_keeps_its_budget(built: Path, part: str, most: int) -> None:
+    (script,) = (built / "assets").glob(f"{part}-*.js")
+    assert len(gzip.compress(script.read_bytes(), 9)) < most
 
 
 def test_bundle_needs_no_other_host_and_no_inline_code(built: Path) -> None:

@@ -42,6 +42,8 @@ export class Api {
   accessToken = ''
   /** The server's clock minus this machine's, in seconds. */
   clockSkew = 0
+  /** Called with every answer of the server, whatever it says, and with every call that found none. */
+  onReach?: (up: boolean) => void
 
   constructor(base = '') {
     this.base = base
@@ -51,6 +53,10 @@ export class Api {
   whoami = (): Promise<WhoAmI> => this.json('GET', '/api/whoami')
   models = async (): Promise<ModelOut[]> => (await this.json<{ models: ModelOut[] }>('GET', '/api/models')).models
 
+  /** Ask for a sign of life. */
+  alive = async (): Promise<void> => {
+    await this.fetch('GET', `${this.base}/healthz`, {})
+  }
   session = (): Promise<SessionOut> => this.json('GET', '/api/session')
   openSession = (): Promise<SessionOut> => this.json('POST', '/api/session', { terms_accepted: true })
   changeSession = (change: { close_with_page?: boolean; notify?: Notify }): Promise<SessionOut> =>
@@ -86,6 +92,10 @@ export class Api {
   fileUrl = (caseId: string, name: string, inline = false): string =>
     `${this.base}/api/cases/${id(caseId)}/files/${id(name)}${inline ? '?inline=1' : ''}`
   seriesUrl = (caseId: string, key: string): string => `${this.base}/api/cases/${id(caseId)}/series/${id(key)}`
+  /** Every finished case in one zip. */
+  resultsUrl = (): string => `${this.base}/api/session/results.zip`
+  /** All cases as one table. */
+  tableUrl = (): string => `${this.base}/api/session/cases.csv`
   diagnosticsUrl = (caseId: string): string => `${this.base}/api/cases/${id(caseId)}/diagnostics`
 
   /** A file's bytes; `onShare` tells 0 to 1 where the size is known. */
@@ -159,8 +169,10 @@ export class Api {
       answer = await fetch(url, { ...init, method, headers, credentials: 'same-origin' })
     } catch (error) {
       const problem = asProblem(error)
+      if (problem.kind !== 'cancelled') this.onReach?.(false)
       throw problem.kind === 'cancelled' ? problem : new Problem('network', LOST)
     }
+    this.onReach?.(true)
     const date = Date.parse(answer.headers.get('date') ?? '')
     // The header has whole seconds: a smaller difference is none.
     if (date && Math.abs(date - Date.now()) > 1500) this.clockSkew = (date - Date.now()) / 1000

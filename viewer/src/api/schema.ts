@@ -173,6 +173,14 @@ export interface Limits {
   session_hours: number
 }
 
+/** Pages to read; each is absent where the server does not know of one. */
+export interface Links {
+  /** the documentation of this version */
+  docs?: string | null
+  /** the card of the model that runs if none is chosen */
+  model_card?: string | null
+}
+
 /** The four sequences, by their BraTS 2023+ names; the order is that of the channels. */
 export const MRSequenceValues = ['t1n', 't1c', 't2w', 't2f'] as const
 export type MRSequence = (typeof MRSequenceValues)[number]
@@ -335,7 +343,7 @@ export interface RegionTerm {
 }
 
 /** What a file is for. The order is that in which a person wants them. */
-export const RoleValues = ['segmentation', 'corrected-segmentation', 'corrected-report', 'corrected-picture', 'corrected-volumes', 'corrected-facts', 'report', 'picture', 'volumes', 'lesions', 'facts', 'uncertainty', 'image', 'model-segmentation', 'view', 'harmonized-view', 'mesh', 'uploaded', 'aligned', 'harmonized', 'prediction', 'notes'] as const
+export const RoleValues = ['segmentation', 'corrected-segmentation', 'corrected-report', 'corrected-picture', 'corrected-volumes', 'corrected-facts', 'report', 'picture', 'volumes', 'lesions', 'facts', 'uncertainty', 'image', 'model-segmentation', 'view', 'harmonized-view', 'quick-look', 'corrected-quick-look', 'mesh', 'uploaded', 'aligned', 'harmonized', 'prediction', 'notes'] as const
 export type Role = (typeof RoleValues)[number]
 
 /** What is chosen for a run. All may be left out. */
@@ -521,6 +529,8 @@ export interface StageOut {
   share: number
   /** its usual share of a whole run of such a case */
   weight: number
+  /** how long it took when the shares were measured, on two cores */
+  usual_seconds: number
   /** what is being done */
   message: string
   /** how long it took, or has taken so far; absent while it waits */
@@ -539,6 +549,8 @@ export type StageState = (typeof StageStateValues)[number]
 export interface StageTerm {
   key: Stage
   title: string
+  /** how long it took of a raw case when that was measured, on two cores */
+  usual_seconds: number
 }
 
 /** Colours and words. */
@@ -555,6 +567,7 @@ export interface VocabularyOut {
   version: string
   /** kind of file -> what a person reads */
   kinds: Record<string, string>
+  links: Links
 }
 
 /** Volume of a label or region on the scan's own grid. */

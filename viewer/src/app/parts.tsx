@@ -1,8 +1,9 @@
 /** Small pieces that every page uses. */
-import { useSignal } from '@preact/signals'
+import { useSignal, useSignalEffect } from '@preact/signals'
 import type { ComponentChildren } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
 import { asProblem } from '../api/errors'
+import { reachable } from './connection'
 
 export type Tone = 'info' | 'good' | 'warn' | 'bad'
 
@@ -33,7 +34,12 @@ export interface ActProps {
 export function Act(props: ActProps) {
   const running = useSignal(false)
   const failed = useSignal('')
+  const lost = useRef(false)
   const alive = useRef(true)
+  // What failed for want of a server is no failure any more once there is one again.
+  useSignalEffect(() => {
+    if (reachable.value && lost.current) failed.value = ''
+  })
   useEffect(
     () => () => {
       alive.current = false
@@ -48,7 +54,10 @@ export function Act(props: ActProps) {
       await props.act()
     } catch (error) {
       const problem = asProblem(error)
-      if (alive.current && problem.kind !== 'cancelled') failed.value = problem.message
+      if (alive.current && problem.kind !== 'cancelled') {
+        lost.current = problem.kind === 'network'
+        failed.value = problem.message
+      }
     } finally {
       if (alive.current) running.value = false
     }

@@ -1,14 +1,17 @@
 /** What the page knows, as signals. All of it is in memory only, and forgotten when the session ends. */
-import { computed, effect, signal } from '@preact/signals'
+import { batch, computed, effect, signal } from '@preact/signals'
 import { Api } from '../api/client'
 import { asProblem, type Problem } from '../api/errors'
 import type { CaseOut, ModelOut, Receipt, RunChoice, SessionOut, Vocabulary, WhoAmI } from '../api/types'
 import { announce } from './announce'
+import { noteReach, reachable } from './connection'
+import { keepEnd, keptEnd, lossSentence } from './known'
 import { goHome, route } from './route'
 import { forget as forgetDrawing, remember as rememberDrawing } from './stash'
 import { tellTabs } from './tabs'
 
 export const api = new Api()
+api.onReach = (up) => noteReach(up, api.alive)
 
 export const vocabulary = signal<Vocabulary | null>(null)
 export const whoami = signal<WhoAmI | null>(null)
@@ -42,8 +45,11 @@ setInterval(() => {
 
 function takeSession(found: SessionOut): void {
   const { cases: all, token: _token, ...rest } = found
-  session.value = rest
-  cases.value = all
+  batch(() => {
+    session.value = rest
+    cases.value = all
+  })
+  keepEnd(rest.expires_at)
 }
 
 /** A case on show: what was said on the start page is read. */
@@ -52,6 +58,14 @@ effect(() => {
     notice.value = ''
     receipt.value = null
   }
+})
+
+/** The server is back: what failed for want of it is tried again. */
+let wasReachable = true
+effect(() => {
+  const up = reachable.value
+  if (up && !wasReachable) void (startProblem.peek()?.kind === 'network' ? begin() : refresh())
+  wasReachable = up
 })
 
 let listed = new Set<string>()
@@ -74,10 +88,23 @@ export function changeCase(caseId: string, change: (found: CaseOut) => CaseOut):
   cases.value = cases.value.map((entry) => (entry.id === caseId ? change(entry) : entry))
 }
 
+/** Why there is no session any more; nothing where this tab never had one. */
+function sayLoss(problem: Problem): void {
+  const said = lossSentence(problem.json.type?.endsWith('session-ended') ?? false, keptEnd(), now.peek())
+  if (said) notice.value = said
+}
+
+/** Another tab ended the session. */
+export function endedElsewhere(): void {
+  if (!session.value) return
+  notice.value = lossSentence(true, now.peek(), now.peek())
+  forget()
+}
+
 function forget(): void {
+  keepEnd(null)
   session.value = null
   cases.value = []
-  models.value = []
   goHome()
 }
 
@@ -88,12 +115,13 @@ export async function begin(): Promise<void> {
     const [table, who] = await Promise.all([api.vocabulary(), api.whoami()])
     vocabulary.value = table
     whoami.value = who
+    void learnModels()
     try {
       takeSession(await api.session())
-      void learnModels()
     } catch (error) {
       const problem = asProblem(error)
       if (problem.kind !== 'signed-out' && problem.kind !== 'gone') throw problem
+      sayLoss(problem)
       forget()
     }
   } catch (error) {
@@ -105,13 +133,11 @@ export async function begin(): Promise<void> {
 export async function refresh(): Promise<void> {
   if (session.value === undefined) return
   try {
-    const before = session.value
     const asked = cases.value
     const found = await api.session()
     // A case was made or told of while the answer was on its way: the answer may be older than that, ask again.
     if (asked !== cases.value) return void refresh()
     takeSession(found)
-    if (!before) void learnModels()
   } catch (error) {
     try {
       noteLoss(error)
@@ -135,7 +161,6 @@ export async function openSession(): Promise<void> {
   tellTabs('changed')
   notice.value = ''
   receipt.value = null
-  void learnModels()
 }
 
 export async function changeSession(change: Parameters<Api['changeSession']>[0]): Promise<void> {
@@ -155,7 +180,7 @@ export async function reloadCase(caseId: string): Promise<void> {
 export function noteLoss(error: unknown, caseId?: string): void {
   const problem = asProblem(error)
   if (problem.kind === 'signed-out') {
-    if (session.value) notice.value = 'Your session has ended, and its data is deleted. You can start a new one.'
+    sayLoss(problem)
     forget()
   } else if (problem.kind === 'gone' && caseId) {
     cases.value = cases.value.filter((entry) => entry.id !== caseId)
@@ -194,7 +219,7 @@ export async function signOut(): Promise<void> {
 
 export async function deleteSession(): Promise<void> {
   const told = await api.deleteSession()
-  tellTabs('changed')
+  tellTabs('ended')
   forget()
   api.accessToken = ''
   receipt.value = told

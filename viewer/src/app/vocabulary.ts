@@ -4,6 +4,10 @@ import type { LabelTerm, Postprocess, SequenceKey, Vocabulary, Volume, Volumes }
 export const sequenceTitle = (vocabulary: Vocabulary, key: string): string =>
   vocabulary.sequences.find((entry) => entry.key === key)?.title ?? key
 
+/** A sentence of the server with the titles of sequences instead of their codes. */
+export const readable = (vocabulary: Vocabulary, text: string): string =>
+  text.replace(/\b(t1n|t1c|t2w|t2f)\b/gi, (code) => sequenceTitle(vocabulary, code.toLowerCase()))
+
 export const stageTitle = (vocabulary: Vocabulary, key: string): string =>
   vocabulary.stages.find((entry) => entry.key === key)?.title ?? key
 

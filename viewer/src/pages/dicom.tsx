@@ -7,11 +7,16 @@ import { SEQUENCES } from '../api/types'
 import { bytes, firstUpper, percent, shape, spacing } from '../app/format'
 import { Bar, Notice } from '../app/parts'
 import { api, takeCase, vocabulary } from '../app/state'
+import { titled } from '../app/titled'
+import { sentenceOf } from '../app/vocabulary'
 import { dicomProblem, forgetUpload, send, slotKey, uploads } from './uploads'
 
 /** Its sequence was found out rather than told by the slot it was put into: it has to be checked, and can be changed. */
 export const toCheck = (series: SeriesOut): boolean =>
   typeof series.confidence === 'number' || !SEQUENCES.some((key) => key === series.key)
+
+/** What a file's name says is what its owner called it: nobody has looked into it for that. */
+export const namedOnly = (series: SeriesOut): boolean => /file name/.test(series.reason ?? '')
 
 const sureness = (confidence: number | null | undefined): string =>
   confidence === null || confidence === undefined
@@ -71,16 +76,17 @@ function Row(props: RowProps) {
       <p>
         {/* The sureness is of what was recognised, not of what somebody chose instead. */}
         {series.sequence && series.sequence !== series.key && <strong>Chosen by you</strong>}
-        {series.sequence === series.key && typeof series.confidence === 'number' && (
+        {series.sequence === series.key && namedOnly(series) && <strong>Named by you, not checked</strong>}
+        {series.sequence === series.key && !namedOnly(series) && typeof series.confidence === 'number' && (
           <>
             <strong>{firstUpper(sureness(series.confidence))}</strong>{' '}
             <span class="number">({percent(series.confidence)})</span>
           </>
         )}
-        {series.reason && <span class="soft block">{firstUpper(series.reason)}</span>}
+        {series.reason && <span class="soft block">{firstUpper(titled(series.reason))}</span>}
         {series.warnings.map((warning) => (
           <span class="slot-warning block" key={warning}>
-            {warning}
+            {titled(warning)}
           </span>
         ))}
       </p>
@@ -145,7 +151,7 @@ export function DicomPart(props: { found: CaseOut }) {
       {upload?.problem && (
         <div class="stack tight">
           <p class="slot-problem" role="alert">
-            {upload.problem}
+            {titled(upload.problem)}
           </p>
           <div class="row">
             {upload.retry && (
@@ -163,7 +169,7 @@ export function DicomPart(props: { found: CaseOut }) {
           </div>
         </div>
       )}
-      {open && <Notice tone="warn">{firstUpper(open)}.</Notice>}
+      {open && <Notice tone="warn">{sentenceOf(titled(open))}</Notice>}
       {series.length > 0 && (
         <>
           <p class="soft" id="series-found">

@@ -1,6 +1,7 @@
 /** What a reader must know of a result beside the numbers: doubts, sequences, model. */
 import type { CaseOut, Harmonization, QcFlag, Vocabulary } from '../api/types'
 import { badgeOf, wordOf, worstFirst } from '../app/remarks'
+import { titled } from '../app/titled'
 import { sentenceOf, sequenceTitle } from '../app/vocabulary'
 
 const REGION_TITLES: [string, string][] = [
@@ -49,7 +50,7 @@ export function QualityCard(props: { flags: QcFlag[] }) {
               data-severity={flag.severity}
             >
               <span class={badgeOf(flag)}>{wordOf(flag)}</span>
-              <span>{flag.reason}</span>
+              <span>{titled(flag.reason)}</span>
             </li>
           ))}
         </ul>
@@ -80,7 +81,7 @@ export function HarmonizationCard(props: { table: Vocabulary; done: Harmonizatio
           <li key={key} data-sequence={key} data-changed={changed}>
             <span>{title}</span>
             <span class={changed ? 'badge' : 'badge warned'}>{changed ? 'Changed' : 'Passed on unchanged'}</span>
-            {reason && <small class="soft">{sentenceOf(reason)}</small>}
+            {reason && <small class="soft">{sentenceOf(titled(reason))}</small>}
           </li>
         ))}
       </ul>

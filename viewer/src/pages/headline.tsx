@@ -3,6 +3,7 @@ import type { Signal } from '@preact/signals'
 import type { CaseOut, Volumes } from '../api/types'
 import { interval, ml } from '../app/format'
 import { badgeOf, wordOf, worstOf } from '../app/remarks'
+import { titled } from '../app/titled'
 import { volumeOf } from '../app/vocabulary'
 
 function Region(props: { name: string; title: string; volumes: Volumes }) {
@@ -44,14 +45,14 @@ export function Headline(props: { found: CaseOut; volumes: Volumes; version: num
         <button
           type="button"
           class="headline-worst"
-          title={worst.reason}
+          title={titled(worst.reason)}
           data-worst={worst.code}
           onClick={() => {
             tab.value = 'quality'
           }}
         >
           <span class={badgeOf(worst)}>{wordOf(worst)}</span>
-          <span class="headline-reason">{worst.reason}</span>
+          <span class="headline-reason">{titled(worst.reason)}</span>
         </button>
       )}
     </div>

@@ -5,10 +5,11 @@ import { Act, Bar, Notice } from '../app/parts'
 import { wholeShare } from '../app/progress'
 import { badgeOf, wordOf, worstOf } from '../app/remarks'
 import { caseHash } from '../app/route'
-import { cases, inWork, notice, vocabulary } from '../app/state'
-import { casesCsv } from '../app/table'
+import { api, cases, inWork, notice, vocabulary } from '../app/state'
+import { titled } from '../app/titled'
 import { stateTitle, volumeOf } from '../app/vocabulary'
 import { DeleteCase } from './delete'
+import { ManyCases } from './folders'
 import { ReceiptCard } from './receipt'
 import { SessionCard } from './session'
 import { runSample, startOwn } from './ways'
@@ -50,10 +51,10 @@ function Line(props: { found: CaseOut; table: Vocabulary }) {
         )}
       </td>
       <td class="case-remark">
-        {found.state === 'failed' && <span class="bad-text">{found.problem}</span>}
+        {found.state === 'failed' && <span class="bad-text">{titled(found.problem)}</span>}
         {worst && (
           <>
-            <span class={badgeOf(worst)}>{wordOf(worst)}</span> {worst.reason}
+            <span class={badgeOf(worst)}>{wordOf(worst)}</span> {titled(worst.reason)}
           </>
         )}
       </td>
@@ -62,16 +63,6 @@ function Line(props: { found: CaseOut; table: Vocabulary }) {
       </td>
     </tr>
   )
-}
-
-/** Put a text file into the browser's downloads. */
-function save(text: string, name: string): void {
-  const url = URL.createObjectURL(new Blob([text], { type: 'text/csv' }))
-  const link = document.createElement('a')
-  link.href = url
-  link.download = name
-  link.click()
-  setTimeout(() => URL.revokeObjectURL(url), 1000)
 }
 
 function Worklist(props: { table: Vocabulary; found: CaseOut[] }) {
@@ -103,9 +94,14 @@ function Worklist(props: { table: Vocabulary; found: CaseOut[] }) {
         </table>
       </section>
       <div class="row">
-        <Act small act={() => save(casesCsv(props.found, props.table), 'hope-cases.csv')} name="csv">
+        {props.found.some(({ state }) => state === 'done') && (
+          <a class="button small" href={api.resultsUrl()} download="hope-results.zip" data-act="download-all">
+            Download all results (zip)
+          </a>
+        )}
+        <a class="button small" href={api.tableUrl()} download="hope-cases.csv" data-act="csv">
           Download this table (CSV)
-        </Act>
+        </a>
       </div>
     </>
   )
@@ -131,6 +127,7 @@ export function HomePage() {
         </div>
         {table && all.length > 0 && <Worklist table={table} found={all} />}
       </section>
+      {table && <ManyCases table={table} />}
       <SessionCard />
     </div>
   )

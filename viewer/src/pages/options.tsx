@@ -18,7 +18,7 @@ interface FieldProps {
 /** One of the models that are installed, with a word on the one that would run. */
 function Model(props: FieldProps) {
   const id = typeof props.value === 'string' ? props.value : null
-  const model = chosenModel(id)
+  const [model, usual] = [chosenModel(id), chosenModel(null)]
   if (!models.value.length) return null
   return (
     <label class="field">
@@ -28,7 +28,9 @@ function Model(props: FieldProps) {
         onChange={(event) => props.set(event.currentTarget.value || null)}
         data-option={props.option.key}
       >
-        <option value="">{props.option.choices[0]}</option>
+        <option value="">
+          {props.option.choices[0]}: {usual?.title || usual?.id}
+        </option>
         {models.value.map((entry) => (
           <option key={entry.id} value={entry.id}>
             {entry.title || entry.id}

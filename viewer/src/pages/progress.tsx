@@ -1,11 +1,22 @@
 /** A case in work, or one that did not come to an end: stage by stage, with signs of life. */
+import { useRef } from 'preact/hooks'
 import type { CaseOut, StageOut } from '../api/types'
 import { begunAt, linked, runKey } from '../app/follow'
 import { ago, duration, percent, roughly } from '../app/format'
 import { askPermission, permission } from '../app/notify'
 import { Act, Bar, Notice } from '../app/parts'
-import { lastSeen, secondsLeft, toldStep, wholeShare } from '../app/progress'
-import { api, cancelCase, inWork, noteLoss, now, runCase, session, vocabulary } from '../app/state'
+import {
+  expectedSeconds,
+  lastSeen,
+  secondsLeft,
+  shownStages,
+  type Told,
+  tellLeft,
+  toldStep,
+  wholeShare,
+} from '../app/progress'
+import { api, cancelCase, cases, inWork, noteLoss, now, runCase, session, vocabulary } from '../app/state'
+import { titled } from '../app/titled'
 import { stageTitle } from '../app/vocabulary'
 
 const MARK: Record<string, string> = { waiting: '', running: '', done: '✓', failed: '!', cancelled: '–' }
@@ -39,7 +50,7 @@ function StageLine(props: { stage: StageOut; number: number; live: boolean }) {
           {title} <span class="sr-only">: {SAID[stage.state]}</span>
         </p>
         {running && <Bar share={stage.share} label={title} />}
-        {running && stage.message && <p class="soft">{toldStep(stage.message)}</p>}
+        {running && stage.message && <p class="soft">{titled(toldStep(stage.message))}</p>}
         {stage.attempts > 1 && <p class="soft">Begun {stage.attempts} times: an earlier try was interrupted.</p>}
       </div>
       <span class="stage-side number">{side(stage, props.live)}</span>
@@ -73,7 +84,10 @@ function Working(props: { found: CaseOut }) {
   const spent = found.stages.reduce((sum, stage) => sum + (stage.seconds ?? 0), 0)
   const begun = begunAt.value[runKey(found)]
   const elapsed = begun ? Math.max(0, now.value - begun) : spent
-  const left = secondsLeft(share, elapsed)
+  const told = useRef<Told | undefined>(undefined)
+  if (found.state === 'running' && share < 1)
+    told.current = tellLeft(told.current, secondsLeft(found.stages, expectedSeconds(found, cases.value)), now.value)
+  const left = found.state === 'running' && share < 1 ? told.current?.left : undefined
   const cancel = async () => {
     try {
       await cancelCase(found.id)
@@ -90,7 +104,7 @@ function Working(props: { found: CaseOut }) {
         <div class="whole-bar">
           <Bar share={share} label="The whole run" indeterminate={found.state === 'queued'} />
           <p class="soft number">
-            {duration(elapsed)} so far{left !== null && ` · ${roughly(left)} left`}
+            {duration(elapsed)} so far{left !== undefined && ` · ${roughly(left)} left`}
           </p>
         </div>
       </div>
@@ -131,7 +145,7 @@ function Ended(props: { found: CaseOut; change: () => void }) {
           tone="bad"
           title={found.problem_is_ours ? 'Something went wrong on our side' : 'This case could not be finished'}
         >
-          <p data-problem="">{found.problem || 'The server gave no reason.'}</p>
+          <p data-problem="">{titled(found.problem) || 'The server gave no reason.'}</p>
           <p>
             {found.problem_is_ours
               ? 'Your scans are probably not the cause. Starting again may help; if not, send the diagnostics to whoever runs this server.'
@@ -169,7 +183,7 @@ export function ProgressPage(props: { found: CaseOut; change: () => void }) {
       <h2 id="progress-title">{working ? 'In work' : 'What happened'}</h2>
       {working ? <Working found={found} /> : <Ended found={found} change={props.change} />}
       <ol class="stages">
-        {found.stages.map((stage, index) => (
+        {shownStages(found).map((stage, index) => (
           <StageLine key={stage.stage} stage={stage} number={index + 1} live={working} />
         ))}
       </ol>

@@ -6,7 +6,9 @@ import { asProblem } from '../api/errors'
 import type { CaseOut, FileOut, Vocabulary } from '../api/types'
 import { announce } from '../app/announce'
 import { Guarded } from '../app/guarded'
+import type { Point } from '../app/measured'
 import { Act, Notice } from '../app/parts'
+import { quickLook } from '../app/quicklook'
 import { asksToLook } from '../app/remarks'
 import type { SideTab } from '../app/sidetabs'
 import { api, noteLoss, reloadCase, vocabulary } from '../app/state'
@@ -14,6 +16,7 @@ import { tellTabs } from '../app/tabs'
 import { DownloadsCard } from './downloads'
 import { AboutCard, ExpectedQuality, HarmonizationCard, QualityCard } from './facts'
 import { Headline } from './headline'
+import { MeasureTab } from './measure'
 import { SessionCard } from './session'
 import { LazyViewer } from './viewer'
 import { PostprocessCard, VolumesCard } from './volumes'
@@ -77,6 +80,7 @@ export function ResultsPage(props: {
   const files = useSignal<FileOut[]>([])
   const failed = useSignal('')
   const tab = useSignal('labels')
+  const goTo = useSignal<Point | null>(null)
   const load = async () => {
     failed.value = ''
     try {
@@ -99,6 +103,7 @@ export function ResultsPage(props: {
       failed.value = asProblem(error).message
     })
   }
+  const quick = quickLook(files.value, version)
   const worrying = found.qc.filter(asksToLook).length
   const tabs: SideTab[] = [
     {
@@ -106,6 +111,11 @@ export function ResultsPage(props: {
       title: 'Quality',
       count: { number: worrying, of: 'to look at' },
       body: <QualityTab table={table} found={found} corrected={version > 0} />,
+    },
+    {
+      key: 'measure',
+      title: 'Measure',
+      body: <MeasureTab found={found} files={files.value} shown={tab.value === 'measure'} goTo={goTo} />,
     },
     {
       key: 'files',
@@ -134,6 +144,8 @@ export function ResultsPage(props: {
               onSaved={saved}
               tabs={tabs}
               tab={tab}
+              goTo={goTo}
+              quick={quick && api.fileUrl(found.id, quick, true)}
               numbers={<VolumesCard table={table} found={found} volumes={volumes} version={version} />}
             />
           </Guarded>

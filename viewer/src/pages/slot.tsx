@@ -4,7 +4,9 @@ import { useId, useRef } from 'preact/hooks'
 import type { CaseOut, SequenceTerm } from '../api/types'
 import { bytes, firstUpper, percent, shape, spacing } from '../app/format'
 import { Act, Bar } from '../app/parts'
+import { sentAs } from '../app/sent'
 import { api, takeCase } from '../app/state'
+import { titled } from '../app/titled'
 import { forgetUpload, send, slotKey, uploads } from './uploads'
 
 export function SlotCard(props: { found: CaseOut; entry: SequenceTerm }) {
@@ -14,6 +16,7 @@ export function SlotCard(props: { found: CaseOut; entry: SequenceTerm }) {
   const name = useId()
   const upload = uploads.value[slotKey(found.id, entry.key)]
   const stored = found.series.find((series) => series.sequence === entry.key)
+  const sent = stored && sentAs(found.id, stored.sha256)
   const state = upload ? (upload.problem ? 'problem' : 'sending') : stored ? 'stored' : 'empty'
   const choose = () => input.current?.click()
   const take = (file: File | undefined) => {
@@ -79,7 +82,7 @@ export function SlotCard(props: { found: CaseOut; entry: SequenceTerm }) {
         <div class="stack tight">
           <p class="file-name">{upload.name}</p>
           <p class="slot-problem" role="alert">
-            {upload.problem}
+            {titled(upload.problem)}
           </p>
           {stored && <p class="soft">The scan that was stored before stays in use.</p>}
           <div class="row">
@@ -109,15 +112,18 @@ export function SlotCard(props: { found: CaseOut; entry: SequenceTerm }) {
             </span>{' '}
             Stored
           </p>
-          {stored.reason && <p class="soft small-text">{firstUpper(stored.reason)}</p>}
+          {sent && <p class="file-name">{sent.name}</p>}
+          <p class="soft small-text">
+            {stored.reason ? firstUpper(titled(stored.reason)) : 'Named by you, not checked'}
+          </p>
           <p class="soft number">
             {shape(stored.shape)} voxels, {spacing(stored.spacing_mm)}
             <br />
-            {stored.orientation} · {bytes(stored.bytes)}
+            {stored.orientation} · {sent ? `${bytes(sent.bytes)} as sent` : `${bytes(stored.bytes)} unpacked`}
           </p>
           {stored.warnings.map((warning) => (
             <p class="slot-warning" key={warning}>
-              {warning}
+              {titled(warning)}
             </p>
           ))}
           <div class="row">

@@ -2,8 +2,9 @@
 import { type Signal, useSignal } from '@preact/signals'
 import type { Vocabulary } from '../api/types'
 import { announce } from '../app/announce'
+import { roughly } from '../app/format'
 import { Act, Notice, Swatch } from '../app/parts'
-import { notice, openSession, vocabulary } from '../app/state'
+import { chosenModel, notice, openSession, vocabulary } from '../app/state'
 import { ReceiptCard } from './receipt'
 import { runSample, startOwn } from './ways'
 
@@ -28,6 +29,19 @@ export function Terms(props: { table: Vocabulary; agreed: Signal<boolean> }) {
         <span>I have read this and agree</span>
       </label>
     </div>
+  )
+}
+
+/** How long it takes, and which model answers. */
+function About(props: { table: Vocabulary }) {
+  const usual = props.table.stages.reduce((sum, stage) => sum + stage.usual_seconds, 0)
+  const model = chosenModel(null)
+  return (
+    <p class="soft" data-about="">
+      A case takes {roughly(usual)} where this was measured, on two processor cores.
+      {model &&
+        ` Model: ${model.title || model.id}${model.version ? `, version ${model.version}` : ''}${model.licence ? `, ${model.licence}` : ''}.`}
+    </p>
   )
 }
 
@@ -63,6 +77,7 @@ export function StartPage() {
             </li>
           ))}
         </ul>
+        <About table={table} />
       </section>
       <section class="card" aria-labelledby="terms-title">
         <Terms table={table} agreed={agreed} />

@@ -9,6 +9,7 @@ import { whatIsMissing } from '../app/needs'
 import { Act, Bar, Notice } from '../app/parts'
 import { asksToLook, badgeOf, wordOf, worstFirst } from '../app/remarks'
 import { chosenModel, noteLoss, runCase, vocabulary } from '../app/state'
+import { titled } from '../app/titled'
 import { sentenceOf, sequenceTitle } from '../app/vocabulary'
 import { DicomPart } from './dicom'
 import { Options } from './options'
@@ -84,7 +85,7 @@ function Checks(props: { checks: Checked }) {
       )}
       {state === 'done' && problem && (
         <Notice tone="bad" title="These scans cannot be used as they are">
-          {sentenceOf(problem)}
+          {sentenceOf(titled(problem))}
         </Notice>
       )}
       {worrying.length > 0 && (
@@ -93,7 +94,7 @@ function Checks(props: { checks: Checked }) {
             {worrying.map((flag) => (
               <li key={`${flag.code}-${flag.reason}`} data-flag={flag.code}>
                 <span class={badgeOf(flag)}>{wordOf(flag)}</span>
-                <span>{flag.reason}</span>
+                <span>{titled(flag.reason)}</span>
               </li>
             ))}
           </ul>
@@ -148,7 +149,7 @@ export function UploadPage(props: { found: CaseOut }) {
     : [
         ...needs.blockers,
         ...(checks?.state === 'asking' ? ['The scans are being checked.'] : []),
-        ...(checks?.state === 'done' && checks.problem ? [sentenceOf(checks.problem)] : []),
+        ...(checks?.state === 'done' && checks.problem ? [sentenceOf(titled(checks.problem))] : []),
       ]
   const run = async () => {
     try {

@@ -3,6 +3,7 @@ import { effect, signal } from '@preact/signals'
 import { asProblem } from '../api/errors'
 import type { DicomFound, SequenceKey, SeriesOut } from '../api/types'
 import { announce } from '../app/announce'
+import { noteSent } from '../app/sent'
 import { api, cases, changeCase, noteLoss, reloadCase, vocabulary } from '../app/state'
 import { sequenceTitle } from '../app/vocabulary'
 
@@ -85,6 +86,7 @@ export async function send(caseId: string, slot: Slot, file: File): Promise<void
       await reloadCase(caseId)
     } else {
       const made = await api.uploadSeries(caseId, slot, file, told)
+      noteSent(caseId, made.sha256, { name: file.name, bytes: file.size })
       changeCase(caseId, (found) => ({ ...found, series: place(found.series, made) }))
     }
     forgetUpload(caseId, slot)

@@ -4,7 +4,9 @@ import type { ComponentChildren, ComponentType } from 'preact'
 import { useEffect } from 'preact/hooks'
 import type { Api } from '../api/client'
 import type { CaseOut, Vocabulary } from '../api/types'
+import type { Point } from '../app/measured'
 import { Act, Notice } from '../app/parts'
+import { QuickLook } from '../app/quicklook'
 import { type SideTab, SideTabs } from '../app/sidetabs'
 
 export interface ViewerProps {
@@ -16,6 +18,10 @@ export interface ViewerProps {
   /** What the side panel holds beside labels and versions. */
   tabs: readonly SideTab[]
   tab: Signal<string>
+  /** A place in world millimetres that was asked for. */
+  goTo: Signal<Point | null>
+  /** Address of the server’s small picture; null where there is none. */
+  quick: string | null
   /** The volumes, for as long as no label list can be shown. */
   numbers: ComponentChildren
 }
@@ -42,9 +48,12 @@ export function LazyViewer(props: ViewerProps) {
   return (
     <div class="scene-body">
       {now === 'loading' ? (
-        <p class="viewer-wait" role="status">
-          <span class="spinner" aria-hidden="true" /> Loading the viewer…
-        </p>
+        <div class="viewer-wait" role="status">
+          <QuickLook url={props.quick} />
+          <p>
+            <span class="spinner" aria-hidden="true" /> Loading the viewer…
+          </p>
+        </div>
       ) : (
         <div class="viewer-wait">
           <Notice tone="bad">{now.problem}</Notice>

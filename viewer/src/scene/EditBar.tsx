@@ -57,6 +57,46 @@ function PenChoice({ scene, vocabulary }: PartProps) {
   )
 }
 
+/** Whole parts at once: what hangs together at the crosshair, and slices between painted ones. */
+function Parts({ scene, vocabulary }: PartProps) {
+  const { cursor, pen } = scene.state
+  const here = cursor.value?.label ?? 0
+  const name = vocabulary.labels.find(({ value }) => value === here)?.key
+  const brush = vocabulary.labels.find(({ value }) => value === pen.value.label)?.key
+  return (
+    <fieldset class="scene-group">
+      <legend class="scene-legend">{name ? `The ${name} part at the crosshair` : 'No label at the crosshair'}</legend>
+      <button
+        type="button"
+        class="scene-toggle"
+        disabled={!here}
+        data-act="remove-part"
+        onClick={() => scene.edit.relabelPart(0)}
+      >
+        Remove it
+      </button>
+      <button
+        type="button"
+        class="scene-toggle"
+        disabled={!here || here === pen.value.label}
+        data-act="relabel-part"
+        onClick={() => scene.edit.relabelPart(pen.value.label)}
+      >
+        Make it {brush}
+      </button>
+      <button
+        type="button"
+        class="scene-toggle"
+        title="Fills the empty slices around this one with the shapes between the nearest painted ones"
+        data-act="interpolate"
+        onClick={() => scene.edit.interpolate()}
+      >
+        Fill {brush} between slices
+      </button>
+    </fieldset>
+  )
+}
+
 /** Correct the mask: brush, eraser, undo, save. */
 export function EditBar(props: PartProps) {
   const { scene } = props
@@ -78,6 +118,7 @@ export function EditBar(props: PartProps) {
         </button>
       </header>
       {state.drawing.value && <PenChoice {...props} />}
+      {state.drawing.value && <Parts {...props} />}
       <div class="scene-group">
         <button
           type="button"
@@ -86,6 +127,14 @@ export function EditBar(props: PartProps) {
           onClick={() => scene.edit.undo()}
         >
           Undo
+        </button>
+        <button
+          type="button"
+          class="scene-toggle"
+          disabled={state.edits.value.redoable < 1 || state.before.value}
+          onClick={() => scene.edit.redo()}
+        >
+          Redo
         </button>
         <button
           type="button"

@@ -1,7 +1,9 @@
-import { useEffect, useRef } from 'preact/hooks'
-import type { SceneController } from './controller'
+import { useSignalEffect } from '@preact/signals'
+import { useEffect, useRef, useState } from 'preact/hooks'
+import { QuickLook } from '../app/quicklook'
 import { sides } from './geometry'
-import { sidesInWords, TILES, type Tile, tilesOf } from './panel'
+import { cellsOf, drawOverlay, overlayWords } from './overlay'
+import { type PartProps, sidesInWords, TILES, type Tile, tilesOf } from './panel'
 
 /** The letters of the patient's sides on the four sides of a picture. */
 function Letters({ tile, radiological }: { tile: Tile; radiological: boolean }) {
@@ -18,8 +20,43 @@ function Letters({ tile, radiological }: { tile: Tile; radiological: boolean }) 
   )
 }
 
+/** Crosshair, scale bars and captions over the pictures, drawn after them. */
+function Overlay({
+  scene,
+  result,
+  canvas,
+}: Omit<PartProps, 'vocabulary'> & { canvas: { current: HTMLCanvasElement | null } }) {
+  const over = useRef<HTMLCanvasElement>(null)
+  const [places, setPlaces] = useState('')
+  const { state } = scene
+  useSignalEffect(() => {
+    if (state.drawn.value === 0 || !state.ready.value) return
+    const [under, shown] = [canvas.current, over.current]
+    const brush = shown?.getContext('2d')
+    if (!under || !shown || !brush) return
+    const words = overlayWords(state, result)
+    shown.width = under.width
+    shown.height = under.height
+    const all = scene.places()
+    const cells = cellsOf(state.view.peek() !== 'multi', shown.width, shown.height)
+    const one = under.width / Math.max(1, under.clientWidth)
+    drawOverlay(brush, all, words, one, cells)
+    setPlaces(all.map(({ plane, cross }) => `${plane}:${cross.map((at) => (at / one).toFixed(1)).join(',')}`).join(' '))
+  })
+  const words = overlayWords(state, result)
+  return (
+    <canvas
+      ref={over}
+      class="scene-overlay"
+      data-places={places}
+      data-sequence-text={words.sequence}
+      data-slice-text={words.slice[state.plane.value]}
+    />
+  )
+}
+
 /** The canvas with the pictures, and the captions over it. */
-export function Stage({ scene }: { scene: SceneController }) {
+export function Stage({ scene, result, quick }: Omit<PartProps, 'vocabulary'> & { quick: string | null }) {
   const canvas = useRef<HTMLCanvasElement>(null)
   const { state } = scene
   const view = state.view.value
@@ -46,6 +83,7 @@ export function Stage({ scene }: { scene: SceneController }) {
         aria-label={`Pictures of the scan. ${sidesInWords(state.radiological.value)}. Arrow keys move the crosshair, question mark lists all keys.`}
         onDblClick={maximiseAt}
       />
+      {state.ready.value && <Overlay scene={scene} result={result} canvas={canvas} />}
       {state.ready.value && (
         <div class={view === 'multi' ? 'scene-tiles' : 'scene-tiles scene-alone'}>
           {tilesOf(view).map((tile) => (
@@ -66,9 +104,10 @@ export function Stage({ scene }: { scene: SceneController }) {
         </div>
       )}
       {!state.ready.value && (
-        <p class="scene-loading" role="status">
-          {state.message.value}…
-        </p>
+        <div class="scene-loading">
+          <QuickLook url={quick} />
+          <p role="status">{state.message.value}…</p>
+        </div>
       )}
     </div>
   )

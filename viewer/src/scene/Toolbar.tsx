@@ -172,6 +172,23 @@ export function Toolbar(props: PartProps) {
             <circle cx="12" cy="13" r="3.4" />
           </svg>
         </button>
+        {document.fullscreenEnabled && (
+          <button
+            type="button"
+            class="scene-toggle"
+            title="Full screen"
+            aria-label="Full screen"
+            data-act="full-screen"
+            onClick={(event) => {
+              if (document.fullscreenElement) void document.exitFullscreen()
+              else void event.currentTarget.closest('.scene')?.requestFullscreen()
+            }}
+          >
+            <svg class="scene-icon" viewBox="0 0 24 24" aria-hidden="true">
+              <path d="M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5" />
+            </svg>
+          </button>
+        )}
         <button
           type="button"
           class="scene-toggle"

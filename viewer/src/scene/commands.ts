@@ -14,6 +14,7 @@ export const COMMANDS: Record<Action, Command> = {
   },
   leave: (scene) => scene.leave(),
   undo: (scene) => scene.edit.undo(),
+  redo: (scene) => scene.edit.redo(),
   'hide-all': (scene) => scene.marks.toggleAll(),
   label: (scene, press) => {
     const label = labelOfDigit(scene, press)

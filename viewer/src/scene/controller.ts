@@ -9,6 +9,7 @@ import { firstShown, maskVersions, modelMask, previewName, sequenceChoices } fro
 import { type ArrowKey, AXIS_OF, stepOf, type Vec3, voxelMl } from './geometry'
 import { LabelDisplay } from './marks'
 import type { SceneLabel, SceneTold, Viewer } from './niivue'
+import type { TilePlace } from './overlay'
 import { SequenceSwitch } from './sequences'
 import { Source } from './source'
 import { type Mode, next, SceneState, seen, type View } from './state'
@@ -115,6 +116,9 @@ export class SceneController {
         state.window.value = window
       },
       lost: () => this.lost(),
+      drawn: () => {
+        state.drawn.value++
+      },
     }
   }
 
@@ -143,6 +147,7 @@ export class SceneController {
       state.sequence.value = choice.key
       state.range.value = viewer.range()
       state.sizes.value = viewer.sizes()
+      state.spacing.value = viewer.spacing()
       state.version.value = shown.version
       state.mode.value = 'look'
     })
@@ -277,6 +282,11 @@ export class SceneController {
   /** 0 until there is a picture. */
   voxelMl(): number {
     return this.viewer && this.state.ready.value ? voxelMl(this.viewer.imageGrid().affine) : 0
+  }
+
+  /** Where the slices are on the canvas; empty while there is none. */
+  places(): TilePlace[] {
+    return this.viewer?.places() ?? []
   }
 
   snapshot(): HTMLCanvasElement | null {

@@ -3,11 +3,22 @@ import { batch } from '@preact/signals'
 import type { SegmentationVersion } from '../api/types'
 import type { Waiting } from '../app/stash'
 import { modelMask } from './files'
-import { type Grid, sameGrid } from './geometry'
+import { AXIS_OF, type Grid, sameGrid } from './geometry'
 import { type Mask, packed, writeMask } from './nifti'
 import type { Viewer } from './niivue'
 import type { Source } from './source'
-import { afterSave, afterStroke, afterUndo, BRUSHES, type Mode, NO_EDITS, type Pen, type SceneState } from './state'
+import {
+  afterRedo,
+  afterSave,
+  afterStroke,
+  afterUndo,
+  BRUSHES,
+  type Mode,
+  NO_EDITS,
+  type Pen,
+  type SceneState,
+} from './state'
+import { between, partAt, relabelled } from './tools'
 
 /** What correcting needs from the rest of the panel. */
 export interface EditHost {
@@ -98,6 +109,48 @@ export class Editing {
     this.host.viewer()?.drawing.undo()
     state.edits.value = afterUndo(state.edits.value)
     this.host.changed()
+  }
+
+  redo(): void {
+    const { state } = this.host
+    if (state.edits.value.redoable < 1 || state.before.value) return
+    this.host.viewer()?.drawing.redo()
+    state.edits.value = afterRedo(state.edits.value)
+    this.host.changed()
+  }
+
+  /** Give the part at the crosshair another label; 0 takes it away. */
+  relabelPart(label: number): void {
+    const viewer = this.host.viewer()
+    if (!viewer || this.host.state.before.value) return
+    const here = viewer.drawing.here()
+    const part = partAt(here, here.voxel)
+    if (!part.length) {
+      this.host.say('error', 'There is no label at the crosshair: click into the part first.')
+      return
+    }
+    if (here.labels[part[0] as number] === label) return
+    viewer.drawing.change(relabelled(here, part, label))
+    this.host.say(
+      'info',
+      `${part.length} voxels ${label ? 'have another label' : 'were taken away'}; Undo brings them back.`,
+    )
+  }
+
+  /** Fill the slices between two painted ones, in the plane that was touched last, with the brush's label. */
+  interpolate(): void {
+    const { plane, pen, before } = this.host.state
+    const viewer = this.host.viewer()
+    if (!viewer || before.value) return
+    const here = viewer.drawing.here()
+    const axis = AXIS_OF[plane.value]
+    const made = between(here, axis, here.voxel[axis], pen.value.label)
+    if (typeof made === 'string') {
+      this.host.say('error', made)
+      return
+    }
+    viewer.drawing.change(made.labels)
+    this.host.say('info', `Filled ${plane.value} slices ${made.from + 2} to ${made.to}: ${made.added} voxels.`)
   }
 
   setPen(change: Partial<Pen>): void {

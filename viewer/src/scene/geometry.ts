@@ -85,6 +85,12 @@ export function sameGrid(one: Grid, other: Grid): boolean {
   return true
 }
 
+/** Millimetres from slice to slice along the scene's axes. */
+export function sceneSpacing({ affine }: Grid, order: AxisOrder): Vec3 {
+  const along = ({ fileAxis }: SceneAxis): number => Math.hypot(...affine.map((of) => of[fileAxis as 0 | 1 | 2]))
+  return [along(order[0]), along(order[1]), along(order[2])]
+}
+
 /** Index of file voxel (i, j, k) in the scene is `start + i * steps[0] + j * steps[1] + k * steps[2]`. */
 function strides(shape: Vec3, order: AxisOrder): { start: number; steps: [number, number, number] } {
   const steps: [number, number, number] = [0, 0, 0]

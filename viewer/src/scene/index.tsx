@@ -1,10 +1,11 @@
 /** The viewer panel. Loaded lazily: it brings the drawing library with it. */
 
-import type { Signal } from '@preact/signals'
+import { type Signal, useSignalEffect } from '@preact/signals'
 import type { ComponentChildren } from 'preact'
 import { useEffect, useMemo, useRef } from 'preact/hooks'
 import type { Api } from '../api/client'
 import type { CaseOut, Vocabulary } from '../api/types'
+import type { Point } from '../app/measured'
 import { type SideTab, SideTabs } from '../app/sidetabs'
 import { COMMANDS } from './commands'
 import { SceneController } from './controller'
@@ -27,6 +28,8 @@ interface PanelProps {
   onSaved: () => void
   tabs: readonly SideTab[]
   tab: Signal<string>
+  goTo: Signal<Point | null>
+  quick: string | null
   numbers: ComponentChildren
 }
 
@@ -46,7 +49,8 @@ function useKeys(scene: SceneController, panel: { current: HTMLElement | null })
         alt: event.altKey,
       }
       const action = actionOf(press, target?.tagName === 'CANVAS')
-      const always = action === 'leave' || action === 'undo' || action === 'move' || action === 'paint'
+      const always =
+        action === 'leave' || action === 'undo' || action === 'redo' || action === 'move' || action === 'paint'
       if (!action || (!state.keysOn.value && !always)) return
       if (state.help.value && action !== 'help') return // the dialog closes on Escape by itself
       event.preventDefault()
@@ -77,6 +81,12 @@ export default function ViewerPanel(props: PanelProps) {
   const panel = useRef<HTMLDivElement>(null)
   useEffect(() => () => scene.close(), [scene])
   useEffect(() => void scene.edit.follow(result.version), [scene, result.version])
+  useSignalEffect(() => {
+    const place = props.goTo.value
+    if (!place || !scene.state.ready.value) return
+    scene.goTo(place)
+    props.goTo.value = null
+  })
   useKeys(scene, panel)
   useLeaveWarning(scene)
   const { state } = scene
@@ -91,7 +101,7 @@ export default function ViewerPanel(props: PanelProps) {
     </>
   )
   const tabs: SideTab[] = [{ key: 'labels', title: 'Labels', body: broken ? props.numbers : labels }, ...props.tabs]
-  if (!broken) tabs.splice(2, 0, { key: 'versions', title: 'Versions', body: <VersionList {...parts} /> })
+  if (!broken) tabs.splice(-1, 0, { key: 'versions', title: 'Versions', body: <VersionList {...parts} /> })
   return (
     <div
       ref={panel}
@@ -110,7 +120,11 @@ export default function ViewerPanel(props: PanelProps) {
       {!broken && <Toolbar {...parts} />}
       <div class="scene-body">
         <div class="scene-main">
-          {broken ? <Fallback scene={scene} /> : <Stage key={`${caseId} ${result.run}`} scene={scene} />}
+          {broken ? (
+            <Fallback scene={scene} />
+          ) : (
+            <Stage key={`${caseId} ${result.run}`} scene={scene} result={result} quick={props.quick} />
+          )}
           {!broken && <Readout {...parts} />}
         </div>
         <div class="scene-side">

@@ -4,6 +4,7 @@ export type Action =
   | 'help'
   | 'leave'
   | 'undo'
+  | 'redo'
   | 'hide-all'
   | 'label'
   | 'pen-label'
@@ -119,6 +120,13 @@ export const RULES: readonly KeyRule[] = [
     shown: 'Ctrl Z',
     does: 'take back the last stroke',
     matches: (press) => press.ctrl && !press.shift && !press.alt && press.key.toLowerCase() === 'z',
+  },
+  {
+    action: 'redo',
+    shown: 'Ctrl Y, Ctrl Shift Z',
+    does: 'do again what was taken back',
+    matches: ({ ctrl, shift, alt, key }) =>
+      ctrl && !alt && ((!shift && key.toLowerCase() === 'y') || (shift && key.toLowerCase() === 'z')),
   },
   {
     action: 'leave',

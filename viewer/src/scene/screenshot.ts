@@ -1,7 +1,11 @@
 /** What is on screen as a PNG that says what it is: research use only, and nobody's name. */
+
+import { ml } from '../app/format'
+import { volumeOf } from '../app/vocabulary'
 import { sides } from './geometry'
-import { type PartProps, sidesInWords, tilesOf } from './panel'
-import type { SceneState } from './state'
+import { cellsOf, drawOverlay, overlayWords } from './overlay'
+import { type PartProps, sidesInWords, tilesOf, volumesShown } from './panel'
+import { type SceneState, seen } from './state'
 
 const WORDS = 'Research use only'
 
@@ -22,6 +26,26 @@ export function captionOf({ scene, vocabulary }: Pick<PartProps, 'scene' | 'voca
   const unsaved = state.unsaved.value ? ', with unsaved changes' : ''
   const said = vocabulary.disclaimer.includes(WORDS) ? vocabulary.disclaimer : `${WORDS}. ${vocabulary.disclaimer}`
   return [said, `${title?.title ?? ''}${mark}${matched}, ${mask}${unsaved}. ${sidesInWords(state.radiological.value)}.`]
+}
+
+export interface Part {
+  colour: string
+  text: string
+}
+
+/** The labels that are seen, with their volumes. */
+export function legendOf({ scene, vocabulary, result }: PartProps): Part[] {
+  const { state } = scene
+  const { volumes } = volumesShown(state, vocabulary, result, scene.voxelMl())
+  return vocabulary.labels
+    .filter(({ value }) => (state.counts.value[value] ?? 0) > 0 && seen(state.eyes.value, value))
+    .map(({ key, colour }) => ({ colour, text: `${key} ${ml(volumeOf(volumes, key).ml)} ml` }))
+}
+
+/** Where the crosshair is, for whoever wants to find the place again. */
+export function placeOf({ cursor }: Pick<SceneState, 'cursor'>): string {
+  const [x, y, z] = (cursor.value?.mm ?? [0, 0, 0]).map((mm) => mm.toFixed(1).replace('-', '−'))
+  return `Crosshair at x ${x}, y ${y}, z ${z} mm (to the patient’s right, front, top).`
 }
 
 /** Write the letters of the patient's sides on the picture, where the page has them over it. */
@@ -51,17 +75,42 @@ function lettered(brush: CanvasRenderingContext2D, picture: HTMLCanvasElement, s
   }
 }
 
-function captioned(picture: HTMLCanvasElement, lines: readonly string[], state: SceneState): HTMLCanvasElement {
+/** The parts that are seen, each with its colour and volume, from left to right. */
+function legend(
+  brush: CanvasRenderingContext2D,
+  parts: readonly Part[],
+  left: number,
+  top: number,
+  size: number,
+): void {
+  let x = left
+  for (const { colour, text } of parts) {
+    brush.fillStyle = colour
+    brush.fillRect(x, top, size, size)
+    brush.fillStyle = '#fff'
+    brush.fillText(text, x + 1.4 * size, top)
+    x += 2.4 * size + brush.measureText(text).width
+  }
+}
+
+function captioned(
+  picture: HTMLCanvasElement,
+  lines: readonly string[],
+  parts: readonly Part[],
+  state: SceneState,
+  over: (brush: CanvasRenderingContext2D) => void,
+): HTMLCanvasElement {
   const whole = document.createElement('canvas')
   const size = Math.max(14, Math.round(picture.width / 60))
   const line = Math.round(size * 1.5)
   whole.width = picture.width
-  whole.height = picture.height + line * lines.length + size
+  whole.height = picture.height + line * (lines.length + (parts.length ? 1 : 0)) + size
   const brush = whole.getContext('2d')
   if (!brush) return picture
   brush.fillStyle = '#000'
   brush.fillRect(0, 0, whole.width, whole.height)
   brush.drawImage(picture, 0, 0)
+  over(brush)
   lettered(brush, picture, state, size)
   brush.fillStyle = '#fff'
   brush.textAlign = 'left'
@@ -70,6 +119,7 @@ function captioned(picture: HTMLCanvasElement, lines: readonly string[], state: 
     brush.font = `${index === 0 ? 'bold ' : ''}${size}px sans-serif`
     brush.fillText(text, size / 2, picture.height + size / 2 + index * line, whole.width - size)
   }
+  legend(brush, parts, size / 2, picture.height + size / 2 + lines.length * line, size)
   return whole
 }
 
@@ -78,7 +128,12 @@ export async function saveScreenshot(props: PartProps): Promise<void> {
   const { scene } = props
   const picture = scene.snapshot()
   if (!picture) return
-  const whole = captioned(picture, captionOf(props), scene.state)
+  const { state } = scene
+  const cells = cellsOf(state.view.value !== 'multi', picture.width, picture.height)
+  const one = Math.max(1, picture.width / 1200)
+  const whole = captioned(picture, [...captionOf(props), placeOf(state)], legendOf(props), state, (brush) =>
+    drawOverlay(brush, scene.places(), overlayWords(state, props.result), one, cells),
+  )
   const file = await new Promise<Blob | null>((done) => whole.toBlob(done, 'image/png'))
   if (!file) return
   const link = document.createElement('a')

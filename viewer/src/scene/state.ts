@@ -39,10 +39,12 @@ export interface Edits {
   made: number
   /** How many of them can be taken back. */
   undoable: number
+  /** How many of those that were taken back can be done again. */
+  redoable: number
   /** `made` when the drawing was last equal to a version of the server; -1 when no undo leads there any more. */
   saved: number
 }
-export const NO_EDITS: Edits = { made: 0, undoable: 0, saved: 0 }
+export const NO_EDITS: Edits = { made: 0, undoable: 0, redoable: 0, saved: 0 }
 
 export const unsaved = (edits: Edits): boolean => edits.made !== edits.saved
 
@@ -50,11 +52,24 @@ export const unsaved = (edits: Edits): boolean => edits.made !== edits.saved
 export const afterStroke = (edits: Edits): Edits => ({
   made: edits.made + 1,
   undoable: Math.min(edits.undoable + 1, UNDO_DEPTH),
+  redoable: 0,
   saved: edits.saved > edits.made ? -1 : edits.saved,
 })
 
 export const afterUndo = (edits: Edits): Edits =>
-  edits.undoable < 1 ? edits : { ...edits, made: edits.made - 1, undoable: edits.undoable - 1 }
+  edits.undoable < 1
+    ? edits
+    : {
+        ...edits,
+        made: edits.made - 1,
+        undoable: edits.undoable - 1,
+        redoable: edits.redoable + 1,
+      }
+
+export const afterRedo = (edits: Edits): Edits =>
+  edits.redoable < 1
+    ? edits
+    : { ...edits, made: edits.made + 1, undoable: edits.undoable + 1, redoable: edits.redoable - 1 }
 
 export const afterSave = (edits: Edits): Edits => ({ ...edits, saved: edits.made })
 
@@ -175,6 +190,11 @@ export class SceneState {
   readonly cursor: Signal<Cursor | null> = signal(null)
   /** How many slices there are along the scene's axes. */
   readonly sizes: Signal<Vec3> = signal([1, 1, 1])
+
+  /** Millimetres between slices along the scene's axes. */
+  readonly spacing: Signal<Vec3> = signal([1, 1, 1])
+  /** Counts drawings of the pictures, so that what lies over them follows. */
+  readonly drawn: Signal<number> = signal(0)
 
   readonly choice: ReadonlySignal<SequenceChoice | undefined> = computed(() =>
     this.sequences.value.find(({ key }) => key === this.sequence.value),

@@ -35,6 +35,38 @@ export function dragged(window: Window, rightPixels: number, downPixels: number,
   return windowOf(widthOf(window) + rightPixels * perPixel, levelOf(window) - downPixels * perPixel, range)
 }
 
+/** Voxels that are looked at to find a percentile: enough for three digits of it. */
+const SAMPLE = 200_000
+
+/** The value below which this share of the voxels lies that are not background, of about 200,000 of them. */
+export function percentile(values: ArrayLike<number>, share: number): number {
+  const step = Math.max(1, Math.floor(values.length / SAMPLE))
+  const background = values[0] ?? 0 // the corner of a scan is air
+  const found: number[] = []
+  for (let at = 0; at < values.length; at += step) {
+    const value = values[at] as number
+    if (value !== background && Number.isFinite(value)) found.push(value)
+  }
+  found.sort((one, other) => one - other)
+  return found[Math.min(found.length - 1, Math.floor(share * found.length))] ?? Number.NaN
+}
+
+/** FLAIR's fat and eyes are no brighter than a lesion may be: a wider window keeps both apart. */
+const FLAIR_SHARE = 0.995
+
+/** What is shown white when a sequence is first seen: the library's choice, but for FLAIR. */
+export function firstHigh(
+  key: string,
+  usual: number,
+  values: () => ArrayLike<number>,
+  scale: { scl_slope?: number; scl_inter?: number },
+): number {
+  if (!key.startsWith('t2f')) return usual
+  const stored = percentile(values(), FLAIR_SHARE)
+  const high = stored * (scale.scl_slope || 1) + (scale.scl_inter ?? 0)
+  return Number.isFinite(high) ? Math.max(high, usual) : usual
+}
+
 /** A number as people read it: three significant digits, no exponent. */
 export function tidy(value: number): string {
   if (!Number.isFinite(value)) return '–'

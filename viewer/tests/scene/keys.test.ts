@@ -31,8 +31,9 @@ describe('keys', () => {
   it('leaves the browser its own keys', () => {
     expect(actionOf(press('h', { ctrl: true }), true)).toBeNull()
     expect(actionOf(press('a', { ctrl: true }), true)).toBeNull()
-    expect(actionOf(press('z', { ctrl: true, shift: true }), true)).toBeNull()
     expect(actionOf(press('z', { ctrl: true }), true)).toBe('undo')
+    expect(actionOf(press('Z', { ctrl: true, shift: true }), true)).toBe('redo')
+    expect(actionOf(press('y', { ctrl: true }), true)).toBe('redo')
   })
   it('hears brackets behind AltGr', () => {
     expect(actionOf(press('[', { ctrl: true, alt: true }), false)).toBe('thinner')

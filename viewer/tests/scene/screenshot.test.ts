@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import type { PartProps } from '../../src/scene/panel'
-import { captionOf, screenshotName } from '../../src/scene/screenshot'
+import { captionOf, legendOf, placeOf, screenshotName } from '../../src/scene/screenshot'
 import { SceneState } from '../../src/scene/state'
 
 function scene(change: (state: SceneState) => void = () => {}, disclaimer = 'Not a medical device.') {
@@ -23,7 +23,7 @@ it('says what is shown: a synthetic sequence, which mask, which side', () => {
   const changed = captionOf(
     scene((state) => {
       state.version.value = 2
-      state.edits.value = { made: 1, undoable: 1, saved: 0 }
+      state.edits.value = { made: 1, undoable: 1, redoable: 0, saved: 0 }
       state.radiological.value = false
     }),
   )[1]
@@ -41,4 +41,23 @@ it('says that brightness was matched', () => {
 
 it('names the file after the view, not after the case', () => {
   expect(screenshotName('axial', 't1c')).toBe('hope-axial-t1c.png')
+})
+
+it('shows the parts that are seen with their volumes, and where the crosshair is', () => {
+  const props = scene((state) => {
+    state.counts.value = Object.assign(new Uint32Array(256), { 1: 5, 2: 7 })
+    state.eyes.value = { closed: new Set([2]), allHidden: false }
+    state.versions.value = [
+      { version: 0, name: 'x', made_by: 'model', volumes_ml: { ET: { ml: 1.25 }, NET: { ml: 3 } } },
+    ]
+    state.cursor.value = { mm: [-3.21, 4, 5.06], voxel: [0, 0, 0], intensity: 0, label: 0 }
+  })
+  const labels = [
+    { value: 1, key: 'ET', name: 'a', colour: '#D55E00' },
+    { value: 2, key: 'NET', name: 'b', colour: '#0072B2' },
+    { value: 3, key: 'CC', name: 'c', colour: '#009E73' },
+  ]
+  const whole = { ...props, vocabulary: { labels, regions: [] }, scene: { ...props.scene, voxelMl: () => 0.001 } }
+  expect(legendOf(whole as unknown as PartProps)).toEqual([{ colour: '#D55E00', text: 'ET 1.25 ml' }])
+  expect(placeOf(props.scene.state)).toContain('x −3.2, y 4.0, z 5.1 mm')
 })

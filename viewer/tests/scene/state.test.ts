@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import {
   ALL_SEEN,
+  afterRedo,
   afterSave,
   afterStroke,
   afterUndo,
@@ -32,6 +33,14 @@ describe('unsaved changes', () => {
     const elsewhere = afterStroke(afterUndo(saved))
     expect(elsewhere.made).toBe(saved.made)
     expect(unsaved(elsewhere)).toBe(true)
+  })
+  it('come again with redo, until another stroke takes the place of what was taken back', () => {
+    const saved = afterSave(afterStroke(NO_EDITS))
+    const back = afterUndo(saved)
+    expect([back.redoable, unsaved(back), unsaved(afterRedo(back))]).toEqual([1, true, false])
+    expect(afterRedo(back)).toEqual(saved)
+    expect(afterRedo(saved)).toBe(saved)
+    expect(afterStroke(back).redoable).toBe(0)
   })
   it('can be taken back only so far', () => {
     let edits = NO_EDITS

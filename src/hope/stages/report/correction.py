@@ -18,6 +18,7 @@ from hope.stages.postprocess.lesions import measure_lesions, rule_of
 from hope.stages.report.face_free import BRAIN_ONLY, near_labels
 from hope.stages.report.lesion_views import draw_measurements
 from hope.stages.report.preview import render_preview
+from hope.stages.report.quick_look import write_quick_look
 from hope.stages.report.report import write_report
 from hope.stages.report.volumes_table import volumes_csv
 
@@ -68,6 +69,7 @@ def write_correction(
     title = f"{report.case_id}  ({report.input.reference})"
     picture = folder / CORRECTION_FILES[Role.CORRECTED_PICTURE]
     render_preview(image, labels, report.millilitres(), title, picture, notice)
+    write_quick_look(picture, folder / CORRECTION_FILES[Role.CORRECTED_QUICK_LOOK])
     sizes = report.measurements
     drawn = draw_measurements(image, labels, sizes) if sizes is not None else b""
     write_report(report, picture, folder / CORRECTION_FILES[Role.CORRECTED_REPORT], drawn)

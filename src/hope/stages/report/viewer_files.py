@@ -23,6 +23,7 @@ from hope.formats.nifti import write_labels
 from hope.stages.preprocess.preprocess import to_native
 from hope.stages.report.meshes import label_mesh, write_mz3
 from hope.stages.report.native_views import between_scans, brain_view, native_view, write_view
+from hope.stages.report.quick_look import write_quick_look
 from hope.stages.report.volumes_table import volumes_csv
 
 _THREADS = 4
@@ -81,7 +82,7 @@ class _Writer:
         """What can be done in any order, the longest first."""
         views = [lambda s=s: self._view(s) for s in SEQUENCES if s in self._case.uploaded.scans]
         meshes = [lambda label=label: self._mesh(label.value, label.key) for label in PEDS.labels]
-        return [*views, *self._harmonized_views(), self._model_mask, *meshes, self._table]
+        return [*views, *self._harmonized_views(), self._model_mask, *meshes, self._table, self._quick_look]
 
     def _path(self, output: OutputFile) -> Path:
         return self._folder / output.name(self._result.case_id)
@@ -130,6 +131,11 @@ class _Writer:
             return []
         output = OutputFile.of(Role.MESH, label=key)
         write_mz3(mesh, self._path(output))
+        return [output]
+
+    def _quick_look(self) -> list[OutputFile]:
+        output = OutputFile.of(Role.QUICK_LOOK)
+        write_quick_look(self._path(OutputFile.of(Role.PICTURE)), self._path(output))
         return [output]
 
     def _table(self) -> list[OutputFile]:

@@ -62,11 +62,13 @@ def session_of(token: str | None, context: WebContext) -> Session:
     """The living session with this token, marked as used. Blocks.
 
     Raises:
-        ProblemError: 401 if there is none.
+        ProblemError: 401 if there is none: ``no-session`` without a token, ``session-ended`` with one.
     """
     session = context.store.session_of_token(token_hash(token)) if token else None
     if session is None:
-        raise ProblemError(401, "no-session", _NO_SESSION, {"WWW-Authenticate": "Bearer"})
+        # A browser that lost its cookie is told from one whose session is gone: the former's data is still there.
+        kind = "session-ended" if token else "no-session"
+        raise ProblemError(401, kind, _NO_SESSION, {"WWW-Authenticate": "Bearer"})
     return session
 
 

@@ -36,6 +36,8 @@ def check_may_serve(settings: Settings) -> None:
     platform = settings.platform
     if platform.public_url:
         _check_url("HOPE_PUBLIC_URL", platform.public_url, path=False, tls=False)
+    if platform.docs_url:
+        _check_url("HOPE_DOCS_URL", platform.docs_url, path=True, tls=False)
     if is_public(platform) and not platform.authentication:
         where = f"HOPE_HOST={platform.host}" if not platform.loopback else f"HOPE_PUBLIC_URL={platform.public_url}"
         raise InputError(

@@ -26,7 +26,9 @@ def get_vocabulary(context: Context) -> VocabularyOut:
     """Colours, titles and sentences: one table for page, report and programs."""
     models = context.models()
     default = next((model for model in models if model.get("default")), models[0] if models else {})
-    return vocabulary(context.settings.platform.session_hours, default.get("optional") or [])
+    platform = context.settings.platform
+    optional, model_id = default.get("optional") or [], str(default.get("id", ""))
+    return vocabulary(platform.session_hours, optional, platform.docs_url, model_id)
 
 
 @router.get("/api/models", operation_id="list_models", response_model_exclude_unset=True, responses=problems())

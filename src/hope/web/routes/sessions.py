@@ -7,9 +7,11 @@ from typing import Annotated
 from anyio import to_thread
 from fastapi import APIRouter, Body, Request, Response
 
+from hope.contract.job import CaseRecord, CaseState, ConflictError
 from hope.domain.errors import InputError
 from hope.domain.ids import new_token, token_hash
 from hope.web import strict_json
+from hope.web.archive import ArchiveFile, files_of, zip_chunks
 from hope.web.auth.access import (
     COOKIE,
     Audit,
@@ -21,10 +23,13 @@ from hope.web.auth.access import (
     take_cookie,
     token_of,
 )
+from hope.web.cases_table import cases_csv
+from hope.web.context import WebContext
+from hope.web.downloads import streamed
 from hope.web.errors import ProblemError
-from hope.web.problems import BODY, problems
+from hope.web.problems import BODY, binary, problems
 from hope.web.schemas import ReceiptOut, SessionCreated, SessionIn, SessionOut, SessionPatch
-from hope.web.serializers import session_out
+from hope.web.serializers import case_out, session_out
 from hope.web.webhooks import checked_targets
 
 router = APIRouter(prefix="/api/session", tags=["session"])
@@ -92,6 +97,50 @@ async def delete_session(
     await to_thread.run_sync(audit.record, session.owner, "session.kill", session.id, outcome)
     take_cookie(response, context.settings)
     return ReceiptOut(**receipt.to_json())
+
+
+@router.get(
+    "/cases.csv",
+    operation_id="download_table",
+    response_class=Response,
+    responses=problems(401) | {200: binary("one row a case, oldest first", "text/csv")},
+)
+def download_table(session: Current, context: Context, audit: Audit) -> Response:
+    """All cases as a table: name, state, volumes of the current mask, expected quality, worst remark."""
+    table = cases_csv([case_out(case) for case in context.store.cases(session.id)])
+    audit.record(session.owner, "table.download", session.id)
+    return Response(table, media_type="text/csv; charset=utf-8", headers=_saved_as("hope-cases.csv"))
+
+
+@router.get(
+    "/results.zip",
+    operation_id="download_results",
+    response_class=Response,
+    responses=problems(401, 404, 409) | {200: binary("a folder for each finished case", "application/zip")},
+)
+async def download_results(session: Current, context: Context, audit: Audit) -> Response:
+    """Every finished case in one zip: masks, report, picture, tables, and one table of all cases at its top.
+
+    It is made while it is sent; a zip that breaks off has no directory, so that no program takes it for whole.
+    """
+    cases = await to_thread.run_sync(context.store.cases, session.id)
+    done = [case for case in cases if case.state is CaseState.DONE]
+    if not done:
+        raise ConflictError("no case of the session is done; there is nothing to download yet")
+    files = await to_thread.run_sync(lambda: [f for case in done for f in _archived(case, context)])
+    chunks = zip_chunks(files, cases_csv([case_out(case) for case in cases]), context.blobs)
+    answer = await streamed(chunks, {"Content-Type": "application/zip", **_saved_as("hope-results.zip")})
+    for case in done:
+        await to_thread.run_sync(audit.record, session.owner, "file.download", case.id)
+    return answer
+
+
+def _archived(case: CaseRecord, context: WebContext) -> list[ArchiveFile]:
+    return files_of(case, context.store.artifacts(case.id, public=True))
+
+
+def _saved_as(name: str) -> dict[str, str]:
+    return {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private, no-store"}
 
 
 @router.post(

@@ -12,6 +12,7 @@ from hope.domain.labels import ED, ET, PEDS
 from hope.domain.volume import Volume
 from hope.stages.report import preview
 from hope.stages.report.preview import GAP, HEADER, MARGIN, PANEL, render_preview
+from hope.stages.report.quick_look import write_quick_look
 
 SPACING_MM = np.array([1.0, 1.5, 5.5])
 VOLUMES_ML = {"ET": {"ml": 1.2, "low_ml": 1.0, "high_ml": 1.4}, "WT": {"ml": 1.2, "low_ml": 1.0, "high_ml": 1.4}}
@@ -128,3 +129,17 @@ def test_an_unwritable_place_is_an_output_error_and_leaves_nothing(tmp_path: Pat
     with pytest.raises(OutputError):
         render_preview(*head(None), {}, "t", tmp_path / "p.png")
     assert [p.name for p in tmp_path.iterdir()] == ["p.png"]
+
+
+def test_the_quick_look_is_small_and_shows_the_row_with_labels(tmp_path: Path) -> None:
+    image, labels = head((25.0, 10.0, 5.0))
+    whole = draw(image, labels, tmp_path / "preview.png")
+    write_quick_look(tmp_path / "preview.png", tmp_path / "quick-look.webp")
+    with Image.open(tmp_path / "quick-look.webp") as shown:
+        assert shown.format == "WEBP" and not shown.getexif()
+        quick = np.asarray(shown.convert("RGB")).astype(int)
+    assert quick.shape[1] == 1080 and (tmp_path / "quick-look.webp").stat().st_size < 60_000
+    for column in range(3):
+        large = orange(panel(whole, 1, column))
+        third = quick[:, column * 360 : (column + 1) * 360]
+        assert orange(third).mean() == pytest.approx(large.mean(), rel=0.35), "the tumour of each plane is there"

@@ -28,6 +28,7 @@ from hope.domain.volume import Volume
 from hope.formats.nifti import read_labels, read_scan, write_labels
 from hope.pipeline import Prepared, Segmented
 from hope.stages.preprocess.preprocess import to_native
+from hope.stages.report.preview import render_preview
 from hope.stages.report.viewer_files import ViewerCase, write_viewer_files
 from hope.web.serializers import case_out
 
@@ -72,6 +73,9 @@ def write(folder: Path, case: Segmented) -> dict[str, OutputFile]:
     none = {"ml": 0.0, "low_ml": 0.0, "high_ml": 0.0}
     volumes = dict.fromkeys([*(label.key for label in PEDS.labels), *REGION_NAMES], none)
     result = CaseResult(native, labels, CaseReport.stored({"case_id": CASE, "volumes_ml": volumes}))
+    render_preview(
+        Volume(np.ones(native.grid.shape, np.float32), native.grid), native, volumes, CASE, folder / "preview.png"
+    )
     shown = ViewerCase(case.prepared.uploaded, case.harmonized, labels)
     return {file.name(CASE): file for file in write_viewer_files(folder, shown, result, (1.0, 0.0), silent)}
 

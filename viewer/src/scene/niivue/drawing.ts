@@ -12,6 +12,7 @@ import {
   type Vec3,
 } from '../geometry'
 import type { Pen } from '../state'
+import type { Bitmap } from '../tools'
 
 /** How the file's voxels lie in the scene. */
 export interface Lie {
@@ -108,6 +109,29 @@ export class Drawing {
     nv.refreshDrawing(true)
     nv.drawAddUndoBitmap()
     nv.createOnLocationChange()
+  }
+
+  /** The labels in the scene's order, and the voxel at the crosshair. */
+  here(): Bitmap & { voxel: Vec3 } {
+    const { grid, order } = this.lie()
+    const [x = 0, y = 0, z = 0] = this.nv.frac2vox(this.nv.scene.crosshairPos)
+    return { labels: this.bitmap(), shape: sceneShape(grid.shape, order), voxel: [x, y, z] }
+  }
+
+  /** Put other labels (scene order) in place of the drawing, as one step that can be taken back. */
+  change(labels: Uint8Array): void {
+    this.bitmap()
+    this.nv.drawBitmap = labels
+    this.nv.refreshDrawing(true)
+    this.nv.drawAddUndoBitmap()
+    this.nv.createOnLocationChange()
+  }
+
+  /** Do again what was taken back last. The library only goes back: from two steps ahead that is one ahead. */
+  redo(): void {
+    const { nv } = this
+    nv.currentDrawUndoBitmap = (nv.currentDrawUndoBitmap + 2) % nv.opts.maxDrawUndoBitmaps
+    this.undo()
   }
 
   /** Take back one stroke. The panel counts how many there are: the library fails beyond its first. */

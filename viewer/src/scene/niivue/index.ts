@@ -3,12 +3,14 @@
  * can be swapped here.
  */
 import { DRAG_MODE, type Niivue, NVImage, NVMesh, SLICE_TYPE } from '@niivue/niivue'
-import { type Grid, type Plane, sceneShape, signedVolume, type Vec3 } from '../geometry'
+import { type Grid, type Plane, sceneShape, sceneSpacing, signedVolume, type Vec3 } from '../geometry'
+import type { TilePlace } from '../overlay'
 import type { Cursor, Mode, Style, View } from '../state'
-import { dragged, type Range, type Window } from '../window'
+import { dragged, firstHigh, type Range, type Window } from '../window'
 import { Drawing, type Lie, PLANES } from './drawing'
 import { lieOf } from './lie'
 import { type Tamed, tamed, withoutGradient } from './setup'
+import { tilePlaces } from './tiles'
 
 export interface SceneLabel {
   value: number
@@ -25,6 +27,8 @@ export interface SceneTold {
   stroke: () => void
   window: (window: Window) => void
   lost: () => void
+  /** The pictures have been drawn anew. */
+  drawn: () => void
 }
 
 interface Picture {
@@ -79,6 +83,7 @@ export class Viewer {
       edited: () => this.drawing.edited(),
       windowing: (x, y) => this.dragWindow(x, y),
       moved: (place) => this.moved(place),
+      drawn: () => told.drawn(),
       // The label surfaces if they are true, else the drawing itself; never both on one another.
       opacity3D: () => (this.surfaces ? 0 : 1),
     })
@@ -137,7 +142,9 @@ export class Viewer {
   /** Read an image file; it stays in memory under `key`. */
   async add(key: string, file: Uint8Array<ArrayBuffer>): Promise<void> {
     const image = await NVImage.loadFromUrl({ url: file.buffer, name: `${key}.nii.gz`, colormap: 'gray' })
-    const [low, high] = [image.cal_min ?? 0, image.cal_max ?? 1]
+    const low = image.cal_min ?? 0
+    const high = firstHigh(key, image.cal_max ?? 1, () => image.img ?? [], image.hdr ?? {})
+    image.cal_max = high
     const range = { min: image.global_min ?? low, max: image.global_max ?? high }
     this.pictures.set(key, { image, initial: { low, high }, range })
   }
@@ -160,6 +167,17 @@ export class Viewer {
   sizes(): Vec3 {
     const { grid, order } = this.whole()
     return sceneShape(grid.shape, order)
+  }
+
+  /** Millimetres between slices along the scene's axes. */
+  spacing(): Vec3 {
+    const { grid, order } = this.whole()
+    return sceneSpacing(grid, order)
+  }
+
+  /** Where the slices and the crosshair are on the canvas. */
+  places(): TilePlace[] {
+    return this.current ? tilePlaces(this.nv) : []
   }
 
   /** The grid of the image on screen. */

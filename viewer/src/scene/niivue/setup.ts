@@ -8,6 +8,8 @@ export interface Hooks {
   edited: () => void
   windowing: (x: number, y: number) => void
   moved: (place: { mm: ArrayLike<number>; axCorSag: number }) => void
+  /** Everything is drawn. */
+  drawn: () => void
   /** How opaque the drawing is in 3D. */
   opacity3D: () => number
 }
@@ -59,7 +61,11 @@ export function tamed(hooks: Hooks): Tamed {
   nv.dropListener = async () => {}
   nv.resetBriCon = nothing
   // It draws up to four times for one mouse event. Once a frame is enough, and keeps weak machines usable.
-  const drawNow = nv.drawScene.bind(nv)
+  const draw = nv.drawScene.bind(nv)
+  const drawNow = () => {
+    draw()
+    hooks.drawn()
+  }
   let frame = 0
   let stopped = false
   nv.drawScene = () => {
@@ -76,6 +82,11 @@ export function tamed(hooks: Hooks): Tamed {
     hooks.edited()
   }
   nv.windowingHandler = (x, y) => hooks.windowing(x, y)
+  // On slices it would be as wide as it is in millimetres: the panel draws lines of one pixel over them.
+  const crosshairs = nv.drawCrosshairs3D.bind(nv)
+  nv.drawCrosshairs3D = (depth, alpha, matrix, on2D, inMm) => {
+    if (!on2D) crosshairs(depth, alpha, matrix, on2D, inMm)
+  }
   const image3D = nv.drawImage3D.bind(nv)
   nv.drawImage3D = (matrix, azimuth, elevation) => {
     const opacity = nv.drawOpacity
@@ -88,7 +99,7 @@ export function tamed(hooks: Hooks): Tamed {
     stopped = true
     cancelAnimationFrame(frame)
   }
-  return { nv, drawNow: () => void drawNow(), stop }
+  return { nv, drawNow, stop }
 }
 
 /** Call when attached: spare the gradient that the library computes, for lighting, with every change of the window. */

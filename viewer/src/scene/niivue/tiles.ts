@@ -1,0 +1,24 @@
+/** Where the library has drawn the slices, and where the crosshair lies on each. */
+import type { Niivue } from '@niivue/niivue'
+import type { Plane } from '../geometry'
+import type { TilePlace } from '../overlay'
+import { PLANES } from './drawing'
+
+/** Which two of x, y, z run across and up a picture. */
+const SEEN: Record<Plane, readonly [number, number]> = { axial: [0, 1], coronal: [0, 2], sagittal: [1, 2] }
+
+export function tilePlaces(nv: Niivue): TilePlace[] {
+  const mm = nv.frac2mm(nv.scene.crosshairPos, 0, nv.opts.isSliceMM)
+  return nv.screenSlices.flatMap((tile): TilePlace[] => {
+    const plane = PLANES[tile.axCorSag]
+    if (!plane || tile.sliceFrac === Number.POSITIVE_INFINITY) return []
+    const [left = 0, top = 0, width = 0, height = 0] = tile.leftTopWidthHeight
+    const [across = 1, up = 1] = tile.fovMM
+    const [x, y] = SEEN[plane]
+    const cross: [number, number] = [
+      left + (((mm[x] ?? 0) - (tile.leftTopMM[0] ?? 0)) / across) * width,
+      top + height - (((mm[y] ?? 0) - (tile.leftTopMM[1] ?? 0)) / up) * height,
+    ]
+    return [{ plane, box: [left, top, width, height], cross, pixelsPerMm: width / Math.abs(across) }]
+  })
+}
