@@ -104,9 +104,7 @@ def postgres_server() -> Iterator[PostgresServer]:
         made = subprocess.run([*_as(user), *initdb], capture_output=True, text=True, cwd=folder, check=False)
         if made.returncode:
             pytest.fail(f"initdb refused: {made.stdout}{made.stderr}", pytrace=False)
-        with _started(
-            lambda port: _run_postgres(programs, data, user, port), _postgres_answers, signal.SIGQUIT
-        ) as port:
+        with running(lambda port: _run_postgres(programs, data, user, port), _postgres_answers, signal.SIGQUIT) as port:
             yield PostgresServer(port, itertools.count(1))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -188,7 +186,7 @@ def s3_server() -> Iterator[str]:
     def command(port: int) -> list[str]:
         return [*_as(None), sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
 
-    with _started(command, _listens, signal.SIGTERM) as port:
+    with running(command, _listens, signal.SIGTERM) as port:
         yield f"http://127.0.0.1:{port}"
 
 
@@ -199,9 +197,7 @@ def _listens(port: int) -> bool:
 
 
 @contextmanager
-def _started(
-    command: Callable[[int], list[str]], answers: Callable[[int], bool], stop: signal.Signals
-) -> Iterator[int]:
+def running(command: Callable[[int], list[str]], answers: Callable[[int], bool], stop: signal.Signals) -> Iterator[int]:
     """Run a server on a free port until the block ends. Somebody may take the port before it does: then try another."""
     said = ""
     for _ in range(3):
