@@ -28,7 +28,7 @@ page: $(INSTALLED) ## build the web page (Node.js 20.19 or later), if its source
 
 test: training-paused system lint types page page-test pytest ## everything that has to hold: ruff, mypy, biome, vitest, pytest
 
-system: ## install what the tests need of the system: a browser, Postgres
+system: ## install what the tests need of the system: a browser, Postgres, Orthanc
 	@tools/system-packages.sh
 
 page-test: page ## the page's own checks: types, lint, unit tests
