@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from hope.commands.dicom_receive import receive
+from hope.commands.dicom_web import find, pull
 from hope.commands.inputs import HELP, PATH
 
 
@@ -15,7 +16,8 @@ def dicom() -> None:
     """Take studies from an archive (PACS), and hand results back as DICOM objects."""
 
 
-dicom.add_command(receive)
+for _command in (receive, find, pull):
+    dicom.add_command(_command)
 
 
 @dicom.command("export", short_help="Write a result as DICOM SEG and SR.", context_settings=HELP)
