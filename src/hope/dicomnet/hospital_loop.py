@@ -91,6 +91,8 @@ class HospitalLoop:
         if waiting := self.spool.waiting():
             self._work(waiting[0])
             return True
+        if self.send is None:
+            return False
         due = [key for key in self.spool.unsent() if self._next_try.get(key, 0.0) <= monotonic()]
         for key in due:
             self._send(key)

@@ -40,7 +40,7 @@ class Spool:
         clock: seconds that only grow.
 
     Raises:
-        OutputError: if the directory cannot be made, or belongs to another account.
+        OutputError: if the directory cannot be made, holds other files, or is used by another process.
     """
 
     def __init__(
@@ -57,6 +57,9 @@ class Spool:
         self._studies: dict[str, Arrival] = {}
         self._refused: set[int] = set()
         try:
+            # Its mode is changed and its content is deleted in time: it must not be anything else.
+            if root.is_dir() and not (root / ".lock").exists() and any(root.iterdir()):
+                raise OutputError("the spool directory holds other files; name an empty one, or one that is not there")
             root.mkdir(parents=True, exist_ok=True, mode=0o700)
             root.chmod(0o700)
             for part in _PARTS:

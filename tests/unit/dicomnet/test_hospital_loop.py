@@ -101,6 +101,7 @@ def test_a_study_that_cannot_be_used_is_kept_and_the_next_goes_on(
 ) -> None:
     said: list[str] = []
     (tmp_path / "out").mkdir()
+    (spool.outgoing("study-earlier") / "seg.dcm").write_bytes(b"of a run that sent")
     one = [path for path in write_study(tmp_path / "in", "other", FLAT) if path.parent.name == "2"]
     with Listener(ListenerSettings("HOPE", ["PACS"], port=0), spool, said.append) as listener:
         send(one, listener.port)

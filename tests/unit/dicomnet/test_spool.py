@@ -201,6 +201,15 @@ def test_everything_is_deleted_when_its_time_is_up(spool: Spool, clock: Time, im
     assert not list(spool.root.glob("*/*")) and not spool.held(), key
 
 
+def test_a_directory_with_other_files_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir(mode=0o755)
+    (tmp_path / "mine" / "file").write_text("x")
+    with pytest.raises(OutputError, match="other files"):
+        Spool(tmp_path / "mine", 1.0, HOURS)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["file"]
+    assert (tmp_path / "mine").stat().st_mode & 0o777 == 0o755
+
+
 def test_hostile_uids_make_no_paths() -> None:
     told = Instance("../../etc", "/", "../../passwd\0")
     assert "/" not in told.study_key + told.file_name and "." not in told.study_key
