@@ -95,23 +95,17 @@ def _in_time(
 ) -> tuple[tuple[Path, ...], list[int] | None]:
     """The dates in order, and days since the first where they are known."""
     from hope.domain.errors import InputError
-    from hope.longitudinal.dates import days_of_dicom, days_of_sessions, in_order
+    from hope.longitudinal.dates import put_in_order
 
     if sum(map(bool, (days, dicom, sessions))) > 1:
         raise InputError("days come from one place", fix="give --days, --dicom or --sessions")
-    if dicom:
-        if len(dicom) != len(visits):
-            got = f"{len(dicom)} for {len(visits)} dates"
-            raise InputError("--dicom is given once for each date, in their order", got=got)
-        since = days_of_dicom(dicom)
-    elif sessions:
-        since = days_of_sessions(sessions, [str(folder.absolute()) for folder in visits])
-    else:
+    ordered = put_in_order([str(folder.absolute()) for folder in visits], dicom, sessions)
+    if ordered is None:
         return visits, _days(days, len(visits))
-    order = in_order(since)
+    order, since = ordered
     if order != sorted(order):
         click.echo("hope: the dates were given in another order than that of time; they are compared in time", err=True)
-    return tuple(visits[number] for number in order), [since[number] for number in order]
+    return tuple(visits[number] for number in order), since
 
 
 def _days(text: str | None, count: int) -> list[int] | None:

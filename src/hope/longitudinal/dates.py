@@ -68,9 +68,30 @@ def subject_and_session(name: str) -> tuple[str, str]:
     return found[0][-1] if found[0] else "", found[1][-1] if found[1] else ""
 
 
-def in_order(days: Sequence[int]) -> list[int]:
-    """The numbers of the dates, the first in time first."""
-    return sorted(range(len(days)), key=lambda number: days[number])
+def put_in_order(
+    names: Sequence[str], dicom: Sequence[Path], sessions: Path | None
+) -> tuple[list[int], list[int]] | None:
+    """The numbers of the dates, the first in time first, and the days since it in that order.
+
+    Args:
+        names: one a date, for `days_of_sessions`.
+        dicom: one a date, for `days_of_dicom`; empty if there are none.
+        sessions: the table, if there is one.
+
+    Returns:
+        None if neither says anything.
+
+    Raises:
+        InputError: if one of them cannot be used.
+    """
+    if dicom and len(dicom) != len(names):
+        got = f"{len(dicom)} for {len(names)} dates"
+        raise InputError("DICOM directories are given once for each date, in their order", got=got)
+    if not (dicom or sessions):
+        return None
+    days = days_of_sessions(sessions, names) if sessions else days_of_dicom(dicom)
+    order = sorted(range(len(days)), key=lambda number: days[number])
+    return order, [days[number] for number in order]
 
 
 def _since_first(dates: Sequence[date]) -> list[int]:

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import hope
 from hope.cli import main
 from hope.commands.compare import _in_time
 from hope.domain.errors import InputError
 from hope.domain.grid import Grid
 from hope.domain.volume import Volume
-from hope.longitudinal.dates import days_of_dicom, days_of_sessions, in_order, subject_and_session
+from hope.longitudinal.dates import days_of_dicom, days_of_sessions, put_in_order, subject_and_session
 from hope.testing.dicom_series import SeriesRecipe, write_series
 
 FLAT = Volume(np.zeros((8, 8, 2), np.float32), Grid((8, 8, 2), np.eye(4)))
@@ -35,7 +36,7 @@ def test_days_come_from_study_dates(tmp_path: Path) -> None:
     later = examination(tmp_path / "later", StudyDate="20200401")
     first = examination(tmp_path / "first", StudyDate=None, AcquisitionDate="20191231")
     days = days_of_dicom([later, first])
-    assert days == [92, 0] and in_order(days) == [1, 0]
+    assert days == [92, 0] and put_in_order(["", ""], [later, first], None) == ([1, 0], [0, 92])
 
 
 def test_days_come_from_a_table_of_sessions(tmp_path: Path) -> None:
@@ -46,6 +47,7 @@ def test_days_come_from_a_table_of_sessions(tmp_path: Path) -> None:
     assert subject_and_session("case-0a1b") == ("", "")
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR DA")
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
@@ -95,3 +97,13 @@ def test_the_command_puts_visits_in_order(tmp_path: Path, capsys: pytest.Capture
     assert _in_time(named, None, (), sessions(tmp_path)) == (named, [0, 92])
     assert _in_time(visits, "92", (), None) == (visits, [0, 92]) and _in_time(visits, None, (), None) == (visits, None)
     assert not capsys.readouterr().err
+
+
+def test_python_takes_the_same(tmp_path: Path) -> None:
+    dicom = [examination(tmp_path / "a", StudyDate="20200401")]
+    with pytest.raises(InputError, match="one place"):
+        hope.compare("a", "b", days=[0, 1], dicom=dicom)
+    with pytest.raises(InputError, match="1 for 2 dates"):
+        hope.compare("a", "b", dicom=dicom)
+    with pytest.raises(InputError, match="date 1 is no directory"):
+        hope.compare("sub-01_ses-02", "sub-01_ses-01", sessions=sessions(tmp_path))
