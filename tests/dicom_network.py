@@ -16,12 +16,15 @@ from typing import Any
 import httpx
 import pydicom
 from pynetdicom import AE
-from tests.servers import free_port, missing, running
+from tests.servers import dying_with_us, free_port, missing, running
 
+from hope.dicomnet.dicomweb import parts_of
 from hope.domain.grid import Grid
+from hope.domain.sequence import MRSequence
 from hope.domain.volume import Volume
 from hope.formats.dicom import convert_series, read_series
 from hope.stages.intake.intake import CaseSource, hash_volume
+from hope.synthesis.raw import RawOptions, raw_case
 from hope.testing.dicom_series import SeriesRecipe, write_series
 from hope.testing.head import HEAD_GRID, head_scan
 from hope.testing.stored_results import labelled, write_stored_result
@@ -41,6 +44,18 @@ def write_study(folder: Path, study: str = "1", grid: Grid = GRID, most: int = 4
         scan: Volume = head_scan(seed, grid=grid, enhanced=bool(tags))
         recipe = SeriesRecipe(number, kind, f"{kind} tra", study=study, tags=tags)
         files += write_series(scan, folder / str(number), recipe)
+    return files
+
+
+def raw_study(folder: Path, number: int) -> list[Path]:
+    """A synthetic patient's raw scans as DICOM: oblique and thick-sliced, a tumour in them."""
+    case = raw_case(7, number, RawOptions(kind="solid_enhancing"))
+    kinds = {MRSequence.T1N: ("t1", {}), MRSequence.T1C: ("t1", CONTRAST), MRSequence.T2W: ("t2", {})}
+    kinds[MRSequence.T2F] = ("flair", {})
+    files = []
+    for place, (sequence, (kind, tags)) in enumerate(kinds.items(), start=1):
+        recipe = SeriesRecipe(place, kind, f"{kind} tra", study=f"raw-{number}", tags=tags)
+        files += write_series(case.scans[sequence], folder / str(place), recipe)
     return files
 
 
@@ -148,12 +163,28 @@ class Orthanc:
 
     def objects(self) -> dict[str, pydicom.Dataset]:
         """What it holds by SOP class, pixels included; the last one of each class."""
-        found = {}
-        for identifier in self.call("/instances"):
-            content = httpx.get(f"{self.http}/instances/{identifier}/file", timeout=60).content
-            one = pydicom.dcmread(io.BytesIO(content))
-            found[str(one.SOPClassUID.name)] = one
-        return found
+        return {str(one.SOPClassUID.name): one for one in self.every()}
+
+    def every(self) -> list[pydicom.Dataset]:
+        """All that it holds."""
+        files = [f"{self.http}/instances/{identifier}/file" for identifier in self.call("/instances")]
+        return [pydicom.dcmread(io.BytesIO(httpx.get(file, timeout=60).content)) for file in files]
+
+    def stow(self, files: Sequence[Path]) -> None:
+        """Store files by STOW-RS; the response lists failures even where there is none."""
+        parts = (b"--XX\r\nContent-Type: application/dicom\r\n\r\n" + path.read_bytes() for path in files)
+        kind = {"Content-Type": 'multipart/related; type="application/dicom"; boundary=XX'}
+        kind["Accept"] = "application/dicom+json"
+        body = b"\r\n".join([*parts, b"--XX--\r\n"])
+        said = httpx.post(f"{self.http}/dicom-web/studies", content=body, headers=kind, timeout=60).raise_for_status()
+        assert len(said.json()["00081199"]["Value"]) == len(files) and not said.json().get("00081198", {}).get("Value")
+
+    def wado(self, study: str) -> list[pydicom.Dataset]:
+        """All objects of a study by WADO-RS."""
+        kind = {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'}
+        said = httpx.get(f"{self.http}/dicom-web/studies/{study}", headers=kind, timeout=60).raise_for_status()
+        parts = parts_of(said.headers["Content-Type"], [said.content])
+        return [pydicom.dcmread(io.BytesIO(part)) for part in parts]
 
 
 @contextmanager
@@ -182,7 +213,7 @@ def orthanc(folder: Path, aet: str, modalities: dict[str, list[Any]] | None = No
             "JobsHistorySize": 10,
         }
         (folder / "orthanc.json").write_text(json.dumps(configuration), encoding="utf-8")
-        return [str(program), str(folder / "orthanc.json")]
+        return [*dying_with_us(), str(program), str(folder / "orthanc.json")]
 
     def answers(port: int) -> bool:
         try:

@@ -167,6 +167,11 @@ def _as(user: pwd.struct_passwd | None) -> list[str]:
     return [setpriv, "--pdeathsig=QUIT", *identity, "--"]
 
 
+def dying_with_us() -> list[str]:
+    """What stands before the command of a server that ends with this process."""
+    return _as(None)
+
+
 @dataclass(frozen=True)
 class S3Place:
     """A fresh bucket on an S3 server."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -10,14 +14,17 @@ import numpy as np
 import pydicom
 import pytest
 from click.testing import CliRunner
-from tests.dicom_network import FLAT, Orthanc, orthanc, short_segmenter, write_study
+from tests.dicom_network import FLAT, Orthanc, orthanc, raw_study, short_segmenter, write_study
 from tests.servers import free_port
 
 from hope.cli import main
+from hope.dicomnet.dicomweb import DicomWeb
 from hope.dicomnet.hospital_loop import HospitalLoop, serve
 from hope.dicomnet.listener import Listener, ListenerSettings
 from hope.dicomnet.peers import Peer, send_objects
 from hope.dicomnet.spool import Spool
+from hope.export.dicom import export_objects
+from hope.export.stored_result import read_result
 from hope.stages.intake.case_finding import CaseSource, find_cases
 from hope.testing.dicom_series import IDENTITY
 
@@ -93,3 +100,67 @@ def test_a_study_is_found_and_pulled_by_dicomweb(
     assert IDENTITY.partition("^")[0] not in found.output + pulled.output
     assert run.invoke(main, ["dicom", "pull", "1.2.3", "-o", str(tmp_path / "none")]).exit_code == 2
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("way", ["STOW-RS", "C-STORE"])
+def test_objects_come_back_from_an_archive_as_they_went(
+    tmp_path: Path, pacs: Orthanc, study: list[Path], way: str
+) -> None:
+    (tmp_path / "out").mkdir()
+    folder = study[0].parents[1]
+    result = short_segmenter(tmp_path / "out")(CaseSource("case-1", {}, folder))
+    sent = [pydicom.dcmread(path) for path in export_objects(read_result(result), folder, tmp_path / "objects").files]
+    with orthanc(tmp_path / way, "BACK") as archive:
+        if way == "C-STORE":
+            send_objects(sorted((tmp_path / "objects").iterdir()), Peer("BACK", "127.0.0.1", archive.port), "HOPE")
+        else:
+            archive.stow(sorted((tmp_path / "objects").iterdir()))
+        web = DicomWeb(f"{archive.http}/dicom-web")
+        got = {one.SOPInstanceUID: one for one in archive.wado(sent[0].StudyInstanceUID)}
+        assert not web.find("4711", "20200102"), "it holds no MR images"
+    assert set(got) == {one.SOPInstanceUID for one in sent} and len(sent) == 2
+    for one in sent:
+        assert got[one.SOPInstanceUID] == one
+        assert got[one.SOPInstanceUID].get("PixelData") == one.get("PixelData")
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif(os.environ.get("HOPE_INTEROP") != "long", reason="the long form: make interop")
+def test_two_studies_go_round_through_the_real_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two synthetic patients from one archive to another through the command, its own process and the starter model."""
+    monkeypatch.setenv("HOPE_SPOOL_DIR", str(tmp_path / "spool"))
+    port = free_port()
+    with (
+        orthanc(tmp_path / "a", "PACS", {"hope": ["HOPE", "127.0.0.1", port]}) as source,
+        orthanc(tmp_path / "b", "BACK") as back,
+    ):
+        for number in (1, 2):
+            for path in raw_study(tmp_path / "in" / str(number), number):
+                source.call("/instances", path.read_bytes())
+        call = [
+            sys.executable,
+            "-m",
+            "hope.cli",
+            "dicom",
+            "receive",
+            "--run",
+            "--send-to",
+            f"BACK@127.0.0.1:{back.port}",
+        ]
+        call += ["--port", str(port), "--allow", "PACS", "--quiet-seconds", "2", "--studies", "2"]
+        started = time.monotonic()
+        with subprocess.Popen([*call, "-o", str(tmp_path / "out")], stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            first = process.stderr.readline()
+            assert "listens on" in first, first
+            source.call("/modalities/hope/store", {"Resources": source.call("/studies"), "Synchronous": False})
+            _, said = process.communicate(timeout=1800)
+        print(f"two studies, {time.monotonic() - started:.0f} s:\n{said}")  # noqa: T201 - the long form's figures
+        assert process.returncode == 0, said
+        studies = {one.StudyInstanceUID for one in back.every()}
+        kinds = sorted(str(one.Modality) for one in back.every())
+    assert len(studies) == 2 and kinds == ["SEG", "SEG", "SR", "SR"]
+    assert IDENTITY.partition("^")[0] not in first + said
+    assert not list((tmp_path / "spool").glob("*/*"))
+    for path in (path for path in (tmp_path / "out").rglob("*") if path.is_file()):
+        assert IDENTITY.partition("^")[0].encode() not in path.read_bytes().upper(), path.name
