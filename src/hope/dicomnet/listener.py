@@ -84,7 +84,7 @@ class Listener:
         for kind in MR_STORAGE:
             entity.add_supported_context(kind, list(ALL_TRANSFER_SYNTAXES))
         entity.add_supported_context(_VERIFICATION)
-        handlers: list[Any] = [(evt.EVT_C_STORE, self._store)]
+        handlers: list[Any] = [(evt.EVT_C_STORE, self._received)]
         try:
             server = entity.start_server(
                 (chosen.host, chosen.port), block=False, evt_handlers=handlers, ssl_context=context
@@ -104,11 +104,18 @@ class Listener:
         """End every association and stop to listen."""
         self._stack.close()
 
-    def _store(self, event: Any) -> int:
-        """Store one image; the status that the peer gets."""
+    def _received(self, event: Any) -> int:
+        """Store one image; the status that the peer gets. What goes wrong holds the study, which would look whole."""
         association = id(event.assoc)
         self._associations[association] = event.assoc
-        content = event.encoded_dataset()
+        try:
+            return self._store(association, event.encoded_dataset())
+        except Exception as error:
+            self._spool.refuse(association)
+            self._say(f"an image could not be taken: {type(error).__name__}, our own fault")
+            return CANNOT_UNDERSTAND
+
+    def _store(self, association: int, content: bytes) -> int:
         try:
             with reading_within(Budget()):
                 instance = instance_of(content)

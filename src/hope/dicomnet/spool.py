@@ -106,12 +106,14 @@ class Spool:
             folder = self.root / ARRIVING / instance.study_key
             try:
                 self._write(folder, instance.file_name, content)
-            except OSError as error:
+            except Exception as error:
                 sent.refused.add(instance.series)
                 study.held[instance.series] = REFUSED
                 study.last = self._clock()
                 if folder.is_dir() and not any(folder.iterdir()):
                     folder.rmdir()
+                if not isinstance(error, OSError):
+                    raise
                 if error.errno in _FULL:
                     raise FullError(
                         "the disk of the spool is full; free some space, and send the study again"

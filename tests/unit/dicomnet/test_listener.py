@@ -14,7 +14,7 @@ import pytest
 from pynetdicom import AE
 from tests.dicom_network import MR, send
 
-from hope.dicomnet.arrivals import ABORTED
+from hope.dicomnet.arrivals import ABORTED, REFUSED
 from hope.dicomnet.listener import CANNOT_UNDERSTAND, MR_STORAGE, OUT_OF_RESOURCES, Listener, ListenerSettings
 from hope.dicomnet.peers import Peer, Tls, send_objects
 from hope.dicomnet.spool import Spool
@@ -125,6 +125,21 @@ def test_an_object_without_uids_is_refused_and_holds_what_came_with_it(
     assert send([images[0], tmp_path / "nameless"], heard.listener.port) == [0, CANNOT_UNDERSTAND]
     assert heard.closed() == [] and heard.spool.held()
     assert IDENTITY.partition("^")[0] not in " ".join(heard.said)
+
+
+def test_an_error_of_our_own_holds_the_study(heard: Heard, images: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError(IDENTITY)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hope.dicomnet.spool.os.fsync", fail)
+        assert send(images[:2], heard.listener.port) == [CANNOT_UNDERSTAND] * 2
+    assert heard.said == ["an image could not be taken: RuntimeError, our own fault"] * 2
+    assert send(images[5:], heard.listener.port) == [0] * 5
+    assert heard.closed() == [] and list(heard.spool.held().values()) == [REFUSED]
+    assert not list(heard.spool.root.rglob("*.part"))
+    assert send(images[:5], heard.listener.port) == [0] * 5
+    assert len(heard.closed()) == 1
 
 
 def test_tls_asks_both_for_a_certificate(tmp_path: Path, images: list[Path]) -> None:
