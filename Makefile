@@ -28,7 +28,7 @@ page: $(INSTALLED) ## build the web page (Node.js 20.19 or later), if its source
 
 test: training-paused system lint types page page-test pytest ## everything that has to hold: ruff, mypy, biome, vitest, pytest
 
-system: ## install what the tests need of the system: a browser, Postgres
+system: ## install what the tests need of the system: a browser, Postgres, Orthanc
 	@tools/system-packages.sh
 
 page-test: page ## the page's own checks: types, lint, unit tests
@@ -78,9 +78,10 @@ attack: $(INSTALLED) ## hostile clients, uploads, races, faults of disk and data
 	$(BIN)/python benchmarks/malformed_http.py --tries 4000
 	$(BIN)/python benchmarks/uploads_at_once.py
 
-interop: $(INSTALLED) ## DICOM and BIDS of ours before others' readers and validators (300 MB in build/interop, once; two minutes)
-	@[ -x build/interop/bin/segimage2itkimage ] || { python=$$(tools/find-python.sh) && $$python -m venv build/interop && build/interop/bin/python -m pip install --quiet dcmqi==1.5.7 bids-validator-deno==3.0.2; }
+interop: training-paused system $(INSTALLED) ## DICOM and BIDS of ours before others' readers, validators and archives (300 MB in build/interop, once; minutes)
+	@[ -x build/interop/bin/segimage2itkimage ] && build/interop/bin/python -c "import slicerio" 2>/dev/null || { python=$$(tools/find-python.sh) && $$python -m venv build/interop && build/interop/bin/python -m pip install --quiet dcmqi==1.5.7 bids-validator-deno==3.0.2 slicerio==1.4.0; }
 	$(BIN)/python benchmarks/interop.py --programs build/interop/bin
+	HOPE_INTEROP=long $(BIN)/python -m pytest -s --durations=5 tests/e2e/test_real_archives.py
 
 aws-faults: $(INSTALLED) ## the AWS route under faults, on this machine (five minutes); CI runs a short form
 	$(BIN)/python benchmarks/aws_faults.py

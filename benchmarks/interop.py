@@ -1,4 +1,4 @@
-"""What others' programs make of our DICOM and BIDS: dcmqi, dciodvfy and bids-validator; `make interop` runs it.
+"""What others' programs make of our files: dcmqi, dciodvfy, bids-validator and slicerio; `make interop` runs it.
 
 python benchmarks/interop.py --programs DIR [--series DICOM_DIRECTORY ...]
 """
@@ -6,6 +6,7 @@ python benchmarks/interop.py --programs DIR [--series DICOM_DIRECTORY ...]
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from hope.export.bids import export_derivatives
 from hope.export.dicom import export_objects
 from hope.export.stored_result import read_result, read_results
 from hope.formats.dicom import convert_series, read_series
+from hope.formats.label_files import slicer_bytes
 from hope.stages.intake.intake import hash_volume
 from hope.testing.dicom_series import SeriesRecipe, write_series
 from hope.testing.stored_results import labelled, write_stored_result
@@ -74,7 +76,32 @@ def check_series(directory: Path, programs: Path, work: Path) -> int:
         differing += int((back != (mask.data == values[str(segment.SegmentLabel)])).sum())
         total += int(back.sum())
     print(f"  dcmqi: {differing} of {total} voxels differ")
-    return failures + differing
+    return failures + differing + check_slicer(programs, mask, work)
+
+
+SLICERIO = """
+import json, sys, numpy, slicerio
+read = slicerio.read_segmentation(sys.argv[1])
+numpy.save(sys.argv[2], read["voxels"])
+names = {one["name"]: one["labelValue"] for one in read["segments"]}
+print(json.dumps({"ijk_to_lps": numpy.asarray(read["ijkToLPS"]).tolist(), "names": names}))
+"""
+"""Reads a .seg.nrrd in the environment of the others' programs: voxels to a file, the rest as JSON."""
+
+
+def check_slicer(programs: Path, mask: Volume, work: Path) -> int:
+    """Mask -> .seg.nrrd -> slicerio; returns the number of voxels, and of corners of the grid, that differ."""
+    (work / "mask.seg.nrrd").write_bytes(slicer_bytes(mask))
+    command = [programs / "python", "-c", SLICERIO, work / "mask.seg.nrrd", work / "voxels.npy"]
+    said = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    back = np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.array(said["ijk_to_lps"])
+    corners = np.argwhere(np.ones((2, 2, 2))) * (np.array(mask.grid.shape) - 1)
+    apart = nib.affines.apply_affine(back, corners) - mask.grid.to_world(corners)
+    moved = int((np.abs(apart).max(axis=1) > 1e-3).sum())
+    differing = int((np.load(work / "voxels.npy") != mask.data).sum())
+    named = said["names"] == {f"{label.key} {label.name}": label.value for label in PEDS.labels}
+    print(f"  slicerio: {differing} of {int((mask.data > 0).sum())} voxels differ, {moved} corners, names {named}")
+    return differing + moved + (not named)
 
 
 def check_bids(programs: Path, work: Path) -> int:

@@ -104,9 +104,7 @@ def postgres_server() -> Iterator[PostgresServer]:
         made = subprocess.run([*_as(user), *initdb], capture_output=True, text=True, cwd=folder, check=False)
         if made.returncode:
             pytest.fail(f"initdb refused: {made.stdout}{made.stderr}", pytrace=False)
-        with _started(
-            lambda port: _run_postgres(programs, data, user, port), _postgres_answers, signal.SIGQUIT
-        ) as port:
+        with running(lambda port: _run_postgres(programs, data, user, port), _postgres_answers, signal.SIGQUIT) as port:
             yield PostgresServer(port, itertools.count(1))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -169,6 +167,11 @@ def _as(user: pwd.struct_passwd | None) -> list[str]:
     return [setpriv, "--pdeathsig=QUIT", *identity, "--"]
 
 
+def dying_with_us() -> list[str]:
+    """What stands before the command of a server that ends with this process."""
+    return _as(None)
+
+
 @dataclass(frozen=True)
 class S3Place:
     """A fresh bucket on an S3 server."""
@@ -188,7 +191,7 @@ def s3_server() -> Iterator[str]:
     def command(port: int) -> list[str]:
         return [*_as(None), sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
 
-    with _started(command, _listens, signal.SIGTERM) as port:
+    with running(command, _listens, signal.SIGTERM) as port:
         yield f"http://127.0.0.1:{port}"
 
 
@@ -199,9 +202,7 @@ def _listens(port: int) -> bool:
 
 
 @contextmanager
-def _started(
-    command: Callable[[int], list[str]], answers: Callable[[int], bool], stop: signal.Signals
-) -> Iterator[int]:
+def running(command: Callable[[int], list[str]], answers: Callable[[int], bool], stop: signal.Signals) -> Iterator[int]:
     """Run a server on a free port until the block ends. Somebody may take the port before it does: then try another."""
     said = ""
     for _ in range(3):

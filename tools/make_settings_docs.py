@@ -10,7 +10,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 from hope.domain.limits import ReadingLimits
-from hope.settings import EndpointSettings, PlatformSettings, SageMakerSettings, Settings
+from hope.settings import DicomSettings, EndpointSettings, PlatformSettings, SageMakerSettings, Settings
 
 SETTINGS_PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "settings.md"
 
@@ -37,6 +37,7 @@ COMPUTED = {
     "device": "`auto`",
     "database_url": "`hope.sqlite` in the data folder",
     "blobs_url": "`blobs` in the data folder",
+    "spool_dir": "`spool` in the data folder",
 }
 
 ENTRY = re.compile(r"^(\w+(?:, \w+)*): ")
@@ -74,6 +75,7 @@ KINDS = (
     (EndpointSettings, "HOPE_ENDPOINT_"),
     (PlatformSettings, "HOPE_"),
     (ReadingLimits, "HOPE_READING_"),
+    (DicomSettings, "HOPE_"),
 )
 
 
@@ -82,7 +84,7 @@ def rows() -> Iterator[tuple[str, str, str]]:
     for cls, prefix in KINDS:
         texts = described(cls)
         for entry in fields(cls):
-            if cls is not Settings or entry.name not in ("platform", "sagemaker", "endpoint", "reading"):
+            if cls is not Settings or entry.name not in ("platform", "sagemaker", "endpoint", "reading", "dicom"):
                 yield f"{prefix}{entry.name.upper()}", default_of(entry.name, entry.default), texts[entry.name]
 
 

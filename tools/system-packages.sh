@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what the tests need of the system and pip cannot give: a browser, software OpenGL for it, PostgreSQL's
-# programs, a DICOM validator, Node.js with npm. Asks nothing, starts no server, and ends at once where everything is there already.
+# programs, a DICOM validator, a DICOM archive (Orthanc), Node.js with npm. Asks nothing, starts no server, and ends at
+# once where everything is there already.
 set -u
 
 NODE_NEEDED=20.19
@@ -32,6 +33,8 @@ node_there() {
 missing_packages() { # Debian's names of what is not there, Node.js apart
     command_there chromium chromium-browser google-chrome || echo chromium
     command_there dciodvfy || echo dicom3tools
+    command_there Orthanc || echo orthanc
+    there /usr/share/orthanc/plugins/libOrthancDicomWeb.so || echo orthanc-dicomweb
     command_there initdb || there /usr/lib/postgresql/*/bin/initdb || echo postgresql
     # The drivers' names differ between releases; the folder holds them in all.
     there /usr/lib/*/dri/*swrast_dri.so /usr/lib/*/dri/libdril_dri.so /usr/lib*/dri/*_dri.so || echo libgl1-mesa-dri
@@ -98,11 +101,26 @@ case " $packages " in
         refuse "cannot write $no_cluster"
     ;;
 esac
+# Debian would start an archive on its well-known ports; the tests run their own. This file forbids it while it is there.
+no_start=/usr/sbin/policy-rc.d
+made_no_start=""
+case " $packages " in
+*" orthanc "*)
+    # shellcheck disable=SC2086
+    if [ ! -e "$no_start" ]; then
+        { printf '#!/bin/sh\nexit 101\n' | $as_root tee "$no_start" >/dev/null && $as_root chmod 755 "$no_start"; } ||
+            refuse "cannot write $no_start"
+        made_no_start=yes
+    fi
+    ;;
+esac
 # shellcheck disable=SC2086 # a list
 apt install -y --no-install-recommends $packages
 status=$?
 # shellcheck disable=SC2086
 $as_root rm -f "$no_cluster"
+# shellcheck disable=SC2086
+[ -z "$made_no_start" ] || $as_root rm -f "$no_start"
 $as_root rmdir "${no_cluster%/*}" 2>/dev/null
 [ "$status" -eq 0 ] || refuse "apt-get could not install: $packages"
 

@@ -24,7 +24,7 @@ COMMANDS = {
     "harmonize": "Bring a case's intensities to one style.",
     "postprocess": "Apply adaptive post-processing rules to a mask.",
     "evaluate": "Compare masks with the truth: Dice, HD95, lesion-wise.",
-    "dicom": "Results as DICOM objects of the original series.",
+    "dicom": "Studies from an archive, and results back to it.",
     "export": "Write a result's mask for 3D Slicer or ITK-SNAP.",
     "bids": "Results as BIDS derivatives.",
     "deidentify-report": "What of a result is free of identity, and why.",

@@ -172,6 +172,21 @@ class EndpointSettings:
 
 
 @dataclass(frozen=True)
+class DicomSettings:
+    """DICOM over a network; each field is the variable ``HOPE_`` + its name in capitals.
+
+    Attributes:
+        spool_dir: where the hospital loop keeps studies and objects on their way: the one place with names.
+        spool_hours: what lies in the spool is deleted after this long, sent or not.
+        dicomweb_url: of an archive (PACS), such as ``https://user:password@pacs.example.org/dicom-web``.
+    """
+
+    spool_dir: str
+    spool_hours: float = 24.0
+    dicomweb_url: str = ""
+
+
+@dataclass(frozen=True)
 class Settings:
     """What the environment chose.
 
@@ -188,6 +203,7 @@ class Settings:
         reading: what reading one upload may cost.
         site_secret: with it the tracking UIDs in DICOM objects are equal on every date of a patient, and tell nobody
             else whose they are; any long random text, the same for the whole hospital.
+        dicom: what only DICOM over a network needs.
     """
 
     data_dir: Path
@@ -201,6 +217,7 @@ class Settings:
     platform: PlatformSettings = field(default_factory=lambda: PlatformSettings("sqlite://", "file:///dev/null"))
     reading: ReadingLimits = field(default_factory=ReadingLimits)
     site_secret: str = ""
+    dicom: DicomSettings = field(default_factory=lambda: DicomSettings(""))
 
     @property
     def reading_limits(self) -> ReadingLimits:
@@ -229,6 +246,7 @@ class Settings:
             _platform(given, data_dir.absolute()),
             ReadingLimits(**_given(ReadingLimits, given, _READING)),
             given.get("HOPE_SITE_SECRET", ""),
+            DicomSettings(**({"spool_dir": str(data_dir / "spool")} | _given(DicomSettings, given, "HOPE_"))),
         )
 
     def to_json(self) -> dict[str, str]:
@@ -244,7 +262,7 @@ class Settings:
         }
         parts = (
             *((self.sagemaker, _SAGEMAKER), (self.endpoint, _ENDPOINT), (self.platform, "HOPE_")),
-            (self.reading, _READING),
+            *((self.reading, _READING), (self.dicom, "HOPE_")),
         )
         for part, prefix in parts:
             for entry in fields(part):

@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "formats": {"domain", "formats", "resources"},
     "stages": {"domain", "formats", "ports", "stages", "resources"},
     "export": {"domain", "formats", "stages", "export"},
+    "dicomnet": {"domain", "formats", "stages", "export", "dicomnet"},
     "evaluation": {"domain", "formats", "stages", "evaluation"},
     "cohort": {"domain", "formats", "cohort"},
     "longitudinal": {"domain", "formats", "stages", "export", "longitudinal", "resources"},
@@ -98,6 +99,7 @@ ONLY_IN: dict[str, set[str]] = {
     "dynamic_network_architectures": {"models"},
     "openvino": {"models"},
     "highdicom": {"formats"},
+    "pynetdicom": {"dicomnet"},
 }
 ALLOWED_LIBRARIES = {"domain": {"numpy"}, "contract": {"pydantic"}}
 # Rooms that hand voxels on and never compute with them.

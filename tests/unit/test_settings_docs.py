@@ -12,7 +12,7 @@ from tests.deployment import COMPOSE, DOCKERFILE, ENV_EXAMPLE, KUBERNETES, REPOS
 from tests.unit.test_docs import check, load_tool
 
 from hope.domain.limits import ReadingLimits
-from hope.settings import EndpointSettings, PlatformSettings, SageMakerSettings, Settings
+from hope.settings import DicomSettings, EndpointSettings, PlatformSettings, SageMakerSettings, Settings
 
 KINDS = (
     (Settings, "HOPE_"),
@@ -20,12 +20,13 @@ KINDS = (
     (EndpointSettings, "HOPE_ENDPOINT_"),
     (PlatformSettings, "HOPE_"),
     (ReadingLimits, "HOPE_READING_"),
+    (DicomSettings, "HOPE_"),
 )
 KNOWN = {
     f"{prefix}{entry.name.upper()}"
     for cls, prefix in KINDS
     for entry in fields(cls)
-    if cls is not Settings or entry.name not in ("platform", "sagemaker", "endpoint", "reading")
+    if cls is not Settings or entry.name not in ("platform", "sagemaker", "endpoint", "reading", "dicom")
 }
 NAMING = sorted(
     {

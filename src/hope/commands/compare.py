@@ -17,16 +17,29 @@ from hope.commands.inputs import HELP, PATH
     metavar="N,...",
     help="Days since the first date: of LATER, or of each later date, with commas. No date is asked for.",
 )
+@click.option("--dicom", "dicom", type=PATH, multiple=True, metavar="DIR", help="Instead: each date's DICOM directory.")
+@click.option("--sessions", type=PATH, metavar="FILE", help="Instead: the subject's BIDS sessions.tsv.")
 @click.option("--rules", type=PATH, metavar="FILE", help="Your site's table of response categories.")
-def compare(visits: tuple[Path, ...], output: Path | None, days: str | None, rules: Path | None) -> None:
+def compare(
+    visits: tuple[Path, ...],
+    output: Path | None,
+    days: str | None,
+    dicom: tuple[Path, ...],
+    sessions: Path | None,
+    rules: Path | None,
+) -> None:
     """Compare two or more dates of one patient: volumes with the interval of their change, and lesions.
 
     Each date is a result of hope segment, or a directory with a mask (<case>-seg.nii.gz) and its t1c. Later images
     are laid on earlier ones rigidly. A change is called larger or smaller only where the interval of the difference
     does not hold 0. Lesions are matched: same, new, gone, split, merged.
 
+    Days come from --days, from the dates in DICOM headers (--dicom, once a date), or from acq_time in sessions.tsv
+    for results named sub-<label>_ses-<label>; the last two put the dates in order. Only days since the first are kept.
+
     \b
     hope compare results/first results/second -o change --days 92
+    hope compare results/first results/second -o change --dicom scans/first --dicom scans/second
 
     Change after surgery lies outside what was validated. Research use only.
     """  # noqa: D301 - click reads the backspace
@@ -35,7 +48,7 @@ def compare(visits: tuple[Path, ...], output: Path | None, days: str | None, rul
     from hope.longitudinal.report import NO_CATEGORY, describe_targets, headline, write_comparison
     from hope.longitudinal.visits import read_visit
 
-    given = _days(days, len(visits))
+    visits, given = _in_time(visits, days, dicom, sessions)
     found = [read_visit(folder, _role(number, len(visits))) for number, folder in enumerate(visits)]
     table = None
     if rules is not None:
@@ -75,6 +88,24 @@ def _role(number: int, count: int) -> str:
     if count == 2:
         return ("EARLIER", "LATER")[number]
     return f"date {number + 1}"
+
+
+def _in_time(
+    visits: tuple[Path, ...], days: str | None, dicom: tuple[Path, ...], sessions: Path | None
+) -> tuple[tuple[Path, ...], list[int] | None]:
+    """The dates in order, and days since the first where they are known."""
+    from hope.domain.errors import InputError
+    from hope.longitudinal.dates import put_in_order
+
+    if sum(map(bool, (days, dicom, sessions))) > 1:
+        raise InputError("days come from one place", fix="give --days, --dicom or --sessions")
+    ordered = put_in_order([str(folder.absolute()) for folder in visits], dicom, sessions)
+    if ordered is None:
+        return visits, _days(days, len(visits))
+    order, since = ordered
+    if order != sorted(order):
+        click.echo("hope: the dates were given in another order than that of time; they are compared in time", err=True)
+    return tuple(visits[number] for number in order), since
 
 
 def _days(text: str | None, count: int) -> list[int] | None:

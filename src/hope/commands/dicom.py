@@ -1,4 +1,4 @@
-"""``hope dicom``: results back to the archive that the scans came from."""
+"""``hope dicom``: studies from an archive, and results back to it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ from pathlib import Path
 
 import click
 
+from hope.commands.dicom_receive import receive
+from hope.commands.dicom_web import find, pull
 from hope.commands.inputs import HELP, PATH
 
 
-@click.group(short_help="Results as DICOM objects of the original series.", context_settings=HELP)
+@click.group(short_help="Studies from an archive, and results back to it.", context_settings=HELP)
 def dicom() -> None:
-    """Hand results back as DICOM objects, for an archive (PACS) and its viewers."""
+    """Take studies from an archive (PACS), and hand results back as DICOM objects."""
+
+
+for _command in (receive, find, pull):
+    dicom.add_command(_command)
 
 
 @dicom.command("export", short_help="Write a result as DICOM SEG and SR.", context_settings=HELP)

@@ -55,3 +55,7 @@ class BundleError(HopeError):
 
 class StageError(HopeError):
     """A stage could not do its work on input that looked right (for example: registration diverged)."""
+
+
+class PeerError(HopeError):
+    """Another machine does not answer, or refuses what it is asked for."""

@@ -30,7 +30,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "aws-local": ("boto3", "flask", "httpx", "moto"),
     "ensemble": ("dynamic_network_architectures", "einops", "monai", "openvino", "skimage"),
     "train": ("skimage", "sklearn", "threadpoolctl"),
-    "dicom": ("highdicom", "pynetdicom"),
+    "dicom": ("highdicom", "httpx", "pynetdicom"),
     "federated": ("nvflare",),
 }
 """Extra -> the packages that it brings, by the names that they are imported by. A test holds it to pyproject.toml."""

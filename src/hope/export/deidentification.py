@@ -17,6 +17,7 @@ from hope.contract.outputs import Role
 from hope.export.stored_result import FACTS, StoredResult
 from hope.formats.hashing import sha256_of
 from hope.formats.reading import reading
+from hope.stages.intake.burned_in import CODE as BURNED_IN
 from hope.stages.report.face_free import BRAIN_ONLY
 from hope.stages.report.write_results import FACE_REMOVED
 
@@ -78,7 +79,7 @@ def findings_of(result: StoredResult) -> list[Finding]:
             "113101",
             "Clean Pixel Data Option",
             "not done",
-            f"pixels were not searched for burned-in text: look at the images{left_out}",
+            _burned_in(result) + left_out,
         ),
         Finding("113102", "Clean Recognizable Visual Features Option", "not done" if face else "done", where),
         Finding("113103", "Clean Graphics Option", "done", f"a result holds no overlay and no graphic{left_out}"),
@@ -92,6 +93,14 @@ def table_of(findings: Sequence[Finding]) -> str:
     """The findings as lines of text."""
     width = max(len(finding.state) for finding in findings)
     return "\n".join(f"{f.code}  {f.state:{width}}  {f.name}: {f.evidence}" for f in findings)
+
+
+def _burned_in(result: StoredResult) -> str:
+    """What is known of text in the pixels of the scans."""
+    said_of = sorted({str(flag.sequence) for flag in result.report.qc if flag.code == BURNED_IN})
+    if said_of:
+        return f"text may be burned into the pixels of {', '.join(said_of)}: look at the images"
+    return "only text that is the same on every slice would have been found: look at the images"
 
 
 def _traces(result: StoredResult) -> list[str]:

@@ -71,7 +71,7 @@ _TAGS = [
     "PhotometricInterpretation", "BitsAllocated", "EchoPulseSequence", "EchoPlanarPulseSequence",
     "InversionRecovery", "AcquisitionContrast", "ImagesInAcquisition", "ComplexImageComponent",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "FloatPixelData", "RescaleSlope",
-    "RescaleIntercept", "BitsStored", "HighBit", "PixelRepresentation",
+    "RescaleIntercept", "BitsStored", "HighBit", "PixelRepresentation", "BurnedInAnnotation",
     # Whose image it is: compared, never kept or shown.
     "PatientID", "PatientName", "PatientBirthDate", "StudyDate", "SeriesDate", "AcquisitionDate",
 ]

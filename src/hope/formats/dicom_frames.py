@@ -60,6 +60,7 @@ class Frame:
         syntax: TransferSyntaxUID of its file.
         bits: BitsAllocated, 16 if absent.
         overlay: where it carries an overlay.
+        burned_in: its header states that text is burned into its pixels.
     """
 
     path: Path
@@ -84,6 +85,7 @@ class Frame:
     syntax: str = ""
     bits: int = 16
     overlay: Overlay = Overlay.NONE
+    burned_in: bool = False
 
     @property
     def pixels(self) -> int:
@@ -284,6 +286,7 @@ def _frame(file: DicomFile, index: int, places: Sequence[Dataset]) -> Frame:
         syntax=file.syntax,
         bits=bits,
         overlay=Overlay.NONE if full and file.overlay is Overlay.IN_PIXELS else file.overlay,
+        burned_in=str(header.get("BurnedInAnnotation") or "").strip().upper() == "YES",
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from hope.contract.comparison import Comparison
 from hope.domain.errors import InputError
 from hope.longitudinal.compare import compare_visits
+from hope.longitudinal.dates import put_in_order
 from hope.longitudinal.report import write_comparison
 from hope.longitudinal.visits import read_visit
 from hope.python_api.progress import ProgressLike, listener
@@ -20,6 +21,8 @@ from hope.python_api.result import Result
 def compare(
     *visits: str | os.PathLike[str] | Result,
     days: Sequence[int] | None = None,
+    dicom: Sequence[str | os.PathLike[str]] = (),
+    sessions: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     progress: ProgressLike = None,
 ) -> Comparison:
@@ -28,6 +31,8 @@ def compare(
     Args:
         visits: in the order of their dates: a `hope.Result`, its directory, or a directory with a mask and its t1c.
         days: of each date since the first, rising, the first 0; None where they are not known. Dates are never kept.
+        dicom: instead of days, the DICOM directory of each date; the dates are put in the order of StudyDate.
+        sessions: instead of days, the subject's BIDS sessions.tsv, for results that are named sub-X_ses-Y; likewise.
         out: the directory for JSON, table, picture and report; None leaves nothing on disk.
         progress: True shows a bar; or a function ``progress(text, share)``.
 
@@ -39,13 +44,25 @@ def compare(
         StageError: if two images cannot be laid on each other.
         OutputError: if ``out`` cannot be written.
     """
+    if sum((days is not None, bool(dicom), sessions is not None)) > 1:
+        raise InputError("days come from one place", fix="give days, dicom or sessions")
+    table = None if sessions is None else Path(sessions)
+    ordered = put_in_order([_name(visit) for visit in visits], [Path(folder) for folder in dicom], table)
+    order, days = ordered or (range(len(visits)), days)
     with ExitStack() as kept, listener(progress) as report:
-        folders = [_folder(visit, kept) for visit in visits]
+        folders = [_folder(visits[number], kept) for number in order]
         found = [read_visit(folder, f"date {number}") for number, folder in enumerate(folders, 1)]
         comparison, overlay = compare_visits(found, days, progress=report)
         if out is not None:
             write_comparison(comparison, overlay, Path(out))
     return comparison
+
+
+def _name(visit: object) -> str:
+    """What names the BIDS session of a date, if anything does."""
+    if isinstance(visit, Result):
+        return visit.report.case_id
+    return str(Path(visit).absolute()) if isinstance(visit, str | os.PathLike) else ""
 
 
 def _folder(visit: object, kept: ExitStack) -> Path:

@@ -176,12 +176,16 @@ class _Finder:
                 why = choice.reason.partition(": ")[2] if choice else reading.reason
                 reason = f"{_plane(grid)}, {reading.label}: {why}"
                 confidence = choice.confidence if choice else reading.confidence
-                note = reading.series.overlay_note
-                self._admit(path, choice.sequence if choice else None, confidence, reason, note)
+                stated = sum(frame.burned_in for frame in reading.series.frames)
+                text = "by its DICOM headers, text is burned into its pixels, which may be a name" if stated else ""
+                notes = [note for note in (reading.series.overlay_note, text) if note]
+                self._admit(path, choice.sequence if choice else None, confidence, reason, notes)
         except InputError as error:
             self.problems.append(f"{reading.label} was left out: {error.what}")
 
-    def _admit(self, path: Path, sequence: MRSequence | None, confidence: float, reason: str, note: str = "") -> None:
+    def _admit(
+        self, path: Path, sequence: MRSequence | None, confidence: float, reason: str, notes: Sequence[str] = ()
+    ) -> None:
         """Clean one scan into ``out``; one that cannot be used is named as a problem, and the others go on."""
         key = str(sequence) if sequence else f"series-{1 + sum(1 for s in self.series if s['sequence'] is None)}"
         target = self.out / f"{key}.nii"
@@ -191,8 +195,7 @@ class _Finder:
             target.unlink(missing_ok=True)
             self.problems.append(error.what)
             return
-        if note:
-            facts["warnings"] = [*facts["warnings"], f"{key}: {note}."]
+        facts["warnings"] = [*facts["warnings"], *(f"{key}: {note}." for note in notes)]
         assigned = str(sequence) if sequence else None
         known = {"key": key, "sequence": assigned, "file": target.name, "confidence": round(confidence, 2)}
         self.series.append({**known, **facts, "reason": reason})

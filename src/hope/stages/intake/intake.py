@@ -17,6 +17,7 @@ from hope.domain.qc import QCFlag, Severity
 from hope.domain.volume import Volume
 from hope.formats.budget import Budget, reading_one_case
 from hope.formats.nifti import NiftiFacts
+from hope.stages.intake.burned_in import drawing_flags
 from hope.stages.intake.case_finding import CaseSource, find_cases
 from hope.stages.intake.quality import contrast_flags, head_state_of, scan_flags
 from hope.stages.intake.scan_reading import NAMED, Found, overlay_flags, read_found, resolve_all
@@ -142,7 +143,7 @@ def cautions(
         reason = f"by their voxels, {opinion.message()}: look whether the scans were mixed up"
         flags.append(QCFlag("sequence_odd", Severity.WARNING, reason))
     for sequence, scan in scans.items():
-        flags += scan_flags(scan, facts[sequence], sequence)
+        flags += [*scan_flags(scan, facts[sequence], sequence), *drawing_flags(scan, sequence)]
     if MRSequence.T1N in scans and MRSequence.T1C in scans:
         flags += contrast_flags(scans[MRSequence.T1N], scans[MRSequence.T1C])
     if head_state_of(list(scans.values()))[1]:

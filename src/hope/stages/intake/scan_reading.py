@@ -17,6 +17,7 @@ from hope.formats.nifti import NiftiFacts, read_scan
 from hope.formats.reading import reading
 from hope.formats.series import read_all, read_tags
 from hope.formats.series_choice import SeriesChoice, choose_series, selection
+from hope.stages.intake.burned_in import header_flags
 from hope.stages.intake.case_finding import CaseSource, find_cases
 from hope.stages.intake.quality import compare_pair
 from hope.stages.intake.sources import left_out_flags
@@ -154,12 +155,15 @@ def _series_flags(choices: Mapping[MRSequence, SeriesChoice]) -> list[QCFlag]:
 
 
 def overlay_flags(found: Mapping[MRSequence, Found]) -> list[QCFlag]:
-    """Say of which DICOM series an overlay was left out."""
-    return [
-        QCFlag("overlay_left_out", Severity.INFO, f"{sequence}: {one.origin.overlay_note}", sequence)
-        for sequence, one in found.items()
-        if isinstance(one.origin, DicomSeries) and one.origin.overlay_note
-    ]
+    """Say of which DICOM series an overlay was left out, and which state that text is burned into their pixels."""
+    flags = []
+    for sequence, one in found.items():
+        if isinstance(one.origin, DicomSeries):
+            frames = one.origin.frames
+            if note := one.origin.overlay_note:
+                flags.append(QCFlag("overlay_left_out", Severity.INFO, f"{sequence}: {note}", sequence))
+            flags += header_flags(sequence, sum(frame.burned_in for frame in frames), len(frames))
+    return flags
 
 
 def read_found(found: Found, scratch: Path, sequence: MRSequence) -> tuple[Volume, NiftiFacts]:
