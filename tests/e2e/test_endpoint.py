@@ -67,9 +67,12 @@ def test_real_models_give_what_the_command_line_gives(
     models_dir: Path,
     preprocessed_case_dir: Path,
     tiny_result: Path,
+    monkeypatch: pytest.MonkeyPatch,
     record_property: Callable[[str, object], None],
 ) -> None:
     import boto3
+
+    monkeypatch.setenv("HOPE_MODELS_DIR", str(models_dir))
 
     client, objects = boto3.client("s3", endpoint_url=s3_url.endpoint), Objects(s3_url.endpoint)
     put(client, f"{s3_url.url}/case", {path.name: path.read_bytes() for path in preprocessed_case_dir.iterdir()})
