@@ -169,7 +169,7 @@ def test_what_lies_over_the_pictures_fits_them(result: Page) -> None:
         result.wait_for_timeout(150)
         # The crosshair goes to the middle of the voxel: at most half a voxel of 3 mm beside the click.
         assert np.allclose(cross_of(result, plane), spot, atol=14), plane
-    expect(overlay).to_have_attribute("data-slice-text", re.compile(r"Sagittal \d+ of 30, 1.2 mm"))
+    expect(overlay).to_have_attribute("data-slice-text", re.compile(r"Sagittal \d+/30, 1.2 mm"))
     expect(overlay).to_have_attribute("data-sequence-text", "T1 with contrast")
     result.locator("[data-sequence-choice=t2f]").click()
     expect(overlay).to_have_attribute("data-sequence-text", "T2 FLAIR, resampled to T1 with contrast")
