@@ -30,7 +30,7 @@ def test_the_toy_stage_is_in_progress(shown: dict[str, Any]) -> None:
     assert (toy["title"], toy["weight"] > 0.3) == ("Playing", True)
     assert shown["steps"].index("toy") == shown["steps"].index("segment") + 1
     assert '"stage":"toy"' in shown["events"].replace(" ", "")
-    assert {"key": "toy", "title": "Playing"} in shown["words"]["stages"]
+    assert {"key": "toy", "title": "Playing", "usual_seconds": 100.0} in shown["words"]["stages"]
 
 
 def test_the_toy_file_is_in_the_files_route(shown: dict[str, Any]) -> None:

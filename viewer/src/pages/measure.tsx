@@ -68,7 +68,7 @@ function Table(props: { measured: Measured; goTo: Signal<Point | null> }) {
             <tr>
               <th scope="col">No.</th>
               <th scope="col" class="number">
-                Diameters, mm
+                Axial, mm
               </th>
               <th scope="col" class="number">
                 ml

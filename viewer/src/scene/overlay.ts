@@ -24,7 +24,7 @@ export const barMm = (pixelsPerMm: number, width: number): number =>
 /** What a slice says of itself: plane, number, thickness. */
 export function sliceText(plane: Plane, voxel: Vec3, sizes: Vec3, spacing: Vec3): string {
   const axis = AXIS_OF[plane]
-  return `${PLANE_NAMES[plane]} ${voxel[axis] + 1} of ${sizes[axis]}, ${+spacing[axis].toFixed(2)} mm`
+  return `${PLANE_NAMES[plane]} ${voxel[axis] + 1}/${sizes[axis]}, ${+spacing[axis].toFixed(2)} mm`
 }
 
 /** The sequence on screen, and whether it was resampled: pictures lie on the grid of the reference scan. */

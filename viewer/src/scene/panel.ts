@@ -54,7 +54,9 @@ export function volumesShown(
     }
   const version = state.version.value
   const found = state.versions.value.find((entry) => entry.version === version)
-  return { volumes: found?.volumes_ml ?? {}, source: version === 0 ? 'of the model' : `of your version ${version}` }
+  // Before the versions are known the result's own volumes are: 0 ml would be untrue.
+  const volumes = found?.volumes_ml ?? (version === result.version ? result.volumes_ml : {})
+  return { volumes, source: version === 0 ? 'of the model' : `of your version ${version}` }
 }
 
 /** Whether a sequence is seen before or after brightness matching, and what the model saw. */

@@ -1,6 +1,9 @@
 import { describe, expect, it } from 'vitest'
+import type { CaseOut, Vocabulary } from '../../src/api/types'
 import { sceneSpacing } from '../../src/scene/geometry'
 import { barMm, cellsOf, sequenceText, sliceText } from '../../src/scene/overlay'
+import { volumesShown } from '../../src/scene/panel'
+import { SceneState } from '../../src/scene/state'
 import { firstHigh, percentile } from '../../src/scene/window'
 
 const choice = (key: string, mark: '' | 'synthetic' = '') => ({
@@ -20,9 +23,9 @@ describe('what stands over the pictures', () => {
     expect(barMm(2, 1)).toBe(0)
   })
   it('says plane, slice and thickness', () => {
-    expect(sliceText('axial', [1, 2, 3], [10, 20, 30], [1, 2, 5.5])).toBe('Axial 4 of 30, 5.5 mm')
-    expect(sliceText('coronal', [1, 2, 3], [10, 20, 30], [1, 0.4687, 5.5])).toBe('Coronal 3 of 20, 0.47 mm')
-    expect(sliceText('sagittal', [1, 2, 3], [10, 20, 30], [0.9, 2, 5.5])).toBe('Sagittal 2 of 10, 0.9 mm')
+    expect(sliceText('axial', [1, 2, 3], [10, 20, 30], [1, 2, 5.5])).toBe('Axial 4/30, 5.5 mm')
+    expect(sliceText('coronal', [1, 2, 3], [10, 20, 30], [1, 0.4687, 5.5])).toBe('Coronal 3/20, 0.47 mm')
+    expect(sliceText('sagittal', [1, 2, 3], [10, 20, 30], [0.9, 2, 5.5])).toBe('Sagittal 2/10, 0.9 mm')
   })
   it('says of a sequence that is not the reference that it was resampled', () => {
     const title = (key: string) => `title of ${key}`
@@ -63,4 +66,13 @@ describe('the first window', () => {
     expect(firstHigh('t1c', 600, never, {})).toBe(600)
     expect(firstHigh('t2f', 600, () => new Int16Array(50), {})).toBe(600)
   })
+})
+
+it('tells the volumes of the result before the versions of its mask are known', () => {
+  const state = new SceneState()
+  const vocabulary = { labels: [], regions: [] } as unknown as Vocabulary
+  const result = { version: 0, volumes_ml: { WT: { ml: 44 } } } as unknown as CaseOut
+  expect(volumesShown(state, vocabulary, result, 0).volumes).toEqual({ WT: { ml: 44 } })
+  state.version.value = 1
+  expect(volumesShown(state, vocabulary, result, 0).volumes).toEqual({})
 })

@@ -129,10 +129,10 @@ async def download_results(session: Current, context: Context, audit: Audit) -> 
         raise ConflictError("no case of the session is done; there is nothing to download yet")
     files = await to_thread.run_sync(lambda: [f for case in done for f in _archived(case, context)])
     chunks = zip_chunks(files, cases_csv([case_out(case) for case in cases]), context.blobs)
-    answer = await streamed(chunks, {"Content-Type": "application/zip", **_saved_as("hope-results.zip")})
+    response = await streamed(chunks, {"Content-Type": "application/zip", **_saved_as("hope-results.zip")})
     for case in done:
         await to_thread.run_sync(audit.record, session.owner, "file.download", case.id)
-    return answer
+    return response
 
 
 def _archived(case: CaseRecord, context: WebContext) -> list[ArchiveFile]:

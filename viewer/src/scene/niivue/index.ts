@@ -10,7 +10,7 @@ import { dragged, firstHigh, type Range, type Window } from '../window'
 import { Drawing, type Lie, PLANES } from './drawing'
 import { lieOf } from './lie'
 import { type Tamed, tamed, withoutGradient } from './setup'
-import { tilePlaces } from './tiles'
+import { QUARTERS, SLICE, tilePlaces } from './tiles'
 
 export interface SceneLabel {
   value: number
@@ -37,19 +37,6 @@ interface Picture {
   range: Range
 }
 
-const SLICE: Record<Exclude<View, 'multi'>, SLICE_TYPE> = {
-  axial: SLICE_TYPE.AXIAL,
-  coronal: SLICE_TYPE.CORONAL,
-  sagittal: SLICE_TYPE.SAGITTAL,
-  '3d': SLICE_TYPE.RENDER,
-}
-// Exact quarters, so that the captions and buttons over the canvas know where the pictures are.
-const QUARTERS: { sliceType: SLICE_TYPE; position: [number, number, number, number] }[] = [
-  { sliceType: SLICE_TYPE.AXIAL, position: [0, 0, 0.498, 0.498] },
-  { sliceType: SLICE_TYPE.CORONAL, position: [0.502, 0, 0.498, 0.498] },
-  { sliceType: SLICE_TYPE.SAGITTAL, position: [0, 0.502, 0.498, 0.498] },
-  { sliceType: SLICE_TYPE.RENDER, position: [0.502, 0.502, 0.498, 0.498] },
-]
 /** An outline alone: the library draws outlines only where there is some fill. */
 const HARDLY = 0.004
 const ZOOMS = { least: 1, most: 8 }

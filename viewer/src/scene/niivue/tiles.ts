@@ -1,9 +1,24 @@
 /** Where the library has drawn the slices, and where the crosshair lies on each. */
-import type { Niivue } from '@niivue/niivue'
+import { type Niivue, SLICE_TYPE } from '@niivue/niivue'
 import type { Plane } from '../geometry'
 import type { TilePlace } from '../overlay'
+import type { View } from '../state'
 import { PLANES } from './drawing'
 
+/** The library's names of the pictures. */
+export const SLICE: Record<Exclude<View, 'multi'>, SLICE_TYPE> = {
+  axial: SLICE_TYPE.AXIAL,
+  coronal: SLICE_TYPE.CORONAL,
+  sagittal: SLICE_TYPE.SAGITTAL,
+  '3d': SLICE_TYPE.RENDER,
+}
+// Exact quarters, so that the captions and buttons over the canvas know where the pictures are.
+export const QUARTERS: { sliceType: SLICE_TYPE; position: [number, number, number, number] }[] = [
+  { sliceType: SLICE_TYPE.AXIAL, position: [0, 0, 0.498, 0.498] },
+  { sliceType: SLICE_TYPE.CORONAL, position: [0.502, 0, 0.498, 0.498] },
+  { sliceType: SLICE_TYPE.SAGITTAL, position: [0, 0.502, 0.498, 0.498] },
+  { sliceType: SLICE_TYPE.RENDER, position: [0.502, 0.502, 0.498, 0.498] },
+]
 /** Which two of x, y, z run across and up a picture. */
 const SEEN: Record<Plane, readonly [number, number]> = { axial: [0, 1], coronal: [0, 2], sagittal: [1, 2] }
 
