@@ -10,7 +10,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 from hope.domain.limits import ReadingLimits
-from hope.settings import EndpointSettings, PlatformSettings, SageMakerSettings, Settings
+from hope.settings import EndpointSettings, FederatedSettings, PlatformSettings, SageMakerSettings, Settings
 
 SETTINGS_PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "settings.md"
 
@@ -72,6 +72,7 @@ KINDS = (
     (Settings, "HOPE_"),
     (SageMakerSettings, "HOPE_SAGEMAKER_"),
     (EndpointSettings, "HOPE_ENDPOINT_"),
+    (FederatedSettings, "HOPE_FEDERATED_"),
     (PlatformSettings, "HOPE_"),
     (ReadingLimits, "HOPE_READING_"),
 )
@@ -82,7 +83,7 @@ def rows() -> Iterator[tuple[str, str, str]]:
     for cls, prefix in KINDS:
         texts = described(cls)
         for entry in fields(cls):
-            if cls is not Settings or entry.name not in ("platform", "sagemaker", "endpoint", "reading"):
+            if cls is not Settings or entry.name not in ("platform", "sagemaker", "endpoint", "reading", "federated"):
                 yield f"{prefix}{entry.name.upper()}", default_of(entry.name, entry.default), texts[entry.name]
 
 
