@@ -12,7 +12,7 @@ from hope.domain.extras import require_extras
 
 @click.group(short_help="Jobs of several hospitals on NVIDIA FLARE: cases stay.", context_settings=HELP)
 def federate() -> None:
-    """Evaluate across hospitals: figures travel, cases stay.
+    """Evaluate and harmonize across hospitals: figures travel, cases stay.
 
     A job is a directory that a deployment of NVIDIA FLARE runs. It names classes of HOPE, which is installed at the
     sites, and holds no code. Which cases a site gives, and how few are too few, is its own setting (HOPE_FEDERATED_*).
@@ -24,16 +24,19 @@ def export() -> None:
     """Write a job that a FLARE deployment runs."""
 
 
-@export.command("evaluate", short_help="How well a model does at each site.", context_settings=HELP)
-@click.option("-o", "--output", type=PATH, required=True, metavar="JOB", help="Directory of the job; a new one.")
-@click.option("--model", required=True, metavar="ID", help="Bundle that every site has; see `hope models list`.")
-@click.option(
+_HOURS = click.option(
     "--hours",
     type=click.FloatRange(min=0.01, max=1000),
     default=24.0,
     show_default=True,
     help="How long the server waits for the sites.",
 )
+
+
+@export.command("evaluate", short_help="How well a model does at each site.", context_settings=HELP)
+@click.option("-o", "--output", type=PATH, required=True, metavar="JOB", help="Directory of the job; a new one.")
+@click.option("--model", required=True, metavar="ID", help="Bundle that every site has; see `hope models list`.")
+@_HOURS
 def evaluate(output: Path, model: str, hours: float) -> None:
     """Write a job that runs a model on each site's labelled cases and collects n and means of the scores.
 
@@ -51,6 +54,24 @@ def evaluate(output: Path, model: str, hours: float) -> None:
     bundle = Services(Settings.from_environment()).models.get(model, SEGMENTER)
     write_job(output, "evaluate", bundle.id, bundle.sha256, hours)
     click.echo(f"job: {output}, model {bundle.id}, sha256 {bundle.sha256}")
+
+
+@export.command("style", short_help="A common intensity style of all sites.", context_settings=HELP)
+@click.option("-o", "--output", type=PATH, required=True, metavar="JOB", help="Directory of the job; a new one.")
+@_HOURS
+def style(output: Path, hours: float) -> None:
+    """Write a job that sums histograms of the sites' healthy brains into one style file.
+
+    A site gives one histogram for each sequence, in units of each brain's median, summed over its cases. The result's
+    style.json is taken by `hope harmonize INPUT --target style.json -o OUT`.
+
+    \b
+    hope federate export style -o job
+    """  # noqa: D301 - click reads the backspace
+    from hope.federated.jobs import write_job
+
+    write_job(output, "style", hours=hours)
+    click.echo(f"job: {output}")
 
 
 @federate.command("try", short_help="Run a job here, with FLARE's simulator.", context_settings=HELP)

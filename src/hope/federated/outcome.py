@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from hope.federated.report import render_evaluation
-from hope.federated.responses import METRICS, REGIONS, Refusal, Response, Scores
+from hope.federated.responses import METRICS, REGIONS, Histograms, Refusal, Response, Scores
+from hope.federated.styles import pooled_style
 from hope.formats.atomic import atomic_output
 
 FORMAT: Final = "hope-federated/1"
@@ -34,17 +35,18 @@ def write_outcome(asked: Asked, responses: Mapping[str, Response], folder: Path)
     Args:
         asked: what the sites were asked.
         responses: of every site of the job, by its name.
-        folder: made if need be; results.json, and for an evaluation table.csv and report.html.
+        folder: made if need be; result.json, for an evaluation table.csv and report.html, and style.json for a style.
 
     Raises:
         OutputError: if a file cannot be written.
     """
-    result = evaluation_result(asked, responses)
-    contents = {
-        "table.csv": table_csv(result["rows"]),
-        "report.html": render_evaluation(result),
-        "result.json": json.dumps(result, indent=1, allow_nan=False) + "\n",
-    }
+    result = style_result(asked, responses) if asked.job == "style" else evaluation_result(asked, responses)
+    contents = {"result.json": json.dumps(result, indent=1, allow_nan=False) + "\n"}
+    if asked.job == "style":
+        style = pooled_style("federated", (given for given in responses.values() if isinstance(given, Histograms)))
+        contents |= {"style.json": style.to_json()} if style else {}
+    else:
+        contents |= {"table.csv": table_csv(result["rows"]), "report.html": render_evaluation(result)}
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
         with atomic_output(folder / name) as stream:
@@ -63,7 +65,19 @@ def evaluation_result(asked: Asked, responses: Mapping[str, Response]) -> dict[s
     }
 
 
+def style_result(asked: Asked, responses: Mapping[str, Response]) -> dict[str, Any]:
+    """One record of a style: which sites gave histograms, and of how many cases; plain JSON values."""
+    return {
+        "format": FORMAT,
+        **asdict(asked),
+        "sites": [_site(site, given) for site, given in sorted(responses.items())],
+    }
+
+
 def _site(site: str, given: Response) -> dict[str, Any]:
+    if isinstance(given, Histograms):
+        sequences = {name: histogram.n for name, histogram in given.sequences.items()}
+        return {"site": site, "responded": True, "n": given.n, "failed": given.failed, "sequences": sequences}
     if isinstance(given, Scores):
         return {"site": site, "responded": True, "n": given.n, "failed": given.failed, "unlabelled": given.unlabelled}
     code = given.code if isinstance(given, Refusal) else "unreadable"

@@ -103,7 +103,19 @@ def _evaluate(request: Request, settings: Settings) -> Response:
     return summarize(scores, failed, unlabelled, least)
 
 
-_JOBS = {"evaluate": _evaluate}
+def _style(request: Request, settings: Settings) -> Response:
+    from hope.federated.styles import collect_site, sum_site
+
+    sources, least = cases_of(request, settings), settings.federated.min_cases
+    if len(sources) < least:
+        raise _RefusedError("too_few")
+    cases, failed = collect_site(sources, Services(settings))
+    if len(cases) < least:
+        raise _RefusedError("too_few")
+    return sum_site(cases, failed, least)
+
+
+_JOBS = {"evaluate": _evaluate, "style": _style}
 KINDS: Final = tuple(_JOBS)
 """The kinds of job that this version knows."""
 
