@@ -1,4 +1,4 @@
-"""`hope federate try` with FLARE's simulator: three sites, one broken, one too small; names planted in every path."""
+"""`hope federate try` with FLARE's simulator: three sites, one of them broken; names planted in every path."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hope.federated.responses import REASONS
 from hope.formats.nifti import write_labels, write_scan
 
 PLANTED = "Doe_Jane_1999"
-SITES = {"a": (0, 1, 2), "b": (1, 1, 3), "broken": (1, 2, BROKEN), "small": (1, 2)}
+SITES = {"a": (0, 1, 2), "b": (1, 1, 3), "broken": (1, 2, BROKEN)}
 
 needs_flare = pytest.mark.skipif(
     bool(missing_packages("federated")) and not os.environ.get("CI"),
@@ -62,7 +62,7 @@ def call(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]
 
 @needs_flare
 @pytest.mark.slow
-def test_sites_answer_fail_and_refuse_and_no_name_leaves(
+def test_sites_answer_or_fail_and_no_name_leaves(
     tmp_path: Path, temporary: Path, call: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOPE_FEDERATED_BODIES", "tests.e2e.federated_bodies")
@@ -72,11 +72,11 @@ def test_sites_answer_fail_and_refuse_and_no_name_leaves(
     call("federate", "export", "evaluate", "-o", tmp_path / "job", "--model", "starter", "--hours", "0.1")
     sites = [argument for folder in folders for argument in ("--sites", folder)]
     out, kept = tmp_path / "out", tmp_path / "kept"
-    call("federate", "try", tmp_path / "job", *sites, "-o", out, "--keep", kept, "--at-once", 4)
+    call("federate", "try", tmp_path / "job", *sites, "-o", out, "--keep", kept, "--at-once", 3)
 
     result = json.loads((out / "result.json").read_text())
     stated = {site["site"]: site.get("reason", site.get("n")) for site in result["sites"]}
-    assert stated == {"site-1": 3, "site-2": 3, "site-3": REASONS["failed"], "site-4": REASONS["too_few"]}
+    assert stated == {"site-1": 3, "site-2": 3, "site-3": REASONS["failed"]}
     for site, shifts in {"site-1": SITES["a"], "site-2": SITES["b"], POOLED: SITES["a"] + SITES["b"]}.items():
         means = mean_scores([scores(shift) for shift in shifts])
         rows = [row for row in result["rows"] if row["site"] == site]
