@@ -10,7 +10,14 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 from hope.domain.limits import ReadingLimits
-from hope.settings import DicomSettings, EndpointSettings, PlatformSettings, SageMakerSettings, Settings
+from hope.settings import (
+    DicomSettings,
+    EndpointSettings,
+    FederatedSettings,
+    PlatformSettings,
+    SageMakerSettings,
+    Settings,
+)
 
 SETTINGS_PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "settings.md"
 
@@ -73,6 +80,7 @@ KINDS = (
     (Settings, "HOPE_"),
     (SageMakerSettings, "HOPE_SAGEMAKER_"),
     (EndpointSettings, "HOPE_ENDPOINT_"),
+    (FederatedSettings, "HOPE_FEDERATED_"),
     (PlatformSettings, "HOPE_"),
     (ReadingLimits, "HOPE_READING_"),
     (DicomSettings, "HOPE_"),
@@ -84,7 +92,8 @@ def rows() -> Iterator[tuple[str, str, str]]:
     for cls, prefix in KINDS:
         texts = described(cls)
         for entry in fields(cls):
-            if cls is not Settings or entry.name not in ("platform", "sagemaker", "endpoint", "reading", "dicom"):
+            nested = ("platform", "sagemaker", "endpoint", "reading", "dicom", "federated")
+            if cls is not Settings or entry.name not in nested:
                 yield f"{prefix}{entry.name.upper()}", default_of(entry.name, entry.default), texts[entry.name]
 
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "cohort": "Many results as one table.",
     "measure": "Measure the lesions of a mask: diameters, volumes, sums.",
     "compare": "What changed between dates of one patient.",
+    "federate": "Jobs of several hospitals on NVIDIA FLARE: cases stay.",
     "survival": "Fit a survival model on a cohort table; apply a published one.",
     "synth": "Make labelled synthetic cases: no patient's data.",
     "train": "Train a model bundle from synthesis and your own labelled cases.",

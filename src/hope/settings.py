@@ -26,6 +26,7 @@ _MOST = {
 """Largest sensible values; a million for the others."""
 
 _SAGEMAKER, _ENDPOINT, _READING = "HOPE_SAGEMAKER_", "HOPE_ENDPOINT_", "HOPE_READING_"
+_FEDERATED = "HOPE_FEDERATED_"
 _SECRET = ("SECRET", "PASSWORD", "TOKEN_KEY")
 
 
@@ -187,6 +188,30 @@ class DicomSettings:
 
 
 @dataclass(frozen=True)
+class FederatedSettings:
+    """What a hospital lets jobs of several hospitals do; each field is the variable ``HOPE_FEDERATED_`` + its name.
+
+    Attributes:
+        data: directory of the site's cases; ``{site}`` in it stands for the site's name. No job can name another one.
+        scheme: label scheme of the site's masks: peds, brats2023 or brats2021.
+        min_cases: with fewer cases than this the site answers nothing but that.
+        jobs: kinds of job that the site answers, with commas between: evaluate, style.
+        bodies: Python module whose ``evaluate_site`` runs a model; another one only in tests.
+    """
+
+    data: str = ""
+    scheme: str = "peds"
+    min_cases: int = 5
+    jobs: str = "evaluate,style"
+    bodies: str = "hope.federated.evaluation"
+
+    @property
+    def allowed(self) -> frozenset[str]:
+        """The kinds in ``jobs``."""
+        return frozenset(word.strip() for word in self.jobs.split(",") if word.strip())
+
+
+@dataclass(frozen=True)
 class Settings:
     """What the environment chose.
 
@@ -201,6 +226,7 @@ class Settings:
         endpoint: what only `hope endpoint` needs.
         platform: what only the running platform needs.
         reading: what reading one upload may cost.
+        federated: what this site lets jobs of several hospitals do.
         site_secret: with it the tracking UIDs in DICOM objects are equal on every date of a patient, and tell nobody
             else whose they are; any long random text, the same for the whole hospital.
         dicom: what only DICOM over a network needs.
@@ -218,6 +244,7 @@ class Settings:
     reading: ReadingLimits = field(default_factory=ReadingLimits)
     site_secret: str = ""
     dicom: DicomSettings = field(default_factory=lambda: DicomSettings(""))
+    federated: FederatedSettings = field(default_factory=FederatedSettings)
 
     @property
     def reading_limits(self) -> ReadingLimits:
@@ -247,6 +274,7 @@ class Settings:
             ReadingLimits(**_given(ReadingLimits, given, _READING)),
             given.get("HOPE_SITE_SECRET", ""),
             DicomSettings(**({"spool_dir": str(data_dir / "spool")} | _given(DicomSettings, given, "HOPE_"))),
+            FederatedSettings(**_given(FederatedSettings, given, _FEDERATED)),
         )
 
     def to_json(self) -> dict[str, str]:
@@ -262,7 +290,7 @@ class Settings:
         }
         parts = (
             *((self.sagemaker, _SAGEMAKER), (self.endpoint, _ENDPOINT), (self.platform, "HOPE_")),
-            *((self.reading, _READING), (self.dicom, "HOPE_")),
+            *((self.reading, _READING), (self.federated, _FEDERATED), (self.dicom, "HOPE_")),
         )
         for part, prefix in parts:
             for entry in fields(part):

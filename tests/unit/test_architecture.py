@@ -43,6 +43,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "adapters": {"domain", "formats", "ports", "stages", "models", "adapters", "resources"},
     "pipeline": {"domain", "formats", "ports", "stages"},
     "settings": {"domain"},
+    "federated": {
+        "domain",
+        "formats",
+        "ports",
+        "stages",
+        "evaluation",
+        "models",
+        "training",
+        "pipeline",
+        "services",
+        "settings",
+        "resources",
+        "federated",
+    },
     "jobs": {"domain", "formats", "ports", "stages", "synthesis", "pipeline", "settings", "services", "jobs"},
     "web": {"domain", "formats", "ports", "settings", "jobs", "web", "resources"},
     "endpoint": {
@@ -100,6 +114,7 @@ ONLY_IN: dict[str, set[str]] = {
     "openvino": {"models"},
     "highdicom": {"formats"},
     "pynetdicom": {"dicomnet"},
+    "nvflare": {"federated"},
 }
 ALLOWED_LIBRARIES = {"domain": {"numpy"}, "contract": {"pydantic"}}
 # Rooms that hand voxels on and never compute with them.

@@ -12,12 +12,20 @@ from tests.deployment import COMPOSE, DOCKERFILE, ENV_EXAMPLE, KUBERNETES, REPOS
 from tests.unit.test_docs import check, load_tool
 
 from hope.domain.limits import ReadingLimits
-from hope.settings import DicomSettings, EndpointSettings, PlatformSettings, SageMakerSettings, Settings
+from hope.settings import (
+    DicomSettings,
+    EndpointSettings,
+    FederatedSettings,
+    PlatformSettings,
+    SageMakerSettings,
+    Settings,
+)
 
 KINDS = (
     (Settings, "HOPE_"),
     (SageMakerSettings, "HOPE_SAGEMAKER_"),
     (EndpointSettings, "HOPE_ENDPOINT_"),
+    (FederatedSettings, "HOPE_FEDERATED_"),
     (PlatformSettings, "HOPE_"),
     (ReadingLimits, "HOPE_READING_"),
     (DicomSettings, "HOPE_"),
@@ -26,7 +34,7 @@ KNOWN = {
     f"{prefix}{entry.name.upper()}"
     for cls, prefix in KINDS
     for entry in fields(cls)
-    if cls is not Settings or entry.name not in ("platform", "sagemaker", "endpoint", "reading", "dicom")
+    if cls is not Settings or entry.name not in ("platform", "sagemaker", "endpoint", "reading", "dicom", "federated")
 }
 NAMING = sorted(
     {

@@ -35,10 +35,21 @@ def run_bounded(
     Raises:
         subprocess.TimeoutExpired: if it took longer; it is dead then.
     """
-    if os.name == "posix":
-        stated = [f"{name}={most}" for name, most in limits.items()]
-        command = [sys.executable, "-I", "-S", __file__, str(os.getpid()), *stated, "--", *command]
-    return subprocess.run(command, capture_output=True, timeout=seconds, check=False, stdin=subprocess.DEVNULL)
+    bounded = bounded_command(command, limits)
+    return subprocess.run(bounded, capture_output=True, timeout=seconds, check=False, stdin=subprocess.DEVNULL)
+
+
+def bounded_command(command: Sequence[str], limits: Mapping[str, int]) -> list[str]:
+    """The command line that runs a program with limits, and ends it when the calling thread does (see `run_bounded`).
+
+    Args:
+        command: path of the program, and its arguments.
+        limits: as of `run_bounded`.
+    """
+    if os.name != "posix":
+        return list(command)
+    stated = [f"{name}={most}" for name, most in limits.items()]
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *stated, "--", *command]
 
 
 def _die_with(parent: int) -> None:

@@ -1,0 +1,172 @@
+"""What a site does with a request: check it against the site's own settings, work, and answer in aggregates."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict
+
+from hope.domain.errors import BundleError, HopeError, InputError, OutputError
+from hope.domain.labels import SCHEMAS
+from hope.federated.responses import Refusal, Response
+from hope.formats.atomic import output_error
+from hope.models.bundle import SEGMENTER, Bundle
+from hope.services import Services
+from hope.settings import Settings
+from hope.stages.intake.case_finding import CaseSource, find_all
+
+AUDIT: Final = "federated-audit.jsonl"
+_LONGEST = 80
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*")
+
+
+class Request(BaseModel):
+    """What a job asks of a site.
+
+    Attributes:
+        job: kind of job, such as ``evaluate``; a site answers those that it knows and allows.
+        site: the site's own name in the federation.
+        model: id of a bundle in the site's registry; empty where the job needs none.
+        sha256: the hash that this bundle must have.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    job: str
+    site: str
+    model: str = ""
+    sha256: str = ""
+
+
+class _RefusedError(Exception):
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def respond(request: Request, settings: Settings) -> Response:
+    """Do what a job asks if the site allows it, and write the site's audit line.
+
+    Args:
+        request: what is asked.
+        settings: the site's.
+
+    Returns:
+        aggregates, or why there are none. No error leaves this function as a text: texts may hold names.
+    """
+    try:
+        _audit(request, settings, "asked")
+        given = _respond_or_refuse(request, settings)
+        _audit(request, settings, given.code if isinstance(given, Refusal) else given.kind, given)
+    except OutputError:
+        return Refusal(code="no_audit")
+    return given
+
+
+def _respond_or_refuse(request: Request, settings: Settings) -> Response:
+    try:
+        return _respond(request, settings)
+    except _RefusedError as refused:
+        return Refusal(code=refused.code)
+    except Exception:
+        # Whatever it says stays here; `hope infer` and `hope evaluate` on the same cases show it to the site.
+        return Refusal(code="failed")
+
+
+def _respond(request: Request, settings: Settings) -> Response:
+    chosen = settings.federated
+    if request.job not in _JOBS or request.job not in chosen.allowed:
+        raise _RefusedError("not_allowed")
+    if chosen.scheme not in SCHEMAS:
+        raise _RefusedError("settings")
+    return _JOBS[request.job](request, settings)
+
+
+def _evaluate(request: Request, settings: Settings) -> Response:
+    from hope.federated.evaluation import labelled, summarize
+
+    bodies = importlib.import_module(settings.federated.bodies)
+    services = Services(settings)
+    bundle = model_of(request, services)
+    sources, least = cases_of(request, settings), settings.federated.min_cases
+    # Hours of work for nothing would not protect anybody either.
+    if len(labelled([source for source in sources if source.problem is None])) < least:
+        raise _RefusedError("too_few")
+    scores, failed, unlabelled = bodies.evaluate_site(sources, settings.federated.scheme, services, bundle.id)
+    if len(scores) < least:
+        raise _RefusedError("too_few")
+    return summarize(scores, failed, unlabelled, least)
+
+
+def _style(request: Request, settings: Settings) -> Response:
+    from hope.federated.styles import collect_site, sum_site
+
+    sources, least = cases_of(request, settings), settings.federated.min_cases
+    if len(sources) < least:
+        raise _RefusedError("too_few")
+    cases, failed = collect_site(sources, Services(settings))
+    if len(cases) < least:
+        raise _RefusedError("too_few")
+    return sum_site(cases, failed, least)
+
+
+_JOBS = {"evaluate": _evaluate, "style": _style}
+KINDS: Final = tuple(_JOBS)
+"""The kinds of job that this version knows."""
+
+
+def model_of(request: Request, services: Services) -> Bundle:
+    """The site's own copy of the model, its files checked.
+
+    Raises:
+        _RefusedError: if there is none that can be used, or it has another hash.
+    """
+    try:
+        bundle = services.models.get(request.model, SEGMENTER)
+        if bundle.sha256 != request.sha256:
+            raise _RefusedError("other_model")
+        bundle.verify()
+    except (InputError, BundleError) as error:
+        raise _RefusedError("no_model") from error
+    return bundle
+
+
+def cases_of(request: Request, settings: Settings) -> list[CaseSource]:
+    """The cases in the site's directory, in the order of their ids.
+
+    Raises:
+        _RefusedError: if the setting names no directory with cases.
+    """
+    if not settings.federated.data or not _NAME.fullmatch(request.site):
+        raise _RefusedError("no_data")
+    folder = Path(settings.federated.data.replace("{site}", request.site))
+    try:
+        return sorted(find_all([folder], {}).sources, key=lambda source: source.case_id)
+    except (HopeError, OSError) as error:
+        raise _RefusedError("no_data") from error
+
+
+def _audit(request: Request, settings: Settings, outcome: str, given: Response | None = None) -> None:
+    """Append one line: when, what was asked, what was answered. It names no case.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    stated = {} if given is None or isinstance(given, Refusal) else {"n": given.n, "failed": given.failed}
+    line = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        **{name: str(value)[:_LONGEST] for name, value in request.model_dump().items()},
+        "outcome": outcome,
+        **stated,
+    }
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        with (settings.data_dir / AUDIT).open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")
+    except OSError as error:
+        raise output_error("the audit file", error) from error

@@ -1,0 +1,91 @@
+"""`hope federate try` with FLARE's simulator: three sites, one of them broken; names planted in every path."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from tests.e2e.federated_bodies import BROKEN, GRID, scores
+
+from hope.cli import main
+from hope.domain.extras import missing_packages
+from hope.domain.volume import Volume
+from hope.evaluation.evaluate import mean_scores
+from hope.federated.outcome import POOLED
+from hope.federated.responses import REASONS
+from hope.formats.nifti import write_labels, write_scan
+
+PLANTED = "Doe_Jane_1999"
+SITES = {"a": (0, 1, 2), "b": (1, 1, 3), "broken": (1, 2, BROKEN)}
+
+needs_flare = pytest.mark.skipif(
+    bool(missing_packages("federated")) and not os.environ.get("CI"),
+    reason="the extra [federated] is not installed; in CI this test runs",
+)
+
+
+def site_of(folder: Path, shifts: tuple[int, ...]) -> Path:
+    for number, shift in enumerate(shifts):
+        case = folder / f"{PLANTED}_{number}"
+        case.mkdir(parents=True)
+        for sequence in ("t1n", "t1c", "t2w", "t2f"):
+            scan = Volume(np.full(GRID.shape, 1 + number, np.float32), GRID)
+            write_scan(scan, case / f"{PLANTED}-{sequence}.nii.gz")
+        write_labels(Volume(np.full(GRID.shape, shift, np.uint8), GRID), case / f"{PLANTED}-seg.nii.gz")
+    return folder
+
+
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    with TemporaryDirectory(prefix="hope-test-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def call(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    # Its path is short, unlike tmp_path: sockets lie in it.
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+
+    def run(*arguments: object) -> str:
+        result = CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    return run
+
+
+@needs_flare
+@pytest.mark.slow
+def test_sites_answer_or_fail_and_no_name_leaves(
+    tmp_path: Path, temporary: Path, call: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOPE_FEDERATED_BODIES", "tests.e2e.federated_bodies")
+    monkeypatch.setenv("HOPE_FEDERATED_MIN_CASES", "3")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    folders = [site_of(tmp_path / PLANTED / name, shifts) for name, shifts in SITES.items()]
+    call("federate", "export", "evaluate", "-o", tmp_path / "job", "--model", "starter", "--hours", "0.1")
+    sites = [argument for folder in folders for argument in ("--sites", folder)]
+    out, kept = tmp_path / "out", tmp_path / "kept"
+    call("federate", "try", tmp_path / "job", *sites, "-o", out, "--keep", kept, "--at-once", 3)
+
+    result = json.loads((out / "result.json").read_text())
+    stated = {site["site"]: site.get("reason", site.get("n")) for site in result["sites"]}
+    assert stated == {"site-1": 3, "site-2": 3, "site-3": REASONS["failed"]}
+    for site, shifts in {"site-1": SITES["a"], "site-2": SITES["b"], POOLED: SITES["a"] + SITES["b"]}.items():
+        means = mean_scores([scores(shift) for shift in shifts])
+        rows = [row for row in result["rows"] if row["site"] == site]
+        assert {row["n"] for row in rows} == {len(shifts)}
+        for row in rows:
+            assert row["mean"] == pytest.approx(means[row["region"]][row["metric"]], rel=1e-12)
+    assert sorted(path.name for path in out.iterdir()) == ["report.html", "result.json", "table.csv"]
+
+    files = [path for folder in (out, kept) for path in folder.rglob("*") if path.is_file()]
+    assert any("log" in path.name for path in files)
+    assert not [path for path in files if PLANTED.encode() in path.read_bytes() or PLANTED in path.name]
+    assert not list(temporary.iterdir()), "something stayed behind"

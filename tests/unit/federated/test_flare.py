@@ -1,0 +1,109 @@
+"""What FLARE itself makes of the policy and the filter; skipped only where the extra is missing and it is not CI."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hope.domain.extras import missing_packages
+from hope.federated.jobs import APP, META, kind_of_job, write_job
+from hope.federated.policy import AUTHORIZATION, FILES, write_policy
+from hope.federated.responses import Refusal
+
+pytestmark = pytest.mark.skipif(
+    bool(missing_packages("federated")) and not os.environ.get("CI"),
+    reason="the extra [federated] is not installed; in CI these tests run",
+)
+
+
+def test_a_job_names_only_classes_that_the_policy_allows(tmp_path: Path) -> None:
+    from nvflare.apis.fl_exception import UnsafeComponentError
+    from nvflare.apis.workspace import Workspace
+    from nvflare.app_common.widgets.component_path_authorizer import ComponentPathAuthorizer
+
+    for folder in ("startup", "local"):
+        (tmp_path / "site" / folder).mkdir(parents=True)
+    write_policy(tmp_path / "site" / "local")
+    write_job(tmp_path / "job", "evaluate", "starter", "0" * 64)
+    assert kind_of_job(tmp_path / "job") == "evaluate"
+    assert "byoc" not in json.loads((tmp_path / "job" / META).read_text())
+    assert {path.suffix for path in (tmp_path / "job").rglob("*") if path.is_file()} == {".json"}
+    workspace, authorizer = Workspace(str(tmp_path / "site"), "site"), ComponentPathAuthorizer()
+    configs = [json.loads(path.read_text()) for path in (tmp_path / "job" / APP / "config").iterdir()]
+    named = [*paths(configs)]
+    assert len(named) == 3
+    for path in named:
+        authorizer.authorize_component_config({"path": path}, workspace=workspace)
+    for path in ("subprocess.Popen", "nvflare.app_common.np.np_trainer.NPTrainer", "hope.python_api.segment"):
+        with pytest.raises(UnsafeComponentError):
+            authorizer.authorize_component_config({"path": path}, workspace=workspace)
+
+
+def paths(value: object) -> list[str]:
+    """Every class that a job's configuration names."""
+    if isinstance(value, list):
+        return [path for part in value for path in paths(part)]
+    if isinstance(value, Mapping):
+        own = [str(value["path"])] if "path" in value else []
+        return own + [path for part in value.values() for path in paths(part)]
+    return []
+
+
+def test_flare_reads_the_privacy_policy_and_puts_the_filter_on_every_result(tmp_path: Path) -> None:
+    from nvflare.apis.workspace import Workspace
+    from nvflare.private.fed.app.fl_conf import create_privacy_manager
+
+    for folder in ("startup", "local"):
+        (tmp_path / folder).mkdir()
+    write_policy(tmp_path / "local")
+    manager = create_privacy_manager(Workspace(str(tmp_path), "site"), names_only=False)
+    filters = manager.get_scope(None).task_result_filters
+    assert [type(one).__name__ for one in filters["out"]] == ["AggregatesOnly"]
+
+
+def test_nobody_brings_code_or_gets_a_shell() -> None:
+    from nvflare.fuel.sec.authz import AuthzContext, Person, parse_policy_config
+    from nvflare.security.security import COMMAND_CATEGORIES
+
+    policy, wrong = parse_policy_config(dict(AUTHORIZATION), COMMAND_CATEGORIES)
+    assert not wrong
+
+    def may(role: str, right: str) -> bool:
+        user = Person("u", "org", role)
+        allowed, _ = policy.evaluate("org", AuthzContext(right, user, user))
+        return bool(allowed)
+
+    for role in AUTHORIZATION["permissions"]:
+        assert not may(role, "byoc") and not may(role, "cat")
+    assert may("lead", "submit_job") and not may("member", "submit_job") and not may("org_admin", "submit_job")
+
+
+def test_the_filter_blocks_whatever_is_no_aggregate() -> None:
+    from nvflare.apis.dxo import DXO, DataKind
+    from nvflare.apis.filter import ContentBlockedException
+    from nvflare.apis.fl_context import FLContext
+
+    from hope.federated.flare import AggregatesOnly
+
+    text = Refusal(code="too_few").model_dump_json()
+    passed = AggregatesOnly().process(DXO(DataKind.STATISTICS, {"response": text}).to_shareable(), FLContext())
+    assert passed["DXO"]["data"] == {"response": text}
+    blocked = (
+        DXO(DataKind.WEIGHTS, {"response": text}),
+        DXO(DataKind.STATISTICS, {"response": text, "image": np.zeros(3)}),
+        DXO(DataKind.STATISTICS, {"response": '{"kind": "scores", "case": "Doe_Jane"}'}),
+    )
+    for dxo in blocked:
+        with pytest.raises(ContentBlockedException) as refused:
+            AggregatesOnly().process(dxo.to_shareable(), FLContext())
+        assert "Doe" not in str(refused.value)
+
+
+def test_the_how_to_names_every_file_of_the_policy(repository: Path) -> None:
+    page = (repository / "docs" / "how-to" / "federated.md").read_text()
+    assert all(f"`{name}`" in page for name in FILES)
