@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from hope.dicomnet.listener import Listener
 from hope.dicomnet.spool import Spool
-from hope.domain.errors import HopeError, PeerError
+from hope.domain.errors import HopeError, OutputError, PeerError
 from hope.export.dicom import export_objects
 from hope.export.stored_result import read_result
 from hope.stages.intake.case_finding import find_all
@@ -108,7 +108,7 @@ class HospitalLoop:
             own = f"{type(error).__name__}, our own fault"
             self.say(f"{key} cannot be used: {error if isinstance(error, HopeError) else own}")
             return
-        self.spool.done(key)
+        self._deleted(key, self.spool.done)
         self.say(f"{key} is segmented: {', '.join(done)}")
         if self.send is None:
             self.ended += 1
@@ -135,9 +135,19 @@ class HospitalLoop:
             self.say(f"{key} waits to be sent: {error}; tried again in {self.retry_seconds:.0f} s")
             return
         self._next_try.pop(key, None)
-        self.spool.sent(key)
+        if not self._deleted(key, self.spool.sent):
+            self._next_try[key] = monotonic() + self.retry_seconds  # what stays would be sent again at once
         self.ended += 1
         self.say(f"{key} is sent: {len(files)} objects")
+
+    def _deleted(self, key: str, delete: Callable[[str], None]) -> bool:
+        """Delete what is not needed any more; what cannot be deleted is said, and does not end the service."""
+        try:
+            delete(key)
+        except OutputError as error:
+            self.say(f"{key}: {error}")
+            return False
+        return True
 
 
 def serve(listener: Listener, spool: Spool, worker: Worker, say: Callable[[str], None], studies: int = 0) -> None:
@@ -163,7 +173,12 @@ def serve(listener: Listener, spool: Spool, worker: Worker, say: Callable[[str],
         reported = held
         if monotonic() >= next_cleaning:
             next_cleaning = monotonic() + _CLEAN_SECONDS
-            if count := spool.clean():
-                say(f"deleted from the spool, its time was up: {count}")
+            try:
+                count = spool.clean()
+            except OutputError as error:
+                say(f"what lies in the spool too long: {error}")
+            else:
+                if count:
+                    say(f"deleted from the spool, its time was up: {count}")
         if not worker.turn():
             sleep(_LOOK_SECONDS)

@@ -81,7 +81,7 @@ class Spool:
     def _recover(self) -> None:
         """Take up what an earlier process left: work is done again, and what was coming in is held."""
         for folder in sorted((self.root / WORKING).iterdir()):
-            shutil.rmtree(self.root / OUTGOING / folder.name, ignore_errors=True)
+            _delete(self.root / OUTGOING / folder.name)
             self._move(folder, self.root / WHOLE / folder.name)
         for folder in sorted((self.root / ARRIVING).iterdir()):
             study = self._studies[folder.name] = Arrival(self._clock())
@@ -223,12 +223,20 @@ class Spool:
         return folder
 
     def done(self, key: str) -> None:
-        """Delete the images of a study."""
-        shutil.rmtree(self.root / WORKING / key, ignore_errors=True)
+        """Delete the images of a study.
+
+        Raises:
+            OutputError: if they cannot be deleted.
+        """
+        _delete(self.root / WORKING / key)
 
     def sent(self, key: str) -> None:
-        """Delete the objects of a study."""
-        shutil.rmtree(self.root / OUTGOING / key, ignore_errors=True)
+        """Delete the objects of a study.
+
+        Raises:
+            OutputError: if they cannot be deleted.
+        """
+        _delete(self.root / OUTGOING / key)
 
     def fail(self, key: str) -> None:
         """Keep a study that could not be worked on until its time is up, and drop its objects."""
@@ -255,18 +263,27 @@ class Spool:
 
         Returns:
             how many studies were deleted.
+
+        Raises:
+            OutputError: if one could not be deleted; the others are.
         """
         before = (time.time() if now is None else now) - 3600 * self._hours
-        count = 0
+        count, failed = 0, None
         with self._lock:
             for part in (ARRIVING, WHOLE, OUTGOING, FAILED):
                 for folder in (self.root / part).iterdir():
                     known = self._studies.get(folder.name) if part == ARRIVING else None
                     if folder.stat().st_mtime < before and not (known and known.open):
-                        shutil.rmtree(folder, ignore_errors=True)
+                        try:
+                            _delete(folder)
+                        except OutputError as error:
+                            failed = error
+                            continue
                         if part == ARRIVING:
                             self._studies.pop(folder.name, None)
                         count += 1
+        if failed:
+            raise failed
         return count
 
     def _move(self, source: Path, target: Path) -> Path:
@@ -278,6 +295,19 @@ class Spool:
                 file.replace(target / file.name)
             source.rmdir()
         return target
+
+
+def _delete(folder: Path) -> None:
+    """Delete a directory that may be gone already."""
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise OutputError(
+            f"a study in the spool could not be deleted ({type(error).__name__}); "
+            f"delete {folder.parent.name}/{folder.name} in the spool directory by hand"
+        ) from None
 
 
 def _oldest_first(folder: Path) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from hope.dicomnet.arrivals import ABORTED, REFUSED, RESTARTED
+from hope.dicomnet.hospital_loop import HospitalLoop
 from hope.dicomnet.instance import Instance, instance_of
 from hope.dicomnet.spool import Spool
 from hope.domain.errors import FullError, InputError, OutputError
@@ -215,3 +217,32 @@ def test_hostile_uids_make_no_paths() -> None:
     assert "/" not in told.study_key + told.file_name and "." not in told.study_key
     with pytest.raises(InputError):
         instance_of(b"\0" * 400)
+
+
+def test_what_cannot_be_deleted_is_said_and_does_not_keep_the_rest(
+    spool: Spool, clock: Time, images: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("study-a", "study-b"):
+        folder = spool.root / "failed" / name
+        folder.mkdir()
+        (folder / "image.dcm").write_bytes(images[0])
+    delete = shutil.rmtree
+
+    def refusing(folder: Path) -> None:
+        if Path(folder).name == "study-a":
+            raise PermissionError(13, "Permission denied", str(folder))
+        delete(folder)
+
+    monkeypatch.setattr(shutil, "rmtree", refusing)
+    with pytest.raises(OutputError, match=r"could not be deleted .*failed/study-a"):
+        spool.clean(now=time.time() + 1000 * 3600)
+    assert [path.name for path in (spool.root / "failed").iterdir()] == ["study-a"]
+    for delete_one in (spool.done, spool.sent):
+        delete_one("study-that-is-not-there")
+    (spool.outgoing("study-a") / "seg.dcm").write_bytes(b"x")
+    said: list[str] = []
+    sent: list[int] = []
+    loop = HospitalLoop(spool, Path, lambda files: sent.append(len(files)), said.append)
+    assert loop.turn()
+    assert sent == [1] and any("outgoing/study-a" in text for text in said)
+    assert not loop.turn(), "what stays is not sent again at once"
