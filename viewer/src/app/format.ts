@@ -64,4 +64,4 @@ export const caseName = (found: Pick<CaseOut, 'label' | 'number'>): string => fo
 export const aboutVolumes = (found: CaseOut, version: number): string =>
   version > 0
     ? 'Counted from your corrected mask.'
-    : `The interval runs ${found.interval_method ?? 'from what the model is sure of to what it thinks possible; it is not calibrated'}.`
+    : `Interval: ${found.interval_method ?? 'from what the model is sure of to what it thinks possible; it is not calibrated'}.`

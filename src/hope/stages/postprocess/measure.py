@@ -39,8 +39,8 @@ def interval_method(prediction: Prediction) -> str:
         )
         if (spread := rule.spread) and (regions := _by_quality(prediction)):
             return (
-                f"{', '.join(regions)}: from how far the true volumes of {spread.kind} lay from the marked ones, the "
-                f"farther the lower the expected Dice; {spread.aim:.0%} of them lay inside. Other labels: "
+                f"of {', '.join(regions)} from how far the true volumes of {spread.kind} lay from the marked ones, the "
+                f"farther the lower the expected Dice, {spread.aim:.0%} of them inside; of the other labels "
                 + by_probability
             )
         return by_probability
