@@ -71,6 +71,7 @@ campaigns: $(INSTALLED) ## the long fault and load campaigns (ten minutes); CI r
 	$(BIN)/python benchmarks/platform_fairness.py --database postgres
 	$(BIN)/python benchmarks/platform_load.py --sessions 50
 	$(BIN)/python benchmarks/platform_overhead.py
+	HOPE_SURVIVES_STEPS=200 HOPE_SURVIVES_KILLS=5 $(BIN)/python -m pytest --timeout 0 tests/unit/training/test_survives.py
 
 attack: $(INSTALLED) ## hostile clients, uploads, races, faults of disk and database, long form (an hour or two); CI runs a short one
 	HOPE_ATTACK=long ATTACK_LONG=1 ATTACK_TRIES=600 $(BIN)/python -m pytest -s --timeout 0 --durations=10 tests/attack

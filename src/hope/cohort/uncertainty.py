@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -39,6 +38,8 @@ def spread_of_fits(
     while len(rows) < RESAMPLED_FITS:
         chosen = rng.integers(0, n, n)
         x, drawn = scaled[chosen], outcomes.part(chosen)
+        if not np.ptp(x, axis=0).all():
+            continue  # a rare level was not drawn at all: such cases have no coefficient for it
         beta = fit_cox(x, drawn, penalty)
         times, hazard = baseline_hazard(np.exp(x @ beta), drawn)
         steps = np.concatenate([[_TINY], hazard])[np.searchsorted(times, days, side="right")]
@@ -81,4 +82,4 @@ def _plain(values: FloatArray) -> Any:
     """The same as lists, to four significant digits."""
     if values.ndim > 1:
         return [_plain(row) for row in values]
-    return [significant(value) if math.isfinite(value) else 0.0 for value in values.tolist()]
+    return [significant(value) for value in values.tolist()]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import secrets
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from urllib.parse import urlsplit
 
 from hope.dicomnet.instance import instance_of, study_key
 from hope.domain.errors import InputError, OutputError, PeerError
-from hope.formats.atomic import output_error
+from hope.formats.atomic import atomic_directory
 from hope.formats.budget import Budget, reading_within
 
 if TYPE_CHECKING:
@@ -124,7 +122,9 @@ class DicomWeb:
         if not series:
             raise InputError("the archive has no MR series of this study", fix="check STUDY_UID")
         target = out / study_key(uid)
-        with _whole_directory(target) as folder:
+        if target.exists():
+            raise OutputError(f"{target.name} is in the output directory already; delete it, or choose another -o")
+        with atomic_directory(target, mode=0o700) as folder:
             for one, count in series.items():
                 if not re.fullmatch(_UID, one):
                     raise PeerError("the archive names a series by what is no UID")
@@ -174,7 +174,7 @@ class DicomWeb:
         """A client; whatever it raises becomes one sentence without an address, which holds UIDs and patients' ids.
 
         Raises:
-            PeerError: if the archive does not response.
+            PeerError: if the archive does not answer.
         """
         import httpx
 
@@ -221,23 +221,6 @@ def parts_of(content_type: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
             raise PeerError("the archive sends an image of more than 2 GiB")
     if bytes(buffer[:2]) != b"--":
         raise PeerError("the archive's answer ends early; try again")
-
-
-@contextmanager
-def _whole_directory(target: Path) -> Iterator[Path]:
-    """A private directory that becomes ``target`` when the block ends well; else nothing stays."""
-    if target.exists():
-        raise OutputError(f"{target.name} is in the output directory already; delete it, or choose another -o")
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial.mkdir(mode=0o700)
-        yield partial
-        partial.rename(target)
-    except OSError as error:
-        raise output_error("the output directory", error) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _check(response: httpx.Response) -> None:

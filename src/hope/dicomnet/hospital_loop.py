@@ -103,7 +103,7 @@ class HospitalLoop:
         try:
             done = self._segment_all(key, folder)
         except Exception as error:  # one study must not end the service; which error it was is said
-            self.spool.fail(key)
+            self._deleted(key, self.spool.fail)
             self.ended += 1
             own = f"{type(error).__name__}, our own fault"
             self.say(f"{key} cannot be used: {error if isinstance(error, HopeError) else own}")

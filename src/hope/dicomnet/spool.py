@@ -21,11 +21,10 @@ from hope.dicomnet.arrivals import REFUSED, RESTARTED, Arrival, Sent
 from hope.dicomnet.instance import Instance, instance_of
 from hope.domain.errors import FullError, InputError, OutputError
 from hope.domain.limits import MIB
-from hope.formats.atomic import output_error
+from hope.formats.atomic import FULL, output_error
 
 ARRIVING, WHOLE, WORKING, OUTGOING, FAILED = _PARTS = ("arriving", "whole", "working", "outgoing", "failed")
 
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _KEPT_SHARE: Final = 0.02
 
 
@@ -114,7 +113,7 @@ class Spool:
                     folder.rmdir()
                 if not isinstance(error, OSError):
                     raise
-                if error.errno in _FULL:
+                if error.errno in FULL:
                     raise FullError(
                         "the disk of the spool is full; free some space, and send the study again"
                     ) from None

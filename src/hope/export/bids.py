@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +17,7 @@ from hope.contract.outputs import Role, Space
 from hope.domain.errors import InputError, OutputError
 from hope.domain.labels import PEDS
 from hope.export.stored_result import FACTS, StoredResult
-from hope.formats.atomic import output_error
+from hope.formats.atomic import atomic_directory
 from hope.formats.nifti import write_labels
 
 BIDS_VERSION: Final = "1.10.0"
@@ -74,7 +72,10 @@ def export_derivatives(results: Sequence[StoredResult], out: Path) -> Path:
                 got=" and ".join(same),
                 fix="export them to two directories",
             )
-    with _data_set(out.absolute()) as root:
+    target = out.absolute()
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise OutputError("the output directory exists and is not empty; choose another -o")
+    with atomic_directory(target) as root:
         for result in results:
             _write_case(root, result, places[result.case_id])
         _json(root / DESCRIPTION, _description())
@@ -91,23 +92,6 @@ def place_of(case_id: str) -> _Place:
     if not plain[0]:
         raise InputError("the name of a case holds no letter or digit, so it has no BIDS label")
     return _Place(plain[0], plain[1])
-
-
-@contextmanager
-def _data_set(target: Path) -> Iterator[Path]:
-    """A private directory that becomes ``target`` when the block ends well; else nothing stays."""
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    try:
-        if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise OutputError("the output directory exists and is not empty; choose another -o")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial.mkdir()
-        yield partial
-        partial.replace(target)
-    except OSError as error:
-        raise output_error("the output directory", error) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write_case(root: Path, result: StoredResult, place: _Place) -> None:

@@ -12,9 +12,10 @@ from typing import Any
 
 from hope.contract.report import CaseReport
 from hope.domain.errors import InputError
+from hope.domain.feature_names import FEATURE_NAMES
 from hope.domain.labels import PEDS, REGION_NAMES, REGIONS
 from hope.export.stored_result import StoredResult
-from hope.export.tumour_features import FEATURE_NAMES, describe
+from hope.export.tumour_features import describe
 
 Cell = str | float | int | bool | None
 

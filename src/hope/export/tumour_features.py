@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from hope.contract.outputs import Role, Space
 from hope.domain.case import SEQUENCES
 from hope.domain.errors import InputError, StageError
-from hope.domain.feature_names import FEATURE_NAMES
 from hope.export.stored_result import StoredResult
 from hope.formats.nifti import read_scan
 
 
 def features_of(result: StoredResult) -> dict[str, float]:
-    """The 386 features of ``FEATURE_NAMES``, from the atlas mask and the four atlas images of a result.
+    """The 386 features of `hope.domain.feature_names`, from the atlas mask and the four atlas images of a result.
 
     Raises:
         InputError: if a file is missing or was changed, or the tumour has no such features.
@@ -55,6 +54,3 @@ def describe(name: str) -> str:
     _, part, *rest = name.split("_")
     where = "shape" if part == "shape" else f"texture in {part}"
     return f"whole tumour, {where}: {' '.join(rest)} as pyradiomics 3.0.1 defines it, on the atlas grid"
-
-
-__all__ = ["FEATURE_NAMES", "describe", "features_of", "features_of_all"]

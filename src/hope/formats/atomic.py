@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,3 +57,29 @@ def atomic_output(path: Path) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise output_error(path.name, error) from error
+
+
+@contextmanager
+def atomic_directory(target: Path, mode: int = 0o777) -> Iterator[Path]:
+    """A directory that becomes ``target`` only when the block ends well; else nothing stays behind.
+
+    Args:
+        target: not there yet, or an empty directory; the directories above it are made.
+        mode: of the directory, less what the process masks.
+
+    Raises:
+        OutputError: if the operating system refuses, also to delete what a failed block left.
+    """
+    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.mkdir(mode=mode)
+        try:
+            yield partial
+            partial.replace(target)
+        finally:
+            # After a success the name is gone already.
+            if partial.exists():
+                shutil.rmtree(partial)
+    except OSError as error:
+        raise output_error("the output directory", error) from error

@@ -109,3 +109,12 @@ def test_resampled_fits_spread_as_theory_has_it_and_the_interval_holds_the_true_
     assert widths[0] < widths[1] < widths[3], "far from the cohort's middle the curve is less sure"
     with pytest.raises(InputError, match="fit it again"):
         curve_interval({key: model[key] for key in ("coefficients", "baseline")}, np.zeros(2))
+
+
+def test_a_draw_without_a_rare_level_is_drawn_again_and_not_fitted() -> None:
+    cohort = simulated(9, 300, 0.5, covariates=2)
+    rare = np.zeros(300)
+    rare[:2] = 1  # one draw in seven holds neither
+    x = np.column_stack([cohort.covariates, rare])
+    found = spread_of_fits(x, cohort.outcomes, 0.02, shown_days(cohort.outcomes), seed=1)
+    assert np.isfinite(np.array(found["coefficients"])).all() and found["coefficients"][2][2] > 0

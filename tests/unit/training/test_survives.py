@@ -19,7 +19,7 @@ from hope.training.stored import RING, write_sample
 
 STEPS = int(os.environ.get("HOPE_SURVIVES_STEPS", "60"))
 KILLS = int(os.environ.get("HOPE_SURVIVES_KILLS", "2"))
-"""The figures of the docs are those of 200 steps and five kills."""
+"""`make campaigns` takes 200 steps and five kills."""
 
 PROGRAM = """
 import sys
