@@ -121,15 +121,19 @@ class MaintenanceLoop:
     async def run(self) -> None:
         """Go round until cancelled."""
         while True:
-            for task in (
-                self._finish_deletions,
-                self._end_sessions,
-                self._reconcile_runs,
-                self._clear,
-                self._clear_staging,
-            ):
-                await self._careful(task)
+            await self.go_round()
             await asyncio.sleep(self._pause)
+
+    async def go_round(self) -> None:
+        """Do once what there is to do; a task that fails is logged, and the others are done."""
+        for task in (
+            self._finish_deletions,
+            self._end_sessions,
+            self._reconcile_runs,
+            self._clear,
+            self._clear_staging,
+        ):
+            await self._careful(task)
 
     @staticmethod
     async def _careful(task: Callable[[], Awaitable[None]]) -> None:
