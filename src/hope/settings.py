@@ -64,6 +64,8 @@ class PlatformSettings:
         lease_seconds: a worker that is silent this long is taken for dead.
         stage_timeout_seconds: longest time a stage may take.
         stage_tries: how often a stage that died is tried.
+        deletion_wait_seconds: how long a deletion waits until what dead processes left in scratch directories is
+            deleted; after that the receipt names it.
         poll_seconds: how often queues are looked at while there is work, or while a process cannot be told of it.
         stage_bodies: Python module whose ``run`` does the stages; another one only in tests.
         oidc_issuer, oidc_client_id, oidc_client_secret: sign-in by OpenID Connect.
@@ -97,6 +99,7 @@ class PlatformSettings:
     lease_seconds: float = 5.0
     stage_timeout_seconds: float = 3600.0
     stage_tries: int = 3
+    deletion_wait_seconds: float = 5.0
     poll_seconds: float = 0.1
     stage_bodies: str = "hope.jobs.bodies"
     oidc_issuer: str = ""

@@ -26,7 +26,8 @@ DEATH_SECONDS = 15.0
 """How long a kill waits for running stages to be dead. A worker that does not answer loses its lease before that."""
 
 SWEEP_SECONDS = 5.0
-"""How long a deletion waits besides for the scratch directories of workers that died; a peer needs two seconds."""
+"""How long a deletion waits besides, where the settings say nothing else, for the scratch directories of workers that
+died; a peer needs two seconds."""
 
 POLL_SECONDS = 0.05
 
@@ -77,6 +78,10 @@ class CaseLifecycle:
         max_cases_in_work: of one session.
         staging: where cases are copied on their way to a model that runs elsewhere.
         ballast: what is given up for a deletion on a full disk.
+        sweep_seconds: how long a deletion waits until what dead processes left is deleted.
+
+    Attributes:
+        longest_wait_seconds: a deletion that takes much longer than this has lost its process.
     """
 
     def __init__(
@@ -87,8 +92,10 @@ class CaseLifecycle:
         max_cases_in_work: int = 10,
         staging: BlobStore | None = None,
         ballast: Ballast | None = None,
+        sweep_seconds: float = SWEEP_SECONDS,
     ) -> None:
-        self._ballast = ballast
+        self._ballast, self._sweep_seconds = ballast, sweep_seconds
+        self.longest_wait_seconds = DEATH_SECONDS + sweep_seconds
         self._store, self._blobs, self._queue, self._staging = store, blobs, queue, staging
         self._max_in_work = max_cases_in_work
         self._reconciled: dict[tuple[str, int], int] = {}
@@ -219,7 +226,7 @@ class CaseLifecycle:
         """
         await self._until_dead(session_id=session_id, case_id=case_id)
         uploads = await self._until_uploads_end(str(session_id)) if session_id else ()
-        deadline = time.monotonic() + SWEEP_SECONDS
+        deadline = time.monotonic() + self._sweep_seconds
         while left := await asyncio.to_thread(
             lambda: self._store.open_attempts(session_id=session_id, case_id=case_id)
         ):
@@ -232,7 +239,7 @@ class CaseLifecycle:
 
     async def _until_uploads_end(self, identifier: str) -> tuple[str, ...]:
         """Wait until nothing of a deleted session's or case's uploads lies in a gateway's scratch directory."""
-        deadline = time.monotonic() + SWEEP_SECONDS
+        deadline = time.monotonic() + self._sweep_seconds
         while left := await asyncio.to_thread(self._store.open_uploads, identifier):
             if time.monotonic() > deadline:
                 return (_UPLOADS.format(uploads=left),)

@@ -20,8 +20,8 @@ LEAVE_SECONDS = 20.0
 RECONCILE_SECONDS = 5.0
 """A run is looked at by `Sessions.mend` only when it has been in work this long: enqueueing takes a moment."""
 
-INTERRUPTED_SECONDS = 25.0
-"""A kill that takes longer than this (its wait for running stages included) has lost its process."""
+INTERRUPTED_SECONDS = 5.0
+"""A kill that takes this much longer than it may wait for others has lost its process."""
 
 ORPHAN_SECONDS = 900.0
 """How often files are looked for that no row names; it lists all blobs."""
@@ -148,7 +148,7 @@ class MaintenanceLoop:
         closing = await asyncio.to_thread(self._store.closing_sessions)
         self._closing_since = {session_id: self._closing_since.get(session_id, now) for session_id in closing}
         for session_id, since in self._closing_since.items():
-            if now - since >= INTERRUPTED_SECONDS:
+            if now - since >= self._lifecycle.longest_wait_seconds + INTERRUPTED_SECONDS:
                 await self._delete_session(session_id, "interrupted")
 
     async def _end_sessions(self) -> None:

@@ -100,9 +100,16 @@ class Node:
         threading.Thread(target=lambda: asyncio.run(maintenance.run()), name="hope-maintenance", daemon=True).start()
 
     def _lifecycle(self) -> CaseLifecycle:
-        most = self.services.settings.platform.max_cases_in_work
-        ballast = Ballast(self.services.settings.data_dir / "ballast")
-        return CaseLifecycle(self.store, self.blobs, self.queue, most, self.services.staging, ballast)
+        platform = self.services.settings.platform
+        return CaseLifecycle(
+            self.store,
+            self.blobs,
+            self.queue,
+            platform.max_cases_in_work,
+            self.services.staging,
+            Ballast(self.services.settings.data_dir / "ballast"),
+            platform.deletion_wait_seconds,
+        )
 
     def _say_alive(self) -> None:
         """Touch a file while the lease is fresh, for `hope worker --check`."""

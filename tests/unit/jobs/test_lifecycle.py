@@ -20,9 +20,11 @@ from hope.contract.stages import Stage
 from hope.domain.case import MRSequence
 from hope.domain.errors import OutputError
 from hope.domain.ids import new_token, reference_of, token_hash
-from hope.jobs.lifecycle import MOST_RECONCILIATIONS, SWEEP_SECONDS, CaseLifecycle
-from hope.jobs.maintenance import MaintenanceLoop
+from hope.jobs.lifecycle import DEATH_SECONDS, MOST_RECONCILIATIONS, CaseLifecycle
+from hope.jobs.maintenance import INTERRUPTED_SECONDS, MaintenanceLoop
 from hope.ports import BlobInfo
+
+SWEEP = 1.0
 
 
 class NotingQueue:
@@ -73,7 +75,7 @@ class Place:
         self.blobs = LocalBlobs(folder / "blobs")
         self.queue = NotingQueue()
         self.staging = LocalBlobs(folder / "copies")
-        self.lifecycle = CaseLifecycle(self.store, self.blobs, self.queue, 3, self.staging)
+        self.lifecycle = CaseLifecycle(self.store, self.blobs, self.queue, 3, self.staging, sweep_seconds=SWEEP)
         self.session = self.store.create_session(token_hash(new_token()), "local").id
 
     def case(self, session: str | None = None) -> CaseRecord:
@@ -198,7 +200,7 @@ def test_a_dead_workers_stage_does_not_hold_a_kill_up(place: Place) -> None:
     place.store.begin_attempt(StageJob(case.id, place.session, 1, Stage.PREPROCESS), "worker")
     start = time.monotonic()
     receipt = asyncio.run(place.lifecycle.delete_session(place.session, "user"))
-    assert time.monotonic() - start < SWEEP_SECONDS + 3
+    assert time.monotonic() - start < DEATH_SECONDS
     [sentence] = receipt.unconfirmed
     assert sentence.startswith("1 worker(s) died or did not answer")
     assert receipt.files == 1
@@ -357,7 +359,7 @@ def test_the_keeper_finishes_a_kill_that_was_interrupted(place: Place, monkeypat
     place.rounds(maintenance)
     assert place.store.closing_sessions() == [place.session], "a kill that may be under way is left to whoever does it"
     assert ended == []
-    monkeypatch.setattr("hope.jobs.maintenance.INTERRUPTED_SECONDS", 0.0)
+    monkeypatch.setattr(place.lifecycle, "longest_wait_seconds", -INTERRUPTED_SECONDS)
     place.rounds(maintenance)
     assert ended == [(place.session, "interrupted")]
     assert list(place.blobs.keys("cases/")) == []
@@ -435,7 +437,7 @@ def test_a_deletion_that_the_proxy_bucket_does_not_answer_is_taken_up_again(
             asyncio.run(place.lifecycle.delete_session(place.session, "killed"))
     assert list(place.blobs.keys(f"cases/{case.id}/")) == []
     assert place.store.closing_sessions() == [place.session]
-    monkeypatch.setattr("hope.jobs.maintenance.INTERRUPTED_SECONDS", 0.0)
+    monkeypatch.setattr(place.lifecycle, "longest_wait_seconds", -INTERRUPTED_SECONDS)
     place.rounds(place.maintenance()[0])
     assert place.copied() == []
     assert place.store.closing_sessions() == []

@@ -151,7 +151,9 @@ def make_gateway(folder: Path, **changes: Any) -> Gateway:
         WaitingQueue(),
         ShortTasks(),
     )
-    sessions = CaseLifecycle(store, blobs, queue, platform.max_cases_in_work)  # type: ignore[arg-type]
+    sessions = CaseLifecycle(  # type: ignore[arg-type]
+        store, blobs, queue, platform.max_cases_in_work, sweep_seconds=platform.deletion_wait_seconds
+    )
     models = [{"id": "starter", "title": "Starter", "licence": "Apache-2.0", "default": True, "optional": ["t1n"]}]
     context = WebContext(settings, store, blobs, queue, sessions, tasks, lambda: models, scratch)  # type: ignore[arg-type]
     return Gateway(create_app(context), context, folder, tasks, queue)

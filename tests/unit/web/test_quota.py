@@ -155,8 +155,8 @@ async def test_a_deletion_waits_for_uploads_to_be_gone(gateway: Gateway) -> None
     assert (await held).status_code == 404
 
 
-async def test_an_upload_of_a_gateway_that_died_is_named_in_the_receipt(gateway: Gateway, monkeypatch: Any) -> None:
-    monkeypatch.setattr("hope.jobs.lifecycle.SWEEP_SECONDS", 0.3)
+async def test_an_upload_of_a_gateway_that_died_is_named_in_the_receipt(new_gateway: MakeGateway) -> None:
+    gateway = new_gateway(deletion_wait_seconds=0.3)
     client, case_id = await opened(gateway)
     limits = gateway.app.state.components.uploads.claims.limits
     gateway.store.begin_upload(case_id, "a gateway that died", 1000, limits)
