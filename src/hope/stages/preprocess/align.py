@@ -15,7 +15,7 @@ from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.formats.atlas import atlas_brain, atlas_t1
 from hope.stages.masks import grown, mask_ml
-from hope.stages.preprocess.register import RigidFit, register_rigid
+from hope.stages.preprocess.register import RigidFit, RigidTarget, register_rigid
 from hope.stages.preprocess.starts import centre_of_ras_mm, session_starts, tilted_starts
 
 _HEAD_MARGIN_MM = 12.0
@@ -46,10 +46,13 @@ def to_reference(
     region = grown(brain, _HEAD_MARGIN_MM) if brain else None
     found, flags = {reference: Transform.identity()}, []
     others = [name for name in scans if name is not reference]
+    if not others:
+        return found, flags
+    target = RigidTarget(fixed, region)
     for step, name in enumerate(others):
         progress(f"preprocess: register {name} to {reference}", step / len(others))
         try:
-            fit = register_rigid(fixed, scans[name], session_starts(fixed, scans[name]), region)
+            fit = target.register(scans[name], session_starts(fixed, scans[name]))
         except StageError as error:
             raise StageError(f"{name} could not be aligned to {reference}: {error}") from error
         found[name] = fit.transform
@@ -85,7 +88,8 @@ def _brain_on_atlas(scan: Volume, brain: Volume) -> RigidFit:
     region = grown(atlas_brain(), _HEAD_MARGIN_MM)
     centre = centre_of_ras_mm(brain)
     starts = tilted_starts(centre_of_ras_mm(atlas_brain()), centre, "brain centres")
-    fit = register_rigid(atlas_t1(), alone, starts, region)
+    target = RigidTarget(atlas_t1(), region)
+    fit = target.register(alone, starts)
     scale = (mask_ml(atlas_brain()) / mask_ml(brain)) ** (1 / 3)
     if abs(scale - 1.0) <= _SAME_SIZE:
         return fit
@@ -93,7 +97,7 @@ def _brain_on_atlas(scan: Volume, brain: Volume) -> RigidFit:
     enlarge[:3, 3] = (1.0 - scale) * centre
     at_adult_size = Volume(alone.data, Grid(alone.grid.shape, enlarge @ alone.grid.affine_ras_mm))
     try:
-        sized = register_rigid(atlas_t1(), at_adult_size, starts, region)
+        sized = target.register(at_adult_size, starts)
     except StageError:
         return fit  # the plain fit stands, with its own remarks
     # A brain that the field of view cuts is small as well, but gains nothing from being enlarged.

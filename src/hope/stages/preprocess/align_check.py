@@ -13,7 +13,9 @@ from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.stages.resample import resample
 
-_BINS = 32
+BINS = 32
+"""Grey levels that a probe tells apart."""
+
 _PROBE_SPACING_MM = 4.0
 
 
@@ -36,6 +38,30 @@ class Agreement:
 
 
 @dataclass(frozen=True, eq=False)
+class ProbePoints:
+    """What a probe looks at in the fixed image, for one moving image after another.
+
+    Attributes:
+        points_ras_mm, fixed_bins: as in `Probe`.
+    """
+
+    points_ras_mm: FloatArray
+    fixed_bins: npt.NDArray[np.intp]
+
+    @classmethod
+    def of(cls, fixed: Volume, mask: Volume | None = None) -> ProbePoints:
+        """Points of ``fixed`` (within ``mask``, same grid, where given) about every 4 mm."""
+        coarse = _levels(coarsened(fixed, _PROBE_SPACING_MM))
+        whole = Volume(np.ones(fixed.grid.shape, dtype=bool), fixed.grid)
+        inside = resample(mask or whole, coarse.grid, Transform.identity(), "nearest").data > 0
+        return cls(coarse.grid.to_world(np.argwhere(inside)), np.rint(coarse.data[inside]).astype(np.intp))
+
+    def against(self, moving: Volume) -> Probe:
+        """The probe of these points and ``moving``."""
+        return Probe(self.points_ras_mm, self.fixed_bins, _levels(coarsened(moving, _PROBE_SPACING_MM)))
+
+
+@dataclass(frozen=True, eq=False)
 class Probe:
     """The fixed image at a few thousand points, and the moving image to compare with.
 
@@ -52,27 +78,18 @@ class Probe:
     @classmethod
     def between(cls, fixed: Volume, moving: Volume, mask: Volume | None = None) -> Probe:
         """Probe ``fixed`` (within ``mask``, same grid, where given) about every 4 mm."""
-        coarse = _levels(coarsened(fixed, _PROBE_SPACING_MM))
-        whole = Volume(np.ones(fixed.grid.shape, dtype=bool), fixed.grid)
-        inside = resample(mask or whole, coarse.grid, Transform.identity(), "nearest").data > 0
-        points = coarse.grid.to_world(np.argwhere(inside))
-        bins = np.rint(coarse.data[inside]).astype(np.intp)
-        return cls(points, bins, _levels(coarsened(moving, _PROBE_SPACING_MM)))
+        return ProbePoints.of(fixed, mask).against(moving)
 
     def agreement(self, transform: Transform) -> Agreement:
         """Compare under ``transform`` (fixed world to moving world)."""
         voxel = self.moving.grid.to_voxel(transform.apply(self.points_ras_mm)).T
         last = np.array(self.moving.grid.shape)[:, None] - 1
         seen = ((voxel >= -0.5) & (voxel <= last + 0.5)).all(axis=0)
-        if int(seen.sum()) < _BINS * _BINS // 8:
+        if int(seen.sum()) < BINS * BINS // 8:
             return Agreement(1.0, 0.0)
         values = ndimage.map_coordinates(self.moving.data, voxel[:, seen], order=1, mode="nearest")
-        joint = np.zeros(_BINS * _BINS)
-        np.add.at(joint, self.fixed_bins[seen] * _BINS + np.rint(values).astype(np.intp), 1.0)
-        joint = joint.reshape(_BINS, _BINS) / joint.sum()
-        together = _entropy(joint.ravel())
-        apart = _entropy(joint.sum(axis=0)) + _entropy(joint.sum(axis=1))
-        return Agreement(apart / together if together > 0 else 1.0, float(seen.mean()))
+        nmi = mutual_information(self.fixed_bins[seen], np.rint(values).astype(np.intp), BINS)
+        return Agreement(nmi, float(seen.mean()))
 
 
 def coarsened(volume: Volume, spacing_mm: float) -> Volume:
@@ -97,7 +114,15 @@ def clipped(data: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 def _levels(volume: Volume) -> Volume:
     data = clipped(volume.data)
     low, high = float(data.min()), float(data.max())
-    return volume.with_data((data - low) * np.float32((_BINS - 1) / (high - low) if high > low else 0.0))
+    return volume.with_data((data - low) * np.float32((BINS - 1) / (high - low) if high > low else 0.0))
+
+
+def mutual_information(one: npt.NDArray[np.intp], two: npt.NDArray[np.intp], bins: int) -> float:
+    """Normalised mutual information of grey levels 0..bins-1 at the same points, (n,) each: 1 (independent) to 2."""
+    joint = np.bincount(one * bins + two, minlength=bins * bins).reshape(bins, bins) / len(one)
+    together = _entropy(joint.ravel())
+    apart = _entropy(joint.sum(axis=0)) + _entropy(joint.sum(axis=1))
+    return apart / together if together > 0 else 1.0
 
 
 def _entropy(share: FloatArray) -> float:

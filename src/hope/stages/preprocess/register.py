@@ -1,4 +1,4 @@
-"""Rigid registration of two scans of a head: several starts, one engine (greedy), guarded results."""
+"""Rigid registration of two scans of a head: several starts, one search, one engine (greedy), guarded results."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.formats.itk import to_itk
 from hope.stages.masks import box_around, cropped
-from hope.stages.preprocess.align_check import Agreement, Probe, clipped, coarsened
+from hope.stages.preprocess.align_check import Agreement, Probe, ProbePoints, clipped, coarsened
 from hope.stages.preprocess.bias import head_threshold
+from hope.stages.preprocess.search import Search
 
 _WORK_SPACING_MM = 1.5
 _CROP_MARGIN_MM = 6.0
+_ITERATIONS = "30x10"
 _SEED = 20240
-_TRIED_STARTS = 3
+_TRIED_STARTS = 4
 _SAME_PLACE_MM = 3.0
 _FIRST_START_BONUS = 1.02
 """The first start (scanner coordinates) wins ties: one session, one frame, unless the images say otherwise."""
@@ -83,24 +85,41 @@ def register_rigid(
     Raises:
         StageError: if no start leads to a believable alignment.
     """
-    probe = Probe.between(fixed, moving, mask)
-    engine = _Engine(fixed, moving, mask)
-    chosen = _promising(probe, starts)
-    coarse = {name: engine.refine(start, "100x0x0") for name, start in chosen.items()}
-    sound = {name: t for name, t in coarse.items() if not _ran_away(chosen[name], t, probe)}
-    if not sound:
-        raise StageError("the optimiser ran away from every start")
-    first = next(iter(starts))
-    scores = {n: probe.agreement(t).score * (_FIRST_START_BONUS if n == first else 1.0) for n, t in sound.items()}
-    best = max(scores, key=lambda name: scores[name])
-    result = engine.refine(sound[best], "60x30x10")
-    fit = RigidFit(result, best, probe.agreement(starts[first]), probe.agreement(result))
-    if _ran_away(chosen[best], result, probe) or fit.after.score < _NOT_WORSE * probe.agreement(sound[best]).score:
-        fit = replace(fit, transform=sound[best], after=probe.agreement(sound[best]))
-    cautions = _cautions(fit, sound, scores, probe)
-    if fit.after.score < _NOT_WORSE * fit.before.score:
-        fit = replace(fit, transform=starts[first], start=first, after=fit.before)
-    return replace(fit, cautions=cautions)
+    return RigidTarget(fixed, mask).register(moving, starts)
+
+
+class RigidTarget:
+    """What others are registered to; its copies for that are made once.
+
+    Args:
+        fixed: float32 scan, any orientation; its world is the transforms' fixed side.
+        mask: on fixed's grid: where the match counts. Without it the whole head counts.
+    """
+
+    def __init__(self, fixed: Volume, mask: Volume | None = None) -> None:
+        self._points = ProbePoints.of(fixed, mask)
+        self._engine = _Engine(fixed, mask)
+
+    def register(self, moving: Volume, starts: Mapping[str, Transform]) -> RigidFit:
+        """Find the rigid transform under which ``moving`` matches, as `register_rigid` does."""
+        probe = self._points.against(moving)
+        chosen = _promising(probe, starts)
+        search = Search(probe)
+        coarse = {name: as_rigid(search.nearest(start).fixed_to_moving_ras_mm) for name, start in chosen.items()}
+        sound = {name: t for name, t in coarse.items() if not _ran_away(chosen[name], t, probe)}
+        if not sound:
+            raise StageError("the optimiser ran away from every start")
+        first = next(iter(starts))
+        scores = {n: probe.agreement(t).score * (_FIRST_START_BONUS if n == first else 1.0) for n, t in sound.items()}
+        best = max(scores, key=lambda name: scores[name])
+        result = self._engine.refined(moving, sound[best])
+        fit = RigidFit(result, best, probe.agreement(starts[first]), probe.agreement(result))
+        if _ran_away(chosen[best], result, probe) or fit.after.score < _NOT_WORSE * probe.agreement(sound[best]).score:
+            fit = replace(fit, transform=sound[best], after=probe.agreement(sound[best]))
+        cautions = _cautions(fit, sound, scores, probe)
+        if fit.after.score < _NOT_WORSE * fit.before.score:
+            fit = replace(fit, transform=starts[first], start=first, after=fit.before)
+        return replace(fit, cautions=cautions)
 
 
 def rotation_deg(transform: Transform) -> float:
@@ -129,19 +148,18 @@ def as_rigid(matrix: npt.ArrayLike) -> Transform:
 class _Engine:
     """Greedy on isotropic, clipped copies: its pyramid halves voxels, which thick slices would not survive."""
 
-    def __init__(self, fixed: Volume, moving: Volume, mask: Volume | None) -> None:
+    def __init__(self, fixed: Volume, mask: Volume | None) -> None:
         # The metric counts inside the mask alone, so voxels far from it would only cost time.
         counted = mask or fixed.with_data(fixed.data > head_threshold(fixed.data))
         box = box_around(counted, _CROP_MARGIN_MM)
         self._mask = to_itk(_prepared(cropped(counted, box))) > 0.5 if mask else None
         self._fixed = to_itk(_prepared(cropped(fixed, box)))
-        self._moving = _prepared(moving)
 
-    def refine(self, start: Transform, iterations: str) -> Transform:
-        """Improve ``start``; ``iterations`` per level, coarse (about 6 mm) to fine (about 1.5 mm)."""
+    def refined(self, moving: Volume, start: Transform) -> Transform:
+        """Improve ``start``, which is a few millimetres off at most, at about 3 mm and then at about 1.5 mm."""
         # One thread and a seed: the same input gives the same transform, to the bit.
-        command = f"-d 3 -a -dof 6 -m NMI -i fixed moving -ia-identity -n {iterations} -o found -threads 1 -V 0"
-        images = {"fixed": self._fixed, "moving": to_itk(self._moving, world=start), "found": None}
+        command = f"-d 3 -a -dof 6 -m NMI -i fixed moving -ia-identity -n {_ITERATIONS} -o found -threads 1 -V 0"
+        images = {"fixed": self._fixed, "moving": to_itk(_prepared(moving), world=start), "found": None}
         if self._mask is not None:
             command += " -gm mask"
             images["mask"] = self._mask

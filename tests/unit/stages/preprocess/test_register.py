@@ -12,7 +12,8 @@ from hope.domain.volume import Volume
 from hope.formats.atlas import atlas_brain, atlas_t1
 from hope.stages.masks import box_around, cropped
 from hope.stages.preprocess.align_check import Probe, coarsened
-from hope.stages.preprocess.register import as_rigid, register_rigid, rotation_deg
+from hope.stages.preprocess.register import RigidTarget, as_rigid, register_rigid, rotation_deg
+from hope.stages.preprocess.search import Search
 from hope.stages.preprocess.starts import session_starts, turned_about
 
 LIMIT_MM = 1.0
@@ -91,6 +92,35 @@ def test_the_engine_writes_nothing_to_standard_output(small_head: Volume, capfd:
     register_rigid(small_head, small_head, {"scanner coordinates": Transform.identity()})
 
     assert capfd.readouterr() == ("", "")
+
+
+def faint(head: Volume, motion: Transform) -> Volume:
+    """The same head in thick slices and so noisy that the images share little, as T1 and T2 of some scanners do."""
+    noisy = moved(head, motion, "RAS")
+    noise = np.random.default_rng(3).normal(0, 150, noisy.grid.shape).astype(np.float32)
+    return coarsened(noisy.with_data(noisy.data + noise), 3.0)
+
+
+@pytest.mark.parametrize("turn_deg", [(0, 0, 0), (18, 0, 0), (0, -18, 0), (0, 0, 18)])
+def test_the_search_comes_near_from_far_where_the_images_share_little(
+    head: Volume, edge_ras_mm: np.ndarray, turn_deg: tuple[float, float, float]
+) -> None:
+    middle = head.grid.centre_ras_mm()
+    motion = turned_about(middle, middle + np.array([6.0, -12.0, 4.0]), (4, -3, 6))
+    probe = Probe.between(head, faint(head, motion), head.with_data(head.data > 20))
+    assert probe.agreement(motion).nmi < 1.06, "it shall be hard"
+    start = turned_about(middle, middle, turn_deg)
+    assert start.largest_difference_mm(motion, edge_ras_mm) > 15.0
+    assert Search(probe).nearest(start).largest_difference_mm(motion, edge_ras_mm) < 4.0
+
+
+def test_a_target_gives_each_image_what_it_would_get_alone(small_head: Volume) -> None:
+    target, starts = RigidTarget(small_head), {"scanner coordinates": Transform.identity()}
+    for shift_mm in (2.0, -5.0):
+        moving = moved(small_head, turned_about(np.zeros(3), np.array([shift_mm, 0.0, 1.0]), (1, 0, 2)), "RAS")
+        alone = register_rigid(small_head, moving, starts)
+        together = target.register(moving, starts)
+        np.testing.assert_array_equal(together.transform.fixed_to_moving_ras_mm, alone.transform.fixed_to_moving_ras_mm)
 
 
 def test_agreement_falls_when_the_head_moves_away(head: Volume) -> None:
