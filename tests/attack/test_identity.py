@@ -66,7 +66,7 @@ class Place:
 
     def clean(self, step: str) -> None:
         """What the request held is gone a moment after it ended; nothing else may ever have been there."""
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while (found := self.found()) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert found == [], f"after {step}: {found}"

@@ -99,13 +99,13 @@ def test_nobody_survives_a_killed_reader_or_gateway(tmp_path: Path) -> None:
             reader = converter.parent()
             assert reader is not None and reader.pid != stalling.gateway.pid
             os.kill(reader.pid, signal.SIGKILL)
-            _, alive = psutil.wait_procs([reader, converter], timeout=5)
+            _, alive = psutil.wait_procs([reader, converter], timeout=30)
             assert not alive
         _until(lambda: not stalling.left(), stalling.left, 5)
         with stalling.converting() as converter:
             reader = converter.parent()
             fleet.kill(stalling.gateway)
-            _, alive = psutil.wait_procs([reader, converter], timeout=5)
+            _, alive = psutil.wait_procs([reader, converter], timeout=30)
             assert not alive
         assert fleet.survivors() == []
         assert stalling.left(), "nothing was left: the sweep shows nothing"

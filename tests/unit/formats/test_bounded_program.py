@@ -50,7 +50,7 @@ run_bounded(["/bin/sh", "-c", "echo $$ > {mark}.part; mv {mark}.part {mark}; exe
             time.sleep(0.02)
         program = psutil.Process(int(mark.read_text()))
         caller.kill()
-        _, alive = psutil.wait_procs([program], timeout=5)
+        _, alive = psutil.wait_procs([program], timeout=30)
         assert not alive
     finally:
         caller.kill()

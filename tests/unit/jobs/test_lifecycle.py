@@ -190,7 +190,7 @@ def test_a_kill_waits_for_the_running_stage_to_be_dead(place: Place) -> None:
 
     stopped, seconds = asyncio.run(work())
     assert stopped == 1
-    assert seconds < 2
+    assert seconds < DEATH_SECONDS
 
 
 def test_a_dead_workers_stage_does_not_hold_a_kill_up(place: Place) -> None:

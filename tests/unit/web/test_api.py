@@ -511,7 +511,7 @@ async def test_an_upload_ends_when_its_case_is_deleted(
     await begun.wait()
     assert gateway.scratch_files()
     await client.delete("/api/session" if whole_session else f"/api/cases/{case_id}")
-    problem_of(await asyncio.wait_for(upload, 5), 404)
+    problem_of(await asyncio.wait_for(upload, 30), 404)
     assert gateway.scratch_files() == [] and gateway.blob_files() == []
 
 
@@ -545,7 +545,7 @@ async def test_a_task_ends_when_its_case_is_deleted(
     await begun.wait()
     receipt = (await client.delete(f"/api/cases/{case_id}")).json()
     assert receipt["unconfirmed"] == [] and ended.is_set() and gateway.scratch_files() == []
-    problem_of(await asyncio.wait_for(task, 5), 404)
+    problem_of(await asyncio.wait_for(task, 30), 404)
 
 
 async def test_a_scan_that_goes_while_scans_are_checked_is_a_conflict(
