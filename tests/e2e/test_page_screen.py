@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import re
+import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,9 +59,14 @@ def _case() -> ViewedCase:
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+def case() -> ViewedCase:
+    """The case that is shown."""
+    return _case()
+
+
+@pytest.fixture(scope="module")
+def address(case: ViewedCase) -> Iterator[str]:
     """Where the case's page is."""
-    case = _case()
     with serving(case) as url:
         yield f"{url}/#/case/{case.id}"
 
@@ -189,6 +196,27 @@ def test_the_diameters_are_told_and_found(result: Page) -> None:
     lesion.get_by_role("button").click()
     expect(result.locator(".scene-readout")).not_to_have_attribute("data-mm", before)
     expect(result.locator(".scene-readout")).not_to_have_attribute("data-label-value", "0")
+    result.locator("[data-tab=labels]").click()
+
+
+def test_a_folder_of_dicom_becomes_objects(result: Page, case: ViewedCase, tmp_path: Path) -> None:
+    """What is sent holds the images of the folder under numbers, and no name of a file."""
+    result.set_viewport_size({"width": 1440, "height": 900})
+    image = bytes(128) + b"DICM" + bytes(200)
+    for name, content in (("SURNAMEMARK1.dcm", image), ("IM2", image), ("letter.txt", b"x" * 200)):
+        (tmp_path / name).write_bytes(content)
+    result.locator("[data-tab=files]").click()
+    card = result.locator("[data-objects=idle]")
+    expect(card).to_contain_text("original T1 with contrast series")
+    with result.expect_download() as started:
+        card.locator("[data-file=objects-folder]").set_input_files(tmp_path)
+    assert started.value.suggested_filename == f"{case.name}-dicom.zip"
+    assert started.value.path().read_bytes() == b"PK a stand-in"
+    expect(card).to_be_visible()
+    (sent,) = case.series
+    assert b"SURNAMEMARK" not in sent
+    with zipfile.ZipFile(io.BytesIO(sent)) as archive:
+        assert archive.namelist() == ["00001.dcm", "00002.dcm"] and archive.testzip() is None
     result.locator("[data-tab=labels]").click()
 
 

@@ -19,7 +19,7 @@ from hope.domain.errors import InputError
 from hope.domain.progress import Progress
 from hope.domain.qc import worst_first
 from hope.formats.atomic import atomic_output
-from hope.jobs import scan_task
+from hope.jobs import dicom_task, scan_task
 from hope.jobs.bodies import for_the_page
 from hope.jobs.confined import confined
 from hope.stages.intake.archive_series import series_in_archive
@@ -154,4 +154,5 @@ TASKS: Mapping[str, Callable[[Mapping[str, Any], Progress], Done]] = {
     "sample": sample,
     "checks": checks,
     "segmentation": segmentation,
+    "dicom-objects": dicom_task.objects,
 }

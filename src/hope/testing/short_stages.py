@@ -19,6 +19,7 @@ import os
 import signal
 import struct
 import time
+import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -236,6 +237,12 @@ def _segmentation(job: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _objects(job: Mapping[str, Any]) -> dict[str, Any]:
+    with zipfile.ZipFile(Path(job["out"]) / "objects.zip", "w") as made:
+        made.writestr(f"{job['case']}-sr.dcm", b"a stand-in\n")
+    return {"artifacts": [], "result": {"objects": 1}}
+
+
 def _seed(case: str, what: str) -> bytes:
     return hashlib.sha256(f"{case}/{what}".encode()).digest()
 
@@ -285,4 +292,5 @@ _BODIES: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "sample": _series,
     "checks": lambda _job: {"artifacts": [], "result": {"problem": "", "remarks": []}},
     "segmentation": _segmentation,
+    "dicom-objects": _objects,
 }

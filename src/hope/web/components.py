@@ -10,6 +10,7 @@ from hope.jobs.audit_log import AuditLog
 from hope.jobs.disk_space import DiskSpace
 from hope.web.auth.auth import Authenticator
 from hope.web.context import WebContext
+from hope.web.dicom_objects import DicomObjects
 from hope.web.events import EventHub
 from hope.web.reading import UploadReader
 from hope.web.series_intake import SeriesIntake
@@ -29,6 +30,7 @@ class GatewayComponents:
         uploads: scans from the wire to clean files.
         storage: clean files to the stores.
         intake: what takes a child process, such as archives.
+        objects: results as DICOM objects.
         events: the events of cases, for whoever listens.
         check_limiter: threads of readiness checks that may hang at once.
     """
@@ -40,6 +42,7 @@ class GatewayComponents:
     uploads: Uploads
     storage: ScanStorage
     intake: SeriesIntake
+    objects: DicomObjects
     events: EventHub
     check_limiter: CapacityLimiter
 
@@ -55,6 +58,7 @@ def components_for(context: WebContext, checks: int) -> GatewayComponents:
     reader = UploadReader(context)
     uploads = Uploads(context, disk, reader)
     storage = ScanStorage(context)
+    intake = SeriesIntake(context, uploads, storage, reader)
     return GatewayComponents(
         context=context,
         disk=disk,
@@ -62,7 +66,8 @@ def components_for(context: WebContext, checks: int) -> GatewayComponents:
         audit=AuditLog(context.store),
         uploads=uploads,
         storage=storage,
-        intake=SeriesIntake(context, uploads, storage, reader),
+        intake=intake,
+        objects=DicomObjects(context, intake, reader),
         events=EventHub(context.store),
         check_limiter=CapacityLimiter(checks),
     )

@@ -63,7 +63,7 @@ class SeriesIntake:
             raise WrongTypeError("the upload is not a zip archive", expected="a zip of DICOM files", fix=fix)
         spool.path.rename(spool.directory("in") / "upload.zip")
         async with self._reader.slot(case.session_id):
-            result = await self._run("dicom", case, spool.folder, spool)
+            result = await self.run_task("dicom", case, spool.folder, spool)
             await to_thread.run_sync(_drop, spool.folder / "in", spool.folder / "scratch")
             found = list(result.get("series") or [])
             problem = str(result.get("problem") or "")
@@ -88,18 +88,23 @@ class SeriesIntake:
     async def _make_sample(self) -> tuple[Path, list[Mapping[str, Any]]]:
         async with self._uploads.folder() as folder:
             (folder / "in").mkdir()
-            result = await self._run("sample", None, folder)
+            result = await self.run_task("sample", None, folder)
             kept = self._context.scratch / "sample"
             await to_thread.run_sync(lambda: shutil.rmtree(kept, ignore_errors=True))
             (folder / "out").rename(kept)
             return kept, list(result["series"])
 
-    async def _run(
+    async def run_task(
         self, task: str, case: CaseRecord | None, folder: Path, spool: Spool | None = None, **more: object
     ) -> dict[str, Any]:
         """Let a child do a task: within the policy for uploads if there is one, else as the platform's own work.
 
-        ``more`` goes into the job.
+        Args:
+            task: which one.
+            case: whose.
+            folder: a private one, with ``in`` filled.
+            spool: the upload that is read; None for what is the platform's own.
+            more: goes into the job.
         """
         for directory in ("out", "scratch"):
             (folder / directory).mkdir(mode=0o700)
@@ -162,7 +167,7 @@ class SeriesIntake:
                 for record in given
             }
             known = {sequence: facts for sequence, facts in said.items() if facts}
-            result = await self._run("checks", case, folder, sources=known, preprocessed=case.choice.preprocessed)
+            result = await self.run_task("checks", case, folder, sources=known, preprocessed=case.choice.preprocessed)
         return str(result.get("problem") or ""), list(result.get("remarks") or [])
 
     async def _fetch_scan(self, case: CaseRecord, record: SeriesRecord, path: Path) -> None:
@@ -201,7 +206,7 @@ class SeriesIntake:
                 await to_thread.run_sync(self._context.blobs.fetch, file.blob_key, directory / name, file.sha256)
         spool.path.rename(directory / ("mask.nii.gz" if await to_thread.run_sync(_is_gzip, spool.path) else "mask.nii"))
         async with self._reader.slot(case.session_id):
-            measured = await self._run("segmentation", case, spool.folder, spool)
+            measured = await self.run_task("segmentation", case, spool.folder, spool)
         made = await to_thread.run_sync(_correction_files, case, spool.folder / "out")
         await to_thread.run_sync(spool.claim.settle, sum(artifact.bytes for _, artifact in made))
         store = self._storage.store_segmentation

@@ -70,6 +70,7 @@ OPERATIONS = [
     ("GET", f"{_CASE}/files/{{name}}"),
     ("HEAD", f"{_CASE}/files/{{name}}"),
     ("PUT", f"{_CASE}/segmentation"),
+    ("POST", f"{_CASE}/dicom-objects"),
     ("GET", f"{_CASE}/segmentations"),
     ("GET", f"{_CASE}/diagnostics"),
     ("GET", "/api/models"),

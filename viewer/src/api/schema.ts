@@ -96,6 +96,10 @@ export interface ExpectedQualityFacts {
   fitted_on?: string
 }
 
+/** What a server can do only where it was installed or set up for it. */
+export const FeatureValues = ['dicom-objects'] as const
+export type Feature = (typeof FeatureValues)[number]
+
 /** One file to download. */
 export interface FileOut {
   name: string
@@ -568,6 +572,8 @@ export interface VocabularyOut {
   /** kind of file -> what a person reads */
   kinds: Record<string, string>
   links: Links
+  /** what this server can do that others cannot */
+  features?: Feature[]
 }
 
 /** Volume of a label or region on the scan's own grid. */

@@ -4,12 +4,14 @@ import { useRef } from 'preact/hooks'
 import { asProblem } from '../api/errors'
 import type { CaseOut, SequenceKey, SeriesOut, Vocabulary } from '../api/types'
 import { SEQUENCES } from '../api/types'
+import { filesChosen } from '../app/folder'
 import { bytes, firstUpper, percent, shape, spacing } from '../app/format'
 import { Bar, Notice } from '../app/parts'
 import { api, takeCase, vocabulary } from '../app/state'
 import { titled } from '../app/titled'
 import { sentenceOf } from '../app/vocabulary'
-import { dicomProblem, forgetUpload, send, slotKey, uploads } from './uploads'
+import { dicomOf } from '../app/zip'
+import { dicomProblem, forgetUpload, send, sendDicomFiles, slotKey, uploads } from './uploads'
 
 /** Its sequence was found out rather than told by the slot it was put into: it has to be checked, and can be changed. */
 export const toCheck = (series: SeriesOut): boolean =>
@@ -111,12 +113,31 @@ export function DicomPart(props: { found: CaseOut }) {
         <div>
           <h3 id="dicom-title">Or DICOM, as it comes from the scanner</h3>
           <p class="soft">
-            One zip with the whole examination. The four sequences are found in it; names and dates are not kept.
+            The folder of the whole examination, or one zip of it. The four sequences are found in it; names and dates
+            are not kept.
           </p>
         </div>
-        <button type="button" class="button" onClick={choose} data-act="choose-dicom">
-          {series.length ? 'Choose another zip' : 'Choose a zip'}
-        </button>
+        <div class="row">
+          <label class="button">
+            {series.length ? 'Choose another folder' : 'Choose a folder'}
+            <input
+              class="sr-only"
+              type="file"
+              ref={(at) => {
+                if (at) at.webkitdirectory = true
+              }}
+              data-file="dicom-folder"
+              onChange={(event) => {
+                const files = filesChosen([...(event.currentTarget.files ?? [])])
+                event.currentTarget.value = ''
+                void dicomOf(files).then((kept) => sendDicomFiles(found.id, kept))
+              }}
+            />
+          </label>
+          <button type="button" class="button" onClick={choose} data-act="choose-dicom">
+            {series.length ? 'Choose another zip' : 'Choose a zip'}
+          </button>
+        </div>
       </div>
       <input
         ref={input}

@@ -1,6 +1,7 @@
 /** What is on screen as a PNG that says what it is: research use only, and nobody's name. */
 
 import { ml } from '../app/format'
+import { saveFile } from '../app/save'
 import { volumeOf } from '../app/vocabulary'
 import { sides } from './geometry'
 import { cellsOf, drawOverlay, overlayWords } from './overlay'
@@ -136,9 +137,5 @@ export async function saveScreenshot(props: PartProps): Promise<void> {
   )
   const file = await new Promise<Blob | null>((done) => whole.toBlob(done, 'image/png'))
   if (!file) return
-  const link = document.createElement('a')
-  link.href = URL.createObjectURL(file)
-  link.download = screenshotName(scene.state.view.value, scene.state.sequence.value)
-  link.click()
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000)
+  saveFile(file, screenshotName(scene.state.view.value, scene.state.sequence.value))
 }

@@ -10,10 +10,11 @@ from fastapi import APIRouter
 
 from hope.domain.errors import FullError
 from hope.web.auth.access import Components, Context
+from hope.web.dicom_objects import can_make_objects
 from hope.web.errors import ProblemError, log_failure
 from hope.web.problems import problems
 from hope.web.schemas import HealthOut, ModelOut, ModelsOut, ReadyOut
-from hope.web.vocabulary import VocabularyOut, vocabulary
+from hope.web.vocabulary import Feature, VocabularyOut, vocabulary
 
 router = APIRouter(tags=["service"])
 
@@ -28,7 +29,8 @@ def get_vocabulary(context: Context) -> VocabularyOut:
     default = next((model for model in models if model.get("default")), models[0] if models else {})
     platform = context.settings.platform
     optional, model_id = default.get("optional") or [], str(default.get("id", ""))
-    return vocabulary(platform.session_hours, optional, platform.docs_url, model_id)
+    features = [Feature.DICOM_OBJECTS] if can_make_objects() else []
+    return vocabulary(platform.session_hours, optional, platform.docs_url, model_id, features)
 
 
 @router.get("/api/models", operation_id="list_models", response_model_exclude_unset=True, responses=problems())
