@@ -63,6 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "ports",
         "stages",
         "export",
+        "dicomnet",
         "synthesis",
         "pipeline",
         "settings",

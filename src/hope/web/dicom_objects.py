@@ -70,9 +70,10 @@ class DicomObjects:
             (Role.CORRECTED_FACTS if case.version else Role.FACTS): "result.json",
         }
         for artifact in await to_thread.run_sync(lambda: self._context.store.artifacts(case.id, public=True)):
-            if artifact.version == case.version and (name := wanted.get(_role_on_scan(artifact.output))):
-                await to_thread.run_sync(self._context.blobs.fetch, artifact.blob_key, folder / name, artifact.sha256)
-                del wanted[_role_on_scan(artifact.output)]
+            role = _role_on_scan(artifact.output)
+            if artifact.version == case.version and role in wanted:
+                path = folder / wanted.pop(role)
+                await to_thread.run_sync(self._context.blobs.fetch, artifact.blob_key, path, artifact.sha256)
         if wanted:
             raise InputError("this version of the result has no facts to export", fix="run the case again")
         async with self._reader.slot(case.session_id):

@@ -27,6 +27,7 @@ _WORDS = {
     429: "too many calls; Retry-After says when",
     431: "the headers are too long",
     500: "the server's fault",
+    502: "the archive does not answer, or refuses",
     503: "a part of the server does not answer",
     507: "the server has no room",
 }

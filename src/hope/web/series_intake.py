@@ -64,12 +64,24 @@ class SeriesIntake:
         spool.path.rename(spool.directory("in") / "upload.zip")
         async with self._reader.slot(case.session_id):
             result = await self.run_task("dicom", case, spool.folder, spool)
-            await to_thread.run_sync(_drop, spool.folder / "in", spool.folder / "scratch")
-            found = list(result.get("series") or [])
-            problem = str(result.get("problem") or "")
-            if not found:
-                raise InputError(problem or "the archive holds no MRI series", expected="a zip of DICOM files")
-            records = await self._store(case, spool.folder / "out", found, spool.folder, spool.claim)
+            return await self.store_found(case, result, spool)
+
+    async def store_found(
+        self, case: CaseRecord, result: Mapping[str, Any], spool: Spool
+    ) -> tuple[list[SeriesRecord], str]:
+        """Store the series that a task found in a study; returns and raises as `archive`.
+
+        Args:
+            case: where they go.
+            result: what the task answered.
+            spool: its folder, with the scans in ``out``.
+        """
+        await to_thread.run_sync(_drop, spool.folder / "in", spool.folder / "scratch")
+        found = list(result.get("series") or [])
+        problem = str(result.get("problem") or "")
+        if not found:
+            raise InputError(problem or "the archive holds no MRI series", expected="a zip of DICOM files")
+        records = await self._store(case, spool.folder / "out", found, spool.folder, spool.claim)
         said = [problem] if problem else []
         for facts, record in zip(found, records, strict=True):
             if facts.get("sequence") and record.sequence is None:
@@ -145,11 +157,11 @@ class SeriesIntake:
         change = await to_thread.run_sync(self._storage.store_scans, case, new, commit)
         return list(change.stored)
 
-    async def checks(self, request: Request, case: CaseRecord) -> tuple[str, list[Mapping[str, Any]]]:
+    async def checks(self, request: Request, case: CaseRecord) -> Mapping[str, Any]:
         """What a run would say of the scans that the case has now.
 
         Returns:
-            Why it would refuse them (empty if it would not), and remarks, the gravest first.
+            as the task ``checks``: why it would refuse them (empty if it would not), remarks, and thumbnails.
 
         Raises:
             ConflictError: if a scan is replaced or removed meanwhile.
@@ -157,7 +169,7 @@ class SeriesIntake:
         """
         given = [record for record in case.series if record.sequence is not None]
         if not given:
-            return "the case has no scan of a known sequence", []
+            return {"problem": "the case has no scan of a known sequence"}
         async with self._uploads.copies(request, case) as folder, self._reader.slot(case.session_id):
             (folder / "in").mkdir(mode=0o700)
             for record in given:
@@ -167,8 +179,7 @@ class SeriesIntake:
                 for record in given
             }
             known = {sequence: facts for sequence, facts in said.items() if facts}
-            result = await self.run_task("checks", case, folder, sources=known, preprocessed=case.choice.preprocessed)
-        return str(result.get("problem") or ""), list(result.get("remarks") or [])
+            return await self.run_task("checks", case, folder, sources=known, preprocessed=case.choice.preprocessed)
 
     async def _fetch_scan(self, case: CaseRecord, record: SeriesRecord, path: Path) -> None:
         try:

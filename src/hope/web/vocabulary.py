@@ -108,6 +108,8 @@ class Feature(StrEnum):
 
     DICOM_OBJECTS = "dicom-objects"
     """POST /dicom-objects of a case: the extra [dicom] is installed."""
+    ARCHIVE = "archive"
+    """POST /api/archive/studies and /archive of a case: the operator has named an archive."""
 
 
 class VocabularyOut(ResponseModel):

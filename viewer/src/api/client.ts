@@ -1,6 +1,7 @@
 /** The gateway's REST contract as typed calls. Every failure is a `Problem`. */
 import { asProblem, LOST, LOST_UPLOAD, Problem, problemOf } from './errors'
 import { parseEvent } from './events'
+import type { StudiesFound, StudyFound, StudySearch } from './schema'
 import type {
   CaseEvent,
   CaseOut,
@@ -137,6 +138,13 @@ export class Api {
   /** The current mask as DICOM objects for the series in a zip; the server keeps neither. */
   dicomObjects = (caseId: string, zip: Blob, told: UploadTold = {}): Promise<Blob> =>
     this.transfer('POST', `/api/cases/${id(caseId)}/dicom-objects`, zip, told)
+
+  /** MR studies of the archive that the operator has named. */
+  findStudies = async (search: StudySearch): Promise<StudyFound[]> =>
+    (await this.json<StudiesFound>('POST', '/api/archive/studies', search)).studies
+  /** Take the scans of a study into a case. */
+  pullStudy = (caseId: string, study: string): Promise<DicomFound> =>
+    this.json('POST', `/api/cases/${id(caseId)}/archive`, { study_uid: study })
 
   /** Follow a case. The browser reconnects by itself and the server replays what was missed. Returns how to stop. */
   events(caseId: string, told: EventsTold): () => void {

@@ -73,6 +73,8 @@ export interface ChecksOut {
   problem?: string | null
   /** remarks about the scans, the gravest first */
   remarks: Flag[]
+  /** an axial slice of each scan without its skin, WebP in base64; absent if it cannot be read */
+  thumbnails?: Partial<Record<MRSequence, string>>
 }
 
 /** Facts about one case and the software. */
@@ -97,7 +99,7 @@ export interface ExpectedQualityFacts {
 }
 
 /** What a server can do only where it was installed or set up for it. */
-export const FeatureValues = ['dicom-objects'] as const
+export const FeatureValues = ['dicom-objects', 'archive'] as const
 export type Feature = (typeof FeatureValues)[number]
 
 /** One file to download. */
@@ -555,6 +557,36 @@ export interface StageTerm {
   title: string
   /** how long it took of a raw case when that was measured, on two cores */
   usual_seconds: number
+}
+
+/** What a search found, oldest first; a hundred at most. */
+export interface StudiesFound {
+  studies: StudyFound[]
+}
+
+/** A study that a search has found. */
+export interface StudyChoice {
+  study_uid: string
+}
+
+/** One MR study of the archive, without a name. */
+export interface StudyFound {
+  /** StudyInstanceUID */
+  uid: string
+  /** YYYYMMDD; empty if the archive does not say */
+  date: string
+  /** how many; 0 if the archive does not say */
+  series: number
+  /** how many; 0 if the archive does not say */
+  images: number
+}
+
+/** Which studies of the archive are wanted; one of the two has to be there. */
+export interface StudySearch {
+  /** PatientID as it is, without * and ? */
+  patient_id?: string
+  /** YYYYMMDD, or YYYYMMDD-YYYYMMDD */
+  date?: string
 }
 
 /** Colours and words. */

@@ -7,11 +7,13 @@ import { SEQUENCES } from '../api/types'
 import { filesChosen } from '../app/folder'
 import { bytes, firstUpper, percent, shape, spacing } from '../app/format'
 import { Bar, Notice } from '../app/parts'
+import { ask, questionOf } from '../app/questions'
 import { api, takeCase, vocabulary } from '../app/state'
 import { titled } from '../app/titled'
 import { sentenceOf } from '../app/vocabulary'
 import { dicomOf } from '../app/zip'
-import { dicomProblem, forgetUpload, send, sendDicomFiles, slotKey, uploads } from './uploads'
+import { Thumbnail } from './thumbnail'
+import { forgetUpload, send, sendDicomFiles, slotKey, uploads } from './uploads'
 
 /** Its sequence was found out rather than told by the slot it was put into: it has to be checked, and can be changed. */
 export const toCheck = (series: SeriesOut): boolean =>
@@ -56,6 +58,7 @@ function Row(props: RowProps) {
     <li class="series">
       <p>
         <strong>{name}</strong>
+        <Thumbnail found={found} sequence={series.sequence} />
         <span class="soft block number">
           {shape(series.shape)}, {spacing(series.spacing_mm)}, {series.orientation}
         </span>
@@ -104,7 +107,7 @@ export function DicomPart(props: { found: CaseOut }) {
   const upload = uploads.value[slotKey(found.id, 'dicom')]
   // In one order whatever they are taken for, so that their numbers stay theirs.
   const series = found.series.filter(toCheck).sort((one, other) => one.key.localeCompare(other.key))
-  const open = dicomProblem.value[found.id]
+  const open = questionOf(found.id)
   if (!table) return null
   const choose = () => input.current?.click()
   return (
@@ -190,7 +193,14 @@ export function DicomPart(props: { found: CaseOut }) {
           </div>
         </div>
       )}
-      {open && <Notice tone="warn">{sentenceOf(titled(open))}</Notice>}
+      {open && (
+        <Notice tone="warn" title="Please look at this">
+          <p>{sentenceOf(titled(open))}</p>
+          <button type="button" class="button small" onClick={() => ask(found.id, '')} data-act="answered">
+            I have looked
+          </button>
+        </Notice>
+      )}
       {series.length > 0 && (
         <>
           <p class="soft" id="series-found">

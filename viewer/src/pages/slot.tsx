@@ -7,6 +7,7 @@ import { Act, Bar } from '../app/parts'
 import { sentAs } from '../app/sent'
 import { api, takeCase } from '../app/state'
 import { titled } from '../app/titled'
+import { Thumbnail } from './thumbnail'
 import { forgetUpload, send, slotKey, uploads } from './uploads'
 
 export function SlotCard(props: { found: CaseOut; entry: SequenceTerm }) {
@@ -103,6 +104,7 @@ export function SlotCard(props: { found: CaseOut; entry: SequenceTerm }) {
             </span>{' '}
             Stored
           </p>
+          <Thumbnail found={found} sequence={entry.key} />
           {sent && <p class="file-name">{sent.name}</p>}
           <p class="soft small-text">
             {stored.reason ? firstUpper(titled(stored.reason)) : 'Named by you, not checked'}

@@ -16,6 +16,7 @@ import { chosenModel, noteLoss, runCase, vocabulary } from '../app/state'
 import { titled } from '../app/titled'
 import { sentenceOf, sequenceTitle } from '../app/vocabulary'
 import { dicomOf } from '../app/zip'
+import { ArchivePart } from './archive'
 import { DicomPart } from './dicom'
 import { Options } from './options'
 import { SlotCard } from './slot'
@@ -239,6 +240,7 @@ export function UploadPage(props: { found: CaseOut }) {
       </div>
       {checks && <Checks checks={checks} />}
       <DicomPart found={found} />
+      <ArchivePart found={found} />
       <div class="card start-card">
         <Options choice={choice} />
         <div class="start-row">

@@ -4,6 +4,7 @@ import { asProblem } from '../api/errors'
 import type { DicomFound, SequenceKey, SeriesOut } from '../api/types'
 import { announce } from '../app/announce'
 import { plural } from '../app/format'
+import { ask } from '../app/questions'
 import { noteSent } from '../app/sent'
 import { api, cases, changeCase, noteLoss, reloadCase, vocabulary } from '../app/state'
 import { sequenceTitle } from '../app/vocabulary'
@@ -26,8 +27,6 @@ export interface Upload {
 
 /** Case id + slot -> its upload. */
 export const uploads = signal<Record<string, Upload>>({})
-/** Case id -> what the last DICOM archive left open. */
-export const dicomProblem = signal<Record<string, string>>({})
 
 export const slotKey = (caseId: string, slot: Slot): string => `${caseId}:${slot}`
 
@@ -101,7 +100,7 @@ export async function send(caseId: string, slot: Slot, file: File): Promise<void
     if (!file.size) throw new Error('The file is empty.')
     if (slot === 'dicom') {
       const found: DicomFound = await api.uploadDicom(caseId, file, told)
-      dicomProblem.value = { ...dicomProblem.value, [caseId]: found.problem ?? '' }
+      ask(caseId, found.problem ?? '')
       await reloadCase(caseId)
     } else {
       const made = await api.uploadSeries(caseId, slot, file, told)
