@@ -24,7 +24,7 @@ class ArchiveAccess:
 
     Args:
         context: settings, stores and tasks.
-        uploads: room for what comes.
+        uploads: space for what comes.
         intake: runs the tasks and stores scans.
         reader: gives a task its slot.
     """
@@ -64,7 +64,7 @@ class ArchiveAccess:
         async with self._uploads.folder() as folder, self._reader.slot(session.id), while_connected(request):
             job = {"do": "archive-find", "patient_id": patient_id, "date": date, "scratch": str(folder)}
             done = await self._reader.run(job, folder, None)
-        return list(_answered(done.get("result") or {})["studies"])
+        return list(_result_of(done.get("result") or {})["studies"])
 
     async def pull(self, request: Request, case: CaseRecord, study_uid: str) -> tuple[list[SeriesRecord], str]:
         """Take the scans of a study into a case beside what it has, all in one go; of the DICOM files none stays.
@@ -79,13 +79,13 @@ class ArchiveAccess:
             ProblemError: 502 if the archive does not answer, refuses, or sends other images than it lists.
         """
         await to_thread.run_sync(self._uploads.check_may_upload, case)
-        async with self._uploads.room(request, case) as spool, self._reader.slot(case.session_id):
+        async with self._uploads.space_for(request, case) as spool, self._reader.slot(case.session_id):
             spool.directory("in")
             result = await self._intake.run_task("archive-pull", case, spool.folder, spool, study_uid=study_uid)
-            return await self._intake.store_found(case, _answered(result), spool)
+            return await self._intake.store_found(case, _result_of(result), spool)
 
 
-def _answered(result: Mapping[str, Any]) -> Mapping[str, Any]:
+def _result_of(result: Mapping[str, Any]) -> Mapping[str, Any]:
     if _UNREACHABLE in result:
         raise ProblemError(502, "archive", str(result[_UNREACHABLE]))
     return result

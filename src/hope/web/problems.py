@@ -66,8 +66,9 @@ _REF = {"$ref": "#/components/schemas/Problem"}
 
 
 def binary(description: str, media_type: str = "application/octet-stream") -> dict[str, Any]:
-    """An OpenAPI content of bytes."""
-    return {"description": description, "content": {media_type: {"schema": {"type": "string", "format": "binary"}}}}
+    """An OpenAPI content of bytes; of any type (``*/*``) without a schema, which JSON among them would not fit."""
+    schema = {} if media_type == "*/*" else {"schema": {"type": "string", "format": "binary"}}
+    return {"description": description, "content": {media_type: schema}}
 
 
 def body_of_bytes(description: str, *media_types: str) -> dict[str, Any]:

@@ -151,7 +151,7 @@ class Uploads:
             yield folder
 
     @asynccontextmanager
-    async def room(self, request: Request, case: CaseRecord) -> AsyncIterator[Spool]:
+    async def space_for(self, request: Request, case: CaseRecord) -> AsyncIterator[Spool]:
         """A private folder for what a child fetches for a case, for the length of the block, or until it is deleted.
 
         What lies in it counts against the session's quota once a second.
