@@ -150,6 +150,8 @@ def test_a_study_of_the_archive_becomes_a_case_and_its_question_stays(browser: B
         expect(page.locator("[data-slot-state=stored]")).to_have_count(4, timeout=SEEN_MS)
         question = page.get_by_text("Nothing says whether contrast was given")
         expect(question).to_be_visible()
+        page.set_viewport_size({"width": 390, "height": 844})
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than a phone"
         # A picture of each scan as soon as the server has looked at them, in its place and in the list of the study.
         expect(page.locator("[data-slot=t1c] [data-thumbnail=t1c]")).to_be_visible(timeout=SEEN_MS)
         page.reload()

@@ -7,6 +7,9 @@ import { barMm, CROSS, sliceText, worded } from './overlay'
 import type { PartProps } from './panel'
 import { seen } from './state'
 
+/** Cells that are narrower than this, in pixels of the page, have their captions in one column. */
+const NARROW = 300
+
 interface Cell {
   left: number
   top: number
@@ -125,7 +128,8 @@ export function SideBySide({ scene }: Omit<PartProps, 'vocabulary' | 'result'>) 
         brush,
         sliceText(place.plane, state.cursor.value?.voxel ?? [0, 0, 0], shape, spacing),
         cell.left + edge,
-        bottom,
+        // Beside the scale bar, or under the title where a cell is too narrow for both.
+        cell.width > NARROW * one ? bottom : cell.top + edge + 2.4 * font,
         font,
         'left',
       )
