@@ -33,7 +33,7 @@ from hope.web.middleware.security import CONTENT_SECURITY_POLICY
 from hope.web.page import BUILT, page_router
 from hope.web.schemas import FilesOut
 from hope.web.serializers import file_out
-from hope.web.vocabulary import vocabulary
+from hope.web.vocabulary import Feature, vocabulary
 
 Affine = npt.NDArray[np.float64]
 
@@ -79,6 +79,7 @@ class ViewedCase:
         saved: what the page has sent, as it came.
         harmonization: what brightness matching did, as in result.json; None if it was not asked for.
         facts: more of what ``GET /api/cases/{id}`` answers, such as remarks.
+        series: the zips of the original series that the page has sent.
     """
 
     id: str
@@ -89,6 +90,7 @@ class ViewedCase:
     saved: list[bytes] = field(default_factory=list)
     harmonization: dict[str, Any] | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    series: list[bytes] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -175,7 +177,7 @@ def _app(cases: dict[str, ViewedCase]) -> FastAPI:
 def _session_routes(app: FastAPI, cases: dict[str, ViewedCase]) -> None:
     @app.get("/api/vocabulary")
     def table() -> Any:
-        return vocabulary(24, ())
+        return vocabulary(24, (), features=[Feature.DICOM_OBJECTS])
 
     @app.get("/api/whoami")
     def whoami() -> Any:
@@ -235,6 +237,11 @@ def _case_routes(app: FastAPI, cases: dict[str, ViewedCase]) -> None:
         version, name = len(case.saved), f"{case.name}-seg-v{len(case.saved)}.nii.gz"
         case.files[name] = (data, "corrected segmentation", version)
         return {"version": version, "name": name, "volumes_ml": volumes_ml(*read_nifti(data)), "warnings": []}
+
+    @app.post("/api/cases/{case_id}/dicom-objects")
+    async def objects(case_id: str, request: Request) -> Response:
+        found(case_id).series.append(await request.body())
+        return Response(b"PK a stand-in", media_type="application/zip")
 
 
 @contextmanager

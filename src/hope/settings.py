@@ -182,7 +182,8 @@ class DicomSettings:
     Attributes:
         spool_dir: where the hospital loop keeps studies and objects on their way: the one place with names.
         spool_hours: what lies in the spool is deleted after this long, sent or not.
-        dicomweb_url: of an archive (PACS), such as ``https://user:password@pacs.example.org/dicom-web``.
+        dicomweb_url: of an archive (PACS), such as ``https://user:password@pacs.example.org/dicom-web``; everybody who
+            may open a session of a gateway that has it may search the archive.
     """
 
     spool_dir: str

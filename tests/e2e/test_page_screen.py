@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import re
+import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,9 +59,14 @@ def _case() -> ViewedCase:
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+def case() -> ViewedCase:
+    """The case that is shown."""
+    return _case()
+
+
+@pytest.fixture(scope="module")
+def address(case: ViewedCase) -> Iterator[str]:
     """Where the case's page is."""
-    case = _case()
     with serving(case) as url:
         yield f"{url}/#/case/{case.id}"
 
@@ -192,6 +199,27 @@ def test_the_diameters_are_told_and_found(result: Page) -> None:
     result.locator("[data-tab=labels]").click()
 
 
+def test_a_folder_of_dicom_becomes_objects(result: Page, case: ViewedCase, tmp_path: Path) -> None:
+    """What is sent holds the images of the folder under numbers, and no name of a file."""
+    result.set_viewport_size({"width": 1440, "height": 900})
+    image = bytes(128) + b"DICM" + bytes(200)
+    for name, content in (("SURNAMEMARK1.dcm", image), ("IM2", image), ("letter.txt", b"x" * 200)):
+        (tmp_path / name).write_bytes(content)
+    result.locator("[data-tab=files]").click()
+    card = result.locator("[data-objects=idle]")
+    expect(card).to_contain_text("original T1 with contrast series")
+    with result.expect_download() as started:
+        card.locator("[data-file=objects-folder]").set_input_files(tmp_path)
+    assert started.value.suggested_filename == f"{case.name}-dicom.zip"
+    assert started.value.path().read_bytes() == b"PK a stand-in"
+    expect(card).to_be_visible()
+    (sent,) = case.series
+    assert b"SURNAMEMARK" not in sent
+    with zipfile.ZipFile(io.BytesIO(sent)) as archive:
+        assert archive.namelist() == ["00001.dcm", "00002.dcm"] and archive.testzip() is None
+    result.locator("[data-tab=labels]").click()
+
+
 def counts(page: Page) -> dict[int, int]:
     """Voxels per label, as the panel says."""
     text = page.locator(".scene").get_attribute("data-counts") or ""
@@ -278,3 +306,61 @@ def test_a_phone_looks_and_scrolls(browser: Browser, address: str) -> None:
         page.locator("[name=slice]").fill("4")
         expect(page.locator("[name=slice]")).to_have_attribute("aria-valuetext", "axial slice 4 of 20")
         visited.assert_quiet()
+
+
+def test_all_sequences_stand_side_by_side_and_move_together(result: Page) -> None:
+    result.set_viewport_size({"width": 1440, "height": 900})
+    result.locator("[data-tab=labels]").click()
+    result.locator("[data-view-choice=axial]").click()
+    result.locator("[data-act=side-by-side]").click()
+    linked = result.locator(".scene-side-by-side")
+    expect(linked).to_have_attribute("data-side-by-side", "t1n t1c t2w t2f")
+    expect(linked).to_be_focused()
+    readout, slider = result.locator(".scene-readout"), result.locator("[name=slice]")
+    box = linked.bounding_box()
+    assert box
+    before = readout.get_attribute("data-mm") or ""
+    # A click in the last picture, a quarter of its width from its middle, moves the crosshair of all.
+    result.mouse.click(box["x"] + 0.8 * box["width"], box["y"] + 0.7 * box["height"])
+    expect(readout).not_to_have_attribute("data-mm", before)
+    here = slider.get_attribute("aria-valuetext") or ""
+    assert here.startswith("axial slice")
+    result.keyboard.press("PageUp")
+    expect(slider).not_to_have_attribute("aria-valuetext", here)
+    result.keyboard.press("c")
+    expect(slider).to_have_attribute("aria-valuetext", re.compile("^coronal slice"))
+    # All four show the same slice of the same scan here: four equal pictures, but for their captions.
+    shot = np.asarray(Image.open(io.BytesIO(linked.screenshot())).convert("L")).astype(int)
+    height, width = shot.shape[0] // 2, shot.shape[1] // 2
+    quarters = [shot[y : y + height - 4, x : x + width - 4] for y in (0, height + 2) for x in (0, width + 2)]
+    inner = [part[height // 4 : -height // 4, width // 3 : -width // 3] for part in quarters]
+    assert all(abs(part - inner[0]).mean() < 4 for part in inner) and inner[0].std() > 5
+    found = Axe().run(result)
+    assert found.violations_count == 0, found.generate_report()
+    result.keyboard.press("Escape")
+    expect(linked).to_have_count(0)
+    expect(result.locator(".scene")).to_have_attribute("data-view", "axial")
+    result.keyboard.press("m")
+
+
+def test_the_brush_keeps_to_intensities(result: Page) -> None:
+    """All voxels of the scan are 300: a brush for 0 to 100 changes nothing, one for 250 to 350 paints."""
+    result.set_viewport_size({"width": 1440, "height": 900})
+    result.locator("[data-tab=labels]").click()
+    before, canvas = counts(result), result.locator(".scene-canvas")
+    result.get_by_role("button", name="Brush", exact=True).click()
+    canvas.focus()
+    result.keyboard.press("Shift+Digit3")
+    result.locator("[name=slice]").fill("2")
+    result.locator("[data-act=limit]").click()
+    for high, added in (("100", 0), ("350", 1)):
+        result.locator("[name=limit-low]").fill("0")
+        result.locator("[name=limit-high]").fill(high)
+        result.locator("[name=limit-high]").press("Tab")
+        canvas.focus()
+        result.keyboard.press("Space")
+        assert (counts(result)[3] > before[3]) is bool(added), high
+    while counts(result) != before:
+        result.get_by_role("button", name="Undo", exact=True).click()
+    result.locator("[data-act=limit]").click()
+    result.get_by_role("button", name="Brush", exact=True).click()

@@ -21,9 +21,10 @@ SEEN_MS = 10_000
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """`hope up` with short stages."""
+    """`hope up` with short stages, which answer for an archive as well."""
     built_page()
-    fleet = Fleet(tmp_path_factory.mktemp("platform"))
+    archive = {"HOPE_DICOMWEB_URL": "http://127.0.0.1:9/dicom-web"}
+    fleet = Fleet(tmp_path_factory.mktemp("platform"), archive)
     try:
         fleet.start("up")
         fleet.wait_ready()
@@ -129,3 +130,35 @@ def test_a_folder_becomes_cases_that_start(browser: Browser, platform: Fleet, tm
             "data-state", "done", timeout=60_000
         )
         visited.assert_quiet("401", "422", "415", "400")
+
+
+def test_a_study_of_the_archive_becomes_a_case_and_its_question_stays(browser: Browser, platform: Fleet) -> None:
+    with visit(browser, platform.url) as visited:
+        page = visited.page
+        page.locator("[data-act=agree]").check()
+        page.locator("[data-act=own]").click()
+        page.locator("[data-view=upload]").wait_for()
+        part = page.locator("[data-archive]")
+        part.locator("[data-act=search-archive]").click()
+        expect(part.get_by_role("alert")).to_contain_text("number, or a date")
+        part.locator("[name=patient]").fill("NUMBERMARK")
+        part.locator("[name=patient]").press("Enter")
+        expect(part.locator(".study")).to_contain_text("2026-03-01 4 series, 96 images")
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+        part.locator("[data-act=take-study]").click()
+        expect(page.locator("[data-slot-state=stored]")).to_have_count(4, timeout=SEEN_MS)
+        question = page.get_by_text("Nothing says whether contrast was given")
+        expect(question).to_be_visible()
+        page.set_viewport_size({"width": 390, "height": 844})
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than a phone"
+        # A picture of each scan as soon as the server has looked at them, in its place and in the list of the study.
+        expect(page.locator("[data-slot=t1c] [data-thumbnail=t1c]")).to_be_visible(timeout=SEEN_MS)
+        page.reload()
+        expect(question).to_be_visible(timeout=SEEN_MS)
+        page.locator("[data-act=answered]").click()
+        expect(question).to_have_count(0)
+        page.reload()
+        expect(page.locator("[data-slot-state=stored]")).to_have_count(4, timeout=SEEN_MS)
+        expect(question).to_have_count(0)
+        visited.assert_quiet("401")

@@ -86,4 +86,16 @@ def test_two_tabs_correct_one_case_and_nothing_is_lost(browser: Browser) -> None
         expect(one.locator("[data-corrected='3']")).to_be_visible()
         expect(one.locator("[data-file-name$='seg-v3.nii.gz']")).to_be_visible()
         expect(one.locator("[data-file-name$='seg-v2.nii.gz']")).to_be_hidden()
+
+        # How far the correction is from the model's mask: it only took voxels away.
+        one.locator("[data-tab=versions]").click()
+        one.locator("[name=against]").select_option("0")
+        before, after = int((case.labels > 0).sum()), int(drawn.split("1:")[1].split()[0]) if drawn else 0
+        assert 0 < after < before
+        for part in ("ET", "WT"):
+            dice = f"{2 * after / (after + before):.4f}"
+            expect(one.locator(f"[data-agreement={part}]")).to_have_attribute("data-dice", dice)
+        expect(one.locator("[data-agreement=ED]")).to_have_attribute("data-dice", "none")
+        one.get_by_role("button", name="Both outlines on all sequences").click()
+        expect(one.locator("[data-side-by-side='t1c']")).to_be_visible()
         visited.assert_quiet()

@@ -94,6 +94,8 @@ def upload(page: Page, scans: Path) -> None:
         file = next(scans.glob(f"*-{sequence}.nii.gz"))
         page.locator(f"input[data-file={sequence}]").set_input_files(file)
         page.locator(f"[data-slot={sequence}][data-slot-state=stored]").wait_for(timeout=60_000)
+    for sequence in SEQUENCES:
+        expect(page.locator(f"[data-thumbnail={sequence}]")).to_be_visible(timeout=60_000)
 
 
 def counts(page: Page) -> dict[int, int]:

@@ -1,6 +1,8 @@
 import { expect, it } from 'vitest'
+import { keptOf, readTable } from '../src/app/kept'
 import { keepEnd, keptEnd, lossSentence } from '../src/app/known'
-import { keptOf, readSent } from '../src/app/sent'
+import { ask, questionOf } from '../src/app/questions'
+import { isSent } from '../src/app/sent'
 
 function store(): Storage {
   const kept = new Map<string, string>()
@@ -31,7 +33,17 @@ it('keeps when a session ends, and forgets it', () => {
 
 it('takes names of files from the tab only in the form that it wrote, and of cases that are there', () => {
   const sent = { name: 'a.nii.gz', bytes: 5 }
-  expect(readSent(JSON.stringify({ 'one:x': sent, 'two:y': 'a' }))).toEqual({ 'one:x': sent })
-  for (const text of [null, '', 'no json', '[]', '7', 'null']) expect(readSent(text)).toEqual({})
+  expect(readTable(JSON.stringify({ 'one:x': sent, 'two:y': 'a' }), isSent)).toEqual({ 'one:x': sent })
+  for (const text of [null, '', 'no json', '[]', '7', 'null']) expect(readTable(text, isSent)).toEqual({})
   expect(keptOf({ 'one:x': sent, 'two:y': sent }, new Set(['two']))).toEqual({ 'two:y': sent })
+  expect(keptOf({ one: 'a', two: 'b' }, new Set(['two']))).toEqual({ two: 'b' })
+})
+
+it('asks what a study left open until that is answered', () => {
+  ask('one', 'which is t1c?')
+  ask('two', 'was contrast given?')
+  expect(questionOf('one')).toBe('which is t1c?')
+  ask('one', '')
+  expect(questionOf('one')).toBe('')
+  expect(questionOf('two')).toBe('was contrast given?')
 })

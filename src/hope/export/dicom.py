@@ -78,7 +78,8 @@ def export_objects(
         notes.append("the series does not tell patients apart, so tracking UIDs are not stable over dates")
     tracking = {key: tracking_uid(source, key, secret) for key in KEYS}
     content = hashlib.sha256(original.mask.data.tobytes()).hexdigest()
-    words = (source.uid, content, algorithm.model, algorithm.sha256, algorithm.software)
+    words = [source.uid, content, algorithm.model, algorithm.sha256, algorithm.software]
+    words += ["corrected"] if algorithm.corrected else []
     kind = "labelmap" if labelmap else "binary"
     segmentation = None
     if found:
@@ -119,7 +120,7 @@ def find_original(result: StoredResult, folder: Path, mask: Volume) -> _Original
     if not fitting:
         faults = sorted({series.fault for series in every if series.fault})
         raise InputError(
-            "no series under --series has the grid of the mask",
+            "no series that was given has the grid of the mask",
             expected=f"the original {result.report.input.reference or 'reference'} series, whole",
             got=f"{len(every)} series" + (f"; one of them cannot be used: {faults[0]}" if faults else ""),
             fix="give the series that the result was made on",
@@ -130,13 +131,13 @@ def find_original(result: StoredResult, folder: Path, mask: Volume) -> _Original
         return _Original(chosen.series, chosen.mask, proven=True)
     if result.report.series_selection is not None:
         raise InputError(
-            "no series under --series has the voxels that the result was made on",
-            expected="the series that were given to hope segment",
+            "no series that was given has the voxels that the result was made on",
+            expected="the series that the run was given",
             got=f"{len(fitting)} other series on the same grid",
         )
     if len(fitting) > 1:
         raise InputError(
-            "several series under --series have the grid of the mask",
+            "several series that were given have the grid of the mask",
             got=f"{len(fitting)} of {len(every)} series",
             fix=f"give the directory of the original {result.report.input.reference or 'reference'} series alone",
         )
@@ -172,11 +173,13 @@ def tracking_uid(source: SourceSeries, key: str, secret: str) -> str:
 def _algorithm(report: CaseReport) -> Algorithm:
     version = report.created_by.version or __version__
     model = report.model
-    return Algorithm(model.id or "unknown", model.version or version, model.sha256 or "", version)
+    corrected = bool(report.corrected)
+    return Algorithm(model.id or "unknown", model.version or version, model.sha256 or "", version, corrected)
 
 
 def _figures(report: CaseReport) -> ReportFigures:
-    expected = report.expected_quality
+    # How good the model's mask is expected to be says nothing of one that a person corrected.
+    expected = None if report.corrected else report.expected_quality
     return ReportFigures(
         {key: VolumeFigure(one.ml, one.low_ml, one.high_ml) for key, one in report.volumes_ml.items()},
         expected.verdict if expected else "",

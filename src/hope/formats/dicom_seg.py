@@ -35,12 +35,14 @@ class Algorithm:
         version: of the model, or of this software where a model states none.
         sha256: of the model's bundle; empty if not known.
         software: version of this software.
+        corrected: whether a person corrected the mask.
     """
 
     model: str
     version: str
     sha256: str
     software: str
+    corrected: bool = False
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,7 @@ def _description(
         segment_label=label.name,
         segmented_property_category=concept(ABNORMAL_STRUCTURE),
         segmented_property_type=concept(TISSUES[label.key]),
-        algorithm_type="AUTOMATIC",
+        algorithm_type="SEMIAUTOMATIC" if algorithm.corrected else "AUTOMATIC",
         algorithm_identification=how,
         tracking_uid=tracking[label.key],
         tracking_id=f"HOPE {label.key}",

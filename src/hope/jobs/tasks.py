@@ -6,6 +6,8 @@ is said of a DICOM series comes from its geometry and timing; its description ma
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
 import secrets
 import shutil
@@ -14,18 +16,20 @@ from pathlib import Path
 from typing import Any
 
 from hope.contract.outputs import CORRECTION_FILES, OutputFile, Role
-from hope.domain.case import SEQUENCES
+from hope.domain.case import SEQUENCES, HeadState, MRSequence
 from hope.domain.errors import InputError
 from hope.domain.progress import Progress
 from hope.domain.qc import worst_first
 from hope.formats.atomic import atomic_output
-from hope.jobs import scan_task
+from hope.formats.nifti import read_scan
+from hope.jobs import archive_task, dicom_task, scan_task
 from hope.jobs.bodies import for_the_page
 from hope.jobs.confined import confined
 from hope.stages.intake.archive_series import series_in_archive
 from hope.stages.intake.intake import CaseSource, load_case
 from hope.stages.postprocess.corrected_mask import keep_mask
 from hope.stages.report.correction import write_correction
+from hope.stages.report.thumbnail import thumbnail
 from hope.synthesis.sample import SAMPLE_KIND, SAMPLE_SEED, make_sample
 
 Done = dict[str, Any]
@@ -80,21 +84,36 @@ def checks(job: Mapping[str, Any], progress: Progress) -> Done:
         progress: called for each scan.
 
     Returns:
-        ``{"problem": why a run would refuse them, or "", "remarks": [flag]}``
+        ``{"problem": why a run would refuse them, or "", "remarks": [flag], "thumbnails": {sequence: WebP, base64}}``
     """
     folder = Path(job["in"])
     files = {s: folder / f"{s}.nii" for s in SEQUENCES if (folder / f"{s}.nii").is_file()}
     known = dict(job.get("sources") or {})
     source = CaseSource(str(job["case"]), files, sources={s: dict(known[s]) for s in files if s in known})
     asked = job.get("preprocessed")
+    problem, remarks = "", []
     try:
         case = load_case(source, preprocessed=asked, scratch=Path(job["scratch"]), progress=progress)
     except InputError as error:
         # The refusal is the answer that was asked for.
         problem = str(for_the_page(error) if "--" in error.fix else error)
-        return {"artifacts": [], "result": {"problem": problem, "remarks": []}}
-    remarks = [flag.to_json() for flag in worst_first(case.flags)]
-    return {"artifacts": [], "result": {"problem": "", "remarks": remarks}}
+        pictures = _thumbnails(files)
+    else:
+        remarks = [flag.to_json() for flag in worst_first(case.flags)]
+        face = case.head_state is HeadState.FULL
+        pictures = {str(s): thumbnail(scan, has_face=face) for s, scan in case.scans.items()}
+    shown = {sequence: base64.b64encode(picture).decode() for sequence, picture in pictures.items()}
+    return {"artifacts": [], "result": {"problem": problem, "remarks": remarks, "thumbnails": shown}}
+
+
+def _thumbnails(files: Mapping[MRSequence, Path]) -> dict[str, bytes]:
+    """Of scans that a run would refuse; a file that cannot even be read has none: the refusal says so."""
+    made = {}
+    for sequence, path in files.items():
+        with contextlib.suppress(InputError):
+            scan, _ = read_scan(path, str(sequence))
+            made[str(sequence)] = thumbnail(scan)
+    return made
 
 
 def segmentation(job: Mapping[str, Any], progress: Progress) -> Done:
@@ -154,4 +173,7 @@ TASKS: Mapping[str, Callable[[Mapping[str, Any], Progress], Done]] = {
     "sample": sample,
     "checks": checks,
     "segmentation": segmentation,
+    "dicom-objects": dicom_task.objects,
+    "archive-find": archive_task.find,
+    "archive-pull": archive_task.pull,
 }

@@ -19,6 +19,7 @@ import os
 import signal
 import struct
 import time
+import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -36,6 +37,7 @@ LABELS = ("ET", "NET", "CC", "ED")
 _STEP_SECONDS = 0.05
 _SHAPE = (4, 4, 4)
 _UINT8, _INT16 = 2, 4
+_WEBP = "UklGRiQAAABXRUJQVlA4IBgAAAAwAQCdASoEAAQAAUAmJaQAA3AA/vBPwAA="  # 4 x 4 grey pixels
 
 Artifacts = list[dict[str, Any]]
 
@@ -236,6 +238,29 @@ def _segmentation(job: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _checks(job: Mapping[str, Any]) -> dict[str, Any]:
+    pictures = {path.stem: _WEBP for path in sorted(Path(job["in"]).glob("*.nii"))}
+    return {"artifacts": [], "result": {"problem": "", "remarks": [], "thumbnails": pictures}}
+
+
+def _studies(_job: Mapping[str, Any]) -> dict[str, Any]:
+    study = {"uid": "1.2.840.99.7", "date": "20260301", "series": 4, "images": 96}
+    return {"artifacts": [], "result": {"studies": [study]}}
+
+
+def _pulled(job: Mapping[str, Any]) -> dict[str, Any]:
+    """As of an archive; nothing said whether contrast was given."""
+    done = _series(job)
+    done["result"]["problem"] = "nothing says whether contrast was given: choose below which is which"
+    return done
+
+
+def _objects(job: Mapping[str, Any]) -> dict[str, Any]:
+    with zipfile.ZipFile(Path(job["out"]) / "objects.zip", "w") as made:
+        made.writestr(f"{job['case']}-sr.dcm", b"a stand-in\n")
+    return {"artifacts": [], "result": {"objects": 1}}
+
+
 def _seed(case: str, what: str) -> bytes:
     return hashlib.sha256(f"{case}/{what}".encode()).digest()
 
@@ -283,6 +308,9 @@ _BODIES: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     **dict.fromkeys(map(str, STAGES), _stage),
     "dicom": _series,
     "sample": _series,
-    "checks": lambda _job: {"artifacts": [], "result": {"problem": "", "remarks": []}},
+    "checks": _checks,
     "segmentation": _segmentation,
+    "dicom-objects": _objects,
+    "archive-find": _studies,
+    "archive-pull": _pulled,
 }

@@ -8,8 +8,10 @@ from anyio import CapacityLimiter
 
 from hope.jobs.audit_log import AuditLog
 from hope.jobs.disk_space import DiskSpace
+from hope.web.archive_access import ArchiveAccess
 from hope.web.auth.auth import Authenticator
 from hope.web.context import WebContext
+from hope.web.dicom_objects import DicomObjects
 from hope.web.events import EventHub
 from hope.web.reading import UploadReader
 from hope.web.series_intake import SeriesIntake
@@ -29,6 +31,8 @@ class GatewayComponents:
         uploads: scans from the wire to clean files.
         storage: clean files to the stores.
         intake: what takes a child process, such as archives.
+        objects: results as DICOM objects.
+        archive: studies of an archive that the operator has named.
         events: the events of cases, for whoever listens.
         check_limiter: threads of readiness checks that may hang at once.
     """
@@ -40,6 +44,8 @@ class GatewayComponents:
     uploads: Uploads
     storage: ScanStorage
     intake: SeriesIntake
+    objects: DicomObjects
+    archive: ArchiveAccess
     events: EventHub
     check_limiter: CapacityLimiter
 
@@ -55,6 +61,7 @@ def components_for(context: WebContext, checks: int) -> GatewayComponents:
     reader = UploadReader(context)
     uploads = Uploads(context, disk, reader)
     storage = ScanStorage(context)
+    intake = SeriesIntake(context, uploads, storage, reader)
     return GatewayComponents(
         context=context,
         disk=disk,
@@ -62,7 +69,9 @@ def components_for(context: WebContext, checks: int) -> GatewayComponents:
         audit=AuditLog(context.store),
         uploads=uploads,
         storage=storage,
-        intake=SeriesIntake(context, uploads, storage, reader),
+        intake=intake,
+        objects=DicomObjects(context, intake, reader),
+        archive=ArchiveAccess(context, uploads, intake, reader),
         events=EventHub(context.store),
         check_limiter=CapacityLimiter(checks),
     )

@@ -27,6 +27,7 @@ _WORDS = {
     429: "too many calls; Retry-After says when",
     431: "the headers are too long",
     500: "the server's fault",
+    502: "the archive does not answer, or refuses",
     503: "a part of the server does not answer",
     507: "the server has no room",
 }
@@ -65,8 +66,9 @@ _REF = {"$ref": "#/components/schemas/Problem"}
 
 
 def binary(description: str, media_type: str = "application/octet-stream") -> dict[str, Any]:
-    """An OpenAPI content of bytes."""
-    return {"description": description, "content": {media_type: {"schema": {"type": "string", "format": "binary"}}}}
+    """An OpenAPI content of bytes; of any type (``*/*``) without a schema, which JSON among them would not fit."""
+    schema = {} if media_type == "*/*" else {"schema": {"type": "string", "format": "binary"}}
+    return {"description": description, "content": {media_type: schema}}
 
 
 def body_of_bytes(description: str, *media_types: str) -> dict[str, Any]:

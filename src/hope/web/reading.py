@@ -45,13 +45,13 @@ class UploadReader:
         async with self._slots.slot(session_id):
             yield
 
-    async def run(self, job: dict[str, Any], folder: Path, upload_bytes: int) -> dict[str, Any]:
+    async def run(self, job: dict[str, Any], folder: Path, upload_bytes: int | None) -> dict[str, Any]:
         """Let a child read an upload within the policy. If this is cancelled, the child is dead before it goes on.
 
         Args:
             job: for `Tasks.run`.
             folder: what the child fills.
-            upload_bytes: size of the upload.
+            upload_bytes: size of the upload; None for what the child itself fetches.
 
         Raises:
             InputError: if the upload is to blame, or takes more time, memory or disk than it may.

@@ -212,6 +212,10 @@ class ChecksOut(ResponseModel):
 
     problem: str | None = Field(default=None, description="why a run would refuse them, one sentence")
     remarks: list[Flag] = Field(description="remarks about the scans, the gravest first")
+    thumbnails: dict[MRSequence, str] = Field(
+        default={},
+        description="an axial slice of each scan without its skin, WebP in base64; absent if it cannot be read",
+    )
 
 
 class AssignmentsIn(RootModel[dict[MRSequence, Annotated[str, Field(max_length=64)] | None]]):

@@ -63,13 +63,25 @@ class SeriesIntake:
             raise WrongTypeError("the upload is not a zip archive", expected="a zip of DICOM files", fix=fix)
         spool.path.rename(spool.directory("in") / "upload.zip")
         async with self._reader.slot(case.session_id):
-            result = await self._run("dicom", case, spool.folder, spool)
-            await to_thread.run_sync(_drop, spool.folder / "in", spool.folder / "scratch")
-            found = list(result.get("series") or [])
-            problem = str(result.get("problem") or "")
-            if not found:
-                raise InputError(problem or "the archive holds no MRI series", expected="a zip of DICOM files")
-            records = await self._store(case, spool.folder / "out", found, spool.folder, spool.claim)
+            result = await self.run_task("dicom", case, spool.folder, spool)
+            return await self.store_found(case, result, spool)
+
+    async def store_found(
+        self, case: CaseRecord, result: Mapping[str, Any], spool: Spool
+    ) -> tuple[list[SeriesRecord], str]:
+        """Store the series that a task found in a study; returns and raises as `archive`.
+
+        Args:
+            case: where they go.
+            result: what the task answered.
+            spool: its folder, with the scans in ``out``.
+        """
+        await to_thread.run_sync(_drop, spool.folder / "in", spool.folder / "scratch")
+        found = list(result.get("series") or [])
+        problem = str(result.get("problem") or "")
+        if not found:
+            raise InputError(problem or "the archive holds no MRI series", expected="a zip of DICOM files")
+        records = await self._store(case, spool.folder / "out", found, spool.folder, spool.claim)
         said = [problem] if problem else []
         for facts, record in zip(found, records, strict=True):
             if facts.get("sequence") and record.sequence is None:
@@ -88,18 +100,23 @@ class SeriesIntake:
     async def _make_sample(self) -> tuple[Path, list[Mapping[str, Any]]]:
         async with self._uploads.folder() as folder:
             (folder / "in").mkdir()
-            result = await self._run("sample", None, folder)
+            result = await self.run_task("sample", None, folder)
             kept = self._context.scratch / "sample"
             await to_thread.run_sync(lambda: shutil.rmtree(kept, ignore_errors=True))
             (folder / "out").rename(kept)
             return kept, list(result["series"])
 
-    async def _run(
+    async def run_task(
         self, task: str, case: CaseRecord | None, folder: Path, spool: Spool | None = None, **more: object
     ) -> dict[str, Any]:
         """Let a child do a task: within the policy for uploads if there is one, else as the platform's own work.
 
-        ``more`` goes into the job.
+        Args:
+            task: which one.
+            case: whose.
+            folder: a private one, with ``in`` filled.
+            spool: the upload that is read; None for what is the platform's own.
+            more: goes into the job.
         """
         for directory in ("out", "scratch"):
             (folder / directory).mkdir(mode=0o700)
@@ -140,11 +157,11 @@ class SeriesIntake:
         change = await to_thread.run_sync(self._storage.store_scans, case, new, commit)
         return list(change.stored)
 
-    async def checks(self, request: Request, case: CaseRecord) -> tuple[str, list[Mapping[str, Any]]]:
+    async def checks(self, request: Request, case: CaseRecord) -> Mapping[str, Any]:
         """What a run would say of the scans that the case has now.
 
         Returns:
-            Why it would refuse them (empty if it would not), and remarks, the gravest first.
+            as the task ``checks``: why it would refuse them (empty if it would not), remarks, and thumbnails.
 
         Raises:
             ConflictError: if a scan is replaced or removed meanwhile.
@@ -152,7 +169,7 @@ class SeriesIntake:
         """
         given = [record for record in case.series if record.sequence is not None]
         if not given:
-            return "the case has no scan of a known sequence", []
+            return {"problem": "the case has no scan of a known sequence"}
         async with self._uploads.copies(request, case) as folder, self._reader.slot(case.session_id):
             (folder / "in").mkdir(mode=0o700)
             for record in given:
@@ -162,8 +179,7 @@ class SeriesIntake:
                 for record in given
             }
             known = {sequence: facts for sequence, facts in said.items() if facts}
-            result = await self._run("checks", case, folder, sources=known, preprocessed=case.choice.preprocessed)
-        return str(result.get("problem") or ""), list(result.get("remarks") or [])
+            return await self.run_task("checks", case, folder, sources=known, preprocessed=case.choice.preprocessed)
 
     async def _fetch_scan(self, case: CaseRecord, record: SeriesRecord, path: Path) -> None:
         try:
@@ -201,7 +217,7 @@ class SeriesIntake:
                 await to_thread.run_sync(self._context.blobs.fetch, file.blob_key, directory / name, file.sha256)
         spool.path.rename(directory / ("mask.nii.gz" if await to_thread.run_sync(_is_gzip, spool.path) else "mask.nii"))
         async with self._reader.slot(case.session_id):
-            measured = await self._run("segmentation", case, spool.folder, spool)
+            measured = await self.run_task("segmentation", case, spool.folder, spool)
         made = await to_thread.run_sync(_correction_files, case, spool.folder / "out")
         await to_thread.run_sync(spool.claim.settle, sum(artifact.bytes for _, artifact in made))
         store = self._storage.store_segmentation

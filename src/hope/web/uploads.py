@@ -46,13 +46,13 @@ class Spool:
     Attributes:
         folder: the private folder.
         path: the body as it came.
-        bytes: its size.
+        bytes: its size; None where a child fetches what there is to read.
         claim: what it takes up of its session.
     """
 
     folder: Path
     path: Path
-    bytes: int
+    bytes: int | None
     claim: Claim
 
     def directory(self, name: str) -> Path:
@@ -149,6 +149,27 @@ class Uploads:
             while_connected(request),
         ):
             yield folder
+
+    @asynccontextmanager
+    async def space_for(self, request: Request, case: CaseRecord) -> AsyncIterator[Spool]:
+        """A private folder for what a child fetches for a case, for the length of the block, or until it is deleted.
+
+        What lies in it counts against the session's quota once a second.
+
+        Args:
+            request: who waits for the work; its body was read.
+            case: what it is for.
+
+        Raises:
+            QuotaError, BusyError, GoneError, ClientDisconnect: as `spooled`, also out of the block.
+        """
+        async with (
+            self.claims.claimed(case, 0, 1) as claim,
+            self.folder() as folder,
+            self._watch.while_there(case.id, partial(claim.measure, folder)),
+            while_connected(request),
+        ):
+            yield Spool(folder, folder / "body", None, claim)
 
     @asynccontextmanager
     async def folder(self) -> AsyncIterator[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from enum import StrEnum
 from importlib.resources import files
 from typing import Any
@@ -103,6 +103,15 @@ class OptionTerm(ResponseModel):
     default: bool | None
 
 
+class Feature(StrEnum):
+    """What a server can do only where it was installed or set up for it."""
+
+    DICOM_OBJECTS = "dicom-objects"
+    """POST /dicom-objects of a case: the extra [dicom] is installed."""
+    ARCHIVE = "archive"
+    """POST /api/archive/studies and /archive of a case: the operator has named an archive."""
+
+
 class VocabularyOut(ResponseModel):
     """Colours and words."""
 
@@ -117,10 +126,15 @@ class VocabularyOut(ResponseModel):
     version: str
     kinds: dict[str, str] = Field(description="kind of file -> what a person reads")
     links: Links
+    features: list[Feature] = Field(default=[], description="what this server can do that others cannot")
 
 
 def vocabulary(
-    session_hours: float, optional: Collection[str], docs_url: str = "", model_id: str = ""
+    session_hours: float,
+    optional: Collection[str],
+    docs_url: str = "",
+    model_id: str = "",
+    features: Sequence[Feature] = (),
 ) -> VocabularyOut:
     """The table.
 
@@ -129,6 +143,7 @@ def vocabulary(
         optional: sequences that the default model can do without.
         docs_url: where the documentation lies; empty if nobody said so.
         model_id: of the default model; only bundled models have a card in the documentation.
+        features: what this server can do that others cannot.
     """
     hours: Any = int(session_hours) if session_hours == int(session_hours) else session_hours
     return VocabularyOut(
@@ -146,6 +161,7 @@ def vocabulary(
         version=__version__,
         kinds=kinds(),
         links=_links(docs_url.rstrip("/"), model_id),
+        features=list(features),
     )
 
 

@@ -325,8 +325,8 @@ def no_uid(series: Path) -> None:
     ("spoil", "said"),
     [
         (drop_a_slice, "slices are missing or uneven"),
-        (other_voxels, "no series under --series has the voxels"),
-        (other_place, "no series under --series has the grid of the mask"),
+        (other_voxels, "no series that was given has the voxels"),
+        (other_place, "no series that was given has the grid of the mask"),
         (no_uid, "no valid StudyInstanceUID"),
     ],
 )

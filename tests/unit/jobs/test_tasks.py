@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import gzip
 import io
@@ -277,8 +278,11 @@ def test_scans_are_checked_before_a_run_and_nothing_is_kept(tmp_path: Path) -> N
     found = checked(tmp_path / "sound", four)
     assert found["problem"] == "" and {flag["code"] for flag in found["remarks"]} >= {"treated_as_raw"}
     assert not list((tmp_path / "sound" / "out-checks").iterdir())
+    assert set(found["thumbnails"]) == set(four)
+    assert all(base64.b64decode(picture)[8:12] == b"WEBP" for picture in found["thumbnails"].values())
     twice = checked(tmp_path / "twice", four | {"t2f": four["t2w"]})
     assert "t2w and t2f are the same image" in twice["problem"]
+    assert set(twice["thumbnails"]) == set(four)  # most wanted where something is wrong
     mask = Volume((four["t2f"].data > 100).astype(np.float32), four["t2f"].grid)
     assert "t2f looks like a label volume or a mask" in checked(tmp_path / "mask", four | {"t2f": mask})["problem"]
 

@@ -267,13 +267,16 @@ async def test_scans_are_checked_as_they_are_now(gateway: Gateway, client: httpx
 
     def body(job: dict[str, Any]) -> dict[str, Any]:
         assert sorted(path.name for path in Path(job["in"]).iterdir()) == ["t1c.nii", "t1n.nii", "t2f.nii", "t2w.nii"]
-        return {"result": {"problem": "", "remarks": [remark]}}
+        return {"result": {"problem": "", "remarks": [remark], "thumbnails": {"t1c": "UklGRg=="}}}
 
     gateway.tasks.body = body
-    assert (await client.get(f"/api/cases/{case_id}/checks")).json() == {"remarks": [remark]}
+    assert (await client.get(f"/api/cases/{case_id}/checks")).json() == {
+        "remarks": [remark],
+        "thumbnails": {"t1c": "UklGRg=="},
+    }
     gateway.tasks.body = lambda job: {"result": {"problem": "t1n and t1c are the same image", "remarks": []}}
     refused = (await client.get(f"/api/cases/{case_id}/checks")).json()
-    assert refused == {"problem": "t1n and t1c are the same image", "remarks": []}
+    assert refused == {"problem": "t1n and t1c are the same image", "remarks": [], "thumbnails": {}}
     assert gateway.scratch_files() == []
 
 

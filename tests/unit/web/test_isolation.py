@@ -11,10 +11,16 @@ from tests.unit.web.fakes import Gateway, nifti
 
 from hope.contract.job import CaseState
 from hope.domain.ids import new_id
+from hope.web.middleware import limits
 
 pytestmark = pytest.mark.anyio
 
-JSON_BODIES = {"run_case": {}, "assign_series": {"t1n": "t1c"}, "change_case": {"label": "mine"}}
+JSON_BODIES = {
+    "run_case": {},
+    "assign_series": {"t1n": "t1c"},
+    "change_case": {"label": "mine"},
+    "pull_study": {"study_uid": "1.2"},
+}
 
 
 def operations(gateway: Gateway) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -115,7 +121,8 @@ async def test_odd_ids_do_not_exist_either(
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-async def test_a_dead_session_sees_nothing(gateway: Gateway) -> None:
+async def test_a_dead_session_sees_nothing(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FAILURES_PER_MINUTE", 1000)  # there are more operations than failures allowed
     async with gateway.client() as client:
         token = (await client.post("/api/session")).json()["token"]
         case_id = (await client.post("/api/cases")).json()["id"]

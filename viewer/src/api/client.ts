@@ -1,6 +1,7 @@
 /** The gateway's REST contract as typed calls. Every failure is a `Problem`. */
 import { asProblem, LOST, LOST_UPLOAD, Problem, problemOf } from './errors'
 import { parseEvent } from './events'
+import type { StudiesFound, StudyFound, StudySearch } from './schema'
 import type {
   CaseEvent,
   CaseOut,
@@ -134,6 +135,17 @@ export class Api {
   saveSegmentation = (caseId: string, mask: Blob, newestKnown: number): Promise<SegmentationSaved> =>
     this.upload(`/api/cases/${id(caseId)}/segmentation?newest_known=${newestKnown}`, mask, {})
 
+  /** The current mask as DICOM objects for the series in a zip; the server keeps neither. */
+  dicomObjects = (caseId: string, zip: Blob, told: UploadTold = {}): Promise<Blob> =>
+    this.transfer('POST', `/api/cases/${id(caseId)}/dicom-objects`, zip, told)
+
+  /** MR studies of the archive that the operator has named. */
+  findStudies = async (search: StudySearch): Promise<StudyFound[]> =>
+    (await this.json<StudiesFound>('POST', '/api/archive/studies', search)).studies
+  /** Take the scans of a study into a case. */
+  pullStudy = (caseId: string, study: string): Promise<DicomFound> =>
+    this.json('POST', `/api/cases/${id(caseId)}/archive`, { study_uid: study })
+
   /** Follow a case. The browser reconnects by itself and the server replays what was missed. Returns how to stop. */
   events(caseId: string, told: EventsTold): () => void {
     const source = new EventSource(`${this.base}/api/cases/${id(caseId)}/events`)
@@ -180,23 +192,29 @@ export class Api {
     return answer
   }
 
-  /** PUT with progress: fetch cannot tell how much was sent. Only bytes travel, never a file's name. */
-  private upload<T>(path: string, body: Blob, told: UploadTold): Promise<T> {
+  private async upload<T>(path: string, body: Blob, told: UploadTold): Promise<T> {
+    const answer = await this.transfer('PUT', path, body, told)
+    try {
+      return JSON.parse(await answer.text()) as T
+    } catch {
+      throw new Problem('server', 'The server gave an answer that is no JSON.')
+    }
+  }
+
+  /** A body with progress: fetch cannot tell how much was sent. Only bytes travel, never a file's name. */
+  private transfer(method: string, path: string, body: Blob, told: UploadTold): Promise<Blob> {
     return new Promise((resolve, reject) => {
       const request = new XMLHttpRequest()
-      request.open('PUT', this.base + path)
+      request.open(method, this.base + path)
+      request.responseType = 'blob'
       request.setRequestHeader('Content-Type', 'application/octet-stream')
       if (this.accessToken) request.setRequestHeader('Authorization', `Bearer ${this.accessToken}`)
       request.upload.onprogress = (event) => told.onShare?.(event.total ? event.loaded / event.total : 0)
       request.upload.onload = () => told.onShare?.(1)
-      request.onload = () => {
-        if (request.status < 200 || request.status >= 300)
-          return reject(problemOf(request.status, request.responseText))
-        try {
-          resolve(JSON.parse(request.responseText) as T)
-        } catch {
-          reject(new Problem('server', 'The server gave an answer that is no JSON.'))
-        }
+      request.onload = async () => {
+        const answer = request.response instanceof Blob ? request.response : new Blob()
+        if (request.status >= 200 && request.status < 300) resolve(answer)
+        else reject(problemOf(request.status, await answer.text()))
       }
       request.onerror = () => reject(new Problem('network', LOST_UPLOAD))
       request.onabort = () => reject(new Problem('cancelled', 'Cancelled.'))

@@ -73,6 +73,8 @@ export interface ChecksOut {
   problem?: string | null
   /** remarks about the scans, the gravest first */
   remarks: Flag[]
+  /** an axial slice of each scan without its skin, WebP in base64; absent if it cannot be read */
+  thumbnails?: Partial<Record<MRSequence, string>>
 }
 
 /** Facts about one case and the software. */
@@ -95,6 +97,10 @@ export interface ExpectedQualityFacts {
   /** the cases that this was fitted on, in words */
   fitted_on?: string
 }
+
+/** What a server can do only where it was installed or set up for it. */
+export const FeatureValues = ['dicom-objects', 'archive'] as const
+export type Feature = (typeof FeatureValues)[number]
 
 /** One file to download. */
 export interface FileOut {
@@ -553,6 +559,36 @@ export interface StageTerm {
   usual_seconds: number
 }
 
+/** What a search found, oldest first; a hundred at most. */
+export interface StudiesFound {
+  studies: StudyFound[]
+}
+
+/** A study that a search has found. */
+export interface StudyChoice {
+  study_uid: string
+}
+
+/** One MR study of the archive, without a name. */
+export interface StudyFound {
+  /** StudyInstanceUID */
+  uid: string
+  /** YYYYMMDD; empty if the archive does not say */
+  date: string
+  /** how many; 0 if the archive does not say */
+  series: number
+  /** how many; 0 if the archive does not say */
+  images: number
+}
+
+/** Which studies of the archive are wanted; one of the two has to be there. */
+export interface StudySearch {
+  /** PatientID as it is, without * and ? */
+  patient_id?: string
+  /** YYYYMMDD, or YYYYMMDD-YYYYMMDD */
+  date?: string
+}
+
 /** Colours and words. */
 export interface VocabularyOut {
   labels: LabelTerm[]
@@ -568,6 +604,8 @@ export interface VocabularyOut {
   /** kind of file -> what a person reads */
   kinds: Record<string, string>
   links: Links
+  /** what this server can do that others cannot */
+  features?: Feature[]
 }
 
 /** Volume of a label or region on the scan's own grid. */

@@ -1,7 +1,7 @@
 /** What a run would say of a case's scans, asked anew whenever they change. */
 import { signal } from '@preact/signals'
 import { asProblem } from '../api/errors'
-import type { CaseOut, QcFlag } from '../api/types'
+import type { CaseOut, ChecksOut, QcFlag, SequenceKey } from '../api/types'
 import { announce } from './announce'
 import { api } from './state'
 
@@ -12,6 +12,8 @@ export interface Checked {
   /** Why a run would refuse them, or why they could not be checked; else empty. */
   problem: string
   remarks: QcFlag[]
+  /** Sequence -> a small picture, WebP in base64. */
+  thumbnails: Partial<Record<SequenceKey, string>>
 }
 
 export const checked = signal<Record<string, Checked>>({})
@@ -33,14 +35,15 @@ export function checksOf(found: CaseOut): Checked | undefined {
 export async function check(found: CaseOut): Promise<void> {
   const scans = scansOf(found)
   if (!scans || checksOf(found)) return
-  const note = (state: Checked['state'], problem = '', remarks: QcFlag[] = []) => {
-    checked.value = { ...checked.value, [found.id]: { scans, state, problem, remarks } }
+  const note = (state: Checked['state'], problem = '', said: Partial<ChecksOut> = {}) => {
+    const { remarks = [], thumbnails = {} } = said
+    checked.value = { ...checked.value, [found.id]: { scans, state, problem, remarks, thumbnails } }
   }
   note('asking')
   try {
     const answer = await api.checks(found.id)
     if (checked.value[found.id]?.scans !== scans) return // the scans have changed: another question is on its way
-    note('done', answer.problem ?? '', answer.remarks)
+    note('done', answer.problem ?? '', answer)
     if (answer.problem) announce(`The scans cannot be used as they are: ${answer.problem}`)
   } catch (error) {
     if (checked.value[found.id]?.scans === scans) note('failed', asProblem(error).message)

@@ -1,4 +1,5 @@
 /** Many cases at once: what a dropped folder holds, sorted into cases by its folders. Names are read in the browser only. */
+import { Problem } from '../api/errors'
 import { SEQUENCES, type SequenceKey } from '../api/types'
 import { guessAll } from './guess'
 
@@ -77,7 +78,7 @@ export async function filesBelow(entries: readonly FileSystemEntry[]): Promise<F
   const waiting = [...entries]
   for (let entry = waiting.shift(); entry; entry = waiting.shift()) {
     if (found.length > MOST_FILES)
-      throw new Error(`The folder holds more than ${MOST_FILES} files: drop a smaller one.`)
+      throw new Problem('refused', `The folder holds more than ${MOST_FILES} files: drop a smaller one.`)
     if (entry.isFile)
       found.push({ path: entry.fullPath.replace(/^\//, ''), file: await opened(entry as FileSystemFileEntry) })
     else {

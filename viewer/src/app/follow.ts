@@ -1,5 +1,5 @@
 /** Keeps a case in work up to date: its event stream at once, and a look every few seconds in case that breaks. */
-import { signal } from '@preact/signals'
+import { batch, signal } from '@preact/signals'
 import { applyEvent } from '../api/events'
 import type { CaseEvent, CaseOut } from '../api/types'
 import { announce } from './announce'
@@ -95,12 +95,16 @@ export function watchOthers(shown: () => string | null): () => void {
   const timer = setInterval(async () => {
     if (!cases.value.some((entry) => inWork(entry) && entry.id !== shown())) return
     try {
-      for (const found of await api.cases()) {
-        const before = find(found.id)
-        if (!before || found.id === shown()) continue
-        takeCase(found)
-        say(before, found)
-      }
+      const all = await api.cases()
+      // One change of the list for all of them: it may be long.
+      batch(() => {
+        for (const found of all) {
+          const before = find(found.id)
+          if (!before || found.id === shown()) continue
+          takeCase(found)
+          say(before, found)
+        }
+      })
     } catch (error) {
       try {
         noteLoss(error)

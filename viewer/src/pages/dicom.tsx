@@ -4,12 +4,16 @@ import { useRef } from 'preact/hooks'
 import { asProblem } from '../api/errors'
 import type { CaseOut, SequenceKey, SeriesOut, Vocabulary } from '../api/types'
 import { SEQUENCES } from '../api/types'
+import { filesChosen } from '../app/folder'
 import { bytes, firstUpper, percent, shape, spacing } from '../app/format'
 import { Bar, Notice } from '../app/parts'
+import { ask, questionOf } from '../app/questions'
 import { api, takeCase, vocabulary } from '../app/state'
 import { titled } from '../app/titled'
 import { sentenceOf } from '../app/vocabulary'
-import { dicomProblem, forgetUpload, send, slotKey, uploads } from './uploads'
+import { dicomOf } from '../app/zip'
+import { Thumbnail } from './thumbnail'
+import { forgetUpload, send, sendDicomFiles, slotKey, uploads } from './uploads'
 
 /** Its sequence was found out rather than told by the slot it was put into: it has to be checked, and can be changed. */
 export const toCheck = (series: SeriesOut): boolean =>
@@ -54,6 +58,7 @@ function Row(props: RowProps) {
     <li class="series">
       <p>
         <strong>{name}</strong>
+        <Thumbnail found={found} sequence={series.sequence} />
         <span class="soft block number">
           {shape(series.shape)}, {spacing(series.spacing_mm)}, {series.orientation}
         </span>
@@ -102,7 +107,7 @@ export function DicomPart(props: { found: CaseOut }) {
   const upload = uploads.value[slotKey(found.id, 'dicom')]
   // In one order whatever they are taken for, so that their numbers stay theirs.
   const series = found.series.filter(toCheck).sort((one, other) => one.key.localeCompare(other.key))
-  const open = dicomProblem.value[found.id]
+  const open = questionOf(found.id)
   if (!table) return null
   const choose = () => input.current?.click()
   return (
@@ -111,12 +116,31 @@ export function DicomPart(props: { found: CaseOut }) {
         <div>
           <h3 id="dicom-title">Or DICOM, as it comes from the scanner</h3>
           <p class="soft">
-            One zip with the whole examination. The four sequences are found in it; names and dates are not kept.
+            The folder of the whole examination, or one zip of it. The four sequences are found in it; names and dates
+            are not kept.
           </p>
         </div>
-        <button type="button" class="button" onClick={choose} data-act="choose-dicom">
-          {series.length ? 'Choose another zip' : 'Choose a zip'}
-        </button>
+        <div class="row">
+          <label class="button">
+            {series.length ? 'Choose another folder' : 'Choose a folder'}
+            <input
+              class="sr-only"
+              type="file"
+              ref={(at) => {
+                if (at) at.webkitdirectory = true
+              }}
+              data-file="dicom-folder"
+              onChange={(event) => {
+                const files = filesChosen([...(event.currentTarget.files ?? [])])
+                event.currentTarget.value = ''
+                void dicomOf(files).then((kept) => sendDicomFiles(found.id, kept))
+              }}
+            />
+          </label>
+          <button type="button" class="button" onClick={choose} data-act="choose-dicom">
+            {series.length ? 'Choose another zip' : 'Choose a zip'}
+          </button>
+        </div>
       </div>
       <input
         ref={input}
@@ -169,7 +193,14 @@ export function DicomPart(props: { found: CaseOut }) {
           </div>
         </div>
       )}
-      {open && <Notice tone="warn">{sentenceOf(titled(open))}</Notice>}
+      {open && (
+        <Notice tone="warn" title="Please look at this">
+          <p>{sentenceOf(titled(open))}</p>
+          <button type="button" class="button small" onClick={() => ask(found.id, '')} data-act="answered">
+            I have looked
+          </button>
+        </Notice>
+      )}
       {series.length > 0 && (
         <>
           <p class="soft" id="series-found">

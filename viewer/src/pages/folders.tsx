@@ -1,6 +1,7 @@
 /** Several cases at once, from one folder: what was found in it, and starting it all. */
 import { useSignal } from '@preact/signals'
 import type { Vocabulary } from '../api/types'
+import { entriesOf, useDrop } from '../app/drop'
 import { casesOf, type Found, filesBelow, filesChosen } from '../app/folder'
 import { plural } from '../app/format'
 import { Act, Notice } from '../app/parts'
@@ -105,7 +106,6 @@ function Offer(props: { table: Vocabulary }) {
 
 export function ManyCases(props: { table: Vocabulary }) {
   const problem = useSignal('')
-  const over = useSignal(false)
   const take = (found: readonly Found[]) => {
     const made = casesOf(found)
     problem.value = made.length
@@ -113,32 +113,23 @@ export function ManyCases(props: { table: Vocabulary }) {
       : 'No NIfTI scan in it has a name that says its sequence. DICOM goes in as one zip for each case.'
     if (made.length) offer(made)
   }
-  const dropped = async (data: DataTransfer) => {
-    // The list of items is empty as soon as this function waits.
-    const entries = [...data.items].flatMap((item) => item.webkitGetAsEntry?.() ?? [])
+  const walk = async (entries: readonly FileSystemEntry[]) => {
     try {
       take(await filesBelow(entries))
     } catch (error) {
       problem.value = error instanceof Error ? error.message : 'The folder could not be read.'
     }
   }
+  const drop = useDrop((data) => {
+    if (!batch.value?.running) void walk(entriesOf(data))
+    return true
+  })
   return (
     <section
-      class={`card many ${over.value ? 'over' : ''}`}
+      class={`card many ${drop.over.value ? 'over' : ''}`}
       aria-labelledby="many-title"
       data-many={batch.value?.cases.length ?? 0}
-      onDragOver={(event) => {
-        event.preventDefault()
-        over.value = true
-      }}
-      onDragLeave={() => {
-        over.value = false
-      }}
-      onDrop={(event) => {
-        event.preventDefault()
-        over.value = false
-        if (event.dataTransfer && !batch.value?.running) void dropped(event.dataTransfer)
-      }}
+      {...drop.on}
     >
       <div class="section-head">
         <div>

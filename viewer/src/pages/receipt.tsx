@@ -1,17 +1,13 @@
 /** What was deleted: shown once, to keep if wanted, and then forgotten. */
 import { moment } from '../app/format'
 import { receiptName, receiptSentence, receiptText } from '../app/receipt'
+import { saveFile } from '../app/save'
 import { receipt } from '../app/state'
 
 function save(): void {
   const told = receipt.value
   if (!told) return
-  const url = URL.createObjectURL(new Blob([receiptText(told)], { type: 'text/plain' }))
-  const link = document.createElement('a')
-  link.href = url
-  link.download = receiptName(told)
-  link.click()
-  setTimeout(() => URL.revokeObjectURL(url), 1000)
+  saveFile(new Blob([receiptText(told)], { type: 'text/plain' }), receiptName(told))
 }
 
 export function ReceiptCard() {

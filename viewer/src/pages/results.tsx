@@ -17,6 +17,7 @@ import { DownloadsCard } from './downloads'
 import { AboutCard, ExpectedQuality, HarmonizationCard, QualityCard } from './facts'
 import { Headline } from './headline'
 import { MeasureTab } from './measure'
+import { DicomObjectsCard } from './objects'
 import { SessionCard } from './session'
 import { LazyViewer } from './viewer'
 import { PostprocessCard, VolumesCard } from './volumes'
@@ -57,6 +58,7 @@ function FilesTab(props: {
         </Notice>
       )}
       <DownloadsCard found={props.found} files={props.files} />
+      <DicomObjectsCard found={props.found} />
       <section class="card" aria-labelledby="again-title">
         <h2 id="again-title">Run again</h2>
         <p>With another model, without cleaning, or with a better scan. The earlier result is replaced.</p>

@@ -1,17 +1,17 @@
 /** One of the four named places for a scan. */
-import { useSignal } from '@preact/signals'
 import { useId, useRef } from 'preact/hooks'
 import type { CaseOut, SequenceTerm } from '../api/types'
+import { entriesOf, useDrop } from '../app/drop'
 import { bytes, firstUpper, percent, shape, spacing } from '../app/format'
 import { Act, Bar } from '../app/parts'
 import { sentAs } from '../app/sent'
 import { api, takeCase } from '../app/state'
 import { titled } from '../app/titled'
+import { Thumbnail } from './thumbnail'
 import { forgetUpload, send, slotKey, uploads } from './uploads'
 
 export function SlotCard(props: { found: CaseOut; entry: SequenceTerm }) {
   const { found, entry } = props
-  const over = useSignal(false)
   const input = useRef<HTMLInputElement>(null)
   const name = useId()
   const upload = uploads.value[slotKey(found.id, entry.key)]
@@ -22,29 +22,21 @@ export function SlotCard(props: { found: CaseOut; entry: SequenceTerm }) {
   const take = (file: File | undefined) => {
     if (file) void send(found.id, entry.key, file)
   }
+  const drop = useDrop((data) => {
+    const entries = entriesOf(data)
+    // Folders, archives and several files at once are sorted by the area around the slots.
+    if (entries.length !== 1 || !entries[0]?.isFile || /\.zip$/i.test(entries[0].name)) return false
+    take(data.files[0])
+    return true
+  })
   const remove = async () => takeCase(await api.assign(found.id, { [entry.key]: null }))
   return (
     <fieldset
-      class={`slot ${over.value ? 'over' : ''}`}
+      class={`slot ${drop.over.value ? 'over' : ''}`}
       aria-labelledby={name}
       data-slot={entry.key}
       data-slot-state={state}
-      onDragOver={(event) => {
-        event.preventDefault()
-        over.value = true
-      }}
-      onDragLeave={() => {
-        over.value = false
-      }}
-      onDrop={(event) => {
-        over.value = false
-        const files = [...(event.dataTransfer?.files ?? [])]
-        // Several files at once are sorted by their names, by the area around the slots.
-        if (files.length !== 1 || /\.zip$/i.test(files[0]?.name ?? '')) return
-        event.preventDefault()
-        event.stopPropagation()
-        take(files[0])
-      }}
+      {...drop.on}
     >
       <div class="slot-head">
         <h3 id={name}>{entry.title}</h3>
@@ -112,6 +104,7 @@ export function SlotCard(props: { found: CaseOut; entry: SequenceTerm }) {
             </span>{' '}
             Stored
           </p>
+          <Thumbnail found={found} sequence={entry.key} />
           {sent && <p class="file-name">{sent.name}</p>}
           <p class="soft small-text">
             {stored.reason ? firstUpper(titled(stored.reason)) : 'Named by you, not checked'}

@@ -1,9 +1,13 @@
 /** Scans in: four slots, a DICOM zip, options, and start. */
 import { useSignal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
+import { asProblem } from '../api/errors'
 import type { CaseOut, RunChoice, SequenceKey } from '../api/types'
 import { announce } from '../app/announce'
 import { type Checked, check, checksOf, scansOf } from '../app/checks'
+import { entriesOf, useDrop } from '../app/drop'
+import { type Found, filesBelow, filesChosen } from '../app/folder'
+import { plural } from '../app/format'
 import { guessAll } from '../app/guess'
 import { whatIsMissing } from '../app/needs'
 import { Act, Bar, Notice } from '../app/parts'
@@ -11,20 +15,18 @@ import { asksToLook, badgeOf, wordOf, worstFirst } from '../app/remarks'
 import { chosenModel, noteLoss, runCase, vocabulary } from '../app/state'
 import { titled } from '../app/titled'
 import { sentenceOf, sequenceTitle } from '../app/vocabulary'
+import { dicomOf } from '../app/zip'
+import { ArchivePart } from './archive'
 import { DicomPart } from './dicom'
 import { Options } from './options'
 import { SlotCard } from './slot'
-import { send, uploading } from './uploads'
+import { send, sendDicomFiles, uploading } from './uploads'
 import { fillWithSample, making } from './ways'
 
 interface Unplaced {
   file: File
   why: string
 }
-
-/** Folders cannot be sent as they are; say so instead of failing on them. */
-const folders = (data: DataTransfer): number =>
-  [...data.items].filter((item) => item.webkitGetAsEntry?.()?.isDirectory).length
 
 function Leftovers(props: {
   left: Unplaced[]
@@ -109,7 +111,7 @@ export function UploadPage(props: { found: CaseOut }) {
   const table = vocabulary.value
   const choice = useSignal<RunChoice>({ ...found.choice })
   const left = useSignal<Unplaced[]>([])
-  const over = useSignal(false)
+  const ignored = useSignal('')
   useEffect(() => {
     // A file dropped beside the area must not replace the page.
     const ignore = (event: DragEvent) => event.preventDefault()
@@ -125,6 +127,11 @@ export function UploadPage(props: { found: CaseOut }) {
   useEffect(() => {
     if (!busy) void check(found)
   }, [scans, busy])
+  const drop = useDrop((data) => {
+    const entries = entriesOf(data)
+    void walk(() => filesBelow(entries))
+    return true
+  })
   if (!table) return null
 
   const take = (files: File[]) => {
@@ -136,6 +143,22 @@ export function UploadPage(props: { found: CaseOut }) {
     }
     left.value = [...left.value, ...rest]
     announce(`${files.length - rest.length} of ${files.length} files placed by their names.`)
+  }
+  /** Scans by their names; DICOM files together as one zip, with one sentence on what is neither. */
+  const walk = async (read: () => Promise<readonly Found[]>) => {
+    try {
+      const all = (await read()).filter(({ file }) => !file.name.startsWith('.'))
+      const scans = all.filter(({ file }) => /\.(nii(\.gz)?|zip)$/i.test(file.name))
+      const others = all.filter((one) => !scans.includes(one))
+      const dicom = await dicomOf(others)
+      if (scans.length) take(scans.map(({ file }) => file))
+      if (dicom.length) void sendDicomFiles(found.id, dicom)
+      const rest = others.length - dicom.length
+      ignored.value = rest && !(dicom.length + scans.length) ? 'No scan was found in what was dropped.' : ''
+      if (rest) announce(`${plural(rest, 'file')} left out: no scans.`)
+    } catch (error) {
+      ignored.value = asProblem(error).message
+    }
   }
   const unleft = (file: File) => {
     left.value = left.value.filter((entry) => entry.file !== file)
@@ -169,30 +192,7 @@ export function UploadPage(props: { found: CaseOut }) {
     )
   }
   return (
-    <section
-      class={`upload ${over.value ? 'over' : ''}`}
-      aria-labelledby="upload-title"
-      onDragOver={(event) => {
-        event.preventDefault()
-        over.value = true
-      }}
-      onDragLeave={(event) => {
-        if (!(event.relatedTarget instanceof Node) || !event.currentTarget.contains(event.relatedTarget))
-          over.value = false
-      }}
-      onDrop={(event) => {
-        event.preventDefault()
-        over.value = false
-        const data = event.dataTransfer
-        if (!data) return
-        if (folders(data)) {
-          const why = 'Folders cannot be sent: zip the folder with the DICOM files and drop the zip.'
-          left.value = [...left.value, { file: new File([], 'A folder'), why }]
-          return
-        }
-        take([...data.files])
-      }}
-    >
+    <section class={`upload ${drop.over.value ? 'over' : ''}`} aria-labelledby="upload-title" {...drop.on}>
       {sampleState && (
         <Notice tone="bad" title="The synthetic case could not be made">
           <p>{sampleState}</p>
@@ -205,7 +205,8 @@ export function UploadPage(props: { found: CaseOut }) {
         <div>
           <h2 id="upload-title">Scans</h2>
           <p class="soft">
-            Drop all files anywhere here: they find their places by their names, which never leave your browser.
+            Drop all files, or a folder, anywhere here: scans find their places by their names, which never leave your
+            browser.
           </p>
         </div>
         <label class="button">
@@ -214,15 +215,16 @@ export function UploadPage(props: { found: CaseOut }) {
             class="sr-only"
             type="file"
             multiple
-            accept=".nii,.gz,.zip"
             data-file="many"
             onChange={(event) => {
-              take([...(event.currentTarget.files ?? [])])
+              const files = filesChosen([...(event.currentTarget.files ?? [])])
+              void walk(async () => files)
               event.currentTarget.value = ''
             }}
           />
         </label>
       </div>
+      {ignored.value && <Notice tone="warn">{ignored.value}</Notice>}
       <Leftovers
         left={left.value}
         drop={unleft}
@@ -238,6 +240,7 @@ export function UploadPage(props: { found: CaseOut }) {
       </div>
       {checks && <Checks checks={checks} />}
       <DicomPart found={found} />
+      <ArchivePart found={found} />
       <div class="card start-card">
         <Options choice={choice} />
         <div class="start-row">

@@ -3,9 +3,12 @@ import { effect, signal } from '@preact/signals'
 import { asProblem } from '../api/errors'
 import type { DicomFound, SequenceKey, SeriesOut } from '../api/types'
 import { announce } from '../app/announce'
+import { plural } from '../app/format'
+import { ask } from '../app/questions'
 import { noteSent } from '../app/sent'
 import { api, cases, changeCase, noteLoss, reloadCase, vocabulary } from '../app/state'
 import { sequenceTitle } from '../app/vocabulary'
+import { zipOf } from '../app/zip'
 
 export type Slot = SequenceKey | 'dicom'
 
@@ -24,8 +27,6 @@ export interface Upload {
 
 /** Case id + slot -> its upload. */
 export const uploads = signal<Record<string, Upload>>({})
-/** Case id -> what the last DICOM archive left open. */
-export const dicomProblem = signal<Record<string, string>>({})
 
 export const slotKey = (caseId: string, slot: Slot): string => `${caseId}:${slot}`
 
@@ -69,6 +70,23 @@ const place = (all: SeriesOut[], made: SeriesOut): SeriesOut[] => [
   made,
 ]
 
+/** Send DICOM files, packed into one zip here; their names stay in the browser. */
+export async function sendDicomFiles(caseId: string, files: readonly File[]): Promise<void> {
+  forgetUpload(caseId, 'dicom')
+  const key = slotKey(caseId, 'dicom')
+  const stop = new AbortController()
+  const name = plural(files.length, 'DICOM file')
+  const bytes = files.reduce((sum, { size }) => sum + size, 0)
+  const file = new File([], name)
+  uploads.value = { ...uploads.value, [key]: { name, bytes, share: 0, problem: '', retry: false, file, stop } }
+  try {
+    const zip = await zipOf(files)
+    if (!stop.signal.aborted) await send(caseId, 'dicom', new File([zip], name))
+  } catch (error) {
+    if (!stop.signal.aborted) change(key, { problem: asProblem(error).message })
+  }
+}
+
 /** Send a file into a slot; an upload that is still going on there is stopped first. */
 export async function send(caseId: string, slot: Slot, file: File): Promise<void> {
   forgetUpload(caseId, slot)
@@ -82,7 +100,7 @@ export async function send(caseId: string, slot: Slot, file: File): Promise<void
     if (!file.size) throw new Error('The file is empty.')
     if (slot === 'dicom') {
       const found: DicomFound = await api.uploadDicom(caseId, file, told)
-      dicomProblem.value = { ...dicomProblem.value, [caseId]: found.problem ?? '' }
+      ask(caseId, found.problem ?? '')
       await reloadCase(caseId)
     } else {
       const made = await api.uploadSeries(caseId, slot, file, told)

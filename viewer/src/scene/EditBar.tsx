@@ -1,6 +1,7 @@
 import { Swatch } from './LabelList'
 import type { PartProps } from './panel'
 import { BRUSHES } from './state'
+import { widthOf } from './window'
 
 function PenChoice({ scene, vocabulary }: PartProps) {
   const { pen } = scene.state
@@ -54,6 +55,56 @@ function PenChoice({ scene, vocabulary }: PartProps) {
         </button>
       </fieldset>
     </>
+  )
+}
+
+/** The brush changes voxels of some intensities only: a threshold. */
+function Limit({ scene }: PartProps) {
+  const { pen, cursor, window: shown, choice } = scene.state
+  const { limit } = pen.value
+  const set = (low: number, high: number) =>
+    scene.edit.setPen({ limit: { low: Math.min(low, high), high: Math.max(low, high) } })
+  const begin = () => {
+    const [here, reach] = [cursor.value?.intensity ?? 0, 0.15 * widthOf(shown.value)]
+    set(here - reach, here + reach)
+  }
+  const field = (name: 'low' | 'high', label: string) => (
+    <label class="scene-limit">
+      <span>{label}</span>
+      <input
+        type="number"
+        step="any"
+        name={`limit-${name}`}
+        value={limit ? Number(limit[name].toPrecision(4)) : ''}
+        onChange={(event) => {
+          const value = Number(event.currentTarget.value)
+          if (limit && Number.isFinite(value))
+            set(...(name === 'low' ? ([value, limit.high] as const) : ([limit.low, value] as const)))
+        }}
+      />
+    </label>
+  )
+  return (
+    <fieldset class="scene-group">
+      <legend class="sr-only">Intensities that the brush changes</legend>
+      <button
+        type="button"
+        class="scene-toggle"
+        aria-pressed={limit !== null}
+        title="The brush changes only voxels whose intensity is like that at the crosshair"
+        data-act="limit"
+        onClick={() => (limit ? scene.edit.setPen({ limit: null }) : begin())}
+      >
+        Only some intensities
+      </button>
+      {limit && (
+        <>
+          {field('low', 'from')}
+          {field('high', 'to')}
+          <span class="soft small-text">of {choice.value?.title}</span>
+        </>
+      )}
+    </fieldset>
   )
 }
 
@@ -118,6 +169,7 @@ export function EditBar(props: PartProps) {
         </button>
       </header>
       {state.drawing.value && <PenChoice {...props} />}
+      {state.drawing.value && <Limit {...props} />}
       {state.drawing.value && <Parts {...props} />}
       <div class="scene-group">
         <button

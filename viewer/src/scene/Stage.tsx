@@ -4,6 +4,7 @@ import { QuickLook } from '../app/quicklook'
 import { sides } from './geometry'
 import { cellsOf, drawOverlay, overlayWords } from './overlay'
 import { type PartProps, sidesInWords, TILES, type Tile, tilesOf } from './panel'
+import { SideBySide } from './SideBySide'
 
 /** The letters of the patient's sides on the four sides of a picture. */
 function Letters({ tile, radiological }: { tile: Tile; radiological: boolean }) {
@@ -103,6 +104,7 @@ export function Stage({ scene, result, quick }: Omit<PartProps, 'vocabulary'> & 
           ))}
         </div>
       )}
+      {state.ready.value && state.sideBySide.value && <SideBySide scene={scene} />}
       {!state.ready.value && (
         <div class="scene-loading">
           <QuickLook url={quick} />

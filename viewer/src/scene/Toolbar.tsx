@@ -15,7 +15,7 @@ const VIEW_NAMES: Record<View, string> = {
 const MARKS = { '': '', missing: 'missing', synthetic: 'synthetic' } as const
 
 function Sequences({ scene }: PartProps) {
-  const { sequences, sequence, sequenceBusy } = scene.state
+  const { sequences, sequence, sequenceBusy, sideBySide } = scene.state
   return (
     <fieldset class="scene-group">
       <legend class="sr-only">Sequence</legend>
@@ -34,12 +34,22 @@ function Sequences({ scene }: PartProps) {
           {mark && <span class="scene-mark">{MARKS[mark]}</span>}
         </button>
       ))}
+      <button
+        type="button"
+        class="scene-toggle"
+        aria-pressed={sideBySide.value}
+        title="All sequences side by side in one plane (Q)"
+        data-act="side-by-side"
+        onClick={() => void scene.sideBySide(!sideBySide.value)}
+      >
+        All<span class="sr-only"> sequences side by side</span>
+      </button>
     </fieldset>
   )
 }
 
 function Views({ scene }: PartProps) {
-  const { view } = scene.state
+  const { view, sideBySide, plane } = scene.state
   return (
     <fieldset class="scene-group">
       <legend class="sr-only">Pictures</legend>
@@ -48,9 +58,9 @@ function Views({ scene }: PartProps) {
           key={name}
           type="button"
           class="scene-toggle"
-          aria-pressed={view.value === name}
+          aria-pressed={sideBySide.value ? plane.value === name : view.value === name}
           data-view-choice={name}
-          onClick={() => view.value !== name && scene.setView(name)}
+          onClick={() => (sideBySide.value || view.value !== name) && scene.setView(name)}
         >
           {VIEW_NAMES[name]}
         </button>

@@ -1,5 +1,6 @@
 import { ml } from '../app/format'
 import { volumeOf } from '../app/vocabulary'
+import { Difference } from './Difference'
 import type { PartProps } from './panel'
 
 function Wanted({ scene }: PartProps) {
@@ -54,6 +55,7 @@ export function VersionList(props: PartProps) {
         ))}
       </ul>
       <Wanted {...props} />
+      <Difference {...props} />
       {state.canCompare.value && (
         <>
           <button

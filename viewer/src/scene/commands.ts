@@ -32,6 +32,7 @@ export const COMMANDS: Record<Action, Command> = {
   'view-coronal': (scene) => scene.setView('coronal'),
   'view-sagittal': (scene) => scene.setView('sagittal'),
   'view-3d': (scene) => scene.setView('3d'),
+  'side-by-side': (scene) => void scene.sideBySide(!scene.state.sideBySide.value),
   sides: (scene) => scene.setRadiological(!scene.state.radiological.value),
   window: (scene) => scene.toggleMode('window'),
   'reset-window': (scene) => scene.resetWindow(),

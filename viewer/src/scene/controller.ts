@@ -7,10 +7,11 @@ import { rgb } from '../app/vocabulary'
 import { Editing, sentence } from './editing'
 import { firstShown, maskVersions, modelMask, previewName, sequenceChoices } from './files'
 import { type ArrowKey, AXIS_OF, stepOf, type Vec3, voxelMl } from './geometry'
+import { LinkedPictures } from './linked'
 import { LabelDisplay } from './marks'
 import type { SceneLabel, SceneTold, Viewer } from './niivue'
 import type { TilePlace } from './overlay'
-import { SequenceSwitch } from './sequences'
+import { type SequenceHost, SequenceSwitch } from './sequences'
 import { Source } from './source'
 import { type Mode, next, SceneState, seen, type View } from './state'
 import { loadSurfaces, surfacesAreTrue } from './surfaces'
@@ -32,6 +33,8 @@ export class SceneController {
   readonly edit: Editing
   /** Which sequence is on screen. */
   readonly sequences: SequenceSwitch
+  /** All sequences side by side. */
+  readonly linked: LinkedPictures
   /** Which labels are on screen, and how they are drawn. */
   readonly marks: LabelDisplay
   private readonly source: Source
@@ -55,12 +58,14 @@ export class SceneController {
         this.state.versions.value = maskVersions(this.source.files, versions, parts.result)
       },
     })
-    this.sequences = new SequenceSwitch({
+    const host: SequenceHost = {
       state: this.state,
       source: this.source,
       viewer: () => this.viewer,
       say: (kind, text) => this.say(kind, text),
-    })
+    }
+    this.sequences = new SequenceSwitch(host)
+    this.linked = new LinkedPictures(host, this.sequences)
     this.labels = parts.vocabulary.labels.map(({ value, name, colour }) => ({ value, name, rgb: rgb(colour) }))
     this.marks = new LabelDisplay(
       this.state,
@@ -213,9 +218,23 @@ export class SceneController {
     this.state.notice.value = { kind, text }
   }
 
+  /** Show all sequences in one plane, to look at; or the views again. */
+  async sideBySide(on: boolean): Promise<void> {
+    if (on) this.setMode('look')
+    await this.linked.show(on)
+  }
+
   /** Show one picture alone, or all four; asking again for the one that is alone shows all four. */
   setView(view: View): void {
     const { state } = this
+    if (state.sideBySide.value) {
+      // One plane is seen: another one is a change of it, everything else leaves.
+      if (view !== 'multi' && view !== '3d') {
+        state.plane.value = view
+        return
+      }
+      state.sideBySide.value = false
+    }
     state.view.value = state.view.value === view ? 'multi' : view
     const shown = state.view.value
     if (shown !== 'multi' && shown !== '3d') state.plane.value = shown
@@ -231,6 +250,7 @@ export class SceneController {
     const { state } = this
     const wanted = mode === 'draw' && state.before.value ? 'look' : mode
     state.mode.value = wanted
+    if (wanted !== 'look') state.sideBySide.value = false
     this.viewer?.setMode(wanted)
     if (wanted === 'draw') this.edit.setPen({})
   }
@@ -298,6 +318,7 @@ export class SceneController {
     const { state } = this
     if (state.help.value) state.help.value = false
     else if (state.wanted.value !== null) state.wanted.value = null
+    else if (state.sideBySide.value) state.sideBySide.value = false
     else if (state.mode.value !== 'look') this.setMode('look')
     else if (state.view.value !== 'multi') this.setView('multi')
     else return false

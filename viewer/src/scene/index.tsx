@@ -115,6 +115,7 @@ export default function ViewerPanel(props: PanelProps) {
       data-unsaved={state.unsaved.value}
       data-view={state.view.value}
       data-mode={state.mode.value}
+      data-side-by-side={state.sideBySide.value}
       data-counts={counts}
     >
       {!broken && <Toolbar {...parts} />}

@@ -16,6 +16,7 @@ export type Action =
   | 'view-coronal'
   | 'view-sagittal'
   | 'view-3d'
+  | 'side-by-side'
   | 'sides'
   | 'window'
   | 'reset-window'
@@ -84,6 +85,7 @@ export const RULES: readonly KeyRule[] = [
   { action: 'view-coronal', shown: 'C', does: 'coronal alone, and back', matches: letter('c') },
   { action: 'view-sagittal', shown: 'S', does: 'sagittal alone, and back', matches: letter('s') },
   { action: 'view-3d', shown: 'D', does: '3D alone, and back', matches: letter('d') },
+  { action: 'side-by-side', shown: 'Q', does: 'all sequences in one plane, and back', matches: letter('q') },
   { action: 'next-sequence', shown: 'T', does: 'next sequence', matches: letter('t') },
   { action: 'previous-sequence', shown: 'Shift T', does: 'previous sequence', matches: letter('t', true) },
   { action: 'label', shown: '1 to 4', does: 'show or hide a label', matches: digit(false) },

@@ -13,7 +13,7 @@ export interface TilePlace {
   pixelsPerMm: number
 }
 
-const CROSS = 'rgb(89 204 255 / 85%)'
+export const CROSS = 'rgb(89 204 255 / 85%)'
 const BARS_MM = [100, 50, 20, 10, 5, 2, 1] as const
 const PLANE_NAMES: Record<Plane, string> = { axial: 'Axial', coronal: 'Coronal', sagittal: 'Sagittal' }
 
@@ -57,7 +57,7 @@ export function overlayWords(state: SceneState, result: Pick<CaseOut, 'reference
 type Brush = CanvasRenderingContext2D
 
 /** Words on a dark ground, as they stand on bright tissue too. */
-function worded(brush: Brush, text: string, x: number, y: number, size: number, align: 'left' | 'right'): void {
+export function worded(brush: Brush, text: string, x: number, y: number, size: number, align: 'left' | 'right'): void {
   const width = brush.measureText(text).width
   brush.fillStyle = 'rgb(10 14 19 / 70%)'
   brush.fillRect(align === 'left' ? x - 2 : x - width - 2, y - size * 1.1, width + 4, size * 1.35)

@@ -1,6 +1,7 @@
 /** What is on screen as a PNG that says what it is: research use only, and nobody's name. */
 
 import { ml } from '../app/format'
+import { saveFile } from '../app/save'
 import { volumeOf } from '../app/vocabulary'
 import { sides } from './geometry'
 import { cellsOf, drawOverlay, overlayWords } from './overlay'
@@ -97,8 +98,7 @@ function captioned(
   picture: HTMLCanvasElement,
   lines: readonly string[],
   parts: readonly Part[],
-  state: SceneState,
-  over: (brush: CanvasRenderingContext2D) => void,
+  over: (brush: CanvasRenderingContext2D, size: number) => void,
 ): HTMLCanvasElement {
   const whole = document.createElement('canvas')
   const size = Math.max(14, Math.round(picture.width / 60))
@@ -110,8 +110,7 @@ function captioned(
   brush.fillStyle = '#000'
   brush.fillRect(0, 0, whole.width, whole.height)
   brush.drawImage(picture, 0, 0)
-  over(brush)
-  lettered(brush, picture, state, size)
+  over(brush, size)
   brush.fillStyle = '#fff'
   brush.textAlign = 'left'
   brush.textBaseline = 'top'
@@ -126,19 +125,22 @@ function captioned(
 /** Let the browser save a PNG of the pictures. */
 export async function saveScreenshot(props: PartProps): Promise<void> {
   const { scene } = props
-  const picture = scene.snapshot()
-  if (!picture) return
   const { state } = scene
+  // Pictures side by side have their captions on them.
+  const linked = state.sideBySide.value ? scene.linked.canvas : null
+  const picture = linked ?? scene.snapshot()
+  if (!picture) return
   const cells = cellsOf(state.view.value !== 'multi', picture.width, picture.height)
   const one = Math.max(1, picture.width / 1200)
-  const whole = captioned(picture, [...captionOf(props), placeOf(state)], legendOf(props), state, (brush) =>
-    drawOverlay(brush, scene.places(), overlayWords(state, props.result), one, cells),
-  )
+  const whole = captioned(picture, [...captionOf(props), placeOf(state)], legendOf(props), (brush, size) => {
+    if (linked) return
+    drawOverlay(brush, scene.places(), overlayWords(state, props.result), one, cells)
+    lettered(brush, picture, state, size)
+  })
   const file = await new Promise<Blob | null>((done) => whole.toBlob(done, 'image/png'))
   if (!file) return
-  const link = document.createElement('a')
-  link.href = URL.createObjectURL(file)
-  link.download = screenshotName(scene.state.view.value, scene.state.sequence.value)
-  link.click()
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000)
+  const shown = linked
+    ? ([state.plane.value, 'all-sequences'] as const)
+    : ([state.view.value, state.sequence.value] as const)
+  saveFile(file, screenshotName(...shown))
 }

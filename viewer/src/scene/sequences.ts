@@ -30,6 +30,22 @@ export class SequenceSwitch {
     }
   }
 
+  /** Have every picture that there is in memory, to show all at once. */
+  async addAll(): Promise<void> {
+    const { state, source, say } = this.host
+    for (const choice of state.sequences.value) {
+      const viewer = this.host.viewer()
+      const picture = pictureOf(choice, state.matched.value)
+      if (!viewer || !picture || viewer.has(picture.key)) continue
+      try {
+        await viewer.add(picture.key, await source.ahead(picture.file))
+        source.forget(picture.file)
+      } catch (error) {
+        say('error', `${choice.title} could not be shown. ${sentence(error)}`)
+      }
+    }
+  }
+
   /** Show a sequence, as it came or after brightness matching. Place, zoom and labels stay as they are. */
   async show(key: string, matched = this.host.state.matched.value): Promise<void> {
     const { state, source } = this.host
@@ -50,7 +66,10 @@ export class SequenceSwitch {
         state.sequence.value = key
         state.matched.value = matched
         state.range.value = viewer.range()
+        // A limit is in intensities of the sequence that was on screen.
+        state.pen.value = { ...state.pen.value, limit: null }
       })
+      viewer.drawing.setPen(state.pen.value)
     } catch (error) {
       this.host.say('error', `${choice.title} could not be shown. ${sentence(error)}`)
     } finally {

@@ -23,6 +23,8 @@ export interface Pen {
   erase: boolean
   /** Fill what the stroke encloses. */
   fill: boolean
+  /** A stroke changes voxels of these intensities of the picture on screen only; null: all. */
+  limit: Window | null
 }
 
 export interface Cursor {
@@ -156,6 +158,8 @@ export class SceneState {
   readonly notice: Signal<Notice | null> = signal(null)
 
   readonly view: Signal<View> = signal('multi')
+  /** All sequences are shown in one plane, in place of the views. */
+  readonly sideBySide: Signal<boolean> = signal(false)
   /** The plane that arrows, page keys and the space bar act in. */
   readonly plane: Signal<Plane> = signal('axial')
   readonly radiological: Signal<boolean> = signal(true)
@@ -176,7 +180,7 @@ export class SceneState {
   readonly opacity: Signal<number> = signal(0.4)
   readonly counts: Signal<Uint32Array> = signal(new Uint32Array(256))
 
-  readonly pen: Signal<Pen> = signal({ label: 1, size: 3, erase: false, fill: false })
+  readonly pen: Signal<Pen> = signal({ label: 1, size: 3, erase: false, fill: false, limit: null })
   readonly edits: Signal<Edits> = signal(NO_EDITS)
   readonly saving: Signal<boolean> = signal(false)
   readonly versions: Signal<readonly SegmentationVersion[]> = signal([])
@@ -184,6 +188,8 @@ export class SceneState {
   /** The model's answer before post-processing is on screen, for looking only. */
   readonly before: Signal<boolean> = signal(false)
   readonly canCompare: Signal<boolean> = signal(false)
+  /** A version that the mask on screen is compared with, in the scene's order. */
+  readonly against: Signal<{ version: number; labels: Uint8Array } | null> = signal(null)
   /** A version that waits for the user to give up unsaved strokes. */
   readonly wanted: Signal<number | null> = signal(null)
 

@@ -1,5 +1,6 @@
 /** Changes of a whole part of the mask at once: one connected part, or the slices between two painted ones. Pure. */
 import type { Vec3 } from './geometry'
+import type { Window } from './window'
 
 /** Labels in the scene's order, x fastest. */
 export interface Bitmap {
@@ -37,6 +38,23 @@ export function relabelled({ labels }: Bitmap, voxels: readonly number[], label:
   const changed = labels.slice()
   for (const index of voxels) changed[index] = label
   return changed
+}
+
+/** Take back in `after` what a stroke has changed where the intensity is outside of the window; tells how much stayed. */
+export function limitStroke(
+  before: Uint8Array,
+  after: Uint8Array,
+  intensity: (index: number) => number,
+  { low, high }: Window,
+): number {
+  let stayed = 0
+  for (let index = 0; index < after.length; index++) {
+    if (after[index] === before[index]) continue
+    const value = intensity(index)
+    if (value >= low && value <= high) stayed++
+    else after[index] = before[index] as number
+  }
+  return stayed
 }
 
 /** How far slices may lie apart that are joined: beyond that a shape between them would be made up. */

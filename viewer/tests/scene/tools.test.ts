@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { type Bitmap, between, partAt, relabelled } from '../../src/scene/tools'
+import { type Bitmap, between, limitStroke, partAt, relabelled } from '../../src/scene/tools'
 
 const SHAPE = [12, 10, 9] as const
 
@@ -71,5 +71,15 @@ describe('between two painted slices', () => {
     const one = bitmap((x, _y, z) => (x === 1 && z === 1 ? 1 : 0))
     expect(between(one, 2, 3, 1)).toMatch(/no two painted slices/)
     expect(between(one, 2, 1, 1)).toMatch(/has the label already/)
+  })
+})
+
+describe('limitStroke', () => {
+  it('keeps of a stroke what lies on intensities within the window, painted or erased', () => {
+    const before = Uint8Array.of(0, 0, 1, 1, 0, 2)
+    const after = Uint8Array.of(1, 1, 0, 0, 0, 2)
+    const intensity = [5, 50, 5, 50, 50, 5]
+    expect(limitStroke(before, after, (index) => intensity[index] ?? 0, { low: 40, high: 60 })).toBe(2)
+    expect([...after]).toEqual([0, 1, 1, 0, 0, 2])
   })
 })

@@ -60,6 +60,13 @@ def series_in_archive(
     return finder.nifti(root)
 
 
+def series_in_study(
+    study: Path, scratch: Path, out: Path, max_bytes: int, progress: Progress
+) -> tuple[list[dict[str, Any]], str]:
+    """Find and convert the scans in a directory of DICOM files; as `series_in_archive`."""
+    return _Finder(scratch, out, max_bytes, progress).dicom(study)
+
+
 @dataclass
 class _Finder:
     scratch: Path

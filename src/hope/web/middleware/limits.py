@@ -34,7 +34,7 @@ MOST_CLIENTS: Final = 10_000
 SESSION_COOKIE: Final = "hope_session"
 
 _LEAVE: Final = re.compile(r"/api/session/leave/?")
-_NEEDS_SESSION: Final = re.compile(r"/api/(?:session|cases)(?:/.*)?")
+_NEEDS_SESSION: Final = re.compile(r"/api/(?:session|cases|archive)(?:/.*)?")
 
 
 class Buckets:

@@ -18,7 +18,7 @@ from hope.web.downloads import download
 from hope.web.errors import ProblemError
 from hope.web.problems import SESSION, UPLOAD, binary, body_of_bytes, problems
 from hope.web.schemas import FilesOut, SegmentationSaved, SegmentationsOut, SegmentationVersion
-from hope.web.serializers import file_out
+from hope.web.serializers import case_name, file_out
 
 router = APIRouter(prefix="/api/cases/{case_id}", tags=["results"])
 
@@ -100,6 +100,27 @@ async def save_segmentation(
         volumes_ml=measured.get("volumes_ml") or {},
         warnings=list(measured.get("warnings") or []),
     )
+
+
+@router.post(
+    "/dicom-objects",
+    operation_id="make_dicom_objects",
+    response_class=Response,
+    responses=problems(*UPLOAD) | {200: binary("a zip of the objects", "application/zip")},
+    openapi_extra=body_of_bytes("a zip of the original DICOM series", "application/zip", "application/octet-stream"),
+)
+async def make_dicom_objects(request: Request, own: Own, components: Components, audit: Audit) -> Response:
+    """The current mask as a DICOM segmentation and its figures as a structured report, for the series that is sent.
+
+    The objects carry the identity that the series has. Neither they nor the series are kept.
+    """
+    await to_thread.run_sync(components.objects.check, own.case)
+    async with components.uploads.spooled(request, own.case, "the series") as spool:
+        made = await components.objects.make(own.case, spool)
+    await to_thread.run_sync(audit.record, own.session.owner, "dicom.export", own.case.id)
+    name = f"{case_name(own.case.id)}-dicom.zip"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private, no-store"}
+    return Response(made, media_type="application/zip", headers=headers)
 
 
 @router.get(

@@ -95,10 +95,14 @@ async def use_sample(own: Own, components: Components, audit: Audit) -> SeriesFo
     responses=problems(*SESSION, 409, 507),
 )
 async def check_scans(request: Request, own: Own, components: Components) -> ChecksOut:
-    """What intake says of the scans that are there now, before a run: whether it would refuse them, and remarks."""
-    problem, remarks = await components.intake.checks(request, own.case)
-    found = ChecksOut(remarks=[Flag.model_validate(remark) for remark in remarks])
-    return found.model_copy(update={"problem": problem}) if problem else found
+    """What intake says of the scans that are there now, before a run: whether it would refuse them, and remarks.
+
+    With a small picture of each, which shows no face: one slice above the eyes, without skin and skull.
+    """
+    said = await components.intake.checks(request, own.case)
+    remarks = [Flag.model_validate(remark) for remark in said.get("remarks") or []]
+    found = ChecksOut(remarks=remarks, thumbnails=said.get("thumbnails") or {})
+    return found.model_copy(update={"problem": problem}) if (problem := said.get("problem")) else found
 
 
 @router.put(

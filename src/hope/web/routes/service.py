@@ -10,10 +10,11 @@ from fastapi import APIRouter
 
 from hope.domain.errors import FullError
 from hope.web.auth.access import Components, Context
+from hope.web.dicom_objects import can_make_objects
 from hope.web.errors import ProblemError, log_failure
 from hope.web.problems import problems
 from hope.web.schemas import HealthOut, ModelOut, ModelsOut, ReadyOut
-from hope.web.vocabulary import VocabularyOut, vocabulary
+from hope.web.vocabulary import Feature, VocabularyOut, vocabulary
 
 router = APIRouter(tags=["service"])
 
@@ -22,13 +23,15 @@ READY_SECONDS = 2.0
 
 @router.get("/api/vocabulary", operation_id="get_vocabulary", responses=problems())
 @router.get("/api/words", include_in_schema=False)  # its name in version 0.1; answered for one version
-def get_vocabulary(context: Context) -> VocabularyOut:
+def get_vocabulary(context: Context, components: Components) -> VocabularyOut:
     """Colours, titles and sentences: one table for page, report and programs."""
     models = context.models()
     default = next((model for model in models if model.get("default")), models[0] if models else {})
     platform = context.settings.platform
     optional, model_id = default.get("optional") or [], str(default.get("id", ""))
-    return vocabulary(platform.session_hours, optional, platform.docs_url, model_id)
+    there = {Feature.DICOM_OBJECTS: can_make_objects(), Feature.ARCHIVE: components.archive.is_there}
+    features = [feature for feature, is_there in there.items() if is_there]
+    return vocabulary(platform.session_hours, optional, platform.docs_url, model_id, features)
 
 
 @router.get("/api/models", operation_id="list_models", response_model_exclude_unset=True, responses=problems())

@@ -1,5 +1,6 @@
 /** The mask as the library's drawing: shown, painted, taken back, and read out again in the file's order. */
 import type { Niivue } from '@niivue/niivue'
+import { intensities, type Stack } from '../cuts'
 import {
   type AxisOrder,
   countLabels,
@@ -12,7 +13,8 @@ import {
   type Vec3,
 } from '../geometry'
 import type { Pen } from '../state'
-import type { Bitmap } from '../tools'
+import { type Bitmap, limitStroke } from '../tools'
+import type { Window } from '../window'
 
 /** How the file's voxels lie in the scene. */
 export interface Lie {
@@ -26,17 +28,35 @@ export class Drawing {
   private readonly nv: Niivue
   private readonly lie: () => Lie
   private readonly stroke: () => void
+  private readonly stack: () => Stack
   private listening = false
+  /** What strokes may change, and the drawing before the stroke that is going on. */
+  private limit: { window: Window; before: Uint8Array } | null = null
 
-  constructor(nv: Niivue, lie: () => Lie, stroke: () => void) {
+  constructor(nv: Niivue, lie: () => Lie, stack: () => Stack, stroke: () => void) {
     this.nv = nv
     this.lie = lie
+    this.stack = stack
     this.stroke = stroke
+  }
+
+  /** The library is about to remember an edit: what the brush may not change is taken back before. */
+  completing(): void {
+    if (!this.limit || !this.listening) return
+    const { grid, order } = this.lie()
+    const intensity = intensities(this.stack(), grid.shape, order)
+    limitStroke(this.limit.before, this.bitmap(), intensity, this.limit.window)
+    this.nv.refreshDrawing(true)
   }
 
   /** The library has changed the drawing. */
   edited(): void {
+    this.limitTo(this.limit?.window ?? null)
     if (this.listening) this.stroke()
+  }
+
+  private limitTo(window: Window | null): void {
+    this.limit = window && this.nv.drawBitmap ? { window, before: this.nv.drawBitmap.slice() } : null
   }
 
   private bitmap(): Uint8Array {
@@ -53,6 +73,7 @@ export class Drawing {
     this.nv.drawClearAllUndoBitmaps()
     this.nv.drawAddUndoBitmap()
     this.nv.refreshDrawing(true)
+    this.limitTo(this.limit?.window ?? null)
     this.listening = true
     this.nv.createOnLocationChange()
   }
@@ -84,6 +105,7 @@ export class Drawing {
   setPen(pen: Pen): void {
     this.nv.opts.penSize = pen.size
     this.nv.setPenValue(pen.erase ? 0 : pen.label, pen.fill)
+    this.limitTo(pen.limit)
   }
 
   enable(on: boolean): void {
@@ -121,9 +143,12 @@ export class Drawing {
   /** Put other labels (scene order) in place of the drawing, as one step that can be taken back. */
   change(labels: Uint8Array): void {
     this.bitmap()
+    const { limit } = this
+    this.limit = null // of the brush alone
     this.nv.drawBitmap = labels
     this.nv.refreshDrawing(true)
     this.nv.drawAddUndoBitmap()
+    this.limitTo(limit?.window ?? null)
     this.nv.createOnLocationChange()
   }
 
@@ -137,6 +162,7 @@ export class Drawing {
   /** Take back one stroke. The panel counts how many there are: the library fails beyond its first. */
   undo(): void {
     this.nv.drawUndo()
+    this.limitTo(this.limit?.window ?? null)
     this.nv.createOnLocationChange()
   }
 }

@@ -2,15 +2,17 @@
  * What the panel wants from a viewer, in our words. This folder is the only one that knows NiiVue (0.69): the library
  * can be swapped here.
  */
-import { DRAG_MODE, type Niivue, NVImage, NVMesh, SLICE_TYPE } from '@niivue/niivue'
+import { DRAG_MODE, type Niivue, NVMesh, SLICE_TYPE } from '@niivue/niivue'
+import type { Stack } from '../cuts'
 import { type Grid, type Plane, sceneShape, sceneSpacing, signedVolume, type Vec3 } from '../geometry'
 import type { TilePlace } from '../overlay'
 import type { Cursor, Mode, Style, View } from '../state'
-import { dragged, firstHigh, type Range, type Window } from '../window'
+import { dragged, type Range, type Window } from '../window'
 import { Drawing, type Lie, PLANES } from './drawing'
 import { lieOf } from './lie'
+import { type Picture, readPicture, stackOf } from './pictures'
 import { type Tamed, tamed, withoutGradient } from './setup'
-import { QUARTERS, SLICE, tilePlaces } from './tiles'
+import { QUARTERS, SLICE, tilePlaces, zoomSlices } from './tiles'
 
 export interface SceneLabel {
   value: number
@@ -31,15 +33,8 @@ export interface SceneTold {
   drawn: () => void
 }
 
-interface Picture {
-  image: NVImage
-  initial: Window
-  range: Range
-}
-
 /** An outline alone: the library draws outlines only where there is some fill. */
 const HARDLY = 0.004
-const ZOOMS = { least: 1, most: 8 }
 
 export class Viewer {
   private readonly tamed: Tamed
@@ -67,6 +62,7 @@ export class Viewer {
   constructor(labels: readonly SceneLabel[], told: SceneTold) {
     this.told = told
     this.tamed = tamed({
+      completing: () => this.drawing.completing(),
       edited: () => this.drawing.edited(),
       windowing: (x, y) => this.dragWindow(x, y),
       moved: (place) => this.moved(place),
@@ -75,7 +71,12 @@ export class Viewer {
       opacity3D: () => (this.surfaces ? 0 : 1),
     })
     this.nv = this.tamed.nv
-    this.drawing = new Drawing(this.nv, () => this.whole(), told.stroke)
+    this.drawing = new Drawing(
+      this.nv,
+      () => this.whole(),
+      () => this.shown(),
+      told.stroke,
+    )
     const lut = new Uint8ClampedArray(256 * 4)
     for (const { value, rgb } of labels) lut.set([...rgb, 255], value * 4)
     this.nv.drawLut = { lut, labels: [] }
@@ -128,12 +129,13 @@ export class Viewer {
 
   /** Read an image file; it stays in memory under `key`. */
   async add(key: string, file: Uint8Array<ArrayBuffer>): Promise<void> {
-    const image = await NVImage.loadFromUrl({ url: file.buffer, name: `${key}.nii.gz`, colormap: 'gray' })
-    const low = image.cal_min ?? 0
-    const high = firstHigh(key, image.cal_max ?? 1, () => image.img ?? [], image.hdr ?? {})
-    image.cal_max = high
-    const range = { min: image.global_min ?? low, max: image.global_max ?? high }
-    this.pictures.set(key, { image, initial: { low, high }, range })
+    this.pictures.set(key, await readPicture(key, file))
+  }
+
+  /** An image that was added, as an array; undefined if it was not. */
+  stack(key: string): Stack | undefined {
+    const picture = this.pictures.get(key)
+    return picture && stackOf(picture)
   }
 
   /** Put an image that was added on screen; everything else (place, drawing, labels) stays. */
@@ -172,7 +174,13 @@ export class Viewer {
     return this.whole().grid
   }
 
-  private whole(): Lie {
+  private shown(): Stack {
+    if (!this.current) throw new Error('no image is shown yet')
+    return stackOf(this.current)
+  }
+
+  /** How the file's voxels lie in the scene. Throws before an image is shown. */
+  whole(): Lie {
     if (!this.lie) throw new Error('no image is shown yet')
     return this.lie
   }
@@ -292,19 +300,7 @@ export class Viewer {
 
   /** Zoom the slices around the crosshair; 0 shows them whole again. */
   zoom(factor: number): void {
-    const [x = 0, y = 0, z = 0, before = 1] = this.nv.scene.pan2Dxyzmm
-    const zoom = factor === 0 ? 1 : Math.min(Math.max(before * factor, ZOOMS.least), ZOOMS.most)
-    if (zoom === 1) this.nv.setPan2Dxyzmm([0, 0, 0, 1])
-    else {
-      const place = this.nv.frac2mm(this.nv.scene.crosshairPos)
-      const shift = before - zoom // keeps the crosshair where it is on screen
-      this.nv.setPan2Dxyzmm([
-        x + shift * (place[0] ?? 0),
-        y + shift * (place[1] ?? 0),
-        z + shift * (place[2] ?? 0),
-        zoom,
-      ])
-    }
+    zoomSlices(this.nv, factor)
   }
 
   /** Add the surface of a label for 3D. */

@@ -4,6 +4,8 @@ import { UNDO_DEPTH } from '../state'
 
 /** What the replaced methods call. */
 export interface Hooks {
+  /** An edit of the drawing is about to be remembered. */
+  completing: () => void
   /** An edit of the drawing is complete, whichever tool made it. */
   edited: () => void
   windowing: (x: number, y: number) => void
@@ -78,6 +80,7 @@ export function tamed(hooks: Hooks): Tamed {
   // Every edit ends with this call.
   const remember = nv.drawAddUndoBitmap.bind(nv)
   nv.drawAddUndoBitmap = (overwrites) => {
+    hooks.completing()
     remember(overwrites)
     hooks.edited()
   }

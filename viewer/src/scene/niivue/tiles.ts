@@ -37,3 +37,18 @@ export function tilePlaces(nv: Niivue): TilePlace[] {
     return [{ plane, box: [left, top, width, height], cross, pixelsPerMm: width / Math.abs(across) }]
   })
 }
+
+const ZOOMS = { least: 1, most: 8 }
+
+/** Zoom the slices around the crosshair; 0 shows them whole again. */
+export function zoomSlices(nv: Niivue, factor: number): void {
+  const [x = 0, y = 0, z = 0, before = 1] = nv.scene.pan2Dxyzmm
+  const zoom = factor === 0 ? 1 : Math.min(Math.max(before * factor, ZOOMS.least), ZOOMS.most)
+  if (zoom === 1) {
+    nv.setPan2Dxyzmm([0, 0, 0, 1])
+    return
+  }
+  const place = nv.frac2mm(nv.scene.crosshairPos)
+  const shift = before - zoom // keeps the crosshair where it is on screen
+  nv.setPan2Dxyzmm([x + shift * (place[0] ?? 0), y + shift * (place[1] ?? 0), z + shift * (place[2] ?? 0), zoom])
+}
