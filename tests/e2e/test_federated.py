@@ -11,15 +11,18 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from tests.e2e.federated_bodies import BROKEN, GRID, scores
+from tests.e2e.federated_bodies import BROKEN, GRID, scores, tiny_bundle
 
 from hope.cli import main
 from hope.domain.extras import missing_packages
 from hope.domain.volume import Volume
 from hope.evaluation.evaluate import mean_scores
+from hope.federated.averaging import GLOBAL, START
 from hope.federated.outcome import POOLED
 from hope.federated.responses import REASONS
 from hope.formats.nifti import write_labels, write_scan
+from hope.models.registry import ModelRegistry
+from hope.training.rounds import weights_of
 
 PLANTED = "Doe_Jane_1999"
 SITES = {"a": (0, 1, 2), "b": (1, 1, 3), "broken": (1, 2, BROKEN)}
@@ -89,3 +92,38 @@ def test_sites_answer_or_fail_and_no_name_leaves(
     assert any("log" in path.name for path in files)
     assert not [path for path in files if PLANTED.encode() in path.read_bytes() or PLANTED in path.name]
     assert not list(temporary.iterdir()), "something stayed behind"
+
+
+@needs_flare
+@pytest.mark.slow
+def test_sites_train_one_model_and_no_name_leaves(
+    tmp_path: Path, temporary: Path, call: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOPE_FEDERATED_BODIES", "tests.e2e.federated_bodies")
+    monkeypatch.setenv("HOPE_FEDERATED_MIN_CASES", "1")
+    monkeypatch.setenv("HOPE_FEDERATED_JOBS", "train")
+    monkeypatch.setenv("HOPE_MODELS_DIR", str(tmp_path / "models"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    bundle = tiny_bundle(tmp_path / "models")
+    folders = [site_of(tmp_path / PLANTED / name, shifts) for name, shifts in SITES.items()]
+    options = ("--rounds", 1, "--steps", 2, "--rate", 0.01, "--not-alone", "--privacy", 10, 0.01, "--hours", 0.1)
+    call("federate", "export", "train", "-o", tmp_path / "job", "--model", "tiny", "--id", "ours", *options)
+    sites = [argument for folder in folders for argument in ("--sites", folder)]
+    out, kept = tmp_path / "out", tmp_path / "kept"
+    call("federate", "try", tmp_path / "job", *sites, "-o", out, "--keep", kept, "--at-once", 3)
+
+    result = json.loads((out / "result.json").read_text())
+    stated = [(site["site"], site["n"], site["rounds"], site.get("reason")) for site in result["sites"]]
+    assert stated == [("site-1", 2, 1, None), ("site-2", 2, 1, None), ("site-3", 0, 0, REASONS["failed"])]
+    assert [(one["sites"], one["n"]) for one in result["rounds"]] == [(2, 4)]
+    assert {(row["model"], row["site"]) for row in result["rows"]} == {
+        (model, site) for model in (START, GLOBAL) for site in ("site-1", "site-2")
+    }
+    made = ModelRegistry(tmp_path / "models").add(out / "bundle.zip")
+    assert made.id == "ours" and made.manifest["training"]["federated"]["sites"] == result["sites"]
+    before, after = weights_of(bundle), weights_of(made)
+    assert any(not np.array_equal(before[name], after[name]) for name in before)
+    files = [path for folder in (out, kept) for path in folder.rglob("*") if path.is_file()]
+    assert not [path for path in files if PLANTED.encode() in path.read_bytes() or PLANTED in path.name]
+    # PyTorch makes a directory of its own here when the network is built in this process.
+    assert not [*temporary.glob("hope*")], "something stayed behind"
