@@ -161,10 +161,12 @@ def train(
     "--at-once", type=click.IntRange(min=1), default=2, show_default=True, help="Sites that work at the same time."
 )
 @click.option("--keep", type=PATH, metavar="DIR", help="Keep FLARE's workspace with its logs in DIR.")
-def try_(job: Path, sites: tuple[Path, ...], output: Path, at_once: int, keep: Path | None) -> None:
+@click.option("--poc", is_flag=True, help="Real server and client processes with certificates and TLS; slower.")
+def try_(job: Path, sites: tuple[Path, ...], output: Path, at_once: int, keep: Path | None, poc: bool) -> None:
     """Run JOB on this machine as if each DIR were a site, and write what the server would have.
 
-    The sites get the site policy of `hope federate policy`. Nothing stays behind but OUT, and DIR of --keep.
+    FLARE's simulator runs it; with --poc a real server and a client for each site, with certificates of their own. The
+    sites get the site policy of `hope federate policy`. Nothing stays behind but OUT, and DIR of --keep.
 
     \b
     hope federate try job --sites hospital-a --sites hospital-b -o result
@@ -172,7 +174,7 @@ def try_(job: Path, sites: tuple[Path, ...], output: Path, at_once: int, keep: P
     require_extras("hope federate try", "federated")
     from hope.federated.trying import try_job
 
-    for name in try_job(job, sites, output, at_once, keep):
+    for name in try_job(job, sites, output, at_once, keep, poc):
         click.echo(str(output / name))
 
 
