@@ -17,7 +17,7 @@ START, GLOBAL = "(start)", "(federated)"
 
 
 @dataclass(frozen=True)
-class Answer:
+class Reply:
     """What came from a site: a response, and the arrays beside it if it trained."""
 
     response: Response
@@ -34,7 +34,7 @@ class Asking:
     last: int = 0
 
 
-Ask = Callable[[Asking, Sequence[str]], Mapping[str, Answer]]
+Ask = Callable[[Asking, Sequence[str]], Mapping[str, Reply]]
 """Asks sites and waits; a site that did not answer may be missing from what comes back."""
 
 Average = Callable[[Mapping[str, tuple[Weights, int]]], Weights]
@@ -106,30 +106,30 @@ def _compare(plan: TrainingPlan, start: Weights, training: Training, ask: Ask) -
         models |= {site: {name: start[name] + arrays[name] for name in start} for site, (arrays, _) in own.items()}
     for model, weights in models.items():
         training.dice[model] = {}
-        for site, answer in _answers(Asking(VALIDATE, weights), training, ask).items():
-            if isinstance(answer.response, Scores):
-                training.dice[model][site] = answer.response
+        for site, reply in _replies(Asking(VALIDATE, weights), training, ask).items():
+            if isinstance(reply.response, Scores):
+                training.dice[model][site] = reply.response
             else:
-                _refuse(training, site, answer.response)
+                _refuse(training, site, reply.response)
 
 
 def _differences(asking: Asking, training: Training, ask: Ask) -> dict[str, tuple[Weights, Difference]]:
     """The usable differences of one training task, by site; the other sites are marked."""
     usable = {}
-    for site, answer in _answers(asking, training, ask).items():
-        given = answer.response
-        if isinstance(given, Difference) and fits(answer.difference, asking.weights):
-            usable[site] = (answer.difference, given)
+    for site, reply in _replies(asking, training, ask).items():
+        given = reply.response
+        if isinstance(given, Difference) and fits(reply.difference, asking.weights):
+            usable[site] = (reply.difference, given)
         else:
             _refuse(training, site, Refusal(code="bad_weights") if isinstance(given, Difference) else given)
     return usable
 
 
-def _answers(asking: Asking, training: Training, ask: Ask) -> dict[str, Answer]:
+def _replies(asking: Asking, training: Training, ask: Ask) -> dict[str, Reply]:
     """Ask every site that is still with us, in the order of their names."""
     asked = [site for site, participant in training.sites.items() if participant.refusal is None]
     given = ask(asking, asked) if asked else {}
-    silent = Answer(Refusal(code="silent"))
+    silent = Reply(Refusal(code="silent"))
     return {site: given.get(site, silent) for site in asked}
 
 

@@ -67,7 +67,7 @@ class AggregatesOnly(DXOFilter):
 
     def process_dxo(self, dxo: DXO, shareable: Shareable, fl_ctx: FLContext) -> DXO | None:
         """Check the answer; see ``nvflare.apis.dxo_filter.DXOFilter``."""
-        given = read_answer(dxo)
+        given = read_dxo(dxo)
         if isinstance(given, Difference) and TRAINING not in Settings.from_environment().federated.allowed:
             given = None
         if given is None:
@@ -118,14 +118,14 @@ class CollectResponses(Controller):
         given: Response | None = None
         if client_task.result.get_return_code() == "OK":
             try:
-                given = read_answer(from_shareable(client_task.result))
+                given = read_dxo(from_shareable(client_task.result))
             except ValueError:
                 given = None
         self.responses[str(client_task.client.name)] = given or Refusal(code="unreadable")
         client_task.result = None
 
 
-def read_answer(dxo: DXO) -> Response | None:
+def read_dxo(dxo: DXO) -> Response | None:
     """The answer in a DXO; None if it holds anything else, such as arrays whose names are no parameters'."""
     if not isinstance(dxo.data, dict):
         return None

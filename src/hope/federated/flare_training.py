@@ -21,8 +21,9 @@ from nvflare.apis.signal import Signal
 from nvflare.app_common.aggregators.weighted_aggregation_helper import WeightedAggregationHelper
 
 from hope.domain.errors import HopeError
-from hope.federated.averaging import TASKS, Answer, Asking, run_training
-from hope.federated.flare import RESPONSE, RESULTS, read_answer
+from hope.federated.averaging import TASKS, Asking, Reply, run_training
+from hope.federated.flare import RESPONSE, read_dxo
+from hope.federated.jobs import RESULTS
 from hope.federated.plan import read_plan
 from hope.federated.responses import Difference, Refusal, Response
 from hope.federated.site import TRAINING, Request
@@ -58,7 +59,7 @@ class TrainingExecutor(Executor):
         """Do the work in a process of its own; see ``nvflare.apis.executor.Executor``."""
         dxo = from_shareable(shareable)
         if task_name not in TASKS or not all(isinstance(name, str) and is_sound(a) for name, a in dxo.data.items()):
-            return _answer(Refusal(code="bad_weights"))
+            return _as_shareable(Refusal(code="bad_weights"))
         request = Request(
             job=TRAINING,
             model=self.model,
@@ -74,13 +75,13 @@ class TrainingExecutor(Executor):
         outcome = given.message if isinstance(given, Refusal) else f"{given.kind} of {given.n} cases"
         self.log_info(fl_ctx, f"hope: {task_name}: {outcome}")
         if difference is None:
-            return _answer(given)
+            return _as_shareable(given)
         # By the steps PercentilePrivacy scales what it cuts off.
         meta = {MetaKey.NUM_STEPS_CURRENT_ROUND: request.last - request.first, RESPONSE: given.model_dump_json()}
         return DXO(DataKind.WEIGHT_DIFF, data=difference, meta=meta).to_shareable()
 
 
-def _answer(given: Response) -> Shareable:
+def _as_shareable(given: Response) -> Shareable:
     return DXO(DataKind.STATISTICS, data={RESPONSE: given.model_dump_json()}).to_shareable()
 
 
@@ -99,7 +100,7 @@ class FederatedTraining(Controller):
         self.model, self.sha256 = str(model), str(sha256)
         self.plan = read_plan(plan)
         self.seconds = int(hours * 3600)
-        self.answers: dict[str, Answer] = {}
+        self.replies: dict[str, Reply] = {}
 
     def start_controller(self, fl_ctx: FLContext) -> None:
         """Nothing to prepare."""
@@ -118,7 +119,7 @@ class FederatedTraining(Controller):
             self.system_panic(f"hope: {error}", fl_ctx)
             return
 
-        def ask(asking: Asking, sites: Sequence[str]) -> Mapping[str, Answer]:
+        def ask(asking: Asking, sites: Sequence[str]) -> Mapping[str, Reply]:
             return self._ask(asking, sites, abort_signal, fl_ctx)
 
         names = [str(client.name) for client in engine.get_clients()]
@@ -131,9 +132,9 @@ class FederatedTraining(Controller):
 
     def _ask(
         self, asking: Asking, sites: Sequence[str], abort_signal: Signal, fl_ctx: FLContext
-    ) -> Mapping[str, Answer]:
+    ) -> Mapping[str, Reply]:
         """Ask sites and wait for them."""
-        self.answers = {}
+        self.replies = {}
         if abort_signal.triggered:
             return {}
         data = DXO(DataKind.WEIGHTS, data=dict(asking.weights), meta={_FIRST: asking.first, _LAST: asking.last})
@@ -141,7 +142,7 @@ class FederatedTraining(Controller):
         self.broadcast_and_wait(
             task=task, fl_ctx=fl_ctx, targets=list(sites), min_responses=len(sites), abort_signal=abort_signal
         )
-        return self.answers
+        return self.replies
 
     def process_result_of_unknown_task(
         self, client: Any, task_name: str, client_task_id: str, result: Shareable, fl_ctx: FLContext
@@ -150,16 +151,16 @@ class FederatedTraining(Controller):
 
     def _received(self, client_task: ClientTask, fl_ctx: FLContext) -> None:
         """Keep the answer of one site."""
-        answer = Answer(Refusal(code="unreadable"))
+        reply = Reply(Refusal(code="unreadable"))
         if client_task.result.get_return_code() == "OK":
             try:
                 dxo = from_shareable(client_task.result)
             except ValueError:
                 dxo = None
-            given = read_answer(dxo) if dxo is not None else None
+            given = read_dxo(dxo) if dxo is not None else None
             if given is not None:
-                answer = Answer(given, dxo.data if isinstance(given, Difference) else None)
-        self.answers[str(client_task.client.name)] = answer
+                reply = Reply(given, dxo.data if isinstance(given, Difference) else None)
+        self.replies[str(client_task.client.name)] = reply
         client_task.result = None
 
 

@@ -163,14 +163,14 @@ def test_flares_filter_keeps_small_changes_back_and_our_filter_still_knows_the_a
     from nvflare.apis.fl_context import FLContext
     from nvflare.app_common.filters.percentile_privacy import PercentilePrivacy
 
-    from hope.federated.flare import read_answer
+    from hope.federated.flare import read_dxo
 
     arrays = {"stem.0.weight": np.arange(-10, 11, dtype=np.float32)}
     dxo = trained(arrays, NUM_STEPS_CURRENT_ROUND=2)
     passed = from_shareable(PercentilePrivacy(50, 3.0).process(dxo.to_shareable(), FLContext()))
     kept = passed.data["stem.0.weight"]
     assert kept.dtype == np.float32 and (kept[6:15] == 0).all() and (kept[-1], kept[0]) == (6, -6)
-    assert isinstance(read_answer(passed), Difference)
+    assert isinstance(read_dxo(passed), Difference)
 
 
 def test_flares_average_is_weighted_by_cases() -> None:

@@ -14,7 +14,7 @@ from tests.e2e.federated_bodies import GRID, plain_average, tiny_bundle
 from hope.domain.errors import InputError
 from hope.domain.volume import Volume
 from hope.federated import training as site_training
-from hope.federated.averaging import GLOBAL, START, Answer, Asking, run_training
+from hope.federated.averaging import GLOBAL, START, Asking, Reply, run_training
 from hope.federated.plan import TrainingPlan, read_plan
 from hope.federated.responses import REASONS, Difference, Measured, Refusal, Response, Scores
 from hope.federated.site import CASES, DIFFERENCE, GIVEN, Request, respond
@@ -40,19 +40,19 @@ def difference(n: int) -> Difference:
     return Difference(n=n, failed={}, unlabelled=0, loss=0.5)
 
 
-def good(site: str, asking: Asking) -> Answer:
+def good(site: str, asking: Asking) -> Reply:
     if asking.task == "validate":
         mean = float(asking.weights["a.c"][0])
-        return Answer(Scores(n=5, failed={}, unlabelled=0, regions={"WT": {"dice": Measured(n=5, mean=mean)}}))
-    return Answer(difference(CASES_OF[site]), moved(1.0 if site == "north" else 5.0))
+        return Reply(Scores(n=5, failed={}, unlabelled=0, regions={"WT": {"dice": Measured(n=5, mean=mean)}}))
+    return Reply(difference(CASES_OF[site]), moved(1.0 if site == "north" else 5.0))
 
 
-def asked(of: Mapping[str, Callable[[Asking], Answer | None]]) -> Callable[..., Mapping[str, Answer]]:
+def asked(of: Mapping[str, Callable[[Asking], Reply | None]]) -> Callable[..., Mapping[str, Reply]]:
     """Sites that answer well, but for those given."""
 
-    def ask(asking: Asking, sites: Sequence[str]) -> Mapping[str, Answer]:
+    def ask(asking: Asking, sites: Sequence[str]) -> Mapping[str, Reply]:
         given = {site: of[site](asking) if site in of else good(site, asking) for site in sites}
-        return {site: answer for site, answer in given.items() if answer is not None}
+        return {site: reply for site, reply in given.items() if reply is not None}
 
     return ask
 
@@ -86,8 +86,8 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_weights_are_refused_by_name_and_the_others_go_on(name: str) -> None:
-    def hostile(asking: Asking) -> Answer:
-        return Answer(difference(1000), BAD[name])
+    def hostile(asking: Asking) -> Reply:
+        return Reply(difference(1000), BAD[name])
 
     names = [*CASES_OF, "hostile"]
     training = run_training(PLAN, ZERO, names, asked({"hostile": hostile}), plain_average)
@@ -97,20 +97,20 @@ def test_bad_weights_are_refused_by_name_and_the_others_go_on(name: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("answer", "code"),
+    ("reply", "code"),
     [
         (None, "silent"),
-        (Answer(Refusal(code="too_few")), "too_few"),
-        (Answer(Scores(n=5, failed={}, unlabelled=0, regions={})), "unreadable"),
+        (Reply(Refusal(code="too_few")), "too_few"),
+        (Reply(Scores(n=5, failed={}, unlabelled=0, regions={})), "unreadable"),
     ],
 )
 def test_a_site_that_gives_nothing_is_named_and_a_round_of_one_site_is_not_averaged(
-    answer: Answer | None, code: str, tmp_path: Path, tiny: Bundle
+    reply: Reply | None, code: str, tmp_path: Path, tiny: Bundle
 ) -> None:
-    training = run_training(PLAN, ZERO, list(CASES_OF), asked({"north": lambda _: answer}), plain_average)
+    training = run_training(PLAN, ZERO, list(CASES_OF), asked({"north": lambda _: reply}), plain_average)
     assert training.weights is None and not training.rounds
     plan = PLAN.model_copy(update={"least_sites": 1})
-    assert run_training(plan, ZERO, list(CASES_OF), asked({"north": lambda _: answer}), plain_average).weights
+    assert run_training(plan, ZERO, list(CASES_OF), asked({"north": lambda _: reply}), plain_average).weights
     write_training(base_of(tiny.id, tiny.sha256, PLAN), PLAN, training, tmp_path / "out")
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert result["bundle"] is None and result["sites"][0]["reason"] == REASONS[code]
@@ -128,11 +128,11 @@ def test_the_bundle_lists_sites_rounds_and_cases_and_holds_the_mean(tmp_path: Pa
     base = base_of(tiny.id, tiny.sha256, PLAN)
     by = {name: moved(value, base.weights) for name, value in {"north": 0.125, "south": 0.5}.items()}
 
-    def ask(asking: Asking, sites: Sequence[str]) -> Mapping[str, Answer]:
+    def ask(asking: Asking, sites: Sequence[str]) -> Mapping[str, Reply]:
         if asking.task == "train":
-            return {site: Answer(difference(CASES_OF[site]), by[site]) for site in sites}
+            return {site: Reply(difference(CASES_OF[site]), by[site]) for site in sites}
         dice = {"WT": {"dice": Measured(n=5, mean=0.75)}, "TC": {"dice": None}}
-        return {site: Answer(Scores(n=5, failed={}, unlabelled=0, regions=dice)) for site in sites}
+        return {site: Reply(Scores(n=5, failed={}, unlabelled=0, regions=dice)) for site in sites}
 
     training = run_training(PLAN, base.weights, list(CASES_OF), ask, plain_average)
     write_training(base, PLAN, training, tmp_path / "out")
