@@ -199,7 +199,7 @@ class FederatedSettings:
         data: directory of the site's cases; ``{site}`` in it stands for the site's name. No job can name another one.
         scheme: label scheme of the site's masks: peds, brats2023 or brats2021.
         min_cases: with fewer cases than this the site answers nothing but that.
-        jobs: kinds of job that the site answers, with commas between: evaluate, style.
+        jobs: kinds of job that the site answers, with commas between: evaluate, style, train.
         bodies: Python module whose ``evaluate_site`` runs a model; another one only in tests.
     """
 

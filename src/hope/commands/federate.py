@@ -46,13 +46,13 @@ def evaluate(output: Path, model: str, hours: float) -> None:
     \b
     hope federate export evaluate -o job --model starter
     """  # noqa: D301 - click reads the backspace
-    from hope.federated.jobs import write_job
+    from hope.federated.jobs import job_files, write_job
     from hope.models.bundle import SEGMENTER
     from hope.services import Services
     from hope.settings import Settings
 
     bundle = Services(Settings.from_environment()).models.get(model, SEGMENTER)
-    write_job(output, "evaluate", bundle.id, bundle.sha256, hours)
+    write_job(output, job_files("evaluate", bundle.id, bundle.sha256, hours))
     click.echo(f"job: {output}, model {bundle.id}, sha256 {bundle.sha256}")
 
 
@@ -68,13 +68,84 @@ def style(output: Path, hours: float) -> None:
     \b
     hope federate export style -o job
     """  # noqa: D301 - click reads the backspace
-    from hope.federated.jobs import write_job
+    from hope.federated.jobs import job_files, write_job
 
-    write_job(output, "style", hours=hours)
+    write_job(output, job_files("style", "", "", hours))
     click.echo(f"job: {output}")
 
 
-@federate.command("try", short_help="Run a job here, with FLARE's simulator.", context_settings=HELP)
+@export.command("train", short_help="Train one model over all sites.", context_settings=HELP)
+@click.option("-o", "--output", type=PATH, required=True, metavar="JOB", help="Directory of the job; a new one.")
+@click.option("--model", required=True, metavar="ID", help="Bundle to start from, one that `hope train` made.")
+@click.option("--id", "model_id", default="federated", show_default=True, metavar="ID", help="Id of the new bundle.")
+@click.option("--rounds", type=click.IntRange(1, 1000), default=10, show_default=True, help="Rounds of averaging.")
+@click.option("--steps", type=click.IntRange(1, 10_000), default=40, show_default=True, help="Steps of a site a round.")
+@click.option("--rate", type=float, default=5e-4, show_default=True, help="Peak of the learning rate.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of everything random.")
+@click.option(
+    "--least-sites",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="A round needs so many usable answers.",
+)
+@click.option(
+    "--alone/--not-alone",
+    default=True,
+    show_default=True,
+    help="Have each site train a model alone too, to compare with; takes as long again.",
+)
+@click.option(
+    "--privacy",
+    type=(click.FloatRange(0, 100, max_open=True), click.FloatRange(min=0, min_open=True)),
+    metavar="PERCENTILE GAMMA",
+    help="Sites keep back the changes below PERCENTILE and cut off those above GAMMA a step.",
+)
+@_HOURS
+def train(
+    output: Path,
+    model: str,
+    model_id: str,
+    rounds: int,
+    steps: int,
+    rate: float,
+    seed: int,
+    least_sites: int,
+    alone: bool,
+    privacy: tuple[float, float] | None,
+    hours: float,
+) -> None:
+    """Write a job that trains a model over the sites: federated averaging of differences of weights.
+
+    In each round a site trains some steps on its own labelled cases and gives the difference of the weights with its
+    number of cases; the server averages. A site keeps a quarter of its cases aside. On these every model is measured at
+    the end: the result's table.csv. The result's bundle.zip is added by `hope models add`. A site has to allow the job:
+    its HOPE_FEDERATED_JOBS must hold train.
+
+    \b
+    hope federate export train -o job --model starter --id ours
+    """  # noqa: D301 - click reads the backspace
+    from hope.federated.jobs import training_files, write_job
+    from hope.federated.plan import read_plan
+    from hope.federated.training_outcome import base_of
+    from hope.models.bundle import SEGMENTER
+    from hope.models.registry import check_id
+    from hope.services import Services
+    from hope.settings import Settings
+
+    check_id(model_id)
+    percentile, gamma = privacy or (None, None)
+    plan = read_plan(
+        {"id": model_id, "rounds": rounds, "steps": steps, "rate": rate, "seed": seed, "least_sites": least_sites}
+        | {"alone": alone, "percentile": percentile, "gamma": gamma}
+    )
+    bundle = Services(Settings.from_environment()).models.get(model, SEGMENTER)
+    base_of(bundle.id, bundle.sha256, plan)
+    write_job(output, training_files(bundle.id, bundle.sha256, plan, hours))
+    click.echo(f"job: {output}, model {bundle.id}, sha256 {bundle.sha256}")
+
+
+@federate.command("try", short_help="Run a job here, with a directory for each site.", context_settings=HELP)
 @click.argument("job", type=PATH, metavar="JOB")
 @click.option(
     "--sites",
@@ -90,10 +161,12 @@ def style(output: Path, hours: float) -> None:
     "--at-once", type=click.IntRange(min=1), default=2, show_default=True, help="Sites that work at the same time."
 )
 @click.option("--keep", type=PATH, metavar="DIR", help="Keep FLARE's workspace with its logs in DIR.")
-def try_(job: Path, sites: tuple[Path, ...], output: Path, at_once: int, keep: Path | None) -> None:
+@click.option("--poc", is_flag=True, help="Real server and client processes with certificates and TLS; slower.")
+def try_(job: Path, sites: tuple[Path, ...], output: Path, at_once: int, keep: Path | None, poc: bool) -> None:
     """Run JOB on this machine as if each DIR were a site, and write what the server would have.
 
-    The sites get the site policy of `hope federate policy`. Nothing stays behind but OUT, and DIR of --keep.
+    FLARE's simulator runs it; with --poc a real server and a client for each site, with certificates of their own. The
+    sites get the site policy of `hope federate policy`. Nothing stays behind but OUT, and DIR of --keep.
 
     \b
     hope federate try job --sites hospital-a --sites hospital-b -o result
@@ -101,7 +174,7 @@ def try_(job: Path, sites: tuple[Path, ...], output: Path, at_once: int, keep: P
     require_extras("hope federate try", "federated")
     from hope.federated.trying import try_job
 
-    for name in try_job(job, sites, output, at_once, keep):
+    for name in try_job(job, sites, output, at_once, keep, poc):
         click.echo(str(output / name))
 
 

@@ -1,15 +1,17 @@
 """What a job names: the executor of a site, the filter on what it sends, the controller of the server.
 
-The only module that imports FLARE; FLARE imports it by the names in a job, under a site's list of allowed classes.
+Only it, ``flare_training`` and ``flare_session`` import FLARE; FLARE imports them by the names in a job, under a site's
+list of allowed classes.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 from nvflare.apis.controller_spec import ClientTask, Task
-from nvflare.apis.dxo import DXO, DataKind, from_shareable
+from nvflare.apis.dxo import DXO, DataKind, MetaKey, from_shareable
 from nvflare.apis.dxo_filter import DXOFilter
 from nvflare.apis.executor import Executor
 from nvflare.apis.filter import ContentBlockedException
@@ -19,16 +21,19 @@ from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 
 from hope.domain.errors import InputError
-from hope.federated.jobs import TASK
+from hope.federated.jobs import RESULTS, TASK
 from hope.federated.outcome import Asked, write_outcome
-from hope.federated.responses import Refusal, Response, read_response
-from hope.federated.site import Request
+from hope.federated.responses import Difference, Refusal, Response, read_response
+from hope.federated.site import TRAINING, Request
+from hope.federated.weights import is_sound
 from hope.federated.work import work
+from hope.settings import Settings
 
-RESULTS = "hope"
-"""Directory of the results among what the server keeps of a job."""
+RESPONSE = "response"
+"""Key of the answer in a DXO."""
 
-_KEY = "response"
+_PARAMETER = re.compile(r"[a-z0-9_]{1,40}(\.[a-z0-9_]{1,40}){1,15}")
+_KNOWN_META = {RESPONSE, MetaKey.NUM_STEPS_CURRENT_ROUND, MetaKey.FILTER_HISTORY}
 
 
 class SiteExecutor(Executor):
@@ -51,7 +56,7 @@ class SiteExecutor(Executor):
         given = work(request, lambda: bool(abort_signal.triggered))
         outcome = f"no figures: {given.message}" if isinstance(given, Refusal) else f"figures of {given.n} cases"
         self.log_info(fl_ctx, f"hope: {outcome}")
-        return DXO(DataKind.STATISTICS, data={_KEY: given.model_dump_json()}).to_shareable()
+        return DXO(DataKind.STATISTICS, data={RESPONSE: given.model_dump_json()}).to_shareable()
 
 
 class AggregatesOnly(DXOFilter):
@@ -62,7 +67,10 @@ class AggregatesOnly(DXOFilter):
 
     def process_dxo(self, dxo: DXO, shareable: Shareable, fl_ctx: FLContext) -> DXO | None:
         """Check the answer; see ``nvflare.apis.dxo_filter.DXOFilter``."""
-        if _read(dxo) is None:
+        given = read_dxo(dxo)
+        if isinstance(given, Difference) and TRAINING not in Settings.from_environment().federated.allowed:
+            given = None
+        if given is None:
             raise ContentBlockedException("hope: the answer holds more or less than aggregates")
         return None
 
@@ -110,18 +118,31 @@ class CollectResponses(Controller):
         given: Response | None = None
         if client_task.result.get_return_code() == "OK":
             try:
-                given = _read(from_shareable(client_task.result))
+                given = read_dxo(from_shareable(client_task.result))
             except ValueError:
                 given = None
         self.responses[str(client_task.client.name)] = given or Refusal(code="unreadable")
         client_task.result = None
 
 
-def _read(dxo: DXO) -> Response | None:
-    """The answer in a DXO; None if it holds anything else."""
-    if dxo.data_kind != DataKind.STATISTICS or not isinstance(dxo.data, dict) or set(dxo.data) != {_KEY}:
+def read_dxo(dxo: DXO) -> Response | None:
+    """The answer in a DXO; None if it holds anything else, such as arrays whose names are no parameters'."""
+    if not isinstance(dxo.data, dict):
+        return None
+    trained = dxo.data_kind == DataKind.WEIGHT_DIFF
+    if trained:
+        text, alone = dxo.get_meta_prop(RESPONSE), set(dxo.meta) <= _KNOWN_META and _are_parameters(dxo.data)
+    else:
+        text, alone = dxo.data.get(RESPONSE), dxo.data_kind == DataKind.STATISTICS and set(dxo.data) == {RESPONSE}
+    if not alone:
         return None
     try:
-        return read_response(str(dxo.data[_KEY]))
+        given = read_response(str(text))
     except InputError:
         return None
+    return given if isinstance(given, Difference) == trained else None
+
+
+def _are_parameters(data: dict[Any, Any]) -> bool:
+    """Whether all is finite arrays under names of a network's parameters."""
+    return all(isinstance(name, str) and _PARAMETER.fullmatch(name) and is_sound(array) for name, array in data.items())

@@ -3,33 +3,71 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from hope.domain.errors import InputError
-from hope.federated.site import KINDS
+from hope.federated.averaging import TASKS, TRAIN
+from hope.federated.plan import TrainingPlan
+from hope.federated.site import KINDS, TRAINING
 from hope.formats.atomic import atomic_output, output_error
 
 META: Final = "meta.json"
 APP: Final = "app"
 TASK: Final = "hope"
+RESULTS: Final = "hope"
+"""Directory of the results among what the server keeps of a job."""
 _CLASSES: Final = "hope.federated.flare"
-SITE_CLASSES: Final = (f"{_CLASSES}.SiteExecutor", f"{_CLASSES}.AggregatesOnly")
-SERVER_CLASSES: Final = (f"{_CLASSES}.CollectResponses",)
+_TRAINING: Final = "hope.federated.flare_training"
+PRIVACY_FILTER: Final = "nvflare.app_common.filters.percentile_privacy.PercentilePrivacy"
+SITE_CLASSES: Final = (
+    f"{_CLASSES}.SiteExecutor",
+    f"{_CLASSES}.AggregatesOnly",
+    f"{_TRAINING}.TrainingExecutor",
+    PRIVACY_FILTER,
+)
+SERVER_CLASSES: Final = (f"{_CLASSES}.CollectResponses", f"{_TRAINING}.FederatedTraining")
+AGGREGATES: Final = {"path": SITE_CLASSES[1], "args": {}}
+Files = dict[str, Mapping[str, Any]]
 
 
-def job_files(job: str, model: str, sha256: str, hours: float) -> dict[str, Mapping[str, Any]]:
+def job_files(job: str, model: str, sha256: str, hours: float) -> Files:
     """The files of a job, by their place in its directory.
 
     Args:
-        job: its kind, one of ``site.KINDS``.
+        job: its kind, one of ``site.KINDS`` but training.
         model: id of the bundle, if it needs one.
         sha256: hash that every site's copy of the bundle must have.
         hours: how long the server waits for the sites.
     """
     asked = {"job": job, "model": model, "sha256": sha256}
     server = {"path": SERVER_CLASSES[0], "args": {**asked, "hours": hours}}
+    return _files(job, server, {"path": SITE_CLASSES[0], "args": asked}, {TASK: [AGGREGATES]})
+
+
+def training_files(model: str, sha256: str, plan: TrainingPlan, hours: float) -> Files:
+    """The files of a training, by their place in the job's directory.
+
+    Args:
+        model: id of the bundle that the training starts from.
+        sha256: its hash.
+        plan: of the training.
+        hours: how long the server waits for the sites in each task.
+    """
+    asked = {"model": model, "sha256": sha256, "plan": plan.model_dump()}
+    server = {"path": SERVER_CLASSES[1], "args": {**asked, "hours": hours}}
+    filters = {task: [AGGREGATES] for task in TASKS}
+    if plan.percentile is not None:
+        kept = {"percentile": plan.percentile, "gamma": plan.gamma}
+        filters[TRAIN] = [{"path": PRIVACY_FILTER, "args": kept}, AGGREGATES]
+    return _files(TRAINING, server, {"path": SITE_CLASSES[2], "args": asked}, filters)
+
+
+def _files(
+    job: str, server: Mapping[str, Any], executor: Mapping[str, Any], filters: Mapping[str, Sequence[Any]]
+) -> Files:
+    """The files of a job; ``filters`` holds the chain of each task's results, of which FLARE takes one a task."""
     return {
         META: {
             "name": f"hope-{job}",
@@ -46,23 +84,20 @@ def job_files(job: str, model: str, sha256: str, hours: float) -> dict[str, Mapp
         },
         f"{APP}/config/config_fed_client.json": {
             "format_version": 2,
-            "executors": [{"tasks": [TASK], "executor": {"path": SITE_CLASSES[0], "args": asked}}],
+            "executors": [{"tasks": list(filters), "executor": executor}],
             "components": [],
             "task_data_filters": [],
-            "task_result_filters": [{"tasks": [TASK], "filters": [{"path": SITE_CLASSES[1], "args": {}}]}],
+            "task_result_filters": [{"tasks": [task], "filters": chain} for task, chain in filters.items()],
         },
     }
 
 
-def write_job(folder: Path, job: str, model: str = "", sha256: str = "", hours: float = 24.0) -> None:
+def write_job(folder: Path, files: Files) -> None:
     """Write a job.
 
     Args:
         folder: made; must not hold anything yet.
-        job: its kind, one of ``site.KINDS``.
-        model: id of the bundle, if it needs one.
-        sha256: hash that every site's copy of the bundle must have.
-        hours: how long the server waits for the sites.
+        files: what ``job_files`` or ``training_files`` gave.
 
     Raises:
         InputError: if the directory holds something.
@@ -71,7 +106,7 @@ def write_job(folder: Path, job: str, model: str = "", sha256: str = "", hours: 
     try:
         if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
             raise InputError("the job's directory holds something", fix="name a new one with -o")
-        for name, content in job_files(job, model, sha256, hours).items():
+        for name, content in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             with atomic_output(folder / name) as stream:
                 stream.write((json.dumps(content, indent=2) + "\n").encode())

@@ -16,8 +16,12 @@ _FILTER: Final = {"path": SITE_CLASSES[1], "args": {}}
 RESOURCES: Final[Mapping[str, Any]] = {
     "class_allow_list": [*SITE_CLASSES, *SERVER_CLASSES],
     "class_list_enforcement_mode": "enforce",
+    "allow_log_streaming": False,
 }
-"""To be merged into a site's ``local/resources.json``: the only classes that a job may name."""
+"""To be merged into a site's ``local/resources.json``: the only classes that a job may name, and no log leaves.
+
+FLARE's kits let each client send its log of errors to the server, by a class that it adds to each job.
+"""
 
 PRIVACY: Final[Mapping[str, Any]] = {
     "scopes": [

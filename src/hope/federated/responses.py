@@ -47,6 +47,9 @@ REASONS: Final[Mapping[str, str]] = {
     "withheld": "the answer held more than aggregates, and the site kept it",
     "stopped": "the site stopped the work",
     "failed": "the work at the site failed",
+    "cannot_train": "the site's model of this id is none that training can start from",
+    "diverged": "the training at the site gave weights that are no finite numbers",
+    "bad_weights": "the weights do not fit the model: other names or shapes, or values that are no finite numbers",
     "silent": "no answer came: the site was down, or its work ended",
     "unreadable": "the site's answer is none of this version",
 }
@@ -124,6 +127,28 @@ class Histograms(_Exact):
         return _known(value, tuple(str(s) for s in SEQUENCES))
 
 
+class Difference(_Exact):
+    """Of a round of training: on how many cases, and the mean loss; the arrays travel beside it.
+
+    Attributes:
+        n: cases that the site trained on.
+        failed: cases that failed, by kind.
+        unlabelled: cases without a mask.
+        loss: mean over the steps of the round.
+    """
+
+    kind: Literal["difference"] = "difference"
+    n: int = Field(ge=1)
+    failed: dict[str, int]
+    unlabelled: int = Field(ge=0)
+    loss: float
+
+    @field_validator("failed")
+    @classmethod
+    def _known_failures(cls, value: dict[str, int]) -> dict[str, int]:
+        return _known(value, FAILURES)
+
+
 class Refusal(_Exact):
     """No figures, and why: a code of ``REASONS``."""
 
@@ -143,7 +168,7 @@ class Refusal(_Exact):
         return REASONS[self.code]
 
 
-Response = Scores | Histograms | Refusal
+Response = Scores | Histograms | Difference | Refusal
 _RESPONSE: TypeAdapter[Response] = TypeAdapter(Annotated[Response, Field(discriminator="kind")])
 
 

@@ -6,6 +6,7 @@ import importlib
 import json
 import re
 from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,9 @@ from pydantic import BaseModel, ConfigDict
 
 from hope.domain.errors import BundleError, HopeError, InputError, OutputError
 from hope.domain.labels import SCHEMAS
-from hope.federated.responses import Refusal, Response
+from hope.federated.plan import TrainingPlan
+from hope.federated.responses import Difference, Refusal, Response
+from hope.federated.weights import fits, read_arrays, write_arrays
 from hope.formats.atomic import output_error
 from hope.models.bundle import SEGMENTER, Bundle
 from hope.services import Services
@@ -21,6 +24,8 @@ from hope.settings import Settings
 from hope.stages.intake.case_finding import CaseSource, find_all
 
 AUDIT: Final = "federated-audit.jsonl"
+GIVEN, DIFFERENCE, CASES = "given.npz", "difference.npz", "cases"
+"""Files of a training in the private directory of the work: weights in, their difference out, cases on the grid."""
 _LONGEST = 80
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*")
 
@@ -33,6 +38,9 @@ class Request(BaseModel):
         site: the site's own name in the federation.
         model: id of a bundle in the site's registry; empty where the job needs none.
         sha256: the hash that this bundle must have.
+        task: of a training ``train`` or ``validate``; empty for the other kinds.
+        first, last: of a training the steps after ``first`` up to ``last``.
+        plan: of a training.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,6 +49,10 @@ class Request(BaseModel):
     site: str
     model: str = ""
     sha256: str = ""
+    task: str = ""
+    first: int = 0
+    last: int = 0
+    plan: TrainingPlan | None = None
 
 
 class _RefusedError(Exception):
@@ -49,28 +61,29 @@ class _RefusedError(Exception):
         self.code = code
 
 
-def respond(request: Request, settings: Settings) -> Response:
+def respond(request: Request, settings: Settings, files: Path | None = None) -> Response:
     """Do what a job asks if the site allows it, and write the site's audit line.
 
     Args:
         request: what is asked.
         settings: the site's.
+        files: private directory with the weights of a training (``GIVEN``), where its difference (``DIFFERENCE``) goes.
 
     Returns:
         aggregates, or why there are none. No error leaves this function as a text: texts may hold names.
     """
     try:
         _audit(request, settings, "asked")
-        given = _respond_or_refuse(request, settings)
+        given = _respond_or_refuse(request, settings, files)
         _audit(request, settings, given.code if isinstance(given, Refusal) else given.kind, given)
     except OutputError:
         return Refusal(code="no_audit")
     return given
 
 
-def _respond_or_refuse(request: Request, settings: Settings) -> Response:
+def _respond_or_refuse(request: Request, settings: Settings, files: Path | None) -> Response:
     try:
-        return _respond(request, settings)
+        return _respond(request, settings, files)
     except _RefusedError as refused:
         return Refusal(code=refused.code)
     except Exception:
@@ -78,12 +91,14 @@ def _respond_or_refuse(request: Request, settings: Settings) -> Response:
         return Refusal(code="failed")
 
 
-def _respond(request: Request, settings: Settings) -> Response:
+def _respond(request: Request, settings: Settings, files: Path | None) -> Response:
     chosen = settings.federated
-    if request.job not in _JOBS or request.job not in chosen.allowed:
+    if request.job not in KINDS or request.job not in chosen.allowed:
         raise _RefusedError("not_allowed")
     if chosen.scheme not in SCHEMAS:
         raise _RefusedError("settings")
+    if request.job == TRAINING:
+        return _train(request, settings, files)
     return _JOBS[request.job](request, settings)
 
 
@@ -115,8 +130,42 @@ def _style(request: Request, settings: Settings) -> Response:
     return sum_site(cases, failed, least)
 
 
+def _train(request: Request, settings: Settings, files: Path | None) -> Response:
+    from hope.federated import training
+    from hope.training.rounds import config_of_bundle, weights_of
+
+    services, least, plan = Services(settings), settings.federated.min_cases, request.plan
+    bundle = model_of(request, services)
+    if plan is None or files is None:
+        raise _RefusedError("failed")
+    try:
+        config = config_of_bundle(bundle, plan.all_steps, plan.rate, plan.seed, settings.federated.scheme)
+    except InputError as error:
+        raise _RefusedError("cannot_train") from error
+    weights = read_arrays(files / GIVEN)
+    if not fits(weights, weights_of(bundle)):
+        raise _RefusedError("bad_weights")
+    bodies = importlib.import_module(settings.federated.bodies)
+    sources = cases_of(request, settings)
+    stored, failed, unlabelled = getattr(bodies, "read_cases", training.read_cases)(
+        sources, config, files / CASES, services
+    )
+    learn, aside = training.split(stored, least)
+    if len(learn) < least:
+        raise _RefusedError("too_few")
+    cases = training.SiteCases(learn, aside, failed, unlabelled)
+    if request.task == "validate":
+        return training.measure_site(weights, config, cases, least)
+    difference, loss = training.train_site(weights, config, cases, request.first, request.last, files)
+    if not fits(difference, weights) or not isfinite(loss):
+        raise _RefusedError("diverged")
+    write_arrays(files / DIFFERENCE, difference)
+    return Difference(n=len(learn), failed=dict(failed), unlabelled=unlabelled, loss=loss)
+
+
 _JOBS = {"evaluate": _evaluate, "style": _style}
-KINDS: Final = tuple(_JOBS)
+TRAINING: Final = "train"
+KINDS: Final = (*_JOBS, TRAINING)
 """The kinds of job that this version knows."""
 
 
@@ -160,7 +209,7 @@ def _audit(request: Request, settings: Settings, outcome: str, given: Response |
     stated = {} if given is None or isinstance(given, Refusal) else {"n": given.n, "failed": given.failed}
     line = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        **{name: str(value)[:_LONGEST] for name, value in request.model_dump().items()},
+        **{name: str(value)[:_LONGEST] for name, value in request.model_dump(exclude={"plan"}).items()},
         "outcome": outcome,
         **stated,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def export_bundle(
     measured: dict[str, Any] | None = None,
     out_of_distribution: OutOfDistributionScore | None = None,
     intervals: IntervalRule | None = None,
+    federated: Mapping[str, Any] | None = None,
 ) -> Bundle:
     """Write the averaged weights and all facts of the run as a bundle.
 
@@ -44,6 +46,7 @@ def export_bundle(
         measured: figures to store with it.
         out_of_distribution: what an ordinary input looks like; None makes a bundle that cannot tell a strange one.
         intervals: how probabilities become intervals; None leaves that to the default thresholds.
+        federated: which sites trained it together; None where one did.
     """
     # Half precision halves the download; the runtime computes in single precision again.
     write_weights(state.average, folder, torch.float16)
@@ -82,6 +85,8 @@ def export_bundle(
         },
         "measured": measured or {},
     }
+    if federated:
+        manifest["training"]["federated"] = dict(federated)
     if intervals:
         manifest["intervals"] = intervals.to_json()
     return write_manifest(folder, manifest)

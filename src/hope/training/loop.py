@@ -43,7 +43,8 @@ class TrainingState:
     seconds: float = 0.0
 
 
-def _new_state(config: TrainingConfig) -> TrainingState:
+def new_state(config: TrainingConfig) -> TrainingState:
+    """A seeded state with random weights, before its first step."""
     torch.manual_seed(config.seed)
     network = build_network("UNet", config.network_arguments())
     average = build_network("UNet", config.network_arguments())
@@ -68,7 +69,7 @@ def load_checkpoint(folder: Path) -> tuple[TrainingState, TrainingConfig]:
         config = TrainingConfig.from_json(kept.config)
     except (LookupError, TypeError, ValueError) as error:
         raise kept.refusal() from error
-    state = _new_state(config)
+    state = new_state(config)
     kept.restore(state)
     return state, config
 
@@ -207,7 +208,7 @@ def start(config: TrainingConfig, base: Bundle | None = None) -> TrainingState:
     Raises:
         BundleError: if its files are damaged.
     """
-    state = _new_state(config)
+    state = new_state(config)
     if base:
         base.verify()
         weights = {name: tensor.float() for name, tensor in load_file(base.folder / WEIGHTS).items()}

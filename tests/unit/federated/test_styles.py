@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
+from hope.domain.case import SEQUENCES, AlignedCase
 from hope.domain.errors import InputError
 from hope.domain.grid import Grid
 from hope.domain.sequence import MRSequence
@@ -21,6 +23,9 @@ from hope.federated.responses import BINS, HIGHEST, Histograms, Refusal, Respons
 from hope.federated.site import Request, respond
 from hope.formats.nifti import write_scan
 from hope.settings import FederatedSettings, Settings
+from hope.stages.harmonize.harmonize import harmonize
+from hope.stages.harmonize.histogram import HistogramHarmonizer
+from hope.stages.harmonize.lesion_prior import regions_of
 
 WIDTH = HIGHEST / BINS
 
@@ -86,3 +91,33 @@ def test_a_site_gives_sums_and_counts_failures(tmp_path: Path, monkeypatch: pyte
     fewer = replace(settings, federated=replace(chosen, min_cases=5))
     refused = respond(Request(job="style", site="site-1"), fewer)
     assert isinstance(refused, Refusal) and refused.code == "too_few"
+
+
+def as_case(images: np.ndarray, mask: np.ndarray, grid: Grid) -> AlignedCase:
+    volumes = {s: Volume(np.asarray(image, np.float32), grid) for s, image in zip(SEQUENCES, images, strict=True)}
+    return AlignedCase.in_place("pair", volumes, Volume(mask, grid))
+
+
+def landmarks(image: Volume, healthy: np.ndarray) -> np.ndarray:
+    values = image.data[healthy]
+    return np.percentile(values / np.median(values), PERCENTILES)
+
+
+def test_hope_harmonize_brings_a_case_to_the_style_of_the_sites() -> None:
+    noise = np.random.default_rng(5).normal(size=(4, 40, 40, 40))
+    smooth = ndimage.gaussian_filter(noise, (0, 3, 3, 3))
+    images = 1 + 0.3 * smooth / smooth.std()
+    inside, grid = np.ones(images.shape[1:], bool), Grid(images.shape[1:], np.diag([2.0, 2.0, 2.0, 1.0]))
+    source = as_case(np.maximum(images, 0.05), inside, grid)
+    target = as_case(300 * np.maximum(images, 0.05) ** 0.6, inside, grid)
+    sites = [styles.sum_site([styles.histograms_of(target)], Counter(), 1)] * 2
+    style = styles.pooled_style("federated", sites)
+    assert style is not None
+    done = harmonize(source, HistogramHarmonizer(), Style.from_json(style.to_json()))
+    healthy, before, after = regions_of(source).healthy, [], []
+    for s in SEQUENCES:
+        wanted = np.asarray(style.sequences[s].values)
+        before.append(np.abs(landmarks(source.images[s], healthy) - wanted).mean())
+        after.append(np.abs(landmarks(done.images[s], healthy) - wanted).mean())
+        assert np.median(done.images[s].data[healthy]) == pytest.approx(1, abs=0.2)
+    assert np.mean(after) < 0.6 * np.mean(before), (before, after)

@@ -1,0 +1,35 @@
+"""The small deployment: what is provisioned, and the policy in a kit; `make federated` runs the real processes."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+from hope.federated.jobs import SITE_CLASSES
+from hope.federated.poc import free_port, project_of, protect
+
+
+def test_the_project_has_a_server_the_sites_and_one_administrator() -> None:
+    project = project_of(["site-1", "site-2"], 8002)
+    kinds = [(one["name"], one["type"]) for one in project["participants"]]
+    assert kinds == [
+        ("localhost", "server"), ("site-1", "client"), ("site-2", "client"), ("admin@hope.example", "admin")
+    ]  # fmt: skip
+    assert project["participants"][0]["fed_learn_port"] == 8002
+
+
+def test_a_kit_keeps_its_components_and_gets_the_policy(tmp_path: Path) -> None:
+    kept = {"components": [{"id": "process_launcher"}], "class_allow_list": ["nvflare.other"]}
+    (tmp_path / "resources.json.default").write_text(json.dumps({**kept, "allow_log_streaming": True}))
+    protect(tmp_path)
+    resources = json.loads((tmp_path / "resources.json").read_text())
+    assert resources["components"] == kept["components"] and "nvflare.other" not in resources["class_allow_list"]
+    assert set(SITE_CLASSES) <= set(resources["class_allow_list"])
+    assert resources["class_list_enforcement_mode"] == "enforce" and resources["allow_log_streaming"] is False
+    assert (tmp_path / "privacy.json").is_file() and (tmp_path / "authorization.json").is_file()
+
+
+def test_a_free_port_can_be_bound() -> None:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", free_port()))
