@@ -61,6 +61,7 @@ docs: $(INSTALLED) ## write docs/reference/{cli,settings}.md and the schemas ane
 	$(BIN)/python tools/make_settings_docs.py
 	$(BIN)/python tools/make_contract.py
 	$(BIN)/python tools/make_rest_docs.py
+	$(BIN)/python tools/make_licences.py
 
 site: $(INSTALLED) ## the documentation as a web site, in build/site; REPOSITORY_URL gives links to files their address
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
