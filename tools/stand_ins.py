@@ -77,7 +77,9 @@ def stand_ins() -> dict[str, str]:
     """Name of a base image -> the text of the Containerfile that makes its stand-in."""
     postgres_user = "groupadd --system --gid 999 postgres && useradd --system --uid 999 --gid postgres postgres"
     data = "/var/lib/postgresql/data"
-    folder = f"rm -rf /var/lib/postgresql/* && install --directory --owner=postgres --group=postgres --mode=0700 {data}"
+    install = "install --directory --owner=postgres --group=postgres"
+    sockets = "/var/run/postgresql"
+    folder = f"rm -rf /var/lib/postgresql/* && {install} --mode=0700 {data} && {install} --mode=3777 {sockets}"
     moto = store.found(r"^(moto==.+)$", store.REPOSITORY / "constraints.txt").replace("==", "[s3,server]==")
     return {
         store.python_image(): f"FROM {BASE}\nRUN {APT.format('python3 python3-venv python3-pip ca-certificates')} "

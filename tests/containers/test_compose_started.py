@@ -6,7 +6,6 @@ which not every machine has; so the services are started in order here, and each
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import subprocess
@@ -21,6 +20,8 @@ from tests.container_engine import image, note
 from tests.deployment import REPOSITORY
 from tools import container_store as containers
 
+from hope.web.auth.api_tokens import new_api_token
+
 pytestmark = pytest.mark.containers
 
 PROJECT = "hope-test"
@@ -32,9 +33,9 @@ class Platform:
     """The services of compose.yaml as containers of one project."""
 
     def __init__(self, folder: Path) -> None:
-        self.token = secrets.token_urlsafe(32)
+        self.token, line = new_api_token("test")
         tokens = folder / "api-tokens.txt"
-        tokens.write_text(f"test {hashlib.sha256(self.token.encode()).hexdigest()}\n")
+        tokens.write_text(line + "\n")
         tokens.chmod(0o400)
         os.chown(tokens, 10001, 10001)
         passwords = ("POSTGRES_PASSWORD", "POSTGRES_ADMIN_PASSWORD", "S3_ACCESS_KEY", "S3_SECRET_KEY")
@@ -57,7 +58,7 @@ class Platform:
         command += ["--file", str(Path(__file__).with_name("compose.override.yaml"))]
         command += words
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=400, check=False)
-        assert not check or done.returncode == 0, done.stdout + done.stderr
+        assert not check or done.returncode == 0, done.stdout + done.stderr + self.log()
         return done
 
     def start(self, service: str, *words: str) -> None:
@@ -115,7 +116,7 @@ class Platform:
         return int(containers.podman("exec", name, "python", "-c", program).stdout) / os.sysconf("SC_CLK_TCK")
 
 
-def until(what: Callable[[], object], platform: Platform, seconds: float = 500) -> None:
+def until(what: Callable[[], object], platform: Platform, seconds: float = 250) -> None:
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, f"not within {seconds} s\n{platform.log()}"
@@ -147,6 +148,8 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         yield made
     finally:
         made.compose("down", "--volumes", "--timeout", "20", check=False)
+        containers.podman("rm", "--all", "--force", "--time", "1")  # what a failed test left; the store is ours alone
+        containers.podman("volume", "rm", "--all", "--force")
 
 
 def client(platform: Platform) -> httpx.Client:

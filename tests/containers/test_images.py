@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +11,8 @@ import httpx
 import pytest
 from tests.container_engine import CONFINED, Container, image, note, run, running
 from tools import container_store as containers
+
+from hope.web.auth.api_tokens import new_api_token
 
 pytestmark = pytest.mark.containers
 
@@ -57,14 +57,20 @@ def test_the_gateway_does_not_start_without_a_way_to_sign_in() -> None:
 
 
 @pytest.fixture(scope="module")
-def token() -> str:
-    return secrets.token_urlsafe(32)
+def api_token() -> tuple[str, str]:
+    """A token and its line of the tokens file."""
+    return new_api_token("test")
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory, token: str) -> Iterator[Container]:
+def token(api_token: tuple[str, str]) -> str:
+    return api_token[0]
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory, api_token: tuple[str, str]) -> Iterator[Container]:
     tokens: Path = tmp_path_factory.mktemp("gateway") / "tokens"
-    tokens.write_text(f"test {hashlib.sha256(token.encode()).hexdigest()}\n")
+    tokens.write_text(api_token[1] + "\n")
     tokens.chmod(0o400)
     os.chown(tokens, 10001, 10001)
     options = [*CONFINED, "--tmpfs", "/tmp:mode=1777", "--volume", "/data"]
