@@ -153,6 +153,7 @@ export function SideBySide({ scene }: Omit<PartProps, 'vocabulary' | 'result'>) 
   const goTo = (event: MouseEvent & { currentTarget: HTMLCanvasElement }) => {
     const lie = scene.linked.lie()
     if (!lie) return
+    if (!places.current.length) draw()
     const shape = sceneShape(lie.grid.shape, lie.order)
     const box = event.currentTarget.getBoundingClientRect()
     const one = event.currentTarget.width / Math.max(1, box.width)
@@ -173,6 +174,7 @@ export function SideBySide({ scene }: Omit<PartProps, 'vocabulary' | 'result'>) 
       ref={canvas}
       class="scene-side-by-side"
       tabIndex={0}
+      data-size={size}
       role="application"
       aria-label={`All sequences, ${state.plane.value}. Arrow keys move the crosshair, Page Up and Down change the slice.`}
       data-side-by-side={scene.linked
