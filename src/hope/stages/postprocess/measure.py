@@ -39,9 +39,9 @@ def interval_method(prediction: Prediction) -> str:
         )
         if (spread := rule.spread) and (regions := _by_quality(prediction)):
             return (
-                f"of {', '.join(regions)} from how far the true volumes of {spread.kind} lay from the marked ones, the "
-                f"farther the lower the expected Dice, {spread.aim:.0%} of them inside; of the other labels "
-                + by_probability
+                f"of {', '.join(regions)} from how far true volumes lay from the marked ones, the farther the lower "
+                f"the expected Dice, so that {spread.aim:.0%} lay inside, measured on {spread.kind}; of the other "
+                f"labels {by_probability}"
             )
         return by_probability
     return (
