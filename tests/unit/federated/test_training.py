@@ -16,7 +16,7 @@ from hope.domain.volume import Volume
 from hope.federated import training as site_training
 from hope.federated.averaging import GLOBAL, START, Asking, Reply, run_training
 from hope.federated.plan import TrainingPlan, read_plan
-from hope.federated.responses import REASONS, Difference, Measured, Refusal, Response, Scores
+from hope.federated.responses import REASONS, Difference, Measured, Refusal, Response, Scores, read_response
 from hope.federated.site import CASES, DIFFERENCE, GIVEN, Request, respond
 from hope.federated.training_outcome import base_of, write_training
 from hope.federated.weights import Weights, fits, read_arrays, write_arrays
@@ -94,6 +94,15 @@ def test_bad_weights_are_refused_by_name_and_the_others_go_on(name: str) -> None
     assert training.weights is not None and training.weights["a.c"][0] == pytest.approx(8.0)
     assert training.sites["hostile"].refusal == Refusal(code="bad_weights")
     assert "hostile" not in {site for sites in training.dice.values() for site in sites} | set(training.dice)
+
+
+@pytest.mark.parametrize("more", [{"n": 10**40}, {"n": 10**400}, {"loss": 1e300}])
+def test_figures_that_would_spoil_a_sum_are_no_answer(more: dict[str, float]) -> None:
+    text = json.dumps({**difference(5).model_dump(), **more})
+    with pytest.raises(InputError):
+        read_response(text)
+    with pytest.raises(InputError):
+        read_response(json.dumps({**good("north", Asking("validate", ZERO)).response.model_dump(), "n": 10**40}))
 
 
 @pytest.mark.parametrize(
