@@ -135,7 +135,7 @@ def _train(request: Request, settings: Settings, files: Path | None) -> Response
 
     services, least, plan = Services(settings), settings.federated.min_cases, request.plan
     bundle = model_of(request, services)
-    if plan is None or files is None:
+    if plan is None or files is None or (request.task != "validate" and not _is_part(request, plan)):
         raise _RefusedError("failed")
     try:
         config = config_of_bundle(bundle, plan.all_steps, plan.rate, plan.seed, settings.federated.scheme)
@@ -160,6 +160,11 @@ def _train(request: Request, settings: Settings, files: Path | None) -> Response
         raise _RefusedError("diverged")
     write_arrays(files / DIFFERENCE, difference)
     return Difference(n=len(learn), failed=dict(failed), unlabelled=unlabelled, loss=loss)
+
+
+def _is_part(request: Request, plan: TrainingPlan) -> bool:
+    """Whether the steps that are asked for are some of the plan's: a site does no other work than the job states."""
+    return 0 <= request.first < request.last <= plan.all_steps
 
 
 _JOBS = {"evaluate": _evaluate, "style": _style}

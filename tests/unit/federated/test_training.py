@@ -226,6 +226,9 @@ def test_a_site_trains_gives_the_difference_and_measures(site: Settings, tiny: B
         ({"jobs": "evaluate,style"}, {}, "not_allowed"),
         ({}, {"sha256": "0" * 64}, "other_model"),
         ({}, {"plan": None}, "failed"),
+        ({}, {"last": PLAN.all_steps + 1}, "failed"),
+        ({}, {"first": 2}, "failed"),
+        ({}, {"first": -1}, "failed"),
     ],
 )
 def test_a_site_refuses(
