@@ -96,6 +96,14 @@ def test_bad_weights_are_refused_by_name_and_the_others_go_on(name: str) -> None
     assert "hostile" not in {site for sites in training.dice.values() for site in sites} | set(training.dice)
 
 
+def test_weights_that_grow_out_of_half_precision_are_no_model() -> None:
+    def far(asking: Asking) -> Reply:
+        return Reply(difference(10), moved(5e4))
+
+    training = run_training(PLAN, ZERO, list(CASES_OF), asked(dict.fromkeys(CASES_OF, far)), plain_average)
+    assert training.weights is None and len(training.rounds) == 1 and not training.dice
+
+
 @pytest.mark.parametrize("more", [{"n": 10**40}, {"n": 10**400}, {"loss": 1e300}])
 def test_figures_that_would_spoil_a_sum_are_no_answer(more: dict[str, float]) -> None:
     text = json.dumps({**difference(5).model_dump(), **more})
