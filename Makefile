@@ -14,7 +14,7 @@ export PIP_NO_INPUT := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: demo up page test containers scan training-paused training-status system lint format types page-test pytest wheel docs campaigns attack aws-faults phantoms interop clean help
+.PHONY: demo up page test containers scan training-paused training-status system lint format types page-test pytest wheel docs campaigns attack aws-faults phantoms interop federated clean help
 
 demo: $(INSTALLED) ## the whole pipeline on a synthetic raw case
 	@rm -rf demo
@@ -85,6 +85,10 @@ interop: training-paused system $(INSTALLED) ## DICOM and BIDS of ours before ot
 	@[ -x build/interop/bin/segimage2itkimage ] && build/interop/bin/python -c "import slicerio" 2>/dev/null || { python=$$(tools/find-python.sh) && $$python -m venv build/interop && build/interop/bin/python -m pip install --quiet dcmqi==1.5.7 bids-validator-deno==3.0.2 slicerio==1.4.0; }
 	$(BIN)/python benchmarks/interop.py --programs build/interop/bin
 	HOPE_INTEROP=long $(BIN)/python -m pytest -s --durations=5 tests/e2e/test_real_archives.py
+
+federated: training-paused $(INSTALLED) ## federated training on three synthetic sites, 3 seeds, and FLARE's real processes (an hour); CI runs short forms
+	$(BIN)/python benchmarks/federated.py run
+	HOPE_FEDERATED=long $(BIN)/python -m pytest -s --timeout 0 --durations=10 tests/e2e/test_federated.py
 
 aws-faults: $(INSTALLED) ## the AWS route under faults, on this machine (five minutes); CI runs a short form
 	$(BIN)/python benchmarks/aws_faults.py

@@ -76,9 +76,7 @@ class PostgresServer:
 @contextmanager
 def postgres_server() -> Iterator[PostgresServer]:
     """Start a cluster; what the programs said is in the message if they refuse."""
-    programs = _postgres_programs()
-    if programs is None:
-        missing("PostgreSQL (initdb, postgres)")
+    programs = postgres_programs()
     # Postgres refuses root, and its user must be able to reach its folder: so not below pytest's private one.
     user = _unprivileged_user()
     place = Path("/tmp" if user else tempfile.gettempdir())  # noqa: S108
@@ -140,12 +138,13 @@ def _postgres_answers(port: int) -> bool:
     return True
 
 
-def _postgres_programs() -> Path | None:
-    """Where the newest initdb and postgres lie; Debian keeps them off the search path."""
+def postgres_programs() -> Path:
+    """Where the newest initdb, postgres and pg_dump lie; Debian keeps them off the search path."""
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name.partition(".")[0]))
     found = shutil.which("initdb")
     folders = [*reversed(debian), *([Path(found).resolve().parent] if found else [])]
-    return next((path for path in folders if (path / "initdb").exists() and (path / "postgres").exists()), None)
+    whole = (path for path in folders if (path / "initdb").exists() and (path / "postgres").exists())
+    return next(whole, None) or missing("PostgreSQL (initdb, postgres)")
 
 
 def _unprivileged_user() -> pwd.struct_passwd | None:

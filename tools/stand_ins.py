@@ -24,7 +24,8 @@ APT = (
     "&& rm -rf /var/lib/apt/lists/* /var/cache/apt /usr/share/doc /usr/share/man"
 )
 
-# Docker's image of Postgres starts like this: the first start makes the cluster and its administrator's password.
+# Docker's image of Postgres starts like this: the first start makes the cluster and its administrator's password. The
+# sockets lie in /tmp, because podman gives a tmpfs below /run no mode where the root is read-only.
 POSTGRES_START = """#!/bin/sh
 set -eu
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
@@ -34,7 +35,7 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
     rm /tmp/password
     echo "host all all all scram-sha-256" >> "$PGDATA/pg_hba.conf"
 fi
-exec postgres -c listen_addresses='*'
+exec postgres -c listen_addresses='*' -c unix_socket_directories=/tmp
 """
 
 
@@ -77,9 +78,7 @@ def stand_ins() -> dict[str, str]:
     """Name of a base image -> the text of the Containerfile that makes its stand-in."""
     postgres_user = "groupadd --system --gid 999 postgres && useradd --system --uid 999 --gid postgres postgres"
     data = "/var/lib/postgresql/data"
-    install = "install --directory --owner=postgres --group=postgres"
-    sockets = "/var/run/postgresql"
-    folder = f"rm -rf /var/lib/postgresql/* && {install} --mode=0700 {data} && {install} --mode=3777 {sockets}"
+    folder = f"rm -rf /var/lib/postgresql/* && install --directory --owner=postgres --group=postgres --mode=0700 {data}"
     moto = store.found(r"^(moto==.+)$", store.REPOSITORY / "constraints.txt").replace("==", "[s3,server]==")
     return {
         store.python_image(): f"FROM {BASE}\nRUN {APT.format('python3 python3-venv python3-pip ca-certificates')} "

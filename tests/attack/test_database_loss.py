@@ -48,7 +48,7 @@ class Restartable:
         while (self._data / "postmaster.pid").exists():
             time.sleep(0.05)
         yield
-        programs = servers._postgres_programs()
+        programs = servers.postgres_programs()
         assert programs
         command = servers._run_postgres(programs, self._data, servers._unprivileged_user(), self.server.port)
         self._own = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")

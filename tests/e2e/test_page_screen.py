@@ -316,6 +316,7 @@ def test_all_sequences_stand_side_by_side_and_move_together(result: Page) -> Non
     linked = result.locator(".scene-side-by-side")
     expect(linked).to_have_attribute("data-side-by-side", "t1n t1c t2w t2f")
     expect(linked).to_be_focused()
+    expect(linked).to_have_attribute("data-size", re.compile(r"\d+ \d+"))  # it is laid out, and drawn with that
     readout, slider = result.locator(".scene-readout"), result.locator("[name=slice]")
     box = linked.bounding_box()
     assert box

@@ -29,6 +29,8 @@ _ADMIN: Final = "admin@hope.example"
 _SERVER: Final = "localhost"
 KITS: Final = Path("kits", _PROJECT, "prod_00")
 FETCHED: Final = "fetched"
+OUTCOME: Final = {"NVFLARE_CLIENT_OUTCOME_WAIT_TIMEOUT": "10"}
+"""A server ends a job only so many seconds after its result where a site died; FLARE waits 900 unless told."""
 LEAVE_SECONDS: Final = 20.0
 """How long the processes have to end after the shutdown, before they are killed."""
 _KILLED_SECONDS: Final = 0.05
@@ -57,7 +59,7 @@ def run_deployment(root: Path, names: Sequence[str], environment: Mapping[str, s
         with ExitStack() as running:
             # Last of all, when nothing is left that would start more.
             running.callback(end_jobs, root)
-            running.enter_context(_process(kits / _SERVER, "server", "", environment, output))
+            running.enter_context(_process(kits / _SERVER, "server", "", {**environment, **OUTCOME}, output))
             for name in names:
                 running.enter_context(_process(kits / name, "client", name, environment, output))
             command = [

@@ -23,6 +23,8 @@ import { SlotCard } from './slot'
 import { send, sendDicomFiles, uploading } from './uploads'
 import { fillWithSample, making } from './ways'
 
+const MOST_ASKED = 3
+
 interface Unplaced {
   file: File
   why: string
@@ -149,13 +151,16 @@ export function UploadPage(props: { found: CaseOut }) {
     try {
       const all = (await read()).filter(({ file }) => !file.name.startsWith('.'))
       const scans = all.filter(({ file }) => /\.(nii(\.gz)?|zip)$/i.test(file.name))
-      const others = all.filter((one) => !scans.includes(one))
-      const dicom = await dicomOf(others)
-      if (scans.length) take(scans.map(({ file }) => file))
+      const unnamed = all.filter((one) => !scans.includes(one))
+      const dicom = await dicomOf(unnamed)
+      const rest = unnamed.filter(({ file }) => !dicom.includes(file))
+      // A file or two that somebody chose are asked about; what else lies in a folder is not.
+      const asked = rest.length > MOST_ASKED ? [] : rest.filter(({ path }) => !path.includes('/'))
+      if (scans.length + asked.length) take([...scans, ...asked].map(({ file }) => file))
       if (dicom.length) void sendDicomFiles(found.id, dicom)
-      const rest = others.length - dicom.length
-      ignored.value = rest && !(dicom.length + scans.length) ? 'No scan was found in what was dropped.' : ''
-      if (rest) announce(`${plural(rest, 'file')} left out: no scans.`)
+      const others = rest.length - asked.length
+      ignored.value = others && !(dicom.length + scans.length) ? 'No scan was found in what was dropped.' : ''
+      if (others) announce(`${plural(others, 'file')} left out: no scans.`)
     } catch (error) {
       ignored.value = asProblem(error).message
     }

@@ -96,6 +96,9 @@ export function SideBySide({ scene }: Omit<PartProps, 'vocabulary' | 'result'>) 
       style: state.style.value,
       opacity: state.opacity.value,
     }
+    const marks = new Uint8ClampedArray(4 * width * height)
+    mark(marks, scene.linked.drawn(), shape, place, marking)
+    if (state.against.value) outline(marks, state.against.value.labels, shape, place)
     const cross = pixelOf(place, shape, state.cursor.value?.voxel ?? ([0, 0, 0] as Vec3))
     const letters = sides(place.plane, place.radiological)
     brush.fillStyle = '#2a313b'
@@ -107,11 +110,14 @@ export function SideBySide({ scene }: Omit<PartProps, 'vocabulary' | 'result'>) 
       const [cell, box] = [cells[index], places.current[index]]
       if (!into || !cell || !box) return
       const pixels = greyOf(stack, lie.grid.shape, lie.order, place)
-      mark(pixels, scene.linked.drawn(), shape, place, marking)
-      if (state.against.value) outline(pixels, state.against.value.labels, shape, place)
       into.putImageData(new ImageData(pixels, width, height), 0, 0)
       brush.fillStyle = '#000'
       brush.fillRect(cell.left, cell.top, cell.width, cell.height)
+      brush.imageSmoothingEnabled = true
+      brush.drawImage(slice, box.left, box.top, box.width, box.height)
+      // Labels are voxels: their edges stay sharp.
+      brush.imageSmoothingEnabled = false
+      into.putImageData(new ImageData(marks, width, height), 0, 0)
       brush.drawImage(slice, box.left, box.top, box.width, box.height)
       const line = Math.max(1, Math.round(one))
       const [x, y] = [
@@ -147,6 +153,7 @@ export function SideBySide({ scene }: Omit<PartProps, 'vocabulary' | 'result'>) 
   const goTo = (event: MouseEvent & { currentTarget: HTMLCanvasElement }) => {
     const lie = scene.linked.lie()
     if (!lie) return
+    if (!places.current.length) draw()
     const shape = sceneShape(lie.grid.shape, lie.order)
     const box = event.currentTarget.getBoundingClientRect()
     const one = event.currentTarget.width / Math.max(1, box.width)
@@ -167,6 +174,7 @@ export function SideBySide({ scene }: Omit<PartProps, 'vocabulary' | 'result'>) 
       ref={canvas}
       class="scene-side-by-side"
       tabIndex={0}
+      data-size={size}
       role="application"
       aria-label={`All sequences, ${state.plane.value}. Arrow keys move the crosshair, Page Up and Down change the slice.`}
       data-side-by-side={scene.linked

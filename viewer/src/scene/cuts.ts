@@ -121,17 +121,19 @@ export interface Marking {
   isSeen: (label: number) => boolean
   style: Style
   opacity: number
+  /** Leave gaps, so that what lies beneath is seen. */
+  dashed?: boolean
 }
 
 const WHITE: SceneLabel['rgb'] = [255, 255, 255]
 
-/** Draw the outlines of another mask's parts in white. */
+/** Draw the outlines of another mask's parts as white dashes. */
 export function outline(pixels: Uint8ClampedArray, other: Uint8Array, scene: Vec3, where: Where): void {
   const labels = Array.from({ length: 255 }, (_, at) => ({ value: at + 1, name: '', rgb: WHITE }))
-  mark(pixels, other, scene, where, { labels, isSeen: () => true, style: 'outline', opacity: 0 })
+  mark(pixels, other, scene, where, { labels, isSeen: () => true, style: 'outline', opacity: 0, dashed: true })
 }
 
-/** Lay labels (scene order) over the pixels of the same slice. */
+/** Draw labels (scene order) into transparent pixels (RGBA) of a slice, which are then laid over it. */
 export function mark(pixels: Uint8ClampedArray, drawn: Uint8Array, scene: Vec3, where: Where, marking: Marking): void {
   const { first, right, down } = indices(where, scene, 0, [1, scene[0], scene[0] * scene[1]])
   const [width, height] = sizeOf(where.plane, scene)
@@ -153,8 +155,9 @@ export function mark(pixels: Uint8ClampedArray, drawn: Uint8Array, scene: Vec3, 
         read(column, row - 1) !== label ||
         read(column, row + 1) !== label
       const share = isEdge && marking.style !== 'fill' ? 1 : marking.style === 'outline' ? 0 : marking.opacity
+      if (!share || (marking.dashed && (column + row) & 2)) continue
       const pixel = 4 * (row * width + column)
-      for (const part of [0, 1, 2] as const)
-        pixels[pixel + part] = (1 - share) * (pixels[pixel + part] as number) + share * rgb[part]
+      for (const part of [0, 1, 2] as const) pixels[pixel + part] = rgb[part]
+      pixels[pixel + 3] = 255 * share
     }
 }

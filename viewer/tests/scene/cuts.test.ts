@@ -73,17 +73,21 @@ describe('mark', () => {
   const middle = 4 * 12
   const edge = 4 * 11
   it('draws outline, fill or both in the colour of the label', () => {
-    expect([marked('both')[edge], marked('both')[middle]]).toEqual([200, 100])
-    expect([marked('fill')[edge], marked('fill')[middle]]).toEqual([100, 100])
-    expect([marked('outline')[edge], marked('outline')[middle]]).toEqual([200, 0])
+    const opacities = (pixels: Uint8ClampedArray) => [pixels[edge + 3], pixels[middle + 3]]
+    expect(opacities(marked('both'))).toEqual([255, 128])
+    expect(opacities(marked('fill'))).toEqual([128, 128])
+    expect(opacities(marked('outline'))).toEqual([255, 0])
+    expect([...marked('both').slice(edge, edge + 3)]).toEqual([200, 0, 0])
   })
-  it('draws the outline of another mask in white', () => {
+  it('draws the outline of another mask as white dashes', () => {
     const pixels = new Uint8ClampedArray(100)
     outline(pixels, drawn, scene, where('axial', 0, false))
-    expect([pixels[edge], pixels[edge + 2], pixels[middle]]).toEqual([255, 255, 0])
+    const ring = [6, 7, 8, 11, 13, 16, 17, 18].map((at) => pixels[4 * at + 3])
+    expect(new Set(ring)).toEqual(new Set([0, 255]))
+    expect([pixels[middle + 3], Math.max(...pixels.filter((_, at) => at % 4 === 0))]).toEqual([0, 255])
   })
   it('leaves out what is hidden, and does not go round the edge of the slice', () => {
-    expect(marked('both', 1)[middle]).toBe(0)
+    expect(marked('both', 1)[middle + 3]).toBe(0)
     const corner = 4 * 4 // x 4, y 4: the right column of the top row
     expect(marked('both')[corner + 2]).toBe(200)
     expect(marked('both')[corner + 4]).toBe(0)

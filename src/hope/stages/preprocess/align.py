@@ -44,7 +44,7 @@ def to_reference(
     """
     fixed = scans[reference]
     region = grown(brain, _HEAD_MARGIN_MM) if brain else None
-    found: dict[MRSequence, Transform] = {reference: Transform.identity()}
+    found = {reference: Transform.identity()}
     flags: list[QCFlag] = []
     others = [name for name in scans if name is not reference]
     if not others:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
-from scipy import ndimage
 
 from hope.domain.volume import Volume
 from hope.formats.itk import from_itk
@@ -31,15 +30,9 @@ def correct_bias(scan: Volume) -> Volume:
     if min(thin.shape) < _MINIMUM_VOXELS_PER_AXIS or int(head.sum()) < _MINIMUM_VOXELS_PER_AXIS**3:
         return scan
     log_field = _log_field(thin, head, [s * f for s, f in zip(scan.grid.spacing_mm, factors, strict=True)])
-    # Voxel i of the scan lies at (i + 0.5) / factor - 0.5 in the thinned volume.
-    full = ndimage.affine_transform(
-        log_field,
-        np.diag([1.0 / f for f in factors]),
-        [0.5 / f - 0.5 for f in factors],
-        output_shape=scan.grid.shape,
-        order=1,
-        mode="nearest",
-    )
+    full = log_field
+    for axis, (count, factor) in enumerate(zip(scan.grid.shape, factors, strict=True)):
+        full = _spread(full, axis, count, factor)
     return scan.with_data((data / np.exp(full)).astype(np.float32))
 
 
@@ -67,6 +60,17 @@ def _block_means(data: npt.NDArray[np.float32], factors: list[int]) -> npt.NDArr
     blocks = padded.reshape(a, factors[0], b, factors[1], c, factors[2])
     means: npt.NDArray[np.float32] = blocks.mean(axis=(1, 3, 5), dtype=np.float32)
     return means
+
+
+def _spread(thin: npt.NDArray[np.float32], axis: int, count: int, factor: int) -> npt.NDArray[np.float32]:
+    """Thinned values at ``count`` voxels along one axis, linearly; the first and last ones go on to the edges."""
+    # Voxel i of the scan lies at (i + 0.5) / factor - 0.5 in the thinned volume.
+    at = np.clip((np.arange(count) + 0.5) / factor - 0.5, 0.0, thin.shape[axis] - 1.0)
+    below = np.minimum(at.astype(np.intp), thin.shape[axis] - 2)
+    share = (at - below).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(thin.ndim)])
+    low, high = np.take(thin, below, axis), np.take(thin, below + 1, axis)
+    spread: npt.NDArray[np.float32] = low + (high - low) * share
+    return spread
 
 
 def _log_field(

@@ -7,7 +7,7 @@ import pytest
 
 from hope.domain.grid import Grid
 from hope.domain.volume import Volume
-from hope.stages.preprocess.bias import correct_bias, head_threshold
+from hope.stages.preprocess.bias import _spread, correct_bias, head_threshold
 
 
 def drifting_ball(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> tuple[Volume, np.ndarray]:
@@ -35,6 +35,16 @@ def test_the_drift_is_flattened_even_on_thick_slices(
     assert corrected.grid == scan.grid
     assert corrected.data.dtype == np.float32
     assert spread(corrected) < 0.5 * spread(scan)
+
+
+@pytest.mark.parametrize(("count", "factor"), [(17, 3), (16, 4), (5, 1)])
+def test_the_field_is_spread_linearly_and_to_the_edges(count: int, factor: int) -> None:
+    blocks = -(-count // factor)
+    middles = (np.arange(blocks) + 0.5) * factor - 0.5
+    values = np.random.default_rng(count).normal(size=blocks).astype(np.float32)
+    thin = np.stack([values, 2 * values])
+    expected = np.interp(np.arange(count), middles, values)
+    np.testing.assert_allclose(_spread(thin, 1, count, factor), np.stack([expected, 2 * expected]), atol=1e-6)
 
 
 def test_scans_too_small_or_empty_for_a_fit_come_back_as_they_are() -> None:
