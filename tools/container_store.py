@@ -16,6 +16,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 STORE = Path(os.environ.get("HOPE_CONTAINERS") or REPOSITORY / "build" / "containers").resolve()
 FIGURES = STORE / "figures.json"
+OURS = frozenset({"store", "run", "tmp", "networks", "compose", "figures.json", "pip.conf", "npmrc"})
 DOCKERFILE = REPOSITORY / "containers" / "Dockerfile"
 STEP_SECONDS = 3000
 
@@ -25,6 +26,11 @@ IMAGES = {
     "endpoint": ("hope-endpoint", "containers/sagemaker/Dockerfile", "endpoint"),
 }
 """Name -> repository of the image, its Dockerfile, the stage that is the image."""
+
+
+def is_ours(name: str) -> bool:
+    """Whether we made a file or directory of this name in the store; builds make temporary ones too."""
+    return name in OURS or re.fullmatch(r"tmp[a-z0-9_]{8}", name) is not None
 
 
 def version() -> str:

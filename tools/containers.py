@@ -64,9 +64,18 @@ def clean() -> None:
     """Delete containers, volumes and images of our own store, and the store.
 
     Not by `podman system reset`, which also deletes what podman keeps outside of the store that it was given.
+
+    Raises:
+        SystemExit: the directory holds what we did not make, such as one that HOPE_CONTAINERS names by mistake.
     """
     if not store.STORE.exists():
         return
+    foreign = sorted(path.name for path in store.STORE.iterdir() if not store.is_ours(path.name))
+    if foreign:
+        raise SystemExit(
+            f"containers: {store.STORE} holds {foreign[0]}, which is not ours, so it is not deleted; "
+            "HOPE_CONTAINERS has to name a directory of its own"
+        )
     for words in (["rm", "--all", "--force"], ["volume", "rm", "--all", "--force"], ["rmi", "--all", "--force"]):
         store.podman(*words)
     subprocess.run(

@@ -24,6 +24,7 @@ from tests.deployment import (
     last,
 )
 from tests.unit.test_docs import check
+from tools import container_store, containers
 
 from hope import __version__
 from hope.domain.extras import EXTRAS
@@ -342,3 +343,17 @@ def test_the_wheel_can_be_built_from_what_is_copied_alone(tmp_path: Path) -> Non
     assert "hope/cli.py" in names
     assert "hope/web/static/index.html" in names
     assert "hope/resources/models/starter/weights.safetensors" in names
+
+
+def test_cleaning_deletes_our_store_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(container_store, "STORE", tmp_path / "named")
+    monkeypatch.setattr(container_store, "podman", lambda *_words: None)
+    monkeypatch.setattr(containers.subprocess, "run", lambda *_words, **_options: None)
+    for name in ("store", "tmp1a_b2c3d", "work"):
+        (tmp_path / "named" / name).mkdir(parents=True)
+    with pytest.raises(SystemExit, match="holds work, which is not ours"):
+        containers.clean()
+    assert (tmp_path / "named" / "work").is_dir() and (tmp_path / "named" / "store").is_dir()
+    (tmp_path / "named" / "work").rmdir()
+    containers.clean()
+    assert not (tmp_path / "named").exists()

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { dayOf, searchOf, sizeOf } from '../src/app/studies'
+import { dayOf, moreThan, searchOf, sizeOf } from '../src/app/studies'
 
 describe('searchOf', () => {
   it('asks for a patient, a day, or the days between', () => {
@@ -24,5 +24,10 @@ describe('a study in words', () => {
     expect(dayOf('')).toBe('no date')
     expect(sizeOf({ uid: '1.2', date: '', series: 4, images: 1 })).toBe('4 series, 1 image')
     expect(sizeOf({ uid: '1.2', date: '', series: 0, images: 0 })).toBe('size not told')
+  })
+  it('says where there may be more than an archive is asked for', () => {
+    const study = { uid: '1.2', date: '', series: 0, images: 0 }
+    expect(moreThan(Array(99).fill(study))).toBe('')
+    expect(moreThan(Array(100).fill(study))).toMatch('there may be more')
   })
 })

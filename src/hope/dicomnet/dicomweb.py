@@ -26,6 +26,8 @@ _MOST_BYTES: Final = 2 * 2**30
 _STUDY, _SERIES = "0020000D", "0020000E"
 _STUDY_DATE: Final = "00080020"
 _STUDY_SERIES, _STUDY_INSTANCES, _SERIES_INSTANCES = "00201206", "00201208", "00201209"
+_NO_JSON: Final = "the archive's answer is no DICOM JSON; check HOPE_DICOMWEB_URL"
+_LONGEST_COUNT: Final = 9
 _JSON: Final = {"Accept": "application/dicom+json"}
 _DICOM: Final = {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'}
 
@@ -161,9 +163,9 @@ class DicomWeb:
             try:
                 listed = response.json()
             except ValueError as error:
-                raise PeerError("the archive's answer is no DICOM JSON; check HOPE_DICOMWEB_URL") from error
+                raise PeerError(_NO_JSON) from error
         if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
-            raise PeerError("the archive's answer is no DICOM JSON; check HOPE_DICOMWEB_URL")
+            raise PeerError(_NO_JSON)
         return listed
 
     def _address(self, path: str) -> str:
@@ -231,10 +233,15 @@ def _check(response: httpx.Response) -> None:
 
 
 def _text(one: Mapping[str, Any], tag: str) -> str:
-    values = one.get(tag, {}).get("Value") or [""]
-    return str(values[0])
+    """The first value of an attribute as text; empty if it has none. Raises PeerError if that is no DICOM JSON."""
+    try:
+        values = one.get(tag, {}).get("Value") or [""]
+        first = values[0]
+    except (AttributeError, LookupError, TypeError):
+        raise PeerError(_NO_JSON) from None
+    return "" if first is None else str(first)
 
 
 def _count(one: Mapping[str, Any], tag: str) -> int:
     text = _text(one, tag)
-    return int(text) if text.isdecimal() else 0
+    return int(text) if text.isdecimal() and len(text) <= _LONGEST_COUNT else 0

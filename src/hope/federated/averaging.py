@@ -55,7 +55,7 @@ class Training:
     """What came of a training.
 
     Attributes:
-        weights: of the federated model; None if too few sites gave usable answers.
+        weights: of the federated model; None if too few sites gave usable answers, or it grew out of half precision.
         sites: every site of the job.
         rounds: per round how many sites and cases went into it, and the mean loss over these cases.
         dice: model -> site -> what the site measured of it on cases that nobody trained on.
@@ -87,7 +87,11 @@ def run_training(plan: TrainingPlan, start: Weights, names: Sequence[str], ask: 
             training.weights = None
             return training
         mean = average({site: (arrays, given.n) for site, (arrays, given) in usable.items()})
-        training.weights = {name: array + mean[name] for name, array in asking.weights.items()}
+        moved = {name: array + mean[name] for name, array in asking.weights.items()}
+        # Sound differences can still add up to what no bundle can hold.
+        training.weights = moved if fits(moved, start) else None
+        if training.weights is None:
+            return training
         cases = sum(given.n for _, given in usable.values())
         loss = sum(given.n * given.loss for _, given in usable.values()) / cases
         training.rounds.append({"round": number + 1, "sites": len(usable), "n": cases, "loss": round(loss, 4)})

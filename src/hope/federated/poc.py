@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -32,6 +33,7 @@ OUTCOME: Final = {"NVFLARE_CLIENT_OUTCOME_WAIT_TIMEOUT": "10"}
 """A server ends a job only so many seconds after its result where a site died; FLARE waits 900 unless told."""
 LEAVE_SECONDS: Final = 20.0
 """How long the processes have to end after the shutdown, before they are killed."""
+_KILLED_SECONDS: Final = 0.05
 
 
 def run_deployment(root: Path, names: Sequence[str], environment: Mapping[str, str], said: Path) -> Path | None:
@@ -55,6 +57,8 @@ def run_deployment(root: Path, names: Sequence[str], environment: Mapping[str, s
         for name in (_SERVER, *names):
             protect(kits / name / "local")
         with ExitStack() as running:
+            # Last of all, when nothing is left that would start more.
+            running.callback(end_jobs, root)
             running.enter_context(_process(kits / _SERVER, "server", "", {**environment, **OUTCOME}, output))
             for name in names:
                 running.enter_context(_process(kits / name, "client", name, environment, output))
@@ -141,10 +145,31 @@ def _process(kit: Path, kind: str, name: str, environment: Mapping[str, str], ou
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(LEAVE_SECONDS)
     finally:
-        # The processes of a job are in the group of the process that started them.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
+
+
+def end_jobs(root: Path) -> None:
+    """Kill the processes of jobs, and wait until they are dead.
+
+    FLARE starts each in a session of its own, so that it outlives the group of the process that started it. Its command
+    line names a directory below ``root``. Where the system has no /proc they end by themselves, some seconds later.
+
+    Args:
+        root: the private directory of this deployment alone.
+    """
+    mark, programs = os.fsencode(f"{root}/"), (b"nvflare", b"hope.federated")
+    found = True
+    while found:
+        found = False
+        for place in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                command = (place / "cmdline").read_bytes()
+                if mark in command and any(name in command for name in programs):
+                    os.kill(int(place.name), signal.SIGKILL)
+                    found = True
+        time.sleep(_KILLED_SECONDS if found else 0)
 
 
 def free_port() -> int:

@@ -18,6 +18,13 @@ QUANTILES: Final = (25, 50, 75)
 QUANTILES_FROM: Final = 10
 """Quantiles leave a site from so many cases on."""
 
+MOST_CASES: Final = 1_000_000
+LARGEST: Final = 1e6
+"""No site has more cases, and no figure of one has a greater magnitude: sums weighted by cases stay finite."""
+
+Cases = Annotated[int, Field(ge=1, le=MOST_CASES)]
+Figure = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+
 REGIONS: Final = tuple(dict.fromkeys(region for regions in COMPARED.values() for region in regions))
 METRICS: Final = (
     *("dice", "hd95_mm", "lw_dice", "lw_hd95_mm"),
@@ -69,9 +76,9 @@ class Measured(_Exact):
         quantiles: 25th, 50th and 75th percentile; None below ten cases.
     """
 
-    n: int = Field(ge=1)
-    mean: float
-    quantiles: tuple[float, float, float] | None = None
+    n: Cases
+    mean: Figure
+    quantiles: tuple[Figure, Figure, Figure] | None = None
 
     @field_validator("quantiles", mode="before")
     @classmethod
@@ -83,7 +90,7 @@ class Scores(_Exact):
     """Of an evaluation: per region and metric what was measured, None where too few cases of the site have it."""
 
     kind: Literal["scores"] = "scores"
-    n: int = Field(ge=1)
+    n: Cases
     failed: dict[str, int]
     unlabelled: int = Field(ge=0)
     regions: dict[str, dict[str, Measured | None]]
@@ -104,15 +111,15 @@ class Scores(_Exact):
 class Histogram(_Exact):
     """Of one sequence: the sum over ``n`` cases of the share of the healthy brain's voxels in each bin."""
 
-    n: int = Field(ge=1)
-    shares: list[float] = Field(min_length=BINS, max_length=BINS)
+    n: Cases
+    shares: list[Annotated[float, Field(ge=0, le=MOST_CASES)]] = Field(min_length=BINS, max_length=BINS)
 
 
 class Histograms(_Exact):
     """For a style: one histogram per sequence that enough cases of the site have."""
 
     kind: Literal["histograms"] = "histograms"
-    n: int = Field(ge=1)
+    n: Cases
     failed: dict[str, int]
     sequences: dict[str, Histogram]
 
@@ -138,10 +145,10 @@ class Difference(_Exact):
     """
 
     kind: Literal["difference"] = "difference"
-    n: int = Field(ge=1)
+    n: Cases
     failed: dict[str, int]
     unlabelled: int = Field(ge=0)
-    loss: float
+    loss: Figure
 
     @field_validator("failed")
     @classmethod

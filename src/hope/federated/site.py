@@ -6,7 +6,6 @@ import importlib
 import json
 import re
 from datetime import UTC, datetime
-from math import isfinite
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from hope.domain.errors import BundleError, HopeError, InputError, OutputError
 from hope.domain.labels import SCHEMAS
 from hope.federated.plan import TrainingPlan
-from hope.federated.responses import Difference, Refusal, Response
+from hope.federated.responses import LARGEST, Difference, Refusal, Response
 from hope.federated.weights import fits, read_arrays, write_arrays
 from hope.formats.atomic import output_error
 from hope.models.bundle import SEGMENTER, Bundle
@@ -136,7 +135,7 @@ def _train(request: Request, settings: Settings, files: Path | None) -> Response
 
     services, least, plan = Services(settings), settings.federated.min_cases, request.plan
     bundle = model_of(request, services)
-    if plan is None or files is None:
+    if plan is None or files is None or (request.task != "validate" and not _is_part(request, plan)):
         raise _RefusedError("failed")
     try:
         config = config_of_bundle(bundle, plan.all_steps, plan.rate, plan.seed, settings.federated.scheme)
@@ -157,10 +156,15 @@ def _train(request: Request, settings: Settings, files: Path | None) -> Response
     if request.task == "validate":
         return training.measure_site(weights, config, cases, least)
     difference, loss = training.train_site(weights, config, cases, request.first, request.last, files)
-    if not fits(difference, weights) or not isfinite(loss):
+    if not fits(difference, weights) or not abs(loss) <= LARGEST:
         raise _RefusedError("diverged")
     write_arrays(files / DIFFERENCE, difference)
     return Difference(n=len(learn), failed=dict(failed), unlabelled=unlabelled, loss=loss)
+
+
+def _is_part(request: Request, plan: TrainingPlan) -> bool:
+    """Whether the steps that are asked for are some of the plan's: a site does no other work than the job states."""
+    return 0 <= request.first < request.last <= plan.all_steps
 
 
 _JOBS = {"evaluate": _evaluate, "style": _style}

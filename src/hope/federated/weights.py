@@ -16,8 +16,8 @@ Array = npt.NDArray[np.float32]
 Weights = Mapping[str, Array]
 """Arrays of a network's parameters, by name."""
 
-LARGEST: Final = 1e6
-"""No weight and no difference has a greater magnitude; single precision stays exact enough to be averaged."""
+LARGEST: Final = 6e4
+"""No weight and no difference has a greater magnitude: a bundle holds half precision, where more is infinite."""
 
 
 def fits(given: Any, wanted: Weights) -> bool:

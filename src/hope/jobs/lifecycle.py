@@ -95,7 +95,8 @@ class CaseLifecycle:
         sweep_seconds: float = SWEEP_SECONDS,
     ) -> None:
         self._ballast, self._sweep_seconds = ballast, sweep_seconds
-        self.longest_wait_seconds = DEATH_SECONDS + sweep_seconds
+        # It waits for uploads and for attempts, one after the other.
+        self.longest_wait_seconds = DEATH_SECONDS + 2 * sweep_seconds
         self._store, self._blobs, self._queue, self._staging = store, blobs, queue, staging
         self._max_in_work = max_cases_in_work
         self._reconciled: dict[tuple[str, int], int] = {}

@@ -13,7 +13,7 @@ from anyio import CapacityLimiter, to_thread
 
 from hope.contract.job import GoneError
 from hope.contract.scans import QuotaError
-from hope.domain.errors import HopeError
+from hope.domain.errors import FullError, HopeError
 from hope.ports import CaseStore
 from hope.web.errors import log_failure
 
@@ -27,7 +27,7 @@ class _Use:
 
     case_id: str
     scope: anyio.CancelScope
-    measure: Callable[[], None] | None
+    measures: tuple[Callable[[], None], ...]
     error: HopeError | None = None
 
     def end(self, error: HopeError) -> None:
@@ -51,18 +51,18 @@ class CaseWatch:
         self._limiter = CapacityLimiter(1)
 
     @asynccontextmanager
-    async def while_there(self, case_id: str, measure: Callable[[], None] | None = None) -> AsyncIterator[None]:
+    async def while_there(self, case_id: str, *measures: Callable[[], None]) -> AsyncIterator[None]:
         """Cancel the block when the case is gone: a client that goes on sending must not keep voxels on our disk.
 
         Args:
             case_id: the case.
-            measure: called once a second in a thread; what it raises ends the block, too.
+            measures: called once a second in a thread; what they raise ends the block, too.
 
         Raises:
-            GoneError: after the block, if so. QuotaError: if ``measure`` raised it.
+            GoneError: after the block, if so. QuotaError, FullError: if a measure raised it.
         """
         with anyio.CancelScope() as scope:
-            use = _Use(case_id, scope, measure)
+            use = _Use(case_id, scope, measures)
             self._uses.add(use)
             if self._task is None or self._task.done():
                 # Not in this request's context: it works for others, too.
@@ -96,9 +96,9 @@ def _measured(uses: Iterable[_Use]) -> list[tuple[_Use, HopeError]]:
     refused: list[tuple[_Use, HopeError]] = []
     for use in uses:
         try:
-            if use.error is None and use.measure is not None:
-                use.measure()
-        except (GoneError, QuotaError) as error:
+            for measure in use.measures if use.error is None else ():
+                measure()
+        except (GoneError, QuotaError, FullError) as error:
             refused.append((use, error))
         except OSError as error:  # the store, or a folder that cannot be read; the others are still to be counted
             log_failure("could not count what an upload takes up", error)

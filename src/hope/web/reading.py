@@ -26,6 +26,10 @@ log = logging.getLogger("hope.web")
 LOOK_SECONDS = 0.5
 """How often the disk that a child fills is looked at."""
 
+_UPLOAD = ("the upload", "send fewer or smaller scans")
+_FETCHED = ("what the archive sends", "choose a smaller study, or send its scans")
+"""How messages name what is read, and what can be done."""
+
 
 class UploadReader:
     """Lets children read uploads, for one gateway process.
@@ -57,6 +61,7 @@ class UploadReader:
             InputError: if the upload is to blame, or takes more time, memory or disk than it may.
             StageError: if we are.
         """
+        what, fix = _UPLOAD if upload_bytes is not None else _FETCHED
         confined = {**job, "limits": asdict(self._limits), "upload_bytes": upload_bytes}
         work = asyncio.ensure_future(self._context.tasks.run(confined))
         deadline = anyio.current_time() + self._limits.seconds
@@ -67,15 +72,15 @@ class UploadReader:
                     break
                 if anyio.current_time() > deadline:
                     raise InputError(
-                        "the upload takes longer to read than it may",
+                        f"{what} takes longer to read than it may",
                         expected=f"at most {self._limits.seconds:g} s",
-                        fix="send fewer or smaller scans",
+                        fix=fix,
                     )
                 if await to_thread.run_sync(_bytes_below, folder) > self._limits.written_mb * MIB:
                     raise InputError(
-                        "the upload fills more disk than it may while it is read",
+                        f"{what} fills more disk than it may while it is read",
                         expected=f"at most {self._limits.written_mb} MiB",
-                        fix="send fewer or smaller scans",
+                        fix=fix,
                     )
             return work.result()
         except ProcessEndedError as error:
@@ -83,7 +88,7 @@ class UploadReader:
                 raise
             log.error("a child that read an upload ended by signal %s", error.signal)
             raise InputError(
-                "the upload made its reader end", expected="scans that can be read", fix="export them again"
+                f"{what} made its reader end", expected="scans that can be read", fix="export them again"
             ) from error
         finally:
             if not work.done():

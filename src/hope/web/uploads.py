@@ -154,19 +154,19 @@ class Uploads:
     async def space_for(self, request: Request, case: CaseRecord) -> AsyncIterator[Spool]:
         """A private folder for what a child fetches for a case, for the length of the block, or until it is deleted.
 
-        What lies in it counts against the session's quota once a second.
+        What lies in it counts against the session's quota once a second, and has to leave the disk its room.
 
         Args:
             request: who waits for the work; its body was read.
             case: what it is for.
 
         Raises:
-            QuotaError, BusyError, GoneError, ClientDisconnect: as `spooled`, also out of the block.
+            QuotaError, BusyError, FullError, GoneError, ClientDisconnect: as `spooled`, also out of the block.
         """
         async with (
             self.claims.claimed(case, 0, 1) as claim,
             self.folder() as folder,
-            self._watch.while_there(case.id, partial(claim.measure, folder)),
+            self._watch.while_there(case.id, partial(claim.measure, folder), self._disk.check),
             while_connected(request),
         ):
             yield Spool(folder, folder / "body", None, claim)

@@ -117,3 +117,15 @@ def test_what_cannot_be_asked_for() -> None:
     for call in calls:
         with pytest.raises(InputError):
             call()
+
+
+@pytest.mark.parametrize("odd", [{"0020000D": "1.2"}, {"00080020": None}, {"0020000D": {"Value": {"a": "1.2"}}}])
+def test_an_answer_of_another_form_is_the_archives_fault(odd: dict[str, object]) -> None:
+    with pytest.raises(PeerError, match="no DICOM JSON"):
+        DicomWeb(URL, httpx.MockTransport(lambda _: httpx.Response(200, json=[odd]))).find("4711")
+
+
+def test_what_an_archive_does_not_say_is_empty_and_a_count_beyond_reason_is_none() -> None:
+    facts = {"0020000D": {"Value": ["1.2"]}, "00080020": {"Value": [None]}, "00201208": {"Value": ["9" * 5000]}}
+    found = DicomWeb(URL, httpx.MockTransport(lambda _: httpx.Response(200, json=[facts]))).find("4711")
+    assert [(one.uid, one.date, one.images) for one in found] == [("1.2", "", 0)]

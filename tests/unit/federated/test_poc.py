@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
+
 from hope.federated.jobs import SITE_CLASSES
-from hope.federated.poc import free_port, project_of, protect
+from hope.federated.poc import end_jobs, free_port, project_of, protect
 
 
 def test_the_project_has_a_server_the_sites_and_one_administrator() -> None:
@@ -33,3 +37,18 @@ def test_a_kit_keeps_its_components_and_gets_the_policy(tmp_path: Path) -> None:
 def test_a_free_port_can_be_bound() -> None:
     with socket.socket() as one:
         one.bind(("127.0.0.1", free_port()))
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="the system has no /proc")
+def test_a_job_in_a_session_of_its_own_ends_with_its_deployment(tmp_path: Path) -> None:
+    sleep = [sys.executable, "-c", "import time; time.sleep(600)", "nvflare.private.fed.app.client.worker_process"]
+    jobs = [
+        subprocess.Popen([*sleep, str(tmp_path / name / "kits")], start_new_session=True) for name in ("own", "own2")
+    ]
+    try:
+        end_jobs(tmp_path / "own")
+        assert jobs[0].wait(60) < 0 and jobs[1].poll() is None
+    finally:
+        for job in jobs:
+            job.kill()
+            job.wait()

@@ -16,7 +16,7 @@ from hope.domain.volume import Volume
 from hope.federated import training as site_training
 from hope.federated.averaging import GLOBAL, START, Asking, Reply, run_training
 from hope.federated.plan import TrainingPlan, read_plan
-from hope.federated.responses import REASONS, Difference, Measured, Refusal, Response, Scores
+from hope.federated.responses import REASONS, Difference, Measured, Refusal, Response, Scores, read_response
 from hope.federated.site import CASES, DIFFERENCE, GIVEN, Request, respond
 from hope.federated.training_outcome import base_of, write_training
 from hope.federated.weights import Weights, fits, read_arrays, write_arrays
@@ -94,6 +94,23 @@ def test_bad_weights_are_refused_by_name_and_the_others_go_on(name: str) -> None
     assert training.weights is not None and training.weights["a.c"][0] == pytest.approx(8.0)
     assert training.sites["hostile"].refusal == Refusal(code="bad_weights")
     assert "hostile" not in {site for sites in training.dice.values() for site in sites} | set(training.dice)
+
+
+def test_weights_that_grow_out_of_half_precision_are_no_model() -> None:
+    def far(asking: Asking) -> Reply:
+        return Reply(difference(10), moved(5e4))
+
+    training = run_training(PLAN, ZERO, list(CASES_OF), asked(dict.fromkeys(CASES_OF, far)), plain_average)
+    assert training.weights is None and len(training.rounds) == 1 and not training.dice
+
+
+@pytest.mark.parametrize("more", [{"n": 10**40}, {"n": 10**400}, {"loss": 1e300}])
+def test_figures_that_would_spoil_a_sum_are_no_answer(more: dict[str, float]) -> None:
+    text = json.dumps({**difference(5).model_dump(), **more})
+    with pytest.raises(InputError):
+        read_response(text)
+    with pytest.raises(InputError):
+        read_response(json.dumps({**good("north", Asking("validate", ZERO)).response.model_dump(), "n": 10**40}))
 
 
 @pytest.mark.parametrize(
@@ -217,6 +234,9 @@ def test_a_site_trains_gives_the_difference_and_measures(site: Settings, tiny: B
         ({"jobs": "evaluate,style"}, {}, "not_allowed"),
         ({}, {"sha256": "0" * 64}, "other_model"),
         ({}, {"plan": None}, "failed"),
+        ({}, {"last": PLAN.all_steps + 1}, "failed"),
+        ({}, {"first": 2}, "failed"),
+        ({}, {"first": -1}, "failed"),
     ],
 )
 def test_a_site_refuses(

@@ -352,6 +352,10 @@ def test_a_page_that_comes_back_while_another_session_is_ended_is_kept(
     assert place.store.session(back).left_at is None
 
 
+def test_a_kill_may_wait_for_uploads_and_then_for_attempts(place: Place) -> None:
+    assert place.lifecycle.longest_wait_seconds >= DEATH_SECONDS + 2 * SWEEP
+
+
 def test_the_keeper_finishes_a_kill_that_was_interrupted(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     case = place.case()
     place.store.close_session(place.session)

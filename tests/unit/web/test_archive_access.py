@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import threading
@@ -18,10 +19,12 @@ import pydicom
 import pytest
 from tests.unit.web.fakes import Gateway, make_gateway
 
+from hope.domain.errors import FullError
 from hope.domain.grid import Grid
 from hope.domain.progress import silent
 from hope.domain.volume import Volume
 from hope.jobs import bodies
+from hope.jobs.disk_space import DiskSpace
 from hope.testing.dicom_series import SeriesRecipe, write_series
 from hope.web.app import create_app
 
@@ -200,3 +203,41 @@ async def test_only_a_session_may_ask_and_only_where_there_is_an_archive(
         strange = await client.post(f"/api/cases/{case_id}/archive", json={"study_uid": archive.study})
         assert strange.status_code == 404
     assert archive.asked == []
+
+
+@pytest.mark.parametrize("why", ["the disk is full", "the case is deleted"])
+async def test_a_pull_ends_with_its_case_and_before_it_fills_the_disk(
+    archive: Archive, served: Gateway, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    monkeypatch.setattr("hope.web.case_watch.WATCH_SECONDS", 0.05)
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def endless(job: dict[str, Any], reported: Any = None) -> dict[str, Any]:
+        (Path(job["scratch"]) / "image.dcm").write_bytes(b"SURNAMEMARK")
+        begun.set()
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ended.set()
+        return {}
+
+    room = DiskSpace.check
+
+    def filling(disk: DiskSpace, more_bytes: int = 0) -> None:
+        if begun.is_set():
+            raise FullError("the disk is full")
+        room(disk, more_bytes)
+
+    case_id = (await client.post("/api/cases")).json()["id"]
+    monkeypatch.setattr(served.tasks, "run", endless)
+    if "disk" in why:
+        monkeypatch.setattr(DiskSpace, "check", filling)
+    pull = asyncio.create_task(client.post(f"/api/cases/{case_id}/archive", json={"study_uid": archive.study}))
+    await begun.wait()
+    if "disk" in why:
+        assert (await asyncio.wait_for(pull, 60)).status_code == 507
+    else:
+        receipt = (await client.delete(f"/api/cases/{case_id}")).json()
+        assert receipt["unconfirmed"] == []
+        assert (await asyncio.wait_for(pull, 60)).status_code == 404
+    assert ended.is_set() and served.scratch_files() == [] and served.blob_files() == []

@@ -59,5 +59,5 @@ def test_one_folder_that_cannot_be_counted_hides_none_of_the_others() -> None:
         raise QuotaError("too much", expected="less", fix="delete something")
 
     scope: Any = SimpleNamespace()
-    uses = [_Use("a", scope, unreadable), _Use("b", scope, full)]
+    uses = [_Use("a", scope, (unreadable,)), _Use("b", scope, (full,))]
     assert [use.case_id for use, _ in _measured(uses)] == ["b"]

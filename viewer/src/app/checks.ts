@@ -1,9 +1,10 @@
 /** What a run would say of a case's scans, asked anew whenever they change. */
-import { signal } from '@preact/signals'
+import { effect, signal } from '@preact/signals'
 import { asProblem } from '../api/errors'
 import type { CaseOut, ChecksOut, QcFlag, SequenceKey } from '../api/types'
 import { announce } from './announce'
-import { api } from './state'
+import { keptOf } from './kept'
+import { api, cases } from './state'
 
 export interface Checked {
   /** Which scans were looked at. */
@@ -17,6 +18,12 @@ export interface Checked {
 }
 
 export const checked = signal<Record<string, Checked>>({})
+
+/** The pictures of a case that is gone go with it. */
+effect(() => {
+  const left = keptOf(checked.value, new Set(cases.value.map((entry) => entry.id)))
+  if (Object.keys(left).length !== Object.keys(checked.value).length) checked.value = left
+})
 
 /** The scans that a run would take, as one word. */
 export const scansOf = (found: CaseOut): string =>

@@ -29,3 +29,12 @@ export function sizeOf(study: StudyFound): string {
   const parts = [study.series && `${study.series} series`, study.images && plural(study.images, 'image')]
   return parts.filter(Boolean).join(', ') || 'size not told'
 }
+
+/** An archive is asked for so many studies at most. */
+const MOST_FOUND = 100
+
+/** What to say where there may be more studies than were found; empty where these are all. */
+export const moreThan = (found: readonly StudyFound[]): string =>
+  found.length >= MOST_FOUND
+    ? `These are ${found.length}, and there may be more: search for fewer days, or with a patient’s number.`
+    : ''

@@ -8,29 +8,33 @@ import { plural } from '../app/format'
 import { Act } from '../app/parts'
 import { ask } from '../app/questions'
 import { api, noteLoss, reloadCase, vocabulary } from '../app/state'
-import { type Asked, dayOf, searchOf, sizeOf } from '../app/studies'
+import { type Asked, dayOf, moreThan, searchOf, sizeOf } from '../app/studies'
 
 function Studies(props: { studies: StudyFound[]; take: (study: StudyFound) => Promise<void> }) {
   if (!props.studies.length) return <p role="status">No MR study was found.</p>
+  const more = moreThan(props.studies)
   return (
-    <ul class="studies" aria-label="Studies found" data-studies={props.studies.length}>
-      {props.studies.map((study) => (
-        <li key={study.uid} class="study">
-          <span>
-            <strong class="number">{dayOf(study.date)}</strong> <span class="soft number">{sizeOf(study)}</span>
-          </span>
-          <Act
-            small
-            act={() => props.take(study)}
-            busy="Fetching…"
-            label={`Take the study of ${dayOf(study.date)}, ${sizeOf(study)}`}
-            name="take-study"
-          >
-            Take its scans
-          </Act>
-        </li>
-      ))}
-    </ul>
+    <>
+      {more && <p role="status">{more}</p>}
+      <ul class="studies" aria-label="Studies found" data-studies={props.studies.length}>
+        {props.studies.map((study) => (
+          <li key={study.uid} class="study">
+            <span>
+              <strong class="number">{dayOf(study.date)}</strong> <span class="soft number">{sizeOf(study)}</span>
+            </span>
+            <Act
+              small
+              act={() => props.take(study)}
+              busy="Fetching…"
+              label={`Take the study of ${dayOf(study.date)}, ${sizeOf(study)}`}
+              name="take-study"
+            >
+              Take its scans
+            </Act>
+          </li>
+        ))}
+      </ul>
+    </>
   )
 }
 

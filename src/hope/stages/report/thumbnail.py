@@ -29,6 +29,9 @@ EDGE_MM: Final = 4.0
 _FOREGROUND: Final = 0.12
 """Of the 99th percentile; what is darker is air."""
 
+_FILLED: Final = 0.5
+"""Of every edge of the slice: a background as bright as the head (MP2RAGE has such noise) hides where the skin is."""
+
 
 def thumbnail(scan: Volume, *, has_face: bool = True) -> bytes:
     """A WebP of one axial slice, patient's left on the right, 2 to 6 kB.
@@ -70,9 +73,10 @@ def _height(head: npt.NDArray[np.bool_], slice_mm: float) -> int:
 
 
 def _inner(slice_: npt.NDArray[np.bool_], spacing_mm: tuple[float, float]) -> npt.NDArray[np.bool_]:
-    """What lies deeper in the head's outline than skin and skull; x, y."""
+    """What lies deeper in the head's outline than skin and skull; x, y. Nothing where there is no outline."""
     parts, count = ndimage.label(ndimage.binary_closing(slice_, iterations=2))
-    if not count:
+    filled = min(float(edge.mean()) for edge in (slice_[0], slice_[-1], slice_[:, 0], slice_[:, -1]))
+    if not count or filled > _FILLED:
         return np.zeros(slice_.shape, dtype=bool)
     sizes = np.bincount(parts.ravel())
     whole = ndimage.binary_fill_holes(parts == int(sizes[1:].argmax()) + 1)

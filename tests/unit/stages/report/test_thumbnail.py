@@ -60,6 +60,15 @@ def test_nothing_of_the_skin_is_shown_unless_there_is_no_face(head: Volume) -> N
     assert (pixels(thumbnail(head)) > 20).mean() > 0.3
 
 
+def test_nothing_is_shown_where_noise_as_bright_as_the_head_hides_its_outline(head: Volume) -> None:
+    noise = np.random.default_rng(0).uniform(0, 600, head.data.shape)
+    noisy = Volume(np.where(head.data > 0, head.data, noise).astype(np.float32), GRID)
+    assert pixels(thumbnail(noisy)).max() == 0
+    # A head that the field of view cuts on two sides is shown.
+    cut = Volume(head.data[20:-20], GRID.cropped((20, 0, 0), (GRID.shape[0] - 20, *GRID.shape[1:])))
+    assert (pixels(thumbnail(cut)) > 20).mean() > 0.3
+
+
 def test_a_scan_of_nothing_gives_a_black_picture() -> None:
     empty = Volume(np.zeros((6, 5, 4), np.float32), Grid((6, 5, 4), np.eye(4)))
     assert pixels(thumbnail(empty)).max() == 0

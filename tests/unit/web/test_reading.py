@@ -1,0 +1,33 @@
+"""What a child reads for too long is named as what it is: an upload, or what an archive sends."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from hope.domain.errors import InputError
+from hope.domain.limits import DEFAULT_LIMITS
+from hope.web.reading import UploadReader
+
+pytestmark = pytest.mark.anyio
+
+
+async def _for_ever(_job: dict[str, Any]) -> dict[str, Any]:
+    await asyncio.Event().wait()
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("upload_bytes", "said"), [(5, "the upload takes longer"), (None, "what the archive sends takes longer")]
+)
+async def test_the_sentence_says_what_took_too_long(tmp_path: Path, upload_bytes: int | None, said: str) -> None:
+    settings = SimpleNamespace(reading_limits=replace(DEFAULT_LIMITS, seconds=0.0))
+    reader = UploadReader(SimpleNamespace(settings=settings, tasks=SimpleNamespace(run=_for_ever)))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=said) as caught:
+        await reader.run({}, tmp_path, upload_bytes)
+    assert ("study" in caught.value.fix) is (upload_bytes is None)
