@@ -49,7 +49,13 @@ class _Original:
 
 
 def export_objects(
-    result: StoredResult, series_folder: Path, out: Path, *, secret: str = "", labelmap: bool = False
+    result: StoredResult,
+    series_folder: Path,
+    out: Path,
+    *,
+    secret: str = "",
+    labelmap: bool = False,
+    as_dicom: bool = False,
 ) -> ExportedObjects:
     """Write the segmentation and the report of a result for the series that it was made on.
 
@@ -59,6 +65,7 @@ def export_objects(
         out: directory for ``<case>-seg.dcm`` and ``<case>-sr.dcm``; it is made if it is missing.
         secret: of the site; with it tracking UIDs are equal on every date of a patient whose headers tell who it is.
         labelmap: write a label map instead of a bit a voxel and segment.
+        as_dicom: the reference scan is known to have been given as DICOM, whatever the report says.
 
     Raises:
         InputError: if the series is not there, cannot be told from others, or is no even stack.
@@ -68,7 +75,7 @@ def export_objects(
     mask = result.labels()
     found = bool(mask.data.any())
     _refuse_stale(out / f"{result.case_id}-seg.dcm", found)
-    original = find_original(result, series_folder, mask)
+    original = find_original(result, series_folder, mask, as_dicom)
     source = read_source(original.series)
     algorithm = _algorithm(result.report)
     notes = [] if original.proven else ["the scan was not given as this DICOM series: only its geometry was compared"]
@@ -100,7 +107,7 @@ def _refuse_stale(segmentation: Path, found: bool) -> None:
         )
 
 
-def find_original(result: StoredResult, folder: Path, mask: Volume) -> _Original:
+def find_original(result: StoredResult, folder: Path, mask: Volume, as_dicom: bool = False) -> _Original:
     """The series under a directory whose voxels the mask labels, and the mask in its order.
 
     A series that was given as DICOM is known by the hash of its voxels; where the scan was given as NIfTI, the one
@@ -129,7 +136,7 @@ def find_original(result: StoredResult, folder: Path, mask: Volume) -> _Original
     if proven is not None:
         chosen = next(original for original in fitting if original.series is proven)
         return _Original(chosen.series, chosen.mask, proven=True)
-    if result.report.series_selection is not None:
+    if as_dicom or result.report.series_selection is not None:
         raise InputError(
             "no series that was given has the voxels that the result was made on",
             expected="the series that the run was given",

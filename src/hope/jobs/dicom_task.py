@@ -34,7 +34,8 @@ def objects(job: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     scan's grid; and ``in/result.json``, the report of that mask. The objects carry the identity of the series.
 
     Args:
-        job: also ``max_bytes``, the most that the zip may unpack to.
+        job: also ``max_bytes``, the most that the zip may unpack to, and ``as_dicom``, the sequences that were given as
+            DICOM: the reference's series is known by its voxels then.
         progress: called for each step.
 
     Returns:
@@ -53,7 +54,9 @@ def objects(job: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
         series = extract_zip(folder / "upload.zip", scratch / "unpacked", int(job["max_bytes"]))
         progress("objects: find the series", 0.3)
         secret = Settings.from_environment().site_secret
-        made = export_objects(_result(folder), series, scratch / "objects", secret=secret)
+        result = _result(folder)
+        as_dicom = result.report.input.reference in job.get("as_dicom", ())
+        made = export_objects(result, series, scratch / "objects", secret=secret, as_dicom=as_dicom)
         with (
             atomic_output(Path(job["out"]) / OBJECTS) as stream,
             zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive,

@@ -76,8 +76,9 @@ class DicomObjects:
                 await to_thread.run_sync(self._context.blobs.fetch, artifact.blob_key, path, artifact.sha256)
         if wanted:
             raise InputError("this version of the result has no facts to export", fix="run the case again")
+        given = [str(scan.sequence) for scan in case.series if scan.sequence is not None and scan.facts.get("dicom")]
         async with self._reader.slot(case.session_id):
-            await self._intake.run_task("dicom-objects", case, spool.folder, spool)
+            await self._intake.run_task("dicom-objects", case, spool.folder, spool, as_dicom=given)
         return await to_thread.run_sync((spool.folder / "out" / OBJECTS).read_bytes)
 
 

@@ -150,7 +150,7 @@ class SeriesIntake:
             said = [str(text) for text in facts.get("warnings") or []]
             scan = replace(scan, warnings=tuple(dict.fromkeys((*scan.warnings, *said, *warnings))))
             sequence = MRSequence(facts["sequence"]) if facts.get("sequence") else None
-            known = {name: facts.get(name) for name in ("confidence", "reason")}
+            known = {name: facts.get(name) for name in ("confidence", "reason", "dicom")}
             new.append(NewScan(target, scan, key, sequence, known))
         await to_thread.run_sync(claim.settle, sum(scan.clean.bytes for scan in new))
         commit = partial(self._context.store.add_series, case.id, upload=claim.id)

@@ -26,7 +26,7 @@ class NewScan:
         clean: what is known of it.
         key: the key that it should get; the store decides.
         sequence: which of the four, or None.
-        facts: confidence and reason, of DICOM.
+        facts: confidence, reason, and whether it was given as DICOM, of what came in an archive.
     """
 
     path: Path

@@ -56,6 +56,22 @@ def send(folder: Path) -> None:
     shutil.make_archive(str(folder / "in" / "upload"), "zip", folder / "study")
 
 
+def test_another_series_on_the_same_grid_is_refused_where_the_scan_was_dicom(
+    job: dict[str, Any], tmp_path: Path
+) -> None:
+    shutil.rmtree(tmp_path / "study" / "7")
+    send(tmp_path)
+    with pytest.raises(InputError, match="no series that was given has the voxels"):
+        bodies.run(job | {"as_dicom": ["t1c"]}, silent)
+    assert not (tmp_path / "out" / "objects.zip").exists()
+
+
+def test_a_scan_that_was_nifti_takes_the_series_at_its_place_and_says_so(job: dict[str, Any], tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "study" / "7")
+    send(tmp_path)
+    assert b"only its geometry was compared" in made_by(job | {"as_dicom": ["t2w"]})["notes.txt"]
+
+
 def made_by(job: dict[str, Any]) -> dict[str, bytes]:
     bodies.run(job, silent)
     with zipfile.ZipFile(Path(job["out"]) / "objects.zip") as archive:

@@ -74,6 +74,28 @@ async def test_objects_are_of_the_current_mask(gateway: Gateway, owner: httpx.As
     assert seen == [{"files": files, "corrected": None}, {"files": files, "corrected": True}]
 
 
+@pytest.mark.parametrize("dicom", [True, False])
+async def test_the_task_is_told_which_scans_were_given_as_dicom(
+    gateway: Gateway, owner: httpx.AsyncClient, dicom: bool
+) -> None:
+    """Then another series on the same grid is refused."""
+    seen: list[list[str]] = []
+    usual = gateway.tasks.body
+
+    def looking(job: dict[str, Any]) -> dict[str, Any]:
+        done = usual(job)
+        if job["do"] == "dicom-objects":
+            seen.append(job["as_dicom"])
+        for series in done["result"].get("series", []):
+            series["dicom"] = dicom and series["key"] != "t2w"
+        return done
+
+    gateway.tasks.body = looking
+    case_id = await done_case(gateway, owner)
+    assert (await owner.post(f"/api/cases/{case_id}/dicom-objects", content=ZIP)).status_code == 200
+    assert [sorted(sequences) for sequences in seen] == [["t1c", "t1n", "t2f"] if dicom else []]
+
+
 async def test_what_cannot_be_exported_is_told_before_anything_is_read(
     gateway: Gateway, owner: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,7 +46,8 @@ def series_in_archive(
         progress: called for each scan.
 
     Returns:
-        facts of each scan (key, sequence, file, shape, spacing_mm, orientation, warnings, confidence, reason), and one
+        facts of each scan (key, sequence, file, shape, spacing_mm, orientation, warnings, confidence, reason, and
+            whether it was dicom), and one
         sentence on what is not certain, else empty.
 
     Raises:
@@ -186,12 +187,18 @@ class _Finder:
                 stated = sum(frame.burned_in for frame in reading.series.frames)
                 text = "by its DICOM headers, text is burned into its pixels, which may be a name" if stated else ""
                 notes = [note for note in (reading.series.overlay_note, text) if note]
-                self._admit(path, choice.sequence if choice else None, confidence, reason, notes)
+                self._admit(path, choice.sequence if choice else None, confidence, reason, notes, dicom=True)
         except InputError as error:
             self.problems.append(f"{reading.label} was left out: {error.what}")
 
     def _admit(
-        self, path: Path, sequence: MRSequence | None, confidence: float, reason: str, notes: Sequence[str] = ()
+        self,
+        path: Path,
+        sequence: MRSequence | None,
+        confidence: float,
+        reason: str,
+        notes: Sequence[str] = (),
+        dicom: bool = False,
     ) -> None:
         """Clean one scan into ``out``; one that cannot be used is named as a problem, and the others go on."""
         key = str(sequence) if sequence else f"series-{1 + sum(1 for s in self.series if s['sequence'] is None)}"
@@ -205,7 +212,7 @@ class _Finder:
         facts["warnings"] = [*facts["warnings"], *(f"{key}: {note}." for note in notes)]
         assigned = str(sequence) if sequence else None
         known = {"key": key, "sequence": assigned, "file": target.name, "confidence": round(confidence, 2)}
-        self.series.append({**known, **facts, "reason": reason})
+        self.series.append({**known, **facts, "reason": reason, "dicom": dicom})
 
     def _listed(self) -> tuple[list[dict[str, Any]], str]:
         problem = "; ".join(self.problems)
