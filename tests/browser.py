@@ -122,6 +122,7 @@ def visit(
     """Open `url` in a fresh context (own cookies) and listen to everything that it complains about."""
     scheme = "dark" if dark else "light"
     page_context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **context)
+    page_context.set_default_timeout(90_000)  # a busy machine draws slowly; what never comes fails all the same
     visited = Visited(page_context.new_page())
 
     def heard(message: ConsoleMessage) -> None:

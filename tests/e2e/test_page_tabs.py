@@ -16,7 +16,7 @@ from hope.testing.fleet import Fleet, small_scan
 
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(180)]
 
-SEEN_MS = 10_000
+SEEN_MS = 60_000
 
 
 @pytest.fixture(scope="module")
