@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
 import pytest
@@ -23,10 +24,18 @@ CONFINED = ["--read-only", "--cap-drop", "all", "--security-opt", "no-new-privil
 _NUMBERS = itertools.count()
 
 
+def missing(what: str) -> NoReturn:
+    """What `make containers` makes is not there: a failure where it runs the tests (CI), elsewhere a skip."""
+    sentence = f"{what}; run: make containers"
+    if os.environ.get("CI"):
+        pytest.fail(sentence, pytrace=False)
+    pytest.skip(sentence)
+
+
 def image(name: str) -> str:
-    """One of our images; where it was not built the test is skipped, and says so."""
+    """The full name of one of our images, which has to be there."""
     if not (containers.STORE / "store").is_dir() or not containers.exists(containers.image(name)):
-        pytest.skip(f"the image {name} was not built; run: make containers")
+        missing(f"the image {name} was not built")
     return containers.image(name)
 
 

@@ -42,7 +42,7 @@ def build(name: str) -> None:
         SystemExit: a stand-in is missing.
     """
     if not store.exists(store.python_image()):
-        raise SystemExit("the base images are missing; run: python tools/containers.py bases")
+        raise SystemExit("the base images are missing; run: python -m tools.containers bases")
     _, dockerfile, target = store.IMAGES[name]
     options = ["--format", "docker", "--layers", "--pull=never", *stand_ins.registries(), "--target", target]
     if os.environ.get("TORCH_INDEX"):

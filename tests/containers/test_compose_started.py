@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.container_engine import image, note
+from tests.container_engine import image, missing, note
 from tests.deployment import REPOSITORY
 from tools import container_store as containers
 
@@ -129,7 +129,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     for name in ("gateway", "worker"):
         image(name)
     if not PROGRAM.exists():
-        pytest.skip("podman-compose is not there; run: make containers")
+        missing("podman-compose is not there")
     made = Platform(tmp_path_factory.mktemp("compose"))
     begun = time.monotonic()
     try:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from hope.domain.errors import StageError
 from hope.federated.policy import RESOURCES, write_policy
@@ -70,15 +70,15 @@ def run_deployment(root: Path, names: Sequence[str], environment: Mapping[str, s
                 str(kits / _ADMIN),
                 str(root / "job"),
             ]
-            _run([*command, str(len(names)), str(root / FETCHED)], root, environment, output)
+            run_to_end([*command, str(len(names)), str(root / FETCHED)], root, environment, output)
     return next((root / FETCHED).glob("*"), None)
 
 
-def _provision(root: Path, names: Sequence[str], environment: Mapping[str, str], output: Any) -> None:
+def _provision(root: Path, names: Sequence[str], environment: Mapping[str, str], output: BinaryIO) -> None:
     project = project_of(names, free_port())
     (root / "project.yml").write_text(json.dumps(project), encoding="utf-8")  # JSON is YAML too
     command = [sys.executable, "-m", "nvflare.cli", "provision", "-p", "project.yml", "-w", "kits"]
-    _run(command, root, environment, output)
+    run_to_end(command, root, environment, output)
     if not (root / KITS / _ADMIN).is_dir():
         raise StageError("FLARE did not make the startup kits; --keep DIR keeps what it said")
 
@@ -110,7 +110,8 @@ def protect(local: Path) -> None:
     (local / "resources.json").write_text(json.dumps({**resources, **RESOURCES}), encoding="utf-8")
 
 
-def _run(command: Sequence[str], root: Path, environment: Mapping[str, str], output: Any) -> None:
+def run_to_end(command: Sequence[str], root: Path, environment: Mapping[str, str], output: BinaryIO) -> None:
+    """Run a command of FLARE's in ``root``; what it says goes to ``output``, and its status is not looked at."""
     subprocess.run(
         bounded_command(command, {}),
         cwd=root,
@@ -123,7 +124,7 @@ def _run(command: Sequence[str], root: Path, environment: Mapping[str, str], out
 
 
 @contextmanager
-def _process(kit: Path, kind: str, name: str, environment: Mapping[str, str], output: Any) -> Iterator[None]:
+def _process(kit: Path, kind: str, name: str, environment: Mapping[str, str], output: BinaryIO) -> Iterator[None]:
     """What the kit's start script runs, but for its loop that starts a dead process again."""
     given = [f"uid={name}"] if name else []
     command = [

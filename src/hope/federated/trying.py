@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -16,10 +15,9 @@ from typing import Final
 
 from hope.domain.errors import InputError, StageError
 from hope.federated.jobs import RESULTS, kind_of_job
-from hope.federated.poc import FETCHED, KITS, run_deployment
+from hope.federated.poc import FETCHED, KITS, run_deployment, run_to_end
 from hope.federated.policy import write_policy
 from hope.formats.atomic import output_error
-from hope.formats.bounded_program import bounded_command
 from hope.settings import Settings
 from hope.stages.report.result_folder import result_folder
 
@@ -94,15 +92,7 @@ def _simulate(root: Path, names: Sequence[str], at_once: int) -> Path:
         *("-c", ",".join(names), "-t", str(min(at_once, len(names)))),
     ]
     with (root / SAID).open("wb") as said:
-        subprocess.run(
-            bounded_command(command, {}),
-            cwd=root,
-            env=_environment(root),
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
+        run_to_end(command, root, _environment(root), said)
     return root / WORKSPACE / _SERVER_RESULTS
 
 

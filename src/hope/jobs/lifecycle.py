@@ -25,10 +25,6 @@ from hope.ports import BlobStore, CaseStore, JobQueue
 DEATH_SECONDS = 15.0
 """How long a kill waits for running stages to be dead. A worker that does not answer loses its lease before that."""
 
-SWEEP_SECONDS = 5.0
-"""How long a deletion waits besides, where the settings say nothing else, for the scratch directories of workers that
-died; a peer needs two seconds."""
-
 POLL_SECONDS = 0.05
 
 MOST_RECONCILIATIONS = 3
@@ -78,7 +74,7 @@ class CaseLifecycle:
         max_cases_in_work: of one session.
         staging: where cases are copied on their way to a model that runs elsewhere.
         ballast: what is given up for a deletion on a full disk.
-        sweep_seconds: how long a deletion waits until what dead processes left is deleted.
+        sweep_seconds: how long a deletion waits until what dead processes left is deleted; a peer needs two seconds.
 
     Attributes:
         longest_wait_seconds: a deletion that takes much longer than this has lost its process.
@@ -92,7 +88,8 @@ class CaseLifecycle:
         max_cases_in_work: int = 10,
         staging: BlobStore | None = None,
         ballast: Ballast | None = None,
-        sweep_seconds: float = SWEEP_SECONDS,
+        *,
+        sweep_seconds: float,
     ) -> None:
         self._ballast, self._sweep_seconds = ballast, sweep_seconds
         # It waits for uploads and for attempts, one after the other.

@@ -121,10 +121,10 @@ class MaintenanceLoop:
     async def run(self) -> None:
         """Go round until cancelled."""
         while True:
-            await self.go_round()
+            await self.run_once()
             await asyncio.sleep(self._pause)
 
-    async def go_round(self) -> None:
+    async def run_once(self) -> None:
         """Do once what there is to do; a task that fails is logged, and the others are done."""
         for task in (
             self._finish_deletions,

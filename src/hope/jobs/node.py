@@ -108,7 +108,7 @@ class Node:
             platform.max_cases_in_work,
             self.services.staging,
             Ballast(self.services.settings.data_dir / "ballast"),
-            platform.deletion_wait_seconds,
+            sweep_seconds=platform.deletion_wait_seconds,
         )
 
     def _say_alive(self) -> None:

@@ -10,13 +10,12 @@ from starlette.requests import Request
 
 from hope.contract.job import CaseRecord, ConflictError, SeriesRecord, Session
 from hope.domain.errors import InputError
+from hope.jobs.archive_task import UNREACHABLE
 from hope.web.context import WebContext
 from hope.web.errors import ProblemError
 from hope.web.reading import UploadReader, while_connected
 from hope.web.series_intake import SeriesIntake
 from hope.web.uploads import Uploads
-
-_UNREACHABLE = "unreachable"
 
 
 class ArchiveAccess:
@@ -86,6 +85,6 @@ class ArchiveAccess:
 
 
 def _result_of(result: Mapping[str, Any]) -> Mapping[str, Any]:
-    if _UNREACHABLE in result:
-        raise ProblemError(502, "archive", str(result[_UNREACHABLE]))
+    if UNREACHABLE in result:
+        raise ProblemError(502, "archive", str(result[UNREACHABLE]))
     return result

@@ -21,7 +21,7 @@ from hope.domain.case import MRSequence
 from hope.domain.errors import OutputError
 from hope.domain.ids import new_token, reference_of, token_hash
 from hope.jobs.lifecycle import DEATH_SECONDS, MOST_RECONCILIATIONS, CaseLifecycle
-from hope.jobs.maintenance import INTERRUPTED_SECONDS, MaintenanceLoop
+from hope.jobs.maintenance import MaintenanceLoop
 from hope.ports import BlobInfo
 
 SWEEP = 1.0
@@ -110,12 +110,18 @@ class Place:
 
         async def some() -> None:
             for _ in range(number):
-                await maintenance.go_round()
+                await maintenance.run_once()
 
         asyncio.run(some())
 
     def bytes_on_disk(self) -> bytes:
         return b"".join(path.read_bytes() for path in self.folder.rglob("*") if path.is_file())
+
+
+def time_is_up(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on a deletion that has not ended counts as interrupted."""
+    monkeypatch.setattr(place.lifecycle, "longest_wait_seconds", 0.0)
+    monkeypatch.setattr("hope.jobs.maintenance.INTERRUPTED_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -363,7 +369,7 @@ def test_the_keeper_finishes_a_kill_that_was_interrupted(place: Place, monkeypat
     place.rounds(maintenance)
     assert place.store.closing_sessions() == [place.session], "a kill that may be under way is left to whoever does it"
     assert ended == []
-    monkeypatch.setattr(place.lifecycle, "longest_wait_seconds", -INTERRUPTED_SECONDS)
+    time_is_up(place, monkeypatch)
     place.rounds(maintenance)
     assert ended == [(place.session, "interrupted")]
     assert list(place.blobs.keys("cases/")) == []
@@ -441,7 +447,7 @@ def test_a_deletion_that_the_proxy_bucket_does_not_answer_is_taken_up_again(
             asyncio.run(place.lifecycle.delete_session(place.session, "killed"))
     assert list(place.blobs.keys(f"cases/{case.id}/")) == []
     assert place.store.closing_sessions() == [place.session]
-    monkeypatch.setattr(place.lifecycle, "longest_wait_seconds", -INTERRUPTED_SECONDS)
+    time_is_up(place, monkeypatch)
     place.rounds(place.maintenance()[0])
     assert place.copied() == []
     assert place.store.closing_sessions() == []

@@ -4,7 +4,7 @@ import { useRef } from 'preact/hooks'
 import { asProblem } from '../api/errors'
 import type { CaseOut, SequenceKey, SeriesOut, Vocabulary } from '../api/types'
 import { SEQUENCES } from '../api/types'
-import { filesChosen } from '../app/folder'
+import { ChooseFolder } from '../app/choose'
 import { bytes, firstUpper, percent, shape, spacing } from '../app/format'
 import { Bar, Notice } from '../app/parts'
 import { ask, questionOf } from '../app/questions'
@@ -121,22 +121,12 @@ export function DicomPart(props: { found: CaseOut }) {
           </p>
         </div>
         <div class="row">
-          <label class="button">
+          <ChooseFolder
+            name="dicom-folder"
+            take={(files) => void dicomOf(files).then((kept) => sendDicomFiles(found.id, kept))}
+          >
             {series.length ? 'Choose another folder' : 'Choose a folder'}
-            <input
-              class="sr-only"
-              type="file"
-              ref={(at) => {
-                if (at) at.webkitdirectory = true
-              }}
-              data-file="dicom-folder"
-              onChange={(event) => {
-                const files = filesChosen([...(event.currentTarget.files ?? [])])
-                event.currentTarget.value = ''
-                void dicomOf(files).then((kept) => sendDicomFiles(found.id, kept))
-              }}
-            />
-          </label>
+          </ChooseFolder>
           <button type="button" class="button" onClick={choose} data-act="choose-dicom">
             {series.length ? 'Choose another zip' : 'Choose a zip'}
           </button>

@@ -1,8 +1,9 @@
 /** Several cases at once, from one folder: what was found in it, and starting it all. */
 import { useSignal } from '@preact/signals'
 import type { Vocabulary } from '../api/types'
+import { ChooseFolder } from '../app/choose'
 import { entriesOf, useDrop } from '../app/drop'
-import { casesOf, type Found, filesBelow, filesChosen } from '../app/folder'
+import { casesOf, type Found, filesBelow } from '../app/folder'
 import { plural } from '../app/format'
 import { Act, Notice } from '../app/parts'
 import { caseHash } from '../app/route'
@@ -137,21 +138,9 @@ export function ManyCases(props: { table: Vocabulary }) {
           <p class="soft">Drop a folder here: a BIDS tree, or one folder with NIfTI scans for each case.</p>
         </div>
         {!batch.value?.running && (
-          <label class="button">
+          <ChooseFolder name="folder" take={take}>
             Choose a folder
-            <input
-              class="sr-only"
-              type="file"
-              ref={(input) => {
-                if (input) input.webkitdirectory = true
-              }}
-              data-file="folder"
-              onChange={(event) => {
-                take(filesChosen([...(event.currentTarget.files ?? [])]))
-                event.currentTarget.value = ''
-              }}
-            />
-          </label>
+          </ChooseFolder>
         )}
       </div>
       {problem.value && <Notice tone="warn">{problem.value}</Notice>}

@@ -4,6 +4,7 @@ import { useRef } from 'preact/hooks'
 import { asProblem } from '../api/errors'
 import type { CaseOut } from '../api/types'
 import { announce } from '../app/announce'
+import { ChooseFolder } from '../app/choose'
 import { entriesOf, useDrop } from '../app/drop'
 import { type Found, filesBelow, filesChosen } from '../app/folder'
 import { Bar } from '../app/parts'
@@ -91,22 +92,9 @@ export function DicomObjectsCard(props: { found: CaseOut }) {
         </div>
       ) : (
         <div class="row">
-          <label class="button">
+          <ChooseFolder name="objects-folder" take={(files) => void make(async () => files)}>
             Choose the folder
-            <input
-              class="sr-only"
-              type="file"
-              ref={(input) => {
-                if (input) input.webkitdirectory = true
-              }}
-              data-file="objects-folder"
-              onChange={(event) => {
-                const files = filesChosen([...(event.currentTarget.files ?? [])])
-                event.currentTarget.value = ''
-                void make(async () => files)
-              }}
-            />
-          </label>
+          </ChooseFolder>
           <label class="button">
             Choose a zip
             <input

@@ -46,6 +46,44 @@ function under(cells: readonly Cell[], width: number, height: number, x: number,
   return null
 }
 
+interface Words {
+  title: string
+  slice: string
+  letters: { left: string; right: string }
+  /** Canvas pixels of a millimetre, and of one pixel of the page. */
+  perMm: number
+  one: number
+}
+
+/** Crosshair, title, slice, sides and scale bar over the picture of one cell; `at` is the crosshair as shares of the picture. */
+function writeOver(
+  brush: CanvasRenderingContext2D,
+  cell: Cell,
+  box: Cell,
+  at: readonly [number, number],
+  words: Words,
+): void {
+  const { one, perMm, letters } = words
+  const font = 12 * one
+  brush.font = `${font}px system-ui, sans-serif`
+  const line = Math.max(1, Math.round(one))
+  brush.fillStyle = CROSS
+  brush.fillRect(Math.round(box.left + at[0] * box.width - line / 2), box.top, line, box.height)
+  brush.fillRect(box.left, Math.round(box.top + at[1] * box.height - line / 2), box.width, line)
+  const edge = 7 * one
+  const [bottom, right] = [cell.top + cell.height - edge, cell.left + cell.width - edge]
+  worded(brush, words.title, cell.left + edge, cell.top + edge + font, font, 'left')
+  // Beside the scale bar, or under the title where a cell is too narrow for both.
+  const below = cell.width > NARROW * one ? bottom : cell.top + edge + 2.4 * font
+  worded(brush, words.slice, cell.left + edge, below, font, 'left')
+  worded(brush, letters.left, cell.left + edge, cell.top + cell.height / 2, font, 'left')
+  worded(brush, letters.right, right, cell.top + cell.height / 2, font, 'right')
+  const mm = barMm(perMm, cell.width)
+  brush.fillStyle = '#e8ecf1'
+  brush.fillRect(right - mm * perMm, bottom - 2 * one, mm * perMm, 3 * one)
+  worded(brush, `${mm} mm`, right, bottom - 0.7 * font, font, 'right')
+}
+
 export function SideBySide({ scene }: Omit<PartProps, 'vocabulary' | 'result'>) {
   const { state } = scene
   const canvas = useRef<HTMLCanvasElement>(null)
@@ -101,10 +139,9 @@ export function SideBySide({ scene }: Omit<PartProps, 'vocabulary' | 'result'>) 
     if (state.against.value) outline(marks, state.against.value.labels, shape, place)
     const cross = pixelOf(place, shape, state.cursor.value?.voxel ?? ([0, 0, 0] as Vec3))
     const letters = sides(place.plane, place.radiological)
+    const sliceWords = sliceText(place.plane, state.cursor.value?.voxel ?? [0, 0, 0], shape, spacing)
     brush.fillStyle = '#2a313b'
     brush.fillRect(0, 0, at.width, at.height)
-    const font = 12 * one
-    brush.font = `${font}px system-ui, sans-serif`
     places.current = cells.map((cell) => fitted(cell, width * spacing[across], height * spacing[up]))
     shown.forEach(({ title, stack }, index) => {
       const [cell, box] = [cells[index], places.current[index]]
@@ -119,33 +156,9 @@ export function SideBySide({ scene }: Omit<PartProps, 'vocabulary' | 'result'>) 
       brush.imageSmoothingEnabled = false
       into.putImageData(new ImageData(marks, width, height), 0, 0)
       brush.drawImage(slice, box.left, box.top, box.width, box.height)
-      const line = Math.max(1, Math.round(one))
-      const [x, y] = [
-        box.left + ((cross[0] + 0.5) / width) * box.width,
-        box.top + ((cross[1] + 0.5) / height) * box.height,
-      ]
-      brush.fillStyle = CROSS
-      brush.fillRect(Math.round(x - line / 2), box.top, line, box.height)
-      brush.fillRect(box.left, Math.round(y - line / 2), box.width, line)
-      const edge = 7 * one
-      const [bottom, right] = [cell.top + cell.height - edge, cell.left + cell.width - edge]
-      worded(brush, title, cell.left + edge, cell.top + edge + font, font, 'left')
-      worded(
-        brush,
-        sliceText(place.plane, state.cursor.value?.voxel ?? [0, 0, 0], shape, spacing),
-        cell.left + edge,
-        // Beside the scale bar, or under the title where a cell is too narrow for both.
-        cell.width > NARROW * one ? bottom : cell.top + edge + 2.4 * font,
-        font,
-        'left',
-      )
-      worded(brush, letters.left, cell.left + edge, cell.top + cell.height / 2, font, 'left')
-      worded(brush, letters.right, right, cell.top + cell.height / 2, font, 'right')
+      const at: readonly [number, number] = [(cross[0] + 0.5) / width, (cross[1] + 0.5) / height]
       const perMm = box.width / (width * spacing[across])
-      const mm = barMm(perMm, cell.width)
-      brush.fillStyle = '#e8ecf1'
-      brush.fillRect(right - mm * perMm, bottom - 2 * one, mm * perMm, 3 * one)
-      worded(brush, `${mm} mm`, right, bottom - 0.7 * font, font, 'right')
+      writeOver(brush, cell, box, at, { title, slice: sliceWords, letters, perMm, one })
     })
   }
   useSignalEffect(draw)

@@ -15,10 +15,10 @@ from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.formats.atlas import atlas_brain, atlas_t1
 from hope.stages.masks import grown, mask_ml
-from hope.stages.preprocess.register import RigidFit, RigidTarget, register_rigid
+from hope.stages.preprocess.register import FixedImage, RigidFit, register_rigid
 from hope.stages.preprocess.starts import centre_of_ras_mm, session_starts, tilted_starts
 
-_HEAD_MARGIN_MM = 12.0
+HEAD_MARGIN_MM = 12.0
 """Registration looks at the brain and this much around it: skull helps, jaw and neck move on their own."""
 
 _SAME_SIZE = 0.06
@@ -43,13 +43,13 @@ def to_reference(
         StageError: if a scan cannot be aligned.
     """
     fixed = scans[reference]
-    region = grown(brain, _HEAD_MARGIN_MM) if brain else None
+    region = grown(brain, HEAD_MARGIN_MM) if brain else None
     found = {reference: Transform.identity()}
     flags: list[QCFlag] = []
     others = [name for name in scans if name is not reference]
     if not others:
         return found, flags
-    target = RigidTarget(fixed, region)
+    target = FixedImage(fixed, region)
     for step, name in enumerate(others):
         progress(f"preprocess: register {name} to {reference}", step / len(others))
         try:
@@ -86,10 +86,10 @@ def _brain_on_atlas(scan: Volume, brain: Volume) -> RigidFit:
     sought. The scaling keeps the brain's centre where it is: what remains is rigid and lays centre on centre.
     """
     alone = scan.with_data(np.where(brain.data, scan.data, np.float32(0.0)))
-    region = grown(atlas_brain(), _HEAD_MARGIN_MM)
+    region = grown(atlas_brain(), HEAD_MARGIN_MM)
     centre = centre_of_ras_mm(brain)
     starts = tilted_starts(centre_of_ras_mm(atlas_brain()), centre, "brain centres")
-    target = RigidTarget(atlas_t1(), region)
+    target = FixedImage(atlas_t1(), region)
     fit = target.register(alone, starts)
     scale = (mask_ml(atlas_brain()) / mask_ml(brain)) ** (1 / 3)
     if abs(scale - 1.0) <= _SAME_SIZE:

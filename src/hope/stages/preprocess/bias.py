@@ -32,7 +32,7 @@ def correct_bias(scan: Volume) -> Volume:
     log_field = _log_field(thin, head, [s * f for s, f in zip(scan.grid.spacing_mm, factors, strict=True)])
     full = log_field
     for axis, (count, factor) in enumerate(zip(scan.grid.shape, factors, strict=True)):
-        full = _spread(full, axis, count, factor)
+        full = _upsampled(full, axis, count, factor)
     return scan.with_data((data / np.exp(full)).astype(np.float32))
 
 
@@ -62,15 +62,15 @@ def _block_means(data: npt.NDArray[np.float32], factors: list[int]) -> npt.NDArr
     return means
 
 
-def _spread(thin: npt.NDArray[np.float32], axis: int, count: int, factor: int) -> npt.NDArray[np.float32]:
+def _upsampled(thin: npt.NDArray[np.float32], axis: int, count: int, factor: int) -> npt.NDArray[np.float32]:
     """Thinned values at ``count`` voxels along one axis, linearly; the first and last ones go on to the edges."""
     # Voxel i of the scan lies at (i + 0.5) / factor - 0.5 in the thinned volume.
     at = np.clip((np.arange(count) + 0.5) / factor - 0.5, 0.0, thin.shape[axis] - 1.0)
     below = np.minimum(at.astype(np.intp), thin.shape[axis] - 2)
     share = (at - below).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(thin.ndim)])
     low, high = np.take(thin, below, axis), np.take(thin, below + 1, axis)
-    spread: npt.NDArray[np.float32] = low + (high - low) * share
-    return spread
+    upsampled: npt.NDArray[np.float32] = low + (high - low) * share
+    return upsampled
 
 
 def _log_field(

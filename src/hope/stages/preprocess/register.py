@@ -20,7 +20,7 @@ from hope.formats.itk import to_itk
 from hope.stages.masks import box_around, cropped
 from hope.stages.preprocess.align_check import Agreement, Probe, ProbePoints, clipped, coarsened
 from hope.stages.preprocess.bias import head_threshold
-from hope.stages.preprocess.search import Search
+from hope.stages.preprocess.coarse_search import CoarseSearch
 
 _WORK_SPACING_MM = 1.5
 _CROP_MARGIN_MM = 6.0
@@ -85,11 +85,11 @@ def register_rigid(
     Raises:
         StageError: if no start leads to a believable alignment.
     """
-    return RigidTarget(fixed, mask).register(moving, starts)
+    return FixedImage(fixed, mask).register(moving, starts)
 
 
-class RigidTarget:
-    """What others are registered to; its copies for that are made once.
+class FixedImage:
+    """A scan that others are registered to; what registration needs of it is made once.
 
     Args:
         fixed: float32 scan, any orientation; its world is the transforms' fixed side.
@@ -104,7 +104,7 @@ class RigidTarget:
         """Find the rigid transform under which ``moving`` matches, as `register_rigid` does."""
         probe = self._points.against(moving)
         chosen = _promising(probe, starts)
-        search = Search(probe)
+        search = CoarseSearch(probe)
         coarse = {name: as_rigid(search.nearest(start).fixed_to_moving_ras_mm) for name, start in chosen.items()}
         sound = {name: t for name, t in coarse.items() if not _ran_away(chosen[name], t, probe)}
         if not sound:

@@ -7,7 +7,7 @@ import pytest
 
 from hope.domain.grid import Grid
 from hope.domain.volume import Volume
-from hope.stages.preprocess.bias import _spread, correct_bias, head_threshold
+from hope.stages.preprocess.bias import _upsampled, correct_bias, head_threshold
 
 
 def drifting_ball(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> tuple[Volume, np.ndarray]:
@@ -44,7 +44,7 @@ def test_the_field_is_spread_linearly_and_to_the_edges(count: int, factor: int) 
     values = np.random.default_rng(count).normal(size=blocks).astype(np.float32)
     thin = np.stack([values, 2 * values])
     expected = np.interp(np.arange(count), middles, values)
-    np.testing.assert_allclose(_spread(thin, 1, count, factor), np.stack([expected, 2 * expected]), atol=1e-6)
+    np.testing.assert_allclose(_upsampled(thin, 1, count, factor), np.stack([expected, 2 * expected]), atol=1e-6)
 
 
 def test_scans_too_small_or_empty_for_a_fit_come_back_as_they_are() -> None:

@@ -12,8 +12,8 @@ from hope.domain.volume import Volume
 from hope.formats.atlas import atlas_brain, atlas_t1
 from hope.stages.masks import box_around, cropped
 from hope.stages.preprocess.align_check import Probe, coarsened
-from hope.stages.preprocess.register import RigidTarget, as_rigid, register_rigid, rotation_deg
-from hope.stages.preprocess.search import Search
+from hope.stages.preprocess.coarse_search import CoarseSearch
+from hope.stages.preprocess.register import FixedImage, as_rigid, register_rigid, rotation_deg
 from hope.stages.preprocess.starts import session_starts, turned_about
 
 LIMIT_MM = 1.0
@@ -111,11 +111,11 @@ def test_the_search_comes_near_from_far_where_the_images_share_little(
     assert probe.agreement(motion).nmi < 1.06, "it shall be hard"
     start = turned_about(middle, middle, turn_deg)
     assert start.largest_difference_mm(motion, edge_ras_mm) > 15.0
-    assert Search(probe).nearest(start).largest_difference_mm(motion, edge_ras_mm) < 4.0
+    assert CoarseSearch(probe).nearest(start).largest_difference_mm(motion, edge_ras_mm) < 4.0
 
 
-def test_a_target_gives_each_image_what_it_would_get_alone(small_head: Volume) -> None:
-    target, starts = RigidTarget(small_head), {"scanner coordinates": Transform.identity()}
+def test_a_fixed_image_gives_each_moving_one_what_it_would_get_alone(small_head: Volume) -> None:
+    target, starts = FixedImage(small_head), {"scanner coordinates": Transform.identity()}
     for shift_mm in (2.0, -5.0):
         moving = moved(small_head, turned_about(np.zeros(3), np.array([shift_mm, 0.0, 1.0]), (1, 0, 2)), "RAS")
         alone = register_rigid(small_head, moving, starts)

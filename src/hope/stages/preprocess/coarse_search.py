@@ -1,7 +1,7 @@
 """The way from a start to within a few millimetres of where two scans agree: a search without gradients at 4 mm.
 
 The fine optimiser follows a gradient and stays where it began when the images share little, as T1 and T2 with thick
-slices do. Powell's method tries each of the six degrees of freedom over its whole range in turn.
+slices do. Powell's method looks for the best along one of six directions after the other.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ENOUGH_MM = 0.05
 _ENOUGH_SCORE = 1e-3
 
 
-class Search:
+class CoarseSearch:
     """A search for the rigid transform under which a probe's images agree best.
 
     Args:
