@@ -137,8 +137,9 @@ def viewed_case(
 ) -> ViewedCase:
     """A case with these masks and pictures.
 
-    `more` may hold ``before`` (labels before post-processing), ``preview``, ``quick`` (the small picture), ``matched``
-    (pictures after brightness matching) and what it did: ``harmonization``; ``facts`` that the case answers beside.
+    `more` may hold ``before`` (labels before post-processing), ``preview``, ``quick`` (the small picture),
+    ``uncertainty`` (float32, 0 to 1), ``matched`` (pictures after brightness matching) and what it did:
+    ``harmonization``; ``facts`` that the case answers beside.
     """
     case = ViewedCase(case_id, labels, affine, {}, more.get("missing", ()))
     case.files[f"{case.name}-seg.nii.gz"] = (nifti_bytes(labels, affine), "segmentation on the scan's own grid", 0)
@@ -152,6 +153,9 @@ def viewed_case(
     if "before" in more:
         data = nifti_bytes(more["before"], affine)
         case.files[f"{case.name}-seg-model.nii.gz"] = (data, "segmentation before post-processing", 0)
+    if "uncertainty" in more:
+        kind = "view of the uncertainty, 0 to 1: 1 minus the probability of what the mask says"
+        case.files[f"{case.name}-uncertainty-view.nii.gz"] = (nifti_bytes(more["uncertainty"], affine), kind, 0)
     if "quick" in more:
         case.files["quick-look.webp"] = (more["quick"], "quick look", 0)
     if "preview" in more:

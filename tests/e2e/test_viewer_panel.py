@@ -43,10 +43,12 @@ def _case() -> ViewedCase:
     views = {key: voxels.astype(np.int16) for key, voxels in views.items()}
     matched = {"t2f": (head * (90 + y)).astype(np.int16)}
     said = {"t1c": {"changed": False, "reason": "its edges changed"}, "t2f": {"changed": True}}
+    unsure = np.zeros(shape, np.float32)
+    unsure[8:18, 8:14, 6:12] = 0.5
     facts = {"asked": "histogram", "style": "made up", "sequences": said}
     return viewed_case(
         "panel-case-0000", labels, AFFINE, views, before=before, missing=("t2w",), preview=picture.getvalue(),
-        matched=matched, harmonization=facts,
+        matched=matched, harmonization=facts, uncertainty=unsure,
     )  # fmt: skip
 
 
@@ -163,6 +165,43 @@ def test_labels_hide_by_eye_and_by_key_but_not_while_typing(browser: Browser, ca
         jump = page.get_by_role("button", name=re.compile("^ED "))
         jump.click()
         expect(page.locator(".scene-readout")).to_have_attribute("data-label-value", "4")
+
+
+def greens(page: Page, drawn: str) -> int:
+    """How many pixels of a canvas are greener than they are red and blue, or yellow without a label's red."""
+    picture = page.locator(drawn)
+    page.wait_for_timeout(300)
+    rgb = np.asarray(Image.open(io.BytesIO(picture.screenshot())).convert("RGB")).astype(int)
+    rgb = rgb[: rgb.shape[0] // 2, : rgb.shape[1] // 2]  # the axial picture, or the first of all sequences
+    return int(((rgb[..., 1] - rgb[..., 2]) > 60).sum())
+
+
+def test_where_the_model_is_uncertain_is_coloured_over_every_sequence(browser: Browser, case: ViewedCase) -> None:
+    with panel(browser, case) as page:
+        page.get_by_role("button", name=re.compile("^ET ")).click()
+        page.locator(".scene-canvas").focus()
+        page.keyboard.press("h")  # labels away: what is coloured is the map
+        expect(page.get_by_role("button", name="Hide all")).to_have_attribute("aria-pressed", "true")
+        section = page.get_by_role("region", name="Where it is uncertain")
+        expect(section).to_contain_text("1 minus the probability of what the mask says. It is about the model")
+        expect(page.locator("[data-uncertain-here]")).to_have_count(0)
+        before = greens(page, ".scene-canvas")
+        section.get_by_role("button", name="Show").click()
+        expect(root(page)).to_have_attribute("data-uncertain", "true")
+        # The crosshair is in the middle of ET, where the map says a half.
+        expect(page.locator("[data-uncertain-here]")).to_have_text("50 %")
+        assert greens(page, ".scene-canvas") > before + 300
+        page.locator("[data-sequence-choice=t2f]").click()
+        expect(root(page)).to_have_attribute("data-sequence", "t2f")
+        assert greens(page, ".scene-canvas") > before + 300, "the map lies over another sequence as well"
+        page.locator(".scene-canvas").focus()
+        page.keyboard.press("q")
+        expect(root(page)).to_have_attribute("data-side-by-side", "true")
+        assert greens(page, ".scene-side-by-side") > 900
+        page.keyboard.press("u")
+        expect(root(page)).to_have_attribute("data-uncertain", "false")
+        assert greens(page, ".scene-side-by-side") < 100
+        expect(page.locator("[data-uncertain-here]")).to_have_count(0)
 
 
 def test_looking_around(browser: Browser, case: ViewedCase) -> None:

@@ -164,6 +164,17 @@ class Role(StrEnum):
         },
         Audience.PAGE,
     )
+    UNCERTAINTY_VIEW = RoleSpec(
+        "uncertainty-view",
+        {
+            Space.NATIVE: Place(
+                "{case}-uncertainty-view.nii.gz",
+                "view of the uncertainty, 0 to 1",
+                "Where the mask is uncertain, as the page shows it",
+            )
+        },
+        Audience.PAGE,
+    )
     QUICK_LOOK = RoleSpec(
         "quick-look",
         {None: Place("quick-look.webp", "quick look", "Small picture that the page shows at once")},

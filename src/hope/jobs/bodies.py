@@ -121,6 +121,7 @@ def postprocess(job: Mapping[str, Any], progress: Progress) -> Done:
     from hope.formats import stage_io
     from hope.formats.nifti import read_scan
     from hope.pipeline import Prepared, Segmented, finish_case
+    from hope.stages.postprocess.uncertainty import uncertainty_map
     from hope.stages.report.viewer_files import ViewerCase, write_viewer_files
     from hope.stages.report.write_results import RESULT
 
@@ -140,7 +141,8 @@ def postprocess(job: Mapping[str, Any], progress: Progress) -> Done:
     written = [entry.model_dump(exclude_unset=True) | {"public": True} for entry in result.report.files]
     written.append(OutputFile.of(Role.FACTS).entry(RESULT))
     scale = _scale_of(folder / f"{aligned.reference}.nii")
-    shown = ViewerCase(case.prepared.uploaded, case.harmonized, case.prediction.labels)
+    prediction = case.prediction
+    shown = ViewerCase(case.prepared.uploaded, case.harmonized, prediction.labels, uncertainty_map(prediction))
     with clock.stage("view") as viewer_progress:
         views = write_viewer_files(out, shown, result, scale, viewer_progress)
     written += [output.entry(output.name(result.case_id)) for output in views]

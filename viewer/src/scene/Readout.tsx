@@ -84,6 +84,7 @@ export function Readout({ scene, vocabulary }: PartProps) {
   const name = (label: number): string => labelName(vocabulary, label)
   if (!cursor) return <div class="scene-readout" />
   const { mm, intensity, label } = cursor
+  const uncertain = scene.uncertainty.at(cursor.voxel)
   return (
     <div class="scene-readout" data-mm={mm.map((value) => value.toFixed(3)).join(' ')} data-label-value={label}>
       <SliceSlider scene={scene} />
@@ -102,6 +103,14 @@ export function Readout({ scene, vocabulary }: PartProps) {
           <dt>Label</dt>
           <dd>{name(label)}</dd>
         </div>
+        {uncertain !== null && (
+          <div>
+            <dt>Uncertain</dt>
+            <dd class="scene-number" data-uncertain-here={uncertain.toFixed(4)}>
+              {Math.round(100 * uncertain)} %
+            </dd>
+          </div>
+        )}
       </dl>
       <Popover title="Go to" name="go-to">
         <GoTo scene={scene} />

@@ -1,11 +1,12 @@
 /** All sequences in one plane, linked: the same slice and crosshair, drawn on one 2D canvas from the arrays. */
 import { useSignalEffect } from '@preact/signals'
 import { useEffect, useRef, useState } from 'preact/hooks'
-import { greyOf, mark, outline, pixelOf, SEEN, sizeOf, voxelUnder, type Where } from './cuts'
+import { coloursOf, greyOf, mark, outline, pixelOf, SEEN, sizeOf, voxelUnder, type Where } from './cuts'
 import { AXIS_OF, sceneShape, sides, type Vec3 } from './geometry'
 import { barMm, CROSS, sliceText, worded } from './overlay'
 import type { PartProps } from './panel'
 import { seen } from './state'
+import { colourOf } from './unsure'
 
 /** Cells that are narrower than this, in pixels of the page, have their captions in one column. */
 const NARROW = 300
@@ -108,6 +109,11 @@ export function SideBySide({ scene }: Omit<PartProps, 'vocabulary' | 'result'>) 
     }
   }, [])
   const draw = () => {
+    // A stroke, another window of the sequence that the views show, another version, or the map of uncertainty.
+    void state.counts.value
+    void state.window.value
+    void state.against.value
+    void state.uncertain.value
     const at = canvas.current
     const brush = at?.getContext('2d')
     const lie = scene.linked.lie()
@@ -116,9 +122,6 @@ export function SideBySide({ scene }: Omit<PartProps, 'vocabulary' | 'result'>) 
     const one = globalThis.devicePixelRatio || 1
     at.width = Math.round(cssWidth * one)
     at.height = Math.round(cssHeight * one)
-    // A stroke, or another window of the sequence that the views show.
-    void state.counts.value
-    void state.window.value
     const place = where()
     const shape = sceneShape(lie.grid.shape, lie.order)
     const spacing = state.spacing.value
@@ -137,6 +140,8 @@ export function SideBySide({ scene }: Omit<PartProps, 'vocabulary' | 'result'>) 
     const marks = new Uint8ClampedArray(4 * width * height)
     mark(marks, scene.linked.drawn(), shape, place, marking)
     if (state.against.value) outline(marks, state.against.value.labels, shape, place)
+    const map = scene.uncertainty.stack()
+    const heat = map && coloursOf(map, lie.grid.shape, lie.order, place, colourOf)
     const cross = pixelOf(place, shape, state.cursor.value?.voxel ?? ([0, 0, 0] as Vec3))
     const letters = sides(place.plane, place.radiological)
     const sliceWords = sliceText(place.plane, state.cursor.value?.voxel ?? [0, 0, 0], shape, spacing)
@@ -152,6 +157,10 @@ export function SideBySide({ scene }: Omit<PartProps, 'vocabulary' | 'result'>) 
       brush.fillRect(cell.left, cell.top, cell.width, cell.height)
       brush.imageSmoothingEnabled = true
       brush.drawImage(slice, box.left, box.top, box.width, box.height)
+      if (heat) {
+        into.putImageData(new ImageData(heat, width, height), 0, 0)
+        brush.drawImage(slice, box.left, box.top, box.width, box.height)
+      }
       // Labels are voxels: their edges stay sharp.
       brush.imageSmoothingEnabled = false
       into.putImageData(new ImageData(marks, width, height), 0, 0)

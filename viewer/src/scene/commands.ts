@@ -46,6 +46,7 @@ export const COMMANDS: Record<Action, Command> = {
   compare: (scene) => scene.edit.compare(),
   'compare-brightness': (scene) => scene.sequences.showMatched(!scene.state.matched.value),
   jump: (scene) => scene.jump(),
+  uncertainty: (scene) => void scene.uncertainty.show(!scene.state.uncertain.value),
   paint: (scene) => scene.edit.paint(),
   move: (scene, press) => scene.move(press.key as ArrowKey),
 }

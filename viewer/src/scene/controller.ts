@@ -3,9 +3,9 @@ import { batch } from '@preact/signals'
 import type { Api } from '../api/client'
 import type { CaseOut, Vocabulary } from '../api/types'
 import { put, take } from '../app/stash'
-import { rgb } from '../app/vocabulary'
+import { rgb, sentenceOf } from '../app/vocabulary'
 import { Editing, sentence } from './editing'
-import { firstShown, maskVersions, modelMask, previewName, sequenceChoices } from './files'
+import { firstShown, maskVersions, modelMask, previewName, sequenceChoices, uncertaintyMap } from './files'
 import { type ArrowKey, AXIS_OF, stepOf, type Vec3, voxelMl } from './geometry'
 import { LinkedPictures } from './linked'
 import { LabelDisplay } from './marks'
@@ -15,7 +15,11 @@ import { type SequenceHost, SequenceSwitch } from './sequences'
 import { Source } from './source'
 import { type Mode, next, SceneState, seen, type View } from './state'
 import { loadSurfaces, surfacesAreTrue } from './surfaces'
+import { UncertaintyMap } from './unsure'
 import type { Window } from './window'
+
+/** "view of the uncertainty: what its values are" as a sentence of the last half. */
+const meaningOf = (kind = ''): string => sentenceOf(kind.split(': ').slice(1).join(': '))
 
 const NARROW = '(max-width: 40rem)'
 
@@ -35,6 +39,8 @@ export class SceneController {
   readonly sequences: SequenceSwitch
   /** All sequences side by side. */
   readonly linked: LinkedPictures
+  /** Where the model's answer is uncertain. */
+  readonly uncertainty: UncertaintyMap
   /** Which labels are on screen, and how they are drawn. */
   readonly marks: LabelDisplay
   private readonly source: Source
@@ -66,6 +72,7 @@ export class SceneController {
     }
     this.sequences = new SequenceSwitch(host)
     this.linked = new LinkedPictures(host, this.sequences)
+    this.uncertainty = new UncertaintyMap(host)
     this.labels = parts.vocabulary.labels.map(({ value, name, colour }) => ({ value, name, rgb: rgb(colour) }))
     this.marks = new LabelDisplay(
       this.state,
@@ -93,6 +100,9 @@ export class SceneController {
         state.sequences.value = sequenceChoices(source.files, parts.vocabulary, parts.result)
         state.versions.value = maskVersions(source.files, versions, parts.result)
         state.canCompare.value = modelMask(source.files) !== null
+        const map = uncertaintyMap(source.files)
+        state.uncertaintyFile.value = map?.name ?? null
+        state.uncertaintyMeaning.value = meaningOf(map?.kind)
       })
       if (!Viewer.supported()) {
         state.phase.value = 'unsupported'
@@ -158,6 +168,7 @@ export class SceneController {
     })
     this.recount()
     this.marks.show()
+    if (state.uncertain.value) void this.uncertainty.show(true)
     if (state.cursor.value?.label === 0) this.jump()
     viewer.drawFirst()
     state.phase.value = 'ready'

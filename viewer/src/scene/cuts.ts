@@ -104,6 +104,27 @@ export function greyOf(stack: Stack, shape: Vec3, order: AxisOrder, where: Where
   return pixels
 }
 
+/** Colours (RGBA) of one slice of a map, to be laid over it; `shape` is the file's. */
+export function coloursOf(
+  stack: Stack,
+  shape: Vec3,
+  order: AxisOrder,
+  where: Where,
+  colour: (value: number) => readonly [number, number, number, number],
+): Uint8ClampedArray<ArrayBuffer> {
+  const scene = sceneShape(shape, order)
+  const { start, steps } = fileSteps(shape, order)
+  const { first, right, down } = indices(where, scene, start, steps)
+  const [width, height] = sizeOf(where.plane, scene)
+  const pixels = new Uint8ClampedArray(4 * width * height)
+  for (let row = 0; row < height; row++)
+    for (let column = 0; column < width; column++) {
+      const stored = stack.values[first + row * down + column * right] as number
+      if (stored) pixels.set(colour(stored * stack.slope + stack.inter), 4 * (row * width + column))
+    }
+  return pixels
+}
+
 /** Intensity of a voxel by its index in the scene's order; `shape` is the file's. */
 export function intensities(stack: Stack, shape: Vec3, order: AxisOrder): (index: number) => number {
   const [width, height] = sceneShape(shape, order)

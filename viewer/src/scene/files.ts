@@ -58,4 +58,8 @@ export function maskVersions(
 
 export const modelMask = (files: readonly FileOut[]): string | null => named(files, 'model-segmentation')
 
+/** The map of where the model's answer is uncertain. */
+export const uncertaintyMap = (files: readonly FileOut[]): FileOut | null =>
+  files.find(({ role }) => role === 'uncertainty-view') ?? null
+
 export const previewName = (files: readonly FileOut[]): string | null => named(files, 'picture')

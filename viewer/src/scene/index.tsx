@@ -17,6 +17,7 @@ import { LabelList } from './LabelList'
 import { Readout } from './Readout'
 import { Stage } from './Stage'
 import { Toolbar } from './Toolbar'
+import { Uncertainty } from './Uncertainty'
 import { VersionList } from './VersionList'
 import './scene.css'
 
@@ -97,6 +98,7 @@ export default function ViewerPanel(props: PanelProps) {
   const labels = (
     <>
       <LabelList {...parts} />
+      <Uncertainty scene={scene} />
       <EditBar {...parts} />
     </>
   )
@@ -116,6 +118,7 @@ export default function ViewerPanel(props: PanelProps) {
       data-view={state.view.value}
       data-mode={state.mode.value}
       data-side-by-side={state.sideBySide.value}
+      data-uncertain={state.uncertain.value}
       data-counts={counts}
     >
       {!broken && <Toolbar {...parts} />}

@@ -30,6 +30,7 @@ export type Action =
   | 'compare'
   | 'compare-brightness'
   | 'jump'
+  | 'uncertainty'
   | 'paint'
   | 'move'
 
@@ -92,6 +93,7 @@ export const RULES: readonly KeyRule[] = [
   { action: 'hide-all', shown: 'H', does: 'hide or show all labels', matches: letter('h') },
   { action: 'style', shown: 'O', does: 'fill, outline or both', matches: letter('o') },
   { action: 'jump', shown: 'J', does: 'go to the next label', matches: letter('j') },
+  { action: 'uncertainty', shown: 'U', does: 'where the model is uncertain, and back', matches: letter('u') },
   { action: 'compare', shown: 'X', does: 'before or after cleaning (post-processing)', matches: letter('x') },
   {
     action: 'compare-brightness',

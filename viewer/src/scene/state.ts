@@ -188,6 +188,12 @@ export class SceneState {
   /** The model's answer before post-processing is on screen, for looking only. */
   readonly before: Signal<boolean> = signal(false)
   readonly canCompare: Signal<boolean> = signal(false)
+  /** The map of where the model's answer is uncertain; null if the case has none. */
+  readonly uncertaintyFile: Signal<string | null> = signal(null)
+  /** What its values mean, as a sentence. */
+  readonly uncertaintyMeaning: Signal<string> = signal('')
+  /** It is laid over the pictures. */
+  readonly uncertain: Signal<boolean> = signal(false)
   /** A version that the mask on screen is compared with, in the scene's order. */
   readonly against: Signal<{ version: number; labels: Uint8Array } | null> = signal(null)
   /** A version that waits for the user to give up unsaved strokes. */

@@ -1,4 +1,4 @@
-"""What the web page needs beside the command line's files: views, meshes, the mask before cleaning, a table."""
+"""What the web page needs beside the command line's files: views, meshes, uncertainty, the uncleaned mask, a table."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ from hope.stages.report.native_views import between_scans, brain_view, native_vi
 from hope.stages.report.quick_look import write_quick_look
 from hope.stages.report.volumes_table import volumes_csv
 
+_UNCERTAINTY_STEPS = 128
+"""Uncertainty is shown in so many steps: what is finer cannot be seen, and what is below half a step is 0."""
+
 _THREADS = 4
 """Views and meshes are made side by side: interpolation and compression leave the interpreter free."""
 
@@ -38,11 +41,13 @@ class ViewerCase:
         uploaded: the scans on their own grids.
         harmonized: the aligned images, before and after harmonisation.
         labels: the model's labels on the atlas grid, before cleaning.
+        uncertainty: how little those labels are supported, on the atlas grid, float32 0 to 1, and what the values mean.
     """
 
     uploaded: UploadedCase
     harmonized: HarmonizedCase
     labels: Volume
+    uncertainty: tuple[Volume, str]
 
 
 def write_viewer_files(
@@ -82,7 +87,8 @@ class _Writer:
         """What can be done in any order, the longest first."""
         views = [lambda s=s: self._view(s) for s in SEQUENCES if s in self._case.uploaded.scans]
         meshes = [lambda label=label: self._mesh(label.value, label.key) for label in PEDS.labels]
-        return [*views, *self._harmonized_views(), self._model_mask, *meshes, self._table, self._quick_look]
+        others = [self._uncertainty, self._model_mask, *meshes, self._table, self._quick_look]
+        return [*views, *self._harmonized_views(), *others]
 
     def _path(self, output: OutputFile) -> Path:
         return self._folder / output.name(self._result.case_id)
@@ -109,6 +115,15 @@ class _Writer:
         output = OutputFile.of(Role.HARMONIZED_VIEW, sequence=str(sequence))
         to_atlas = self._aligned.atlas_to_native[self._aligned.reference].inverse()
         write_view(brain_view(image, brain, to_atlas), self._path(output), exact=False)
+        return [output]
+
+    def _uncertainty(self) -> list[OutputFile]:
+        values, meaning = self._case.uncertainty
+        output = OutputFile.of(Role.UNCERTAINTY_VIEW, detail=meaning)
+        to_atlas = self._aligned.atlas_to_native[self._aligned.reference].inverse()
+        view = native_view(values, self._aligned.native_grid, to_atlas)
+        stepped = view.with_data(np.rint(view.data * _UNCERTAINTY_STEPS) / np.float32(_UNCERTAINTY_STEPS))
+        write_view(stepped, self._path(output), scale=(1 / _UNCERTAINTY_STEPS, 0.0), exact=True)
         return [output]
 
     def _model_mask(self) -> list[OutputFile]:

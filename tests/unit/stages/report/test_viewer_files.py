@@ -1,4 +1,4 @@
-"""What harmonisation changed is shown where the scan shows it, whatever the scan's orientation; nothing else is."""
+"""What harmonisation changed, and what is uncertain, is shown where the scan shows it, whatever its orientation."""
 
 from __future__ import annotations
 
@@ -76,7 +76,9 @@ def write(folder: Path, case: Segmented) -> dict[str, OutputFile]:
     render_preview(
         Volume(np.ones(native.grid.shape, np.float32), native.grid), native, volumes, CASE, folder / "preview.png"
     )
-    shown = ViewerCase(case.prepared.uploaded, case.harmonized, labels)
+    places = ATLAS.to_world(np.moveaxis(np.indices(ATLAS.shape), 0, -1))
+    unsure = np.exp(-(((places - MARKER_MM) / 5) ** 2).sum(-1)).astype(np.float32)
+    shown = ViewerCase(case.prepared.uploaded, case.harmonized, labels, (Volume(unsure, ATLAS), "what it means"))
     return {file.name(CASE): file for file in write_viewer_files(folder, shown, result, (1.0, 0.0), silent)}
 
 
@@ -98,6 +100,20 @@ def test_the_changed_image_shows_at_its_place_in_the_scan(orientation: str, tmp_
         weights = view.data[tuple(bright.T)].astype(np.float64)
         place = view.grid.to_world((bright * weights[:, None]).sum(0) / weights.sum())
         assert np.linalg.norm(place - TO_NATIVE[T1C].apply(MARKER_MM)) < 0.5
+
+
+@pytest.mark.parametrize("orientation", ["LPS", "SRA"])
+def test_the_uncertainty_shows_at_its_place_in_the_scan(orientation: str, tmp_path: Path) -> None:
+    case = segmented(orientation, ())
+    name = f"{CASE}-uncertainty-view.nii.gz"
+    assert write(tmp_path, case)[name].kind == "view of the uncertainty, 0 to 1: what it means"
+    view, _ = read_scan(tmp_path / name, T1C)
+    assert view.grid.same_as(case.harmonized.aligned.native_grid)
+    assert 0.8 < view.data.max() <= 1.0 and view.data.min() == 0.0
+    sure = np.argwhere(view.data > 0.3)
+    weights = view.data[tuple(sure.T)].astype(np.float64)
+    place = view.grid.to_world((sure * weights[:, None]).sum(0) / weights.sum())
+    assert np.linalg.norm(place - TO_NATIVE[T1C].apply(MARKER_MM)) < 0.5
 
 
 @pytest.mark.parametrize("changed", [(), (T2W,)])

@@ -2,7 +2,7 @@
  * What the panel wants from a viewer, in our words. This folder is the only one that knows NiiVue (0.69): the library
  * can be swapped here.
  */
-import { DRAG_MODE, type Niivue, NVMesh, SLICE_TYPE } from '@niivue/niivue'
+import { DRAG_MODE, type Niivue, type NVImage, NVMesh, SLICE_TYPE } from '@niivue/niivue'
 import type { Stack } from '../cuts'
 import { type Grid, type Plane, sceneShape, sceneSpacing, signedVolume, type Vec3 } from '../geometry'
 import type { TilePlace } from '../overlay'
@@ -10,7 +10,7 @@ import type { Cursor, Mode, Style, View } from '../state'
 import { dragged, type Range, type Window } from '../window'
 import { Drawing, type Lie, PLANES } from './drawing'
 import { lieOf } from './lie'
-import { type Picture, readPicture, stackOf } from './pictures'
+import { asMap, MAP_COLOURS, mapColours, type Picture, readPicture, stackOf } from './pictures'
 import { type Tamed, tamed, withoutGradient } from './setup'
 import { QUARTERS, SLICE, tilePlaces, zoomSlices } from './tiles'
 
@@ -45,6 +45,8 @@ export class Viewer {
   private readonly meshes = new Map<number, NVMesh>()
   private readonly stops = new AbortController()
   private current: Picture | null = null
+  /** What is laid over the image. */
+  private map: Picture | null = null
   private lie: Lie | null = null
   private surfaces = false
   private windowFrame = 0
@@ -80,6 +82,7 @@ export class Viewer {
     const lut = new Uint8ClampedArray(256 * 4)
     for (const { value, rgb } of labels) lut.set([...rgb, 255], value * 4)
     this.nv.drawLut = { lut, labels: [] }
+    this.nv.addColormap(MAP_COLOURS, mapColours())
     this.setMode('look')
   }
 
@@ -145,11 +148,22 @@ export class Viewer {
     const place = this.current ? this.placeMm() : null
     this.current = picture
     const { image } = picture
-    this.nv.volumes = [image]
-    this.nv.setVolume(image, 0)
+    this.layer(image)
     this.lie ??= lieOf(image)
     this.goTo(place ?? this.placeMm()) // also from the library's first place, which lies between voxels
     this.told.window(this.window())
+  }
+
+  /** Lay a map that was added over the image on screen, or nothing. */
+  layOver(key: string | null): void {
+    const found = key === null ? undefined : this.pictures.get(key)
+    this.map = found ? asMap(found) : null
+    if (this.current) this.layer(this.current.image)
+  }
+
+  private layer(image: NVImage): void {
+    this.nv.volumes = this.map ? [image, this.map.image] : [image]
+    this.nv.setVolume(image, 0) // it also counts what lies over the image, as setting `volumes` does not
   }
 
   /** Slices along the scene's axes. */

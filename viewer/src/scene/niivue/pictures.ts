@@ -1,6 +1,7 @@
 /** An image file as the library holds it. */
 import { NVImage } from '@niivue/niivue'
 import type { Stack } from '../cuts'
+import { FULL_AT, SEEN_FROM, STOPS } from '../unsure'
 import { firstHigh, type Range, type Window } from '../window'
 
 export interface Picture {
@@ -17,6 +18,29 @@ export async function readPicture(key: string, file: Uint8Array<ArrayBuffer>): P
   image.cal_max = high
   const range = { min: image.global_min ?? low, max: image.global_max ?? high }
   return { image, initial: { low, high }, range }
+}
+
+/** The name under which the library knows the colours of a map. */
+export const MAP_COLOURS = 'uncertainty'
+
+/** The library's `COLORMAP_TYPE.ZERO_TO_MAX_TRANSPARENT_BELOW_MIN`, which it does not export. */
+const TRANSPARENT_BELOW_MIN = 1
+
+/** Colours of a map in the library's form. */
+export function mapColours(): { R: number[]; G: number[]; B: number[]; A: number[]; I: number[] } {
+  const part = (at: 0 | 1 | 2 | 3) => STOPS.map((stop) => stop[at])
+  const steps = STOPS.map((_, at) => Math.round((255 * at) / (STOPS.length - 1)))
+  return { R: part(0), G: part(1), B: part(2), A: part(3), I: steps }
+}
+
+/** A picture as a map: in colours, and transparent where it is low. */
+export function asMap(picture: Picture): Picture {
+  const { image } = picture
+  image.colormap = MAP_COLOURS
+  image.colormapType = TRANSPARENT_BELOW_MIN
+  image.cal_min = SEEN_FROM
+  image.cal_max = FULL_AT
+  return picture
 }
 
 /** Its voxels in file order, and what is black and white. */
