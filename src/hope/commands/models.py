@@ -141,6 +141,24 @@ def _but_assumptions(progress: Progress) -> Progress:
     return lambda message, share: None if message.startswith("assumed: ") else progress(message, share)
 
 
+@models.command("combine")
+@click.argument("folders", type=PATH, metavar="BUNDLE...", nargs=-1, required=True)
+@click.option("--id", "model_id", metavar="ID", required=True, help="The id of the new bundle.")
+@click.option("-o", "--output", type=PATH, required=True, help="A new folder for it.")
+def combine(folders: tuple[Path, ...], model_id: str, output: Path) -> None:
+    """Make one bundle that answers with the mean of several, such as the networks of `hope train schedule`'s folds.
+
+    BUNDLE is a folder of a single network as `hope train` makes it; all of one shape. Intervals, expected quality and
+    measured figures of the members are not true of their mean and are left out. A case takes as long as it takes all of
+    them.
+    """
+    from hope.models.bundle import read_bundle
+    from hope.models.combine import combine_bundles
+
+    bundle = combine_bundles([read_bundle(folder) for folder in folders], output, model_id)
+    click.echo(f"{bundle.id}: the mean of {len(folders)} networks, sha256 {bundle.sha256}")
+
+
 @models.command("remove")
 @click.argument("model_id", metavar="ID")
 def remove(model_id: str) -> None:

@@ -27,6 +27,11 @@ TINY: Mapping[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
         {"channels": 2, "classes": 3, "widths": [4, 8], "blocks": [1, 2], "decoder_blocks": [1]},
         (8, 16, 24),
     ),
+    "mean": (
+        "MeanOfUNets",
+        {"members": 2, "channels": 2, "classes": 3, "widths": [4, 8], "blocks": [1, 2], "decoder_blocks": [1]},
+        (8, 16, 24),
+    ),
     "plain": (
         "nnunet",
         {"class_name": PLAIN, "kwargs": nnunet_arguments((4, 6, 8)), "channels": 2, "classes": 3},

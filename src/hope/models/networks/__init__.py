@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hope.domain.errors import BundleError
 from hope.models.networks import mednext, nnunet, swinunetr
 from hope.models.networks.keys import check, layout_of, without_aliases, without_wrappers
+from hope.models.networks.mean import MeanOfUNets
 from hope.models.networks.sane import check_arguments
 from hope.models.networks.unet import UNet as UNet
 
@@ -43,6 +44,7 @@ class Architecture:
 
 NETWORKS: Mapping[str, Architecture] = {
     "UNet": Architecture(UNet),
+    "MeanOfUNets": Architecture(MeanOfUNets),
     "nnunet": Architecture(nnunet.build_nnunet, training_only=nnunet.TRAINING_ONLY),
     "mednext": Architecture(mednext.MedNeXt, training_only=mednext.TRAINING_ONLY, infer=mednext.arguments_of_mednext),
     "swinunetr": Architecture(

@@ -4,34 +4,18 @@
  */
 import { DRAG_MODE, type Niivue, type NVImage, NVMesh, SLICE_TYPE } from '@niivue/niivue'
 import type { Stack } from '../cuts'
-import { type Grid, type Plane, sceneShape, sceneSpacing, signedVolume, type Vec3 } from '../geometry'
+import { type Grid, sceneShape, sceneSpacing, signedVolume, type Vec3 } from '../geometry'
 import type { TilePlace } from '../overlay'
-import type { Cursor, Mode, Style, View } from '../state'
+import type { Mode, Style, View } from '../state'
 import { dragged, type Range, type Window } from '../window'
 import { Drawing, type Lie, PLANES } from './drawing'
 import { lieOf } from './lie'
 import { asMap, MAP_COLOURS, mapColours, type Picture, readPicture, stackOf } from './pictures'
 import { type Tamed, tamed, withoutGradient } from './setup'
 import { QUARTERS, SLICE, tilePlaces, zoomSlices } from './tiles'
+import type { SceneLabel, SceneTold } from './told'
 
-export interface SceneLabel {
-  value: number
-  name: string
-  rgb: [number, number, number]
-}
-
-/** What the viewer tells the panel. */
-export interface SceneTold {
-  cursor: (cursor: Cursor) => void
-  /** The user clicked or scrolled in a picture of this plane. */
-  plane: (plane: Plane) => void
-  /** A stroke of the brush is complete. */
-  stroke: () => void
-  window: (window: Window) => void
-  lost: () => void
-  /** The pictures have been drawn anew. */
-  drawn: () => void
-}
+export type { SceneLabel, SceneTold } from './told'
 
 /** An outline alone: the library draws outlines only where there is some fill. */
 const HARDLY = 0.004

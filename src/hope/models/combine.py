@@ -1,0 +1,114 @@
+"""One bundle out of several trained networks of one shape: the mean of their answers."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from hope.domain.errors import InputError
+from hope.models.bundle import WEIGHTS, Bundle, write_manifest
+from hope.models.networks.mean import MOST_MEMBERS
+from hope.models.out_of_distribution import OUT_OF_DISTRIBUTION
+from hope.models.tensor_files import load_tensors
+
+ARCHITECTURE, MEMBER = "MeanOfUNets", "UNet"
+
+_ALIKE = {
+    "arguments": "shape",
+    "sequences": "sequences",
+    "optional": "sequences that may be missing",
+    "max_missing": "number of sequences that may be missing",
+    "spacing_mm": "voxels",
+    "head_state": "head state",
+    "normalisation": "normalisation",
+    "patch": "patch",
+    "label_schema": "labels",
+    "cleanup": "clean-up",
+}
+"""What members share, by the attribute of a bundle, and what a person calls it."""
+
+_MEASURED_ANEW = ("measured", "intervals", "quality")
+
+
+def combine_bundles(bundles: Sequence[Bundle], folder: Path, model_id: str) -> Bundle:
+    """Write one bundle whose answer is the mean of the probabilities of several.
+
+    What was fitted on one network's own answers (measured Dice, intervals, expected quality) is left out, since it is
+    not true of the mean; what an ordinary input looks like is taken from the first.
+
+    Args:
+        bundles: single U-Nets with equal shape, input, patch and labels, 2 to 8 different ones.
+        folder: made if need be; it holds nothing yet.
+        model_id: id of the new bundle.
+
+    Raises:
+        InputError: if they do not fit together, or the folder is not empty.
+        BundleError: if files of one are damaged.
+    """
+    first = bundles[0] if bundles else None
+    if first is None or not 2 <= len({bundle.sha256 for bundle in bundles}) == len(bundles) <= MOST_MEMBERS:
+        raise InputError(
+            "these bundles make no mean", expected=f"2 to {MOST_MEMBERS} different ones", got=f"{len(bundles)}"
+        )
+    for bundle in bundles:
+        _check_alike(first, bundle)
+    if folder.exists() and any(folder.iterdir()):
+        raise InputError(f"the folder {folder.name} is not empty", fix="name a new folder with -o")
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {}
+    for number, bundle in enumerate(bundles):
+        bundle.verify()
+        tensors = load_tensors(bundle.folder / WEIGHTS)
+        weights |= {f"members.{number}.{name}": tensor for name, tensor in tensors.items()}
+    save_file(weights, folder / WEIGHTS)
+    known = first.folder / OUT_OF_DISTRIBUTION
+    if known.is_file():
+        shutil.copyfile(known, folder / OUT_OF_DISTRIBUTION)
+    return write_manifest(folder, _manifest(bundles, model_id))
+
+
+def _check_alike(first: Bundle, other: Bundle) -> None:
+    if other.architecture != MEMBER:
+        raise InputError(
+            f"the bundle {other.id} cannot be a member",
+            expected=f"one {MEMBER}",
+            got=other.architecture or "an ensemble",
+        )
+    for attribute, called in _ALIKE.items():
+        if getattr(first, attribute) != getattr(other, attribute):
+            raise InputError(
+                f"the bundles {first.id} and {other.id} differ in their {called}",
+                fix="combine networks that were trained with the same configuration",
+            )
+
+
+def _manifest(bundles: Sequence[Bundle], model_id: str) -> dict[str, Any]:
+    first = bundles[0].manifest
+    kept = {name: value for name, value in first.items() if name not in (*_MEASURED_ANEW, "files", "training")}
+    licences = list(dict.fromkeys(bundle.licence for bundle in bundles))
+    notes = list(dict.fromkeys(str(bundle.manifest.get("note", "")) for bundle in bundles))
+    training = [bundle.manifest.get("training", {}) for bundle in bundles]
+    members = [
+        {"id": bundle.id, "version": bundle.version, "sha256": bundle.sha256, "training": said}
+        for bundle, said in zip(bundles, training, strict=True)
+    ]
+    return {
+        **kept,
+        "id": model_id,
+        "version": date.today().isoformat(),
+        "licence": "; ".join(licences),
+        "note": " ".join(note for note in notes if note),
+        "architecture": {
+            "name": ARCHITECTURE,
+            "arguments": {"members": len(bundles), **first["architecture"]["arguments"]},
+        },
+        "training": {
+            "only_synthetic": all(said.get("only_synthetic") is True for said in training),
+            "members": members,
+        },
+    }
