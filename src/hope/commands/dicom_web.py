@@ -22,7 +22,7 @@ def find(patient_id: str, date: str) -> None:
     from hope.domain.extras import require_extras
 
     require_extras("hope dicom find", "dicom")
-    from hope.dicomnet.dicomweb import DicomWeb
+    from hope.dicomnet.dicomweb import MOST_FOUND, DicomWeb
     from hope.settings import Settings
 
     archive = DicomWeb(Settings.from_environment().dicom.dicomweb_url)
@@ -31,6 +31,9 @@ def find(patient_id: str, date: str) -> None:
         click.echo(f"{study.uid}\t{study.date or '-'}\t{study.series or '-'} series\t{study.images or '-'} images")
     if not found:
         click.echo("hope: no MR study was found", err=True)
+    elif len(found) >= MOST_FOUND:
+        text = f"hope: a search asks for {MOST_FOUND} studies at most, and there may be more: name a patient, or fewer days"
+        click.echo(text, err=True)
 
 
 @click.command("pull", short_help="Fetch a study from an archive.", context_settings=HELP)

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 _UID: Final = r"[0-9]+(?:\.[0-9]+)*"
 _SECONDS: Final = 60.0
-_MOST_FOUND: Final = 100
+MOST_FOUND: Final = 100
+"""A search asks for so many studies at most."""
+
 _MOST_BYTES: Final = 2 * 2**30
 _STUDY, _SERIES = "0020000D", "0020000E"
 _STUDY_DATE: Final = "00080020"
@@ -86,7 +88,7 @@ class DicomWeb:
             raise InputError("--patient-id is not usable", expected="one patient's id, without * and ?")
         if date and not re.fullmatch(r"\d{8}(-\d{8})?", date):
             raise InputError("--date is not usable", expected="YYYYMMDD or YYYYMMDD-YYYYMMDD", got=date)
-        asked = {"PatientID": patient_id, "StudyDate": date, "ModalitiesInStudy": "MR", "limit": str(_MOST_FOUND)}
+        asked = {"PatientID": patient_id, "StudyDate": date, "ModalitiesInStudy": "MR", "limit": str(MOST_FOUND)}
         query = [(name, value) for name, value in asked.items() if value]
         query += [("includefield", tag) for tag in (_STUDY_DATE, _STUDY_SERIES, _STUDY_INSTANCES)]
         found = [

@@ -9,8 +9,10 @@ import httpx
 import numpy as np
 import pydicom
 import pytest
+from click.testing import CliRunner
 
-from hope.dicomnet.dicomweb import DicomWeb, parts_of
+from hope.cli import main
+from hope.dicomnet.dicomweb import DicomWeb, FoundStudy, parts_of
 from hope.domain.errors import HopeError, InputError, OutputError, PeerError
 from hope.domain.grid import Grid
 from hope.domain.volume import Volume
@@ -102,6 +104,16 @@ def test_messages_tell_no_address_and_no_identity(tmp_path: Path) -> None:
                 call()
             assert not {"4711MARK", "pass-mark", "archive.test"} & set(str(caught.value).split())
             assert "MARK" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("count", "warned"), [(99, False), (100, True)])
+def test_a_list_that_may_be_cut_says_so(count: int, warned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    studies = [FoundStudy(f"1.2.{number}", "20260301", 4, 100) for number in range(count)]
+    monkeypatch.setenv("HOPE_DICOMWEB_URL", URL)
+    monkeypatch.setattr(DicomWeb, "find", lambda *_: studies)
+    done = CliRunner().invoke(main, ["dicom", "find", "--date", "20260301"])
+    assert done.exit_code == 0 and len(done.stdout.splitlines()) == count
+    assert ("there may be more" in done.stderr) == warned
 
 
 def test_what_cannot_be_asked_for() -> None:

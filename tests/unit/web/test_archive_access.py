@@ -180,7 +180,8 @@ async def test_an_archive_that_fails_is_told_without_its_address(
         assert answer.status_code == 502 and "answers 500" in answer.json()["detail"], answer.text
         assert "127.0.0.1" not in answer.text and archive.study not in answer.text
     assert served.scratch_files() == [] and served.blob_files() == []
-    assert [entry.action for entry in served.store.audit()] == ["session.create", "case.create"]
+    asked = [entry.action for entry in served.store.audit()]
+    assert asked == ["session.create", "case.create", "archive.pull", "archive.search", "archive.pull"]
 
 
 async def test_only_a_session_may_ask_and_only_where_there_is_an_archive(

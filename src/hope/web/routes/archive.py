@@ -20,8 +20,9 @@ async def find_studies(
 ) -> StudiesFound:
     """Search the archive for MR studies of one patient, or of a date. Neither question nor answer is kept."""
     components.archive.check()
-    found = await components.archive.find(request, session, body.patient_id.strip(), body.date)
+    # Before the archive is asked: a search that fails was a search as well.
     await to_thread.run_sync(audit.record, session.owner, "archive.search", session.id)
+    found = await components.archive.find(request, session, body.patient_id.strip(), body.date)
     return StudiesFound(studies=[StudyFound.model_validate(study) for study in found])
 
 
@@ -36,7 +37,7 @@ async def pull_study(
 ) -> SeriesFound:
     """Take the MR series of one study into the case, as an upload of its zip would: without names and dates."""
     components.archive.check()
-    records, problem = await components.archive.pull(request, own.case, body.study_uid)
     await to_thread.run_sync(audit.record, own.session.owner, "archive.pull", own.case.id)
+    records, problem = await components.archive.pull(request, own.case, body.study_uid)
     found = SeriesFound(series=[series_out(record) for record in records])
     return found.model_copy(update={"problem": problem}) if problem else found
