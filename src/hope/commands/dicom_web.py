@@ -32,8 +32,8 @@ def find(patient_id: str, date: str) -> None:
     if not found:
         click.echo("hope: no MR study was found", err=True)
     elif len(found) >= MOST_FOUND:
-        text = f"hope: a search asks for {MOST_FOUND} studies at most, and there may be more: name a patient, or fewer days"
-        click.echo(text, err=True)
+        text = f"a search asks for {MOST_FOUND} studies at most, and there may be more: name a patient, or fewer days"
+        click.echo(f"hope: {text}", err=True)
 
 
 @click.command("pull", short_help="Fetch a study from an archive.", context_settings=HELP)
