@@ -18,6 +18,7 @@ from hope.domain.errors import InputError
 from hope.domain.labels import SCHEMAS, label_set
 from hope.domain.progress import Progress
 from hope.domain.volume import Volume
+from hope.formats.hashing import sha256_of
 from hope.formats.nifti import read_labels
 from hope.models.model_grid import to_model_grid
 from hope.models.normalise import zscore_inside
@@ -196,9 +197,9 @@ def _store(case: LabelledCase, name: str, config: TrainingConfig, folder: Path) 
 
 
 def _name_of(source: CaseSource, config: TrainingConfig) -> str:
-    """Of a case's files: another case, or the same one after a change, has another name."""
+    """Of a case's files: another case, or the same one after a change, has another name; a copy of it has not."""
     files = [*source.files.values(), segmentation_of(source)]
-    facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(files) if path.is_file()]
+    facts = [(path.name, sha256_of(path)) for path in sorted(files) if path.is_file()]
     text = repr([source.case_id, facts, config.scheme, config.spacing_mm, config.seed])
     return sha256(text.encode()).hexdigest()[:12]
 
