@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
