@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # torch goes in first and alone; everything after it is held by the constraints file (docs/decisions/0001).
 TORCH := $(shell grep '^torch==' constraints.txt)
+# Where tests may be marked `alone`; tests/conftest.py refuses one elsewhere, so that the rest need not be collected twice.
+ALONE := tests/attack tests/e2e
 COMPOSE := $(or $(HOPE_CONTAINERS),build/containers)/compose
 
 export PYTHON
@@ -14,7 +16,7 @@ export PIP_NO_INPUT := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: demo up page test containers scan training-paused training-status system lint format types page-test pytest wheel docs campaigns attack aws-faults phantoms interop federated clean help
+.PHONY: demo up page test checks containers scan training-paused training-status system lint format types page-test pytest wheel docs campaigns attack aws-faults phantoms interop federated clean help
 
 demo: $(INSTALLED) ## the whole pipeline on a synthetic raw case
 	@rm -rf demo
@@ -27,7 +29,10 @@ up: $(INSTALLED) page ## the platform on this machine: http://127.0.0.1:8080
 page: $(INSTALLED) ## build the web page (Node.js 20.19 or later), if its sources changed
 	@$(BIN)/python tools/build_page.py
 
-test: training-paused system lint types page page-test pytest ## everything that has to hold: ruff, mypy, biome, vitest, pytest
+test: training-paused system checks pytest ## everything that has to hold: ruff, mypy, biome, vitest, pytest
+
+checks: $(INSTALLED) ## all but pytest, two at a time: they share nothing
+	@$(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) types page-test lint
 
 system: ## install what the tests need of the system: a browser, Postgres, Orthanc
 	@tools/system-packages.sh
@@ -50,7 +55,7 @@ ifdef PYTEST_ARGS
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 else # two files at a time with one thread each, but for what must not be disturbed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not alone and not containers" -n 2 --dist loadfile --no-loadscope-reorder --durations=20
-	$(BIN)/python -m pytest -m "alone and not containers" --durations=10
+	$(BIN)/python -m pytest -m "alone and not containers" --durations=10 $(ALONE)
 endif
 
 format: $(INSTALLED) ## mend what ruff can mend

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import pytest
-from playwright.sync_api import Browser, BrowserType, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserType, ConsoleMessage, Page, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 
 CHROMIUM_FLAGS = (
@@ -36,6 +36,10 @@ CHROMIUM_FLAGS = (
 MESA_FLAGS = ("--use-gl=angle", "--use-angle=gl-egl")
 SWIFTSHADER_FLAGS = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 NO_WEBGL_FLAGS = ("--disable-gpu", "--disable-3d-apis")
+
+PATIENCE_MS = 90_000
+"""For all that is waited for: a busy machine draws slowly, and what never comes fails all the same."""
+expect.set_options(timeout=PATIENCE_MS)
 
 # What a software renderer says about itself is no fault of the page.
 HARMLESS = ("GPU stall due to ReadPixels", "Automatic fallback to software WebGL", "GL Driver Message")
@@ -122,7 +126,7 @@ def visit(
     """Open `url` in a fresh context (own cookies) and listen to everything that it complains about."""
     scheme = "dark" if dark else "light"
     page_context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **context)
-    page_context.set_default_timeout(90_000)  # a busy machine draws slowly; what never comes fails all the same
+    page_context.set_default_timeout(PATIENCE_MS)
     visited = Visited(page_context.new_page())
 
     def heard(message: ConsoleMessage) -> None:

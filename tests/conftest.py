@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 from collections.abc import Iterator
@@ -20,6 +21,20 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", parent=settings.get_profile("local"), derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a test marked `alone` where `make test` does not look for such tests."""
+    places = (REPOSITORY / "tests" / "attack", REPOSITORY / "tests" / "e2e")
+    lost = [item.nodeid for item in items if item.get_closest_marker("alone") and item.path.parents[0] not in places]
+    if lost:
+        raise pytest.UsageError(f"tests marked `alone` belong into tests/attack or tests/e2e: {', '.join(lost)}")
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: let the collector pass it over, or each full collection takes seconds."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ from hope.testing.fleet import SessionClient
 from hope.testing.head import atlas_scan
 from hope.testing.live_files import files_below
 
-pytestmark = [pytest.mark.alone, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 SECONDS = 120.0
 
 

@@ -14,10 +14,10 @@ from tests.viewer_gateway import ViewedCase, built_page, serving, viewed_case
 
 from hope.testing.fleet import Fleet, small_scan
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(300)
 
 LOOKS = [(width, dark) for width in (390, 1400) for dark in (False, True)]
-SHOWN_MS = 30_000
+SHOWN_MS = 90_000
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ from tests.viewer_gateway import built_page
 
 from hope.testing.fleet import Fleet, small_scan
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(300)
 
-SEEN_MS = 60_000
+SEEN_MS = 90_000
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_tabs_follow_one_another(browser: Browser, platform: Fleet) -> None:
         two.locator("[data-page=home]").wait_for(timeout=SEEN_MS)
         one.locator("[data-view=upload]").wait_for()
         fill_and_start(one)
-        one.locator("[data-view=result]").wait_for(timeout=60_000)
+        one.locator("[data-view=result]").wait_for(timeout=SEEN_MS)
         # Its panel cannot draw 64 voxels well, but the page around it stands.
         one.locator("[data-results=ready]").wait_for(timeout=SEEN_MS)
         expect(one.locator("[data-fault]")).to_have_count(0)
@@ -122,12 +122,12 @@ def test_a_folder_becomes_cases_that_start(browser: Browser, platform: Fleet, tm
         assert found.violations_count == 0, found.generate_report()
         page.locator("[data-act=name-after-folders]").check()
         page.locator("[data-act=start-all]").click()
-        expect(page.locator("[data-folder='sub-1']")).to_have_attribute("data-state", "started", timeout=30_000)
+        expect(page.locator("[data-folder='sub-1']")).to_have_attribute("data-state", "started", timeout=SEEN_MS)
         refused = page.locator("[data-folder='sub-2']")
-        expect(refused).to_have_attribute("data-state", "refused", timeout=30_000)
+        expect(refused).to_have_attribute("data-state", "refused", timeout=SEEN_MS)
         expect(refused.locator(".bad-text")).to_be_visible()
         expect(page.locator(".case-line").filter(has_text="sub-1")).to_have_attribute(
-            "data-state", "done", timeout=60_000
+            "data-state", "done", timeout=SEEN_MS
         )
         visited.assert_quiet("401", "422", "415", "400")
 

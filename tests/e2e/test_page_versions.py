@@ -8,9 +8,9 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser import visit
 from tests.viewer_gateway import ViewedCase, serving, viewed_case
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(300)
 
-READY_MS = 60_000
+READY_MS = 90_000
 AFFINE = np.diag([-2.0, -2.0, 2.5, 1.0])
 
 

@@ -18,7 +18,7 @@ from hope.formats.nifti import read_labels, read_scan
 from hope.testing.fleet import Fleet
 from hope.testing.live_files import files_below
 
-pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 DRAWN_SECONDS = 120_000
 RUN_SECONDS = 480_000
@@ -93,9 +93,9 @@ def upload(page: Page, scans: Path) -> None:
     for sequence in SEQUENCES:
         file = next(scans.glob(f"*-{sequence}.nii.gz"))
         page.locator(f"input[data-file={sequence}]").set_input_files(file)
-        page.locator(f"[data-slot={sequence}][data-slot-state=stored]").wait_for(timeout=60_000)
+        page.locator(f"[data-slot={sequence}][data-slot-state=stored]").wait_for(timeout=DRAWN_SECONDS)
     for sequence in SEQUENCES:
-        expect(page.locator(f"[data-thumbnail={sequence}]")).to_be_visible(timeout=60_000)
+        expect(page.locator(f"[data-thumbnail={sequence}]")).to_be_visible(timeout=DRAWN_SECONDS)
 
 
 def counts(page: Page) -> dict[int, int]:
@@ -130,20 +130,20 @@ def correct_and_save(page: Page) -> dict[int, int]:
         page.mouse.down()
         page.mouse.move(spot[0] + 6, spot[1] + 2)
         page.mouse.up()
-        page.locator(".scene[data-unsaved=true]").wait_for(timeout=30_000)
+        page.locator(".scene[data-unsaved=true]").wait_for(timeout=DRAWN_SECONDS)
         if counts(page) != before and _ == 0:
             page.get_by_role("button", name="Undo").click()
-            expect(page.locator(".scene")).to_have_attribute("data-unsaved", "false", timeout=30_000)
+            expect(page.locator(".scene")).to_have_attribute("data-unsaved", "false", timeout=DRAWN_SECONDS)
             assert counts(page) == before
     page.get_by_role("button", name="Save as new version").click()
-    page.locator(".scene[data-version='1'][data-unsaved=false]").wait_for(timeout=60_000)
+    page.locator(".scene[data-version='1'][data-unsaved=false]").wait_for(timeout=DRAWN_SECONDS)
     page.locator("[data-version-choice='1']").wait_for(state="attached")
     return counts(page)
 
 
 def download(page: Page, name: re.Pattern[str], folder: Path) -> Path:
     line = page.locator("[data-file-name]").filter(has_text=name).first
-    with page.expect_download(timeout=60_000) as started:
+    with page.expect_download(timeout=DRAWN_SECONDS) as started:
         line.locator("a").click()
     path = folder / started.value.suggested_filename
     started.value.save_as(path)
@@ -186,7 +186,7 @@ def receipt(page: Page) -> None:
     page.goto(page.url.split("#")[0] + "#/")
     page.locator("[data-act=delete-all]").click()
     page.locator("[data-dialog=delete-all]").get_by_role("button", name="Delete everything").click()
-    page.locator("[data-receipt]").wait_for(timeout=30_000)
+    page.locator("[data-receipt]").wait_for(timeout=DRAWN_SECONDS)
     assert page.context.storage_state()["origins"] in ([], [{"origin": "", "localStorage": []}]) or not any(
         entry["localStorage"] for entry in page.context.storage_state()["origins"]
     )

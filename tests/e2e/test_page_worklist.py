@@ -11,10 +11,10 @@ from playwright.sync_api import Browser, expect
 from tests.browser import visit
 from tests.viewer_gateway import ViewedCase, serving, viewed_case
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(300)
 
 MANY = 200
-SEEN_MS = 20_000
+SEEN_MS = 90_000
 REMARK = {
     "code": "thick_slices",
     "severity": "caution",

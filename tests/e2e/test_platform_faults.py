@@ -9,7 +9,7 @@ import pytest
 from platform_fairness import fairness, kill_seconds
 from platform_faults import campaign, one_recovery
 
-pytestmark = [pytest.mark.alone, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -26,15 +26,18 @@ def test_kill_minus_nine_at_random_moments_loses_and_doubles_nothing(database: s
     assert result["orphan processes"] == 0
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("role", ["worker", "up"])
 def test_work_goes_on_within_ten_seconds(role: str, tmp_path: Path) -> None:
     assert one_recovery(tmp_path, role) < 10
 
 
+@pytest.mark.alone
 def test_a_killed_session_has_no_live_process_after_two_seconds(tmp_path: Path) -> None:
     assert max(kill_seconds(tmp_path, tries=2)) < 2
 
 
+@pytest.mark.alone
 def test_workers_share_a_stage_and_sessions_take_turns(
     postgres_url: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

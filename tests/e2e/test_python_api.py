@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
+import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +49,75 @@ def by_command(tiny_result: Path) -> Path:
     return tiny_result
 
 
+@dataclass(frozen=True)
+class Together:
+    """What two threads that called at the same time were given.
+
+    Attributes:
+        by_call: for the directory.
+        in_memory: for images in memory, on Apple's GPU.
+        reported: the progress of the second.
+        warned: what was warned of.
+        left: temporary files that are still there.
+        changed: settings of the caller that are no longer what they were.
+    """
+
+    by_call: door.Result
+    in_memory: door.Result
+    reported: list[tuple[str, float]]
+    warned: list[str]
+    left: list[Path]
+    changed: list[str]
+
+
+def callers_settings() -> dict[str, object]:
+    """What belongs to the caller and not to us."""
+    return {
+        "logging": (logging.getLogger().level, list(logging.getLogger().handlers)),
+        "threads": (torch.get_num_threads(), sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()),
+        "environment": dict(os.environ),
+    }
+
+
 @pytest.fixture(scope="module")
-def by_call(tiny: None, preprocessed_case_dir: Path) -> door.Result:
+def together(
+    tiny: None, scans: dict[str, Path], preprocessed_case_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Together:
+    """The Python call twice at once, which most tests here look at: for the directory, and for images in memory."""
+    makers: list[Callable[[Path], Any]] = [
+        nib.load,
+        lambda path: sitk.ReadImage(str(path)),
+        lambda path: read_scan(path, "scan")[0],
+        lambda path: nib.Nifti1Image(np.asanyarray(nib.load(path).dataobj), nib.load(path).affine),
+    ]
+    given = {s: makers[number](path) for number, (s, path) in enumerate(scans.items())}
+    reported: list[tuple[str, float]] = []
+    temporary, before = tmp_path_factory.mktemp("temp"), callers_settings()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        warnings.catch_warnings(record=True) as warned,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        warnings.simplefilter("always")
+        patch.setattr(tempfile, "tempdir", str(temporary))
+        first = pool.submit(door.segment, preprocessed_case_dir, model="tiny", device="cpu")
+        second = pool.submit(
+            door.segment,
+            **given,
+            model="tiny",
+            device="mps",
+            progress=lambda text, share: reported.append((text, share)),
+        )
+        by_call, in_memory = first.result(), second.result()
+    after = callers_settings()
+    changed = [name for name in before if before[name] != after[name]]
+    return Together(by_call, in_memory, reported, [str(w.message) for w in warned], list(temporary.iterdir()), changed)
+
+
+@pytest.fixture(scope="module")
+def by_call(together: Together) -> door.Result:
     """What the Python call returns for the directory."""
-    return door.segment(preprocessed_case_dir, model="tiny", device="cpu")
+    return together.by_call
 
 
 @pytest.fixture
@@ -79,33 +147,36 @@ def test_the_call_gives_the_command_lines_labels(by_call: door.Result, by_comman
 
 
 def test_images_in_memory_give_the_same_labels_and_apples_gpu_is_named_and_not_used(
-    by_command: Path, scans: dict[str, Path], private_temp: Path, tmp_path: Path
+    together: Together, by_command: Path, tmp_path: Path
 ) -> None:
-    reported: list[tuple[str, float]] = []
-    makers: list[Callable[[Path], Any]] = [
-        nib.load,
-        lambda path: sitk.ReadImage(str(path)),
-        lambda path: read_scan(path, "scan")[0],
-        lambda path: nib.Nifti1Image(np.asanyarray(nib.load(path).dataobj), nib.load(path).affine),
-    ]
-    given = {s: makers[number](path) for number, (s, path) in enumerate(scans.items())}
-    with pytest.warns(UserWarning, match=r"Apple's GPU \(mps\) is not used.*runs on the CPU"):
-        result = door.segment(
-            **given, model="tiny", device="mps", progress=lambda text, share: reported.append((text, share))
-        )
+    result = together.in_memory
+    assert any(re.search(r"Apple's GPU \(mps\) is not used.*runs on the CPU", said) for said in together.warned)
     assert same_labels(result, by_command)
-    assert reported[-1] == ("done", 1.0)
-    assert list(private_temp.iterdir()) == [], "nothing stays on disk"
+    assert together.reported[-1] == ("done", 1.0)
+    assert together.left == [], "nothing stays on disk"
     assert result.report.model.device == "cpu"
     assert "mps" in str(result.report.model.remark)
     assert "mps" in result.save(tmp_path / "saved").joinpath("report.html").read_text()
 
 
-def test_saved_files_are_the_command_lines(
+def test_threads_wait_for_each_other_and_the_callers_settings_stay(together: Together, by_command: Path) -> None:
+    assert same_labels(together.by_call, by_command)
+    assert same_labels(together.in_memory, by_command)
+    assert together.changed == []
+
+
+def test_saved_files_are_the_command_lines_and_a_case_that_was_read_is_not_read_again(
     by_call: door.Result, by_command: Path, preprocessed_case_dir: Path, tmp_path: Path
 ) -> None:
+    moved = shutil.copytree(preprocessed_case_dir, tmp_path / preprocessed_case_dir.name)
+    case = door.read_case(moved)
+    assert case.case_id == preprocessed_case_dir.name and case.reference == "t1c" and case.preprocessed
+    assert case.scans["t2w"].grid.shape == (240, 240, 155) and case.scans["t2w"].data.dtype == np.float32
+    assert "t1n 240x240x155" in repr(case)
+    shutil.rmtree(moved)
     saved = by_call.save(tmp_path / "saved")
-    direct = door.segment(preprocessed_case_dir, model="tiny", device="cpu", out=tmp_path / "direct")
+    direct = door.segment(case, model="tiny", device="cpu", out=tmp_path / "direct")
+    assert same_labels(direct, by_command)
     for folder in (saved, tmp_path / "direct" / direct.case_id):
         assert folder.name == by_command.name
         assert {p.name for p in folder.iterdir()} == {p.name for p in by_command.iterdir()}
@@ -121,19 +192,6 @@ def test_saved_files_are_the_command_lines(
     shutil.rmtree(tmp_path / "direct")
     with pytest.raises(door.InputError, match="no longer where they were written"):
         _ = direct.picture
-
-
-def test_a_case_that_was_read_is_segmented_without_reading_again(
-    by_command: Path, preprocessed_case_dir: Path, tmp_path: Path
-) -> None:
-    moved = shutil.copytree(preprocessed_case_dir, tmp_path / preprocessed_case_dir.name)
-    case = door.read_case(moved)
-    assert case.case_id == preprocessed_case_dir.name and case.reference == "t1c" and case.preprocessed
-    assert case.scans["t2w"].grid.shape == (240, 240, 155) and case.scans["t2w"].data.dtype == np.float32
-    assert "t1n 240x240x155" in repr(case)
-    shutil.rmtree(moved)
-    result = door.segment(case, model="tiny", device="cpu")
-    assert same_labels(result, by_command)
     with pytest.raises(door.InputError, match="takes no further scans"):
         door.segment(case, t1c=case.scans["t1c"])
     with pytest.raises(door.InputError, match=r"read otherwise \(got read as preprocessed\)"):
@@ -178,28 +236,6 @@ def test_errors_are_the_command_lines_sentences(
         with pytest.raises(door.HopeError, match=words):
             door.segment(**wrong)
     assert list(private_temp.iterdir()) == []
-
-
-def test_threads_wait_for_each_other_and_the_callers_settings_stay(
-    preprocessed_case_dir: Path, by_command: Path
-) -> None:
-    level, handlers = logging.getLogger().level, list(logging.getLogger().handlers)
-    threads, itk = torch.get_num_threads(), sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
-    environment = dict(os.environ)
-    results: list[Any] = []
-    workers = [
-        threading.Thread(target=lambda: results.append(door.segment(preprocessed_case_dir, model="tiny", device="cpu")))
-        for _ in range(2)
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert len(results) == 2
-    assert all(same_labels(result, by_command) for result in results)
-    assert (logging.getLogger().level, list(logging.getLogger().handlers)) == (level, handlers)
-    assert (torch.get_num_threads(), sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()) == (threads, itk)
-    assert dict(os.environ) == environment
 
 
 def test_a_bar_is_drawn_on_request(preprocessed_case_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,18 +1,20 @@
-"""A real child process through all four stages on a small raw case: labels as the command line gives them."""
+"""A real child process through all four stages: labels as the command line gives them.
+
+The case is on the atlas already, and the command line's answer is the shared one: `tests/unit/jobs/test_bodies.py` and
+`tests/e2e/test_page_whole_way.py` have the stages on raw scans.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.unit.jobs.driving import child, job_in
 
-from hope.domain.case import MRSequence
-from hope.domain.volume import Volume
-from hope.formats.nifti import read_labels, write_scan
+from hope.domain.case import SEQUENCES
+from hope.formats.nifti import read_labels
 from hope.formats.nifti_clean import clean_nifti
 
 CASE = "case-0123abcd"
@@ -21,18 +23,13 @@ CASE = "case-0123abcd"
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_the_child_gives_the_same_labels_as_the_command_line(
-    tmp_path: Path, hope: Callable, models_dir: Path, heads: dict[MRSequence, Volume]
+    tmp_path: Path, models_dir: Path, preprocessed_case_dir: Path, tiny_result: Path
 ) -> None:
-    scans, stages = tmp_path / "scans", tmp_path / "stages"
-    scans.mkdir()
+    stages = tmp_path / "stages"
     (stages / "in").mkdir(parents=True)
-    for sequence in (MRSequence.T1N, MRSequence.T1C, MRSequence.T2W):
-        scan = heads[sequence]
-        write_scan(scan, scans / f"{CASE}-{sequence}.nii.gz")
-        clean_nifti(scans / f"{CASE}-{sequence}.nii.gz", stages / "in" / f"{sequence}.nii", sequence, 2**40)
-    outcome = hope("segment", scans, "-o", tmp_path / "out", "--model", "tiny", "--device", "cpu")
-    assert outcome.status == 0, outcome.err
-
+    for sequence in SEQUENCES:
+        scan = preprocessed_case_dir / f"{preprocessed_case_dir.name}-{sequence}.nii.gz"
+        clean_nifti(scan, stages / "in" / f"{sequence}.nii", sequence, 2**40)
     choice = {"model": "tiny"}
     environment = {"HOPE_MODELS_DIR": str(models_dir), "HOPE_DEVICE": "cpu"}
     with child("hope.jobs.bodies", tmp_path / "err", **environment) as driven:
@@ -45,8 +42,7 @@ def test_the_child_gives_the_same_labels_as_the_command_line(
             for artifact in answer["done"]["artifacts"]:
                 shutil.copy(Path(job["out"]) / artifact["name"], stages / "in")
 
-    (folder,) = (tmp_path / "out").iterdir()
-    out = stages / "out-postprocess"
+    folder, out = tiny_result, stages / "out-postprocess"
     at_once = json.loads((folder / "result.json").read_text())
     one_by_one = json.loads((out / "result.json").read_text())
     for name in ("seg", "seg-atlas"):

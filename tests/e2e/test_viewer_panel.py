@@ -16,9 +16,7 @@ from playwright.sync_api import Browser, Dialog, Locator, Page, Route, expect
 from tests.browser import visit
 from tests.viewer_gateway import ViewedCase, serving, viewed_case
 
-pytestmark = pytest.mark.alone
-
-READY_MS = 60_000
+READY_MS = 90_000
 AFFINE = np.diag([-1.2, -1.2, 2.5, 1.0])
 AFFINE[:3, 3] = (18, 20, -25)
 
@@ -389,7 +387,7 @@ def test_by_keyboard_and_for_screen_readers(browser: Browser, case: ViewedCase) 
         expect(dialog).to_be_hidden()
         expect(page.get_by_role("button", name="Hide all")).to_have_attribute("aria-pressed", "false")
         page.keyboard.press("PageUp")
-        expect(page.locator(".scene-readout [role=status]")).to_contain_text("millimetres, intensity", timeout=5000)
+        expect(page.locator(".scene-readout [role=status]")).to_contain_text("millimetres, intensity")
         stroke(page)  # the edit bar is open, everything is on show
         found = Axe().run(page, context=".scene")
         assert not found.response["violations"], found.generate_report()

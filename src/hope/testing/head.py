@@ -45,10 +45,14 @@ def atlas_scan(seed: int, *, enhanced: bool = False) -> Volume:
     affine = np.array(small.grid.affine_ras_mm)
     affine[:3, 3] += ATLAS_GRID.centre_ras_mm()
     placed = Grid(small.grid.shape, affine)
-    nearest = np.rint(placed.to_voxel(ATLAS_GRID.to_world(np.moveaxis(np.indices(ATLAS_GRID.shape), 0, -1)))).astype(
-        int
-    )
-    inside = ((nearest >= 0) & (nearest < placed.shape)).all(axis=-1)
+    # Both grids lie along the world's axes, so the nearest voxel is found axis by axis.
+    along, within = [], []
+    for axis, length in enumerate(ATLAS_GRID.shape):
+        line = np.zeros((length, 3))
+        line[:, axis] = np.arange(length)
+        nearest = np.rint(placed.to_voxel(ATLAS_GRID.to_world(line))[:, axis]).astype(int)
+        within.append(np.flatnonzero((nearest >= 0) & (nearest < placed.shape[axis])))
+        along.append(nearest[within[-1]])
     data = np.zeros(ATLAS_GRID.shape, dtype=np.float32)
-    data[inside] = small.data[tuple(nearest[inside].T)]
+    data[np.ix_(*within)] = small.data[np.ix_(*along)]
     return Volume(data, ATLAS_GRID)

@@ -20,14 +20,14 @@ from hope.training.stored import Sample
 
 SHORT = replace(
     RECIPES["starter"],
-    steps=100,
+    steps=60,
     patch=(48, 48, 48),
     widths=(8, 16, 32),
     blocks=(1, 1, 1),
     decoder_blocks=(1, 1),
-    first_cases=8,
+    first_cases=3,
     new_cases_per_step=0.0,
-    held_out=3,
+    held_out=2,
     calibration_cases=0,
 )
 

@@ -24,6 +24,13 @@ FILE = "DOE_JANE_19990101.nii.gz"
 QUERY = "patient-name"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_foreign_garbage() -> None:
+    """What earlier tests left is collected once; the collection before each test then looks at what is new."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
 def lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """What the configured logging writes, parsed, without what threads of earlier tests and their garbage say.
