@@ -7,11 +7,13 @@ from collections.abc import Callable
 from contextlib import closing
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, create_engine, text
 
+from hope.adapters.cases_sql import SqlCaseStore
 from hope.adapters.cases_sql.database import Database
 from hope.adapters.postgres_connection import IDLE_SECONDS, INTERVAL_SECONDS, TRIES, UNANSWERED_MS
 from hope.adapters.queue_dbos import _engine
+from hope.domain.ids import token_hash
 
 
 def of_the_store(url: str, ask: Callable[[Connection], None]) -> None:
@@ -52,3 +54,20 @@ def test_both_sides_ask_whether_the_other_is_there(
 
     side(postgres_url, ask)
     assert asked
+
+
+def test_a_database_without_an_encoding_is_used(postgres_url: str) -> None:
+    """A cluster that was made without a locale says SQL_ASCII of its databases."""
+    name = "without_encoding"
+    admin = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+    try:
+        with admin.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0"))
+        try:
+            with closing(SqlCaseStore(f"{postgres_url.rpartition('/')[0]}/{name}")) as store:
+                assert store.create_session(token_hash("x"), "wörter").owner == "wörter"
+        finally:
+            with admin.connect() as connection:
+                connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    finally:
+        admin.dispose()

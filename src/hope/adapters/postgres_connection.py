@@ -21,6 +21,7 @@ CONNECT_ARGS = MappingProxyType(
     {
         "connect_timeout": 10,
         "application_name": "hope",
+        "client_encoding": "utf8",  # a database of another encoding would answer with bytes
         "keepalives": 1,
         "keepalives_idle": IDLE_SECONDS,
         "keepalives_interval": INTERVAL_SECONDS,
