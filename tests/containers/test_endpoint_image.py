@@ -18,7 +18,7 @@ from tools import stand_ins
 from hope.formats.nifti import read_labels, read_scan
 from hope.localaws.aws_local import LocalAws, LocalOptions
 
-pytestmark = pytest.mark.containers
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(3600)]
 
 PLACE = "s3://cases"
 KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}

@@ -24,7 +24,7 @@ from tools import stand_ins
 
 from hope.web.auth.api_tokens import new_api_token
 
-pytestmark = pytest.mark.containers
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(3600)]
 
 VALIDATE = containers.STORE / "compose" / "bin" / "kubernetes-validate"
 VERSIONS = ("1.30", "1.33", "1.37")
