@@ -16,7 +16,7 @@ export PIP_NO_INPUT := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: demo up page test checks containers scan training-paused training-status system lint format types page-test pytest wheel docs campaigns attack aws-faults phantoms interop federated clean help
+.PHONY: demo up page test checks containers scan training-paused training-status system lint format types page-test pytest wheel docs campaigns attack aws-faults phantoms interop federated clean help hosts
 
 demo: $(INSTALLED) ## the whole pipeline on a synthetic raw case
 	@rm -rf demo
@@ -78,7 +78,12 @@ campaigns: $(INSTALLED) ## the long fault and load campaigns (ten minutes); CI r
 	$(BIN)/python benchmarks/platform_fairness.py --database postgres
 	$(BIN)/python benchmarks/platform_load.py --sessions 50
 	$(BIN)/python benchmarks/platform_overhead.py
+	$(BIN)/python benchmarks/platform_upgrade.py
+	$(BIN)/python benchmarks/platform_expiry.py --database postgres
 	HOPE_SURVIVES_STEPS=200 HOPE_SURVIVES_KILLS=5 $(BIN)/python -m pytest --timeout 0 tests/unit/training/test_survives.py
+
+hosts: $(INSTALLED) ## two hosts that share Postgres and S3 only: one vanishes, clocks are 30 s apart (root, iproute2)
+	$(BIN)/python benchmarks/platform_hosts.py
 
 attack: $(INSTALLED) ## hostile clients, uploads, races, faults of disk and database, long form (an hour or two); CI runs a short one
 	HOPE_ATTACK=long ATTACK_LONG=1 ATTACK_TRIES=600 $(BIN)/python -m pytest -s --timeout 0 --durations=10 tests/attack
@@ -101,7 +106,7 @@ aws-faults: $(INSTALLED) ## the AWS route under faults, on this machine (five mi
 containers: $(INSTALLED) ## images on stand-in bases, built and run: docs/how-to/deploy.md (root; about half an hour)
 	$(BIN)/python -m tools.containers bases
 	$(BIN)/python -m tools.containers build
-	@[ -x $(COMPOSE)/bin/podman-compose ] || { python=$$(tools/find-python.sh) && $$python -m venv $(COMPOSE) && PIP_CONSTRAINT= $(COMPOSE)/bin/python -m pip install --quiet podman-compose==1.6.0; }
+	@[ -x $(COMPOSE)/bin/kubernetes-validate ] || { python=$$(tools/find-python.sh) && $$python -m venv $(COMPOSE) && PIP_CONSTRAINT= $(COMPOSE)/bin/python -m pip install --quiet podman-compose==1.6.0 kubernetes-validate==1.37.0; }
 	CI=true $(BIN)/python -m pytest -m containers --durations=20 tests/containers
 	$(BIN)/python -m tools.containers clean
 

@@ -74,8 +74,12 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
-    """Start a cluster; what the programs said is in the message if they refuse."""
+def postgres_server(network: str = "") -> Iterator[PostgresServer]:
+    """Start a cluster; what the programs said is in the message if they refuse.
+
+    Args:
+        network: whose addresses may connect as well, `10.0.0.0/8`; none if empty.
+    """
     programs = postgres_programs()
     # Postgres refuses root, and its user must be able to reach its folder: so not below pytest's private one.
     user = _unprivileged_user()
@@ -102,7 +106,15 @@ def postgres_server() -> Iterator[PostgresServer]:
         made = subprocess.run([*_as(user), *initdb], capture_output=True, text=True, cwd=folder, check=False)
         if made.returncode:
             pytest.fail(f"initdb refused: {made.stdout}{made.stderr}", pytrace=False)
-        with running(lambda port: _run_postgres(programs, data, user, port), _postgres_answers, signal.SIGQUIT) as port:
+        if network:
+            with (data / "pg_hba.conf").open("a", encoding="utf-8") as rules:
+                rules.write(f"host all all {network} trust\n")
+        listen = "*" if network else "127.0.0.1"
+
+        def command(port: int) -> list[str]:
+            return _run_postgres(programs, data, user, port, listen)
+
+        with running(command, _postgres_answers, signal.SIGQUIT) as port:
             yield PostgresServer(port, itertools.count(1))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -115,9 +127,9 @@ def _sweep(place: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run_postgres(programs: Path, data: Path, user: pwd.struct_passwd | None, port: int) -> list[str]:
+def _run_postgres(programs: Path, data: Path, user: pwd.struct_passwd | None, port: int, listen: str) -> list[str]:
     settings = {
-        "listen_addresses": "127.0.0.1",
+        "listen_addresses": listen,
         "port": port,
         "unix_socket_directories": "",
         "max_connections": 200,
@@ -180,15 +192,15 @@ class S3Place:
 
 
 @contextmanager
-def s3_server() -> Iterator[str]:
-    """Start moto's server; yields its address."""
+def s3_server(listen: str = "127.0.0.1") -> Iterator[str]:
+    """Start moto's server on an address; yields where this machine finds it."""
     try:
         import moto.server  # noqa: F401
     except ImportError:
         missing("moto[server] (a development requirement)")
 
     def command(port: int) -> list[str]:
-        return [*_as(None), sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+        return [*_as(None), sys.executable, "-m", "moto.server", "-H", listen, "-p", str(port)]
 
     with running(command, _listens, signal.SIGTERM) as port:
         yield f"http://127.0.0.1:{port}"

@@ -15,6 +15,7 @@ import argparse
 import os
 import shutil
 import subprocess
+import sys
 
 from tools import container_store as store
 from tools import stand_ins
@@ -61,7 +62,7 @@ def build(name: str) -> None:
 
 
 def clean() -> None:
-    """Delete containers, volumes and images of our own store, and the store.
+    """Show what was measured, then delete containers, volumes and images of our own store, and the store.
 
     Not by `podman system reset`, which also deletes what podman keeps outside of the store that it was given.
 
@@ -76,6 +77,8 @@ def clean() -> None:
             f"containers: {store.STORE} holds {foreign[0]}, which is not ours, so it is not deleted; "
             "HOPE_CONTAINERS has to name a directory of its own"
         )
+    if store.FIGURES.exists():
+        sys.stdout.write(store.FIGURES.read_text(encoding="utf-8"))
     for words in (["rm", "--all", "--force"], ["volume", "rm", "--all", "--force"], ["rmi", "--all", "--force"]):
         store.podman(*words)
     subprocess.run(

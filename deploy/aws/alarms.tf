@@ -41,6 +41,29 @@ resource "aws_cloudwatch_metric_alarm" "faults" {
   }
 }
 
+# Whatever the reason: the container's own faults, and those that it never hears of, such as a request that SageMaker could
+# not fetch or a container that died.
+resource "aws_cloudwatch_metric_alarm" "failures" {
+  count = local.endpoints
+
+  alarm_name          = "${var.name}-failures"
+  alarm_description   = "An invocation failed; the message of the topic for errors and the logs tell why"
+  namespace           = "AWS/SageMaker"
+  metric_name         = "InvocationFailures"
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  threshold           = 0
+  comparison_operator = "GreaterThanThreshold"
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarm_topic_arns
+
+  dimensions = {
+    EndpointName = aws_sagemaker_endpoint.hope[0].name
+    VariantName  = local.variant
+  }
+}
+
 # It never should: somebody pays for a machine that has been needed without a pause for half a day.
 resource "aws_cloudwatch_metric_alarm" "busy" {
   count = local.endpoints

@@ -22,10 +22,15 @@ data "aws_iam_policy_document" "sagemaker_may_assume" {
       identifiers = ["sagemaker.amazonaws.com"]
     }
 
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [local.account]
+    # Nobody else's endpoint may borrow the role. AWS documents the condition for hosting; see var.only_this_account.
+    dynamic "condition" {
+      for_each = var.only_this_account ? [local.account] : []
+
+      content {
+        test     = "StringEquals"
+        variable = "aws:SourceAccount"
+        values   = [condition.value]
+      }
     }
   }
 }
@@ -86,6 +91,20 @@ data "aws_iam_policy_document" "endpoint" {
     sid       = "RegistryLogin"
     actions   = ["ecr:GetAuthorizationToken"]
     resources = ["*"]
+  }
+
+  # SageMaker writes the endpoint's metrics with the role's rights. AWS knows no resource for it; the names of the spaces
+  # bound it instead.
+  statement {
+    sid       = "Metrics"
+    actions   = ["cloudwatch:PutMetricData"]
+    resources = ["*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "cloudwatch:namespace"
+      values   = ["AWS/SageMaker", "/aws/sagemaker/Endpoints"]
+    }
   }
 
   statement {

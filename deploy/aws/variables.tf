@@ -172,6 +172,12 @@ variable "backend_role_name" {
   default     = ""
 }
 
+variable "only_this_account" {
+  description = "SageMaker may take the endpoint's role for this account's own resources only (aws:SourceAccount). Switch it off if AWS says that the role cannot be assumed."
+  type        = bool
+  default     = true
+}
+
 variable "alarm_topic_arns" {
   description = "SNS topics that hear of alarms. Empty: alarms show in CloudWatch only."
   type        = list(string)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import httpx
@@ -14,9 +16,11 @@ from tests.container_engine import CONFINED, Container, image, network, note, ru
 from tools import stand_ins
 
 from hope.formats.nifti import read_labels, read_scan
+from hope.localaws.aws_local import LocalAws, LocalOptions
 
-pytestmark = pytest.mark.containers
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(3600)]
 
+PLACE = "s3://cases"
 KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
@@ -47,31 +51,58 @@ def served(readable: Path) -> Iterator[tuple[Container, Container]]:
                 yield endpoint, s3
 
 
+def sent(s3: Container, case: Path, job: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, dict[str, Any]]:
+    """A client of the S3 server, and the payload of one case, whose files lie there."""
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3", endpoint_url=s3.url)
+    if not client.list_buckets()["Buckets"]:
+        client.create_bucket(Bucket="cases")
+    for path in case.iterdir():
+        client.put_object(Bucket="cases", Key=f"{job}/{path.name}", Body=path.read_bytes())
+    places = {"input_location": f"{PLACE}/{job}/", "output_location": f"{PLACE}/results-{job}"}
+    return client, {**places, "job_id": job, "model_id": "tiny", "preprocessed": True}
+
+
+def names_below(client: Any, prefix: str) -> set[str]:
+    """Names of the objects of the bucket below a prefix."""
+    found = client.list_objects_v2(Bucket="cases", Prefix=prefix).get("Contents", [])
+    return {str(entry["Key"]).rpartition("/")[2] for entry in found}
+
+
 def test_serve_answers_a_ping_and_does_an_invocation(
     served: tuple[Container, Container], preprocessed_case_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endpoint, s3 = served
-    for name, value in KEYS.items():
-        monkeypatch.setenv(name, value)
-    client = boto3.client("s3", endpoint_url=s3.url)
-    client.create_bucket(Bucket="cases")
-    for path in preprocessed_case_dir.iterdir():
-        client.put_object(Bucket="cases", Key=f"one/{path.name}", Body=path.read_bytes())
-    payload = {
-        "input_location": "s3://cases/one/",
-        "output_location": "s3://cases/results",
-        "job_id": "one",
-        "model_id": "tiny",
-        "preprocessed": True,
-    }
+    client, payload = sent(s3, preprocessed_case_dir, "one", monkeypatch)
     begun = time.monotonic()
     answer = httpx.post(f"{endpoint.url}/invocations", json=payload, timeout=500)
     assert answer.status_code == 200, answer.text + endpoint.log()
     note("endpoint invocation", {"seconds": round(time.monotonic() - begun, 1)})
     names = {entry["name"] for entry in answer.json()["files"]}
-    listed = client.list_objects_v2(Bucket="cases", Prefix="results/")["Contents"]
-    assert names <= {entry["Key"].rpartition("/")[2] for entry in listed}
     assert any(name.endswith("-seg.nii.gz") for name in names)
+    assert names <= names_below(client, "results-one/")
+
+
+def test_serve_is_called_by_the_asynchronous_form(
+    served: tuple[Container, Container], preprocessed_case_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As InvokeEndpointAsync does it: the payload is an object, and so is the answer, of whose end a queue tells."""
+    endpoint, s3 = served
+    client, payload = sent(s3, preprocessed_case_dir, "two", monkeypatch)
+    client.put_object(Bucket="cases", Key="payload.json", Body=json.dumps(payload).encode())
+    begun = time.monotonic()
+    with LocalAws(tmp_path, LocalOptions(aws_url=s3.url, container=endpoint.url)) as aws:
+        taken = aws.client("sagemaker-runtime", aws.runtime.url).invoke_endpoint_async(
+            EndpointName="hope", InputLocation=f"{PLACE}/payload.json", ContentType="application/json"
+        )
+        bucket, _, key = taken["OutputLocation"].removeprefix("s3://").partition("/")
+        aws.deliveries.wait_idle(500)
+        answer = json.loads(aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
+        told = aws.client("sqs").receive_message(QueueUrl=aws.queue_url, WaitTimeSeconds=20).get("Messages", [])
+    note("endpoint asynchronous", {"seconds": round(time.monotonic() - begun, 1)})
+    assert len(told) == 1
+    assert {entry["name"] for entry in answer["files"]} <= names_below(client, "results-two/")
 
 
 def test_sigterm_ends_the_endpoint(served: tuple[Container, Container]) -> None:

@@ -14,7 +14,7 @@ from tools import container_store as containers
 
 from hope.web.auth.api_tokens import new_api_token
 
-pytestmark = pytest.mark.containers
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(3600)]
 
 MOST_MB = {"gateway": 950, "worker": 2000, "endpoint": 2000}
 KEPT = {"/opt/hope/lib/python3.11/site-packages/numpy/_core/tests"}

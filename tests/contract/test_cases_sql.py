@@ -9,6 +9,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -426,6 +427,22 @@ def test_a_session_in_use_is_seldom_written(store: SqlCaseStore, monkeypatch: py
     assert seen is not None
     assert seen.seen_at > session.seen_at
     assert store.session(session.id) == seen
+
+
+def test_the_clock_of_a_host_does_not_age_sessions_or_runs(
+    postgres_url: str, opened: Callable[[str], SqlCaseStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, wall = opened(postgres_url), time.time
+    monkeypatch.setattr(time, "time", lambda: wall() + 3600)
+    session = a_session(store)
+    left = store.update_session(session.id, left=True).left_at
+    assert left is not None
+    for moment in (session.created_at, session.seen_at, left, store.now()):
+        assert abs(moment - wall()) < 600
+    a_run(store, session)
+    assert store.cases_in_work(600) == []
+    monkeypatch.setattr(time, "time", lambda: wall() + 7200)
+    assert store.cases_in_work(600) == []
 
 
 def test_sqlite_files_are_private(sqlite: SqlCaseStore, path: Path) -> None:

@@ -33,7 +33,7 @@ PAGE = (REPOSITORY / "docs" / "how-to" / "run-on-sagemaker.md").read_text(encodi
 TEXT = "\n".join(path.read_text(encoding="utf-8") for path in sorted(AWS.glob("*.tf")))
 PLAIN = hcl2.SerializationOptions(with_comments=False, explicit_blocks=False, strip_string_quotes=True)
 
-WITHOUT_RESOURCE = {"ecr:GetAuthorizationToken"} | {
+WITHOUT_RESOURCE = {"cloudwatch:PutMetricData", "ecr:GetAuthorizationToken"} | {
     f"ec2:Describe{what}" for what in ("DhcpOptions", "NetworkInterfaces", "SecurityGroups", "Subnets", "Vpcs")
 }
 """Actions for which AWS knows no resource: the only ones that may be allowed on ``*``."""
@@ -144,7 +144,34 @@ def test_models_are_read_by_the_endpoint_and_deleted_by_nobody() -> None:
 def test_only_sagemaker_of_this_account_becomes_the_endpoint() -> None:
     (one,) = of_type("data", "aws_iam_policy_document")["sagemaker_may_assume"]["statement"]
     assert one["principals"][0]["identifiers"] == ["sagemaker.amazonaws.com"]
-    assert one["condition"][0]["variable"] == "aws:SourceAccount"
+    (condition,) = one["dynamic"]
+    assert condition["condition"]["for_each"] == "${var.only_this_account ? [local.account] : []}"
+    assert condition["condition"]["content"][0]["variable"] == "aws:SourceAccount"
+    assert variables()["only_this_account"]["default"] is True
+
+
+def test_the_endpoint_writes_metrics_of_its_own_kind_only() -> None:
+    every = of_type("data", "aws_iam_policy_document")["endpoint"]["statement"]
+    (one,) = (s for s in every if "cloudwatch:PutMetricData" in s["actions"])
+    (condition,) = one["condition"]
+    assert condition["variable"] == "cloudwatch:namespace"
+    alarms = of_type("resource", "aws_cloudwatch_metric_alarm")
+    assert {alarm["namespace"] for alarm in alarms.values()} <= set(condition["values"])
+
+
+def test_every_way_to_fail_has_an_alarm_and_the_page_counts_them() -> None:
+    alarms = of_type("resource", "aws_cloudwatch_metric_alarm")
+    metrics = {name: alarm["metric_name"] for name, alarm in alarms.items()}
+    assert metrics["failures"] == "InvocationFailures"
+    assert alarms["failures"]["dimensions"] == alarms["faults"]["dimensions"]
+    # Target tracking makes two of its own.
+    words = {4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight"}
+    assert f", {words[len(alarms) + 2]} alarms," in PAGE
+
+
+def test_the_page_names_the_grant_that_a_key_of_ones_own_needs() -> None:
+    assert "kms:CreateGrant" in PAGE
+    assert "aws:SourceAccount" in PAGE
 
 
 def test_every_bucket_is_closed_encrypted_and_reached_by_tls_alone() -> None:

@@ -19,7 +19,7 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, WorkflowHandleAsy
 from dbos._error import DBOSAwaitedWorkflowCancelledError
 from sqlalchemy import event
 
-from hope.adapters import dbos_patience, queue_bell
+from hope.adapters import dbos_patience, postgres_connection, queue_bell
 from hope.adapters.database_errors import worded
 from hope.contract.job import PIPELINE_QUEUE, StageJob
 from hope.contract.stages import STAGES, Stage
@@ -260,7 +260,10 @@ class DbosQueue:
 def _engine(database_url: str) -> sa.Engine:
     url = sa.make_url(database_url)
     if url.get_backend_name() != "sqlite":
-        return sa.create_engine(url, pool_size=20, max_overflow=20, pool_pre_ping=True)
+        args = dict(postgres_connection.CONNECT_ARGS)
+        return postgres_connection.watch(
+            sa.create_engine(url, pool_size=20, max_overflow=20, pool_pre_ping=True, connect_args=args)
+        )
     if url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     engine = sa.create_engine(url, pool_size=20, max_overflow=20, connect_args={"timeout": 30})

@@ -152,7 +152,7 @@ class MaintenanceLoop:
                 await self._delete_session(session_id, "interrupted")
 
     async def _end_sessions(self) -> None:
-        now = time.time()
+        now = await asyncio.to_thread(self._store.now)
         for session in await asyncio.to_thread(self._store.sessions):
             if not await self._reason_to_end(session, now):
                 continue

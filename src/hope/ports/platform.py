@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from hope.contract.job import Artifact, Attempt, CaseEvent, CaseRecord, Session, StageJob
+from hope.contract.job import Artifact, Attempt, CaseEvent, CaseRecord, StageJob
 from hope.contract.options import RunOptions
-from hope.domain.audit import AuditEntry
 from hope.ports.scans import ScanStore
+from hope.ports.sessions import SessionStore
 from hope.ports.uploads import UploadStore
 
 
@@ -63,57 +63,6 @@ class BlobStore(Protocol):
 
     def check(self) -> None:
         """Do a cheap round trip for ``/readyz``; raises what is wrong."""
-        ...
-
-
-class SessionStore(Protocol):
-    """Sessions, tombstones and audit. All calls block and are safe from many threads and processes."""
-
-    def create_session(self, token_sha256: str, owner: str) -> Session:
-        """Open a session."""
-        ...
-
-    def session_of_token(self, token_sha256: str) -> Session | None:
-        """The living session with this token, marked as seen now (and no longer left); None if there is none."""
-        ...
-
-    def session(self, session_id: str) -> Session:
-        """A living session; raises GoneError."""
-        ...
-
-    def sessions(self) -> list[Session]:
-        """All living sessions."""
-        ...
-
-    def update_session(
-        self,
-        session_id: str,
-        *,
-        close_with_page: bool | None = None,
-        notify: Mapping[str, str] | None = None,
-        left: bool | None = None,
-    ) -> Session:
-        """Change what is not None; raises GoneError."""
-        ...
-
-    def close_session(self, session_id: str) -> None:
-        """Write the tombstone: from now on no token opens it and no attempt of it may begin or commit. Idempotent."""
-        ...
-
-    def closing_sessions(self) -> list[str]:
-        """Sessions with a tombstone whose rows are still there: a kill that was interrupted and must be finished."""
-        ...
-
-    def delete_session_rows(self, session_id: str) -> None:
-        """Delete every row of the session and its cases; the tombstone (a hash) and the audit log stay."""
-        ...
-
-    def append_audit(self, actor: str, action: str, target: str, outcome: str) -> AuditEntry:
-        """Add to the hash chain; serialised over all processes."""
-        ...
-
-    def audit(self, after: int = 0, limit: int = 1000) -> list[AuditEntry]:
-        """Entries in order."""
         ...
 
 

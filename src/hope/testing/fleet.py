@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ class Fleet:
         self, folder: Path, environment: Mapping[str, str] | None = None, bodies: str = "hope.testing.short_stages"
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.port = folder, free_port()
+        self.folder, self.port, self.host = folder, free_port(), "127.0.0.1"
         self.mark = f"fleet-{os.getpid()}-{time.monotonic_ns()}"
         self.environment = {
             **os.environ,
@@ -49,19 +49,25 @@ class Fleet:
     @property
     def url(self) -> str:
         """Where the gateway listens."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
-    def start(self, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    def start(
+        self,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        program: Sequence[str] = (sys.executable, "-m", "hope.cli"),
+    ) -> subprocess.Popen[bytes]:
         """Start ``hope ARGUMENTS``; its output goes to a log in the folder.
 
         Args:
             arguments: of the command line.
             environment: what only this process sees besides.
+            program: what stands for ``hope``: another version of it, or one in a network of its own.
         """
         log = (self.folder / f"{arguments[0]}-{len(self.processes)}.log").open("ab")
         with log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "hope.cli", *arguments],
+                [*program, *arguments],
                 env={**self.environment, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -135,17 +141,18 @@ class Fleet:
                 continue  # it has just ended
         return found
 
-    def client(self, timeout: float = 30.0) -> SessionClient:
-        """A client with a session of its own."""
-        return SessionClient(self.url, timeout)
+    def client(self, timeout: float = 30.0, api_token: str = "") -> SessionClient:
+        """A client with a session of its own, signed in with a token where the gateway wants one."""
+        return SessionClient(self.url, timeout, api_token)
 
 
 class SessionClient:
     """What a program does with the REST interface, in one session."""
 
-    def __init__(self, url: str, timeout: float) -> None:
+    def __init__(self, url: str, timeout: float, api_token: str = "") -> None:
         self.http = httpx.Client(base_url=url, timeout=timeout)
-        response = self.http.post("/api/session", json={"terms_accepted": True})
+        signed_in = {"X-Hope-Token": api_token} if api_token else {}
+        response = self.http.post("/api/session", json={"terms_accepted": True}, headers=signed_in)
         response.raise_for_status()
         self.token: str = response.json()["token"]
         self.http.cookies.clear()

@@ -116,7 +116,7 @@ class CaseRows:
                 .where(cases.c.id == case_id)
                 .values(
                     run=run,
-                    queued_at=time.time(),
+                    queued_at=self._db.now(),
                     state=str(CaseState.QUEUED),
                     choice=choice.to_json(),
                     problem="",
@@ -175,7 +175,7 @@ class CaseRows:
             select(cases)
             .join(sessions, sessions.c.id == cases.c.session_id)
             .where(cases.c.state.in_(_IN_WORK), sessions.c.closed_at.is_(None))
-            .where(cases.c.queued_at < time.time() - older_than_seconds)
+            .where(cases.c.queued_at < self._db.now() - older_than_seconds)
             .order_by(cases.c.queued_at)
         )
         with self._db.read() as connection:

@@ -20,6 +20,7 @@ from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.sql.elements import ColumnElement
 
+from hope.adapters import postgres_connection
 from hope.adapters.cases_sql.schema import bring_up_to_date
 from hope.adapters.cases_sql.tables import events
 from hope.adapters.database_errors import worded
@@ -195,17 +196,18 @@ class Database:
                 self._ready = True
 
     def _postgres_engine(self) -> Engine:
-        return create_engine(
+        engine = create_engine(
             self._url,
             # As many as are needed at once are kept: an overflow would be opened and closed for each query.
             pool_size=20,
             max_overflow=0,
             pool_pre_ping=True,
             pool_recycle=1800,
-            connect_args={"connect_timeout": 10, "application_name": "hope"},
+            connect_args=dict(postgres_connection.CONNECT_ARGS),
             hide_parameters=True,
             json_serializer=_to_json,
         )
+        return postgres_connection.watch(engine)
 
     def _sqlite_engine(self) -> Engine:
         path = Path(self._url.database or "")

@@ -27,20 +27,24 @@ class SessionRows:
 
     def create_session(self, token_sha256: str, owner: str) -> Session:
         """Open a session."""
-        now = time.time()
         row = {
             "id": new_id(),
             "token_sha256": token_sha256,
             "owner": owner,
-            "created_at": now,
-            "seen_at": now,
+            "created_at": self._db.now(),
+            "seen_at": self._db.now(),
             "close_with_page": False,
             "notify": {},
             "cases_made": 0,
         }
         with self._db.write() as transaction:
-            transaction.connection.execute(sessions.insert(), row)
-        return Session(row["id"], owner, now, now)  # type: ignore[arg-type]
+            made = transaction.connection.execute(sessions.insert().values(row).returning(*sessions.c))
+            return session_from(made.mappings().one())
+
+    def now(self) -> float:
+        """Seconds since 1970 by the clock that all processes share, so that hosts need not agree on the time."""
+        with self._db.read() as connection:
+            return float(connection.execute(select(self._db.now())).scalar_one())
 
     def session_of_token(self, token_sha256: str) -> Session | None:
         """The living session with this token, marked as seen now (and no longer left); None if there is none."""
@@ -52,7 +56,7 @@ class SessionRows:
         if row["left_at"] is None and abs(time.time() - row["seen_at"]) < SEEN_EVERY_SECONDS:
             return session_from(row)
         try:
-            return self._change(row["id"], {"seen_at": time.time(), "left_at": None})
+            return self._change(row["id"], {"seen_at": self._db.now(), "left_at": None})
         except GoneError:
             return None
         except OutputError:
@@ -97,7 +101,7 @@ class SessionRows:
         if notify is not None:
             changes["notify"] = dict(notify)
         if left is not None:
-            changes["left_at"] = time.time() if left else None
+            changes["left_at"] = self._db.now() if left else None
         return self._change(session_id, changes) if changes else self.session(session_id)
 
     def _change(self, session_id: str, changes: Mapping[str, Any]) -> Session:

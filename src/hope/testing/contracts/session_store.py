@@ -91,6 +91,14 @@ class SessionStoreContract:
         assert store.update_session(session.id, close_with_page=False, notify={}).notify == {}
         assert store.session(other.id) == other
 
+    def test_a_session_is_aged_by_the_clock_of_the_store(self, store: CaseStore, reopen: Reopen) -> None:
+        """Whatever the clock of the process says that asks."""
+        before = store.now()
+        session = a_session(store)
+        left = store.update_session(session.id, left=True).left_at
+        assert left is not None
+        assert before <= session.created_at <= session.seen_at <= left <= reopen().now()
+
     def test_using_a_session_means_that_nobody_has_left(self, store: CaseStore) -> None:
         """A page that is reloaded said goodbye first."""
         token = token_hash(new_token())
