@@ -179,7 +179,8 @@ def test_own_cases_without_labels_are_refused(own: Path) -> None:
 @pytest.mark.slow
 def test_the_command_makes_a_bundle_that_can_be_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOPE_MODELS_DIR", str(tmp_path / "models"))
-    few = dataclasses.replace(RECIPES["starter"], first_cases=2, held_out=1, calibration_cases=1)
+    small = {name: getattr(SMALL, name) for name in ("batch", "patch", "tile", "widths", "blocks", "decoder_blocks")}
+    few = dataclasses.replace(RECIPES["starter"], first_cases=2, held_out=1, calibration_cases=1, **small)
     monkeypatch.setitem(RECIPES, "starter", few)  # type: ignore[arg-type]
     call: Callable[..., object] = CliRunner().invoke
     run = tmp_path / "run"
