@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
+from torch import Tensor
 
 from hope.domain.errors import InputError
 from hope.models.bundle import WEIGHTS, Bundle, write_manifest
@@ -60,7 +61,7 @@ def combine_bundles(bundles: Sequence[Bundle], folder: Path, model_id: str) -> B
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"the folder {folder.name} is not empty", fix="name a new folder with -o")
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {}
+    weights: dict[str, Tensor] = {}
     for number, bundle in enumerate(bundles):
         bundle.verify()
         tensors = load_tensors(bundle.folder / WEIGHTS)
