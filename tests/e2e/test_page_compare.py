@@ -143,6 +143,7 @@ def test_a_case_is_compared_with_an_earlier_one(
         expect(enhancing).to_contain_text("not larger than the uncertainty")
         assert [row.get_attribute("data-fate") for row in tab.locator("[data-fate]").all()] == ["same", "new"]
         expect(tab).to_contain_text("Change after surgery lies outside what was validated")
+        tab.locator("[data-act=compare-view]").scroll_into_view_if_needed()
         screenshot(page, "compare-tab")
         for name in ("report.html", "changes.csv", "comparison.json"):
             with page.expect_download() as saving:

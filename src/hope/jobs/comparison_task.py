@@ -133,13 +133,14 @@ def _of_upload(folder: Path) -> StoredResult:
 
 
 def _flat(folder: Path, report: CaseReport, found: Mapping[str, tuple[OutputFile, str]]) -> StoredResult:
-    """The listing with each file moved to the top of the directory: names in a result.json lead nowhere else."""
+    """The listing with each file moved to a directory of its own: names of an upload lead nowhere else."""
+    apart = folder.with_name(f"{folder.name}-chosen")
+    apart.mkdir()
     moved: dict[str, tuple[OutputFile, str]] = {}
     for number, (name, facts) in enumerate(found.items()):
-        target = f".{number}.nii.gz"
-        (folder / name).rename(folder / target)
-        moved[target] = facts
-    return _listing(folder, report, moved)
+        (folder / name).rename(apart / f"{number}.nii.gz")
+        moved[f"{number}.nii.gz"] = facts
+    return _listing(apart, report, moved)
 
 
 def _report(path: Path) -> CaseReport | None:

@@ -64,7 +64,7 @@ class UploadReader:
             InputError: if the upload is to blame, or takes more time, memory or disk than it may.
             StageError: if we are.
         """
-        what, fix = _OTHER_WORK.get(job["do"]) or (_UPLOAD if upload_bytes is not None else _FETCHED)
+        what, fix = _OTHER_WORK.get(str(job.get("do"))) or (_UPLOAD if upload_bytes is not None else _FETCHED)
         confined = {**job, "limits": asdict(self._limits), "upload_bytes": upload_bytes}
         work = asyncio.ensure_future(self._context.tasks.run(confined))
         deadline = anyio.current_time() + self._limits.seconds

@@ -120,6 +120,9 @@ def test_an_uploaded_result_is_known_by_hashes_whatever_its_files_are_called(
     earlier = dates[0]
     image, labels = next(earlier.glob("*-t1c-atlas.nii.gz")), next(earlier.glob("*-seg.nii.gz"))
     upload(job, image, earlier / "result.json", labels, earlier / "preview.png")
+    with zipfile.ZipFile(Path(job["in"]) / "earlier" / "upload.zip", "a") as archive:
+        # A name that the task might use itself.
+        archive.writestr("0.nii.gz", b"something else")
     comparison = Comparison.model_validate_json(made_by(job)["comparison.json"])
     assert comparison.visits[0].case_id == "case-ea1b"
     assert comparison.steps[0].changes["WT"].change_ml > 0

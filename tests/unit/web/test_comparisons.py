@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import zipfile
 from collections.abc import AsyncIterator
@@ -135,3 +136,30 @@ async def test_what_cannot_be_compared_is_told_before_anything_is_copied(
     # Neither id tells whether it is another session's or none at all.
     answers = [(await owner.post(path, json={"earlier": one})).content for one in (foreign, new_id())]
     assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize("which", ["earlier", "later"])
+async def test_a_comparison_ends_with_either_of_its_cases(
+    gateway: Gateway, owner: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    cases = {name: await done_case(gateway, owner) for name in ("earlier", "later")}
+    monkeypatch.setattr("hope.web.case_watch.WATCH_SECONDS", 0.05)
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def endless(job: dict[str, Any], reported: Any = None) -> dict[str, Any]:
+        begun.set()
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ended.set()
+        return {}
+
+    monkeypatch.setattr(gateway.tasks, "run", endless)
+    path = f"/api/cases/{cases['later']}/comparison"
+    comparing = asyncio.create_task(owner.post(path, json={"earlier": cases["earlier"]}))
+    await asyncio.wait_for(begun.wait(), 60)
+    assert len(gateway.scratch_files()) == 1
+    receipt = (await owner.delete(f"/api/cases/{cases[which]}")).json()
+    assert receipt["unconfirmed"] == []
+    assert (await asyncio.wait_for(comparing, 60)).status_code == 404
+    assert ended.is_set() and gateway.scratch_files() == []
