@@ -108,7 +108,7 @@ function Found(props: { compared: Compared; table: Vocabulary; name: string }) {
           <tr>
             <th scope="col">Part</th>
             <th scope="col" class="number">
-              Earlier → later, and the change
+              Earlier → later
             </th>
           </tr>
         </thead>
@@ -234,10 +234,12 @@ export function CompareTab(props: { found: CaseOut }) {
   const files = useSignal<File[]>([])
   const busy = useSignal<number | null>(null)
   const problem = useSignal('')
-  const result = useSignal<{ compared: Compared; version: number } | null>(null)
+  const result = useSignal<{ compared: Compared; of: string } | null>(null)
   const stop = useRef<AbortController | null>(null)
   const table = vocabulary.value
   if (!table) return null
+  // A comparison is of one mask: of a run, and of its version.
+  const current = `${found.run} ${found.version}`
   const others = cases.value.filter((one) => one.id !== found.id && one.state === 'done')
   const zipped = async (): Promise<Blob> => {
     const only = files.value.length === 1 ? files.value[0] : undefined
@@ -258,7 +260,7 @@ export function CompareTab(props: { found: CaseOut }) {
       const zip = earlier.value
         ? await api.compareCases(found.id, request, running.signal)
         : await api.compareWithUpload(found.id, await zipped(), between, { signal: running.signal, onShare })
-      result.value = { compared: await comparedOf(zip), version: found.version }
+      result.value = { compared: await comparedOf(zip), of: current }
       announce('The comparison is ready.')
     } catch (error) {
       if (running.signal.aborted) return
@@ -272,7 +274,7 @@ export function CompareTab(props: { found: CaseOut }) {
     }
   }
   const share = busy.value
-  const now = result.value?.version === found.version ? result.value : null
+  const now = result.value?.of === current ? result.value : null
   return (
     <section
       class="card compare-tab"
