@@ -1,6 +1,8 @@
 """The survival model on simulated cohorts: figures with a true effect, permuted outcomes, seconds for 316 cases.
 
 python benchmarks/survival.py --permutations 100
+
+Every permutation has a seed of its own, so that parts of them may run in several calls: --first 50 --permutations 25.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--permutations", type=int, default=100)
+    parser.add_argument("--first", type=int, default=0, help="number of the first permutation")
     parser.add_argument("--repeats", type=int, default=10, help="of the cross-validation")
     given = parser.parse_args()
     rng = np.random.default_rng(11)
@@ -43,12 +46,12 @@ def main() -> None:
         )
     cohort = simulated(rng, 316, 0.6)
     published = 0
-    for _ in range(given.permutations):
-        outcomes = cohort.outcomes.part(rng.permutation(316))
-        published += validate(
-            Cohort(cohort.names, cohort.covariates, outcomes), 0.02, repeats=given.repeats
-        ).publishable
-    print(f"permuted outcomes published: {published} of {given.permutations}")
+    for number in range(given.first, given.first + given.permutations):
+        outcomes = cohort.outcomes.part(np.random.default_rng([11, number]).permutation(316))
+        permuted = Cohort(cohort.names, cohort.covariates, outcomes)
+        published += validate(permuted, 0.02, repeats=given.repeats).publishable
+    last = given.first + given.permutations - 1
+    print(f"permuted outcomes {given.first} to {last} published: {published} of {given.permutations}")
 
 
 if __name__ == "__main__":

@@ -80,6 +80,8 @@ class ViewedCase:
         harmonization: what brightness matching did, as in result.json; None if it was not asked for.
         facts: more of what ``GET /api/cases/{id}`` answers, such as remarks.
         series: the zips of the original series that the page has sent.
+        compared: the answer to a comparison, a zip; None if there is none to be had.
+        asked: what the page has asked to compare with: a request, or the zip of an earlier result.
     """
 
     id: str
@@ -91,6 +93,8 @@ class ViewedCase:
     harmonization: dict[str, Any] | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     series: list[bytes] = field(default_factory=list)
+    compared: bytes | None = None
+    asked: list[Any] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -168,6 +172,7 @@ def _app(cases: dict[str, ViewedCase]) -> FastAPI:
     app.include_router(page_router(built_page()))
     _session_routes(app, cases)
     _case_routes(app, cases)
+    _comparison_routes(app, cases)
 
     @app.middleware("http")
     async def policy(request: Request, call_next: Any) -> Response:
@@ -246,6 +251,23 @@ def _case_routes(app: FastAPI, cases: dict[str, ViewedCase]) -> None:
     async def objects(case_id: str, request: Request) -> Response:
         found(case_id).series.append(await request.body())
         return Response(b"PK a stand-in", media_type="application/zip")
+
+
+def _comparison_routes(app: FastAPI, cases: dict[str, ViewedCase]) -> None:
+    def comparison(case_id: str, asked: Any) -> Response:
+        case = cases[case_id]
+        case.asked.append(asked)
+        if case.compared is None:
+            raise HTTPException(422, "the earlier result lacks its mask on the scan's own grid")
+        return Response(case.compared, media_type="application/zip")
+
+    @app.post("/api/cases/{case_id}/comparison")
+    async def compare(case_id: str, request: Request) -> Response:
+        return comparison(case_id, await request.json())
+
+    @app.post("/api/cases/{case_id}/comparison/upload")
+    async def compare_upload(case_id: str, request: Request) -> Response:
+        return comparison(case_id, (request.query_params.get("days"), await request.body()))
 
 
 @contextmanager

@@ -87,7 +87,8 @@ def stand_ins() -> dict[str, str]:
         "&& ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm\n"
         "COPY node/bin/node /usr/local/bin/node\nCOPY npm /usr/local/lib/node_modules/npm\n",
         POSTGRES: f"FROM {BASE}\nRUN {postgres_user}\nRUN {APT.format('postgresql')} && {folder} "
-        f"&& ln -s /usr/lib/postgresql/*/bin/* /usr/local/bin/\nENV PGDATA={data} LANG=C.UTF-8\nCOPY start /usr/local/bin/start\n"
+        f"&& ln -s /usr/lib/postgresql/*/bin/* /usr/local/bin/\nENV PGDATA={data} LANG=C.UTF-8\n"
+        "COPY start /usr/local/bin/start\n"
         'USER 999:999\nSTOPSIGNAL SIGINT\nENTRYPOINT ["start"]\n',
         S3: f"FROM {store.python_image()}\nRUN python -m venv /opt/s3 "
         f"&& /opt/s3/bin/python -m pip install --no-cache-dir '{moto}'\n"

@@ -58,6 +58,7 @@ async def test_json_that_readers_see_differently_is_refused(attacked: Attacked, 
         ("POST", "/api/session/leave"),
         ("PUT", f"/api/cases/{attacked.case}/assignments"),
         ("POST", f"/api/cases/{attacked.case}/run"),
+        ("POST", f"/api/cases/{attacked.case}/comparison"),
     )
     for method, path in calls:
         for kind in ("application/json", "Application/JSON; charset=latin-1", "application/x+json"):
@@ -87,6 +88,7 @@ async def test_405_names_every_method_of_the_path(attacked: Attacked) -> None:
         f"{case}/series/t1c": {"GET", "PUT", "DELETE"},
         f"{case}/files/x": {"GET", "HEAD"},
         f"{case}/dicom": {"PUT"},
+        f"{case}/comparison": {"POST"},
         "/metrics": {"GET"},
         "/": {"GET", "HEAD"},
     }

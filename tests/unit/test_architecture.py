@@ -64,6 +64,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "stages",
         "export",
         "dicomnet",
+        "longitudinal",
         "synthesis",
         "pipeline",
         "settings",

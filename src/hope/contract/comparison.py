@@ -111,6 +111,20 @@ class ResponseFacts(_Part):
     reason: str
 
 
+class CalibrationFacts(_Part):
+    """How the factors on the intervals were measured, and what they are worth."""
+
+    kind: str = Field(description="what the pairs were")
+    pairs: int = Field(description="unchanged pairs that the factors were chosen on")
+    factors: dict[str, float] = Field(description="per label and region, on the interval of a difference")
+    called_changed: dict[str, int] = Field(
+        description="how many of the pairs were called changed by factors of the other pairs"
+    )
+    growth_found_percent: dict[str, float | None] = Field(
+        description="smallest growth found in 80 %; null where the largest that was tried is not"
+    )
+
+
 class Comparison(_Part):
     """Several dates of one patient."""
 
@@ -120,6 +134,9 @@ class Comparison(_Part):
     limits: str = OUTSIDE
     overlap_rule: str = ""
     interval_method: str = ""
+    calibration: CalibrationFacts | None = Field(
+        default=None, description="null where nothing was measured with the model that made the masks"
+    )
     cautions: list[str] = []
     visits: list[VisitFacts] = Field(min_length=2)
     steps: list[StepFacts] = Field(min_length=1, description="each date with the one before, then last with first")

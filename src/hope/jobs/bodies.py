@@ -30,7 +30,17 @@ Done = dict[str, Any]
 
 Body = Callable[[Mapping[str, Any], Progress], Done]
 
-TASKS = ("scan", "dicom", "sample", "checks", "segmentation", "dicom-objects", "archive-find", "archive-pull")
+TASKS = (
+    "scan",
+    "dicom",
+    "sample",
+    "checks",
+    "segmentation",
+    "dicom-objects",
+    "comparison",
+    "archive-find",
+    "archive-pull",
+)
 """What the gateway lets a child do besides the stages; see `hope.jobs.tasks`."""
 
 

@@ -22,7 +22,7 @@ from hope.domain.progress import Progress
 from hope.domain.qc import worst_first
 from hope.formats.atomic import atomic_output
 from hope.formats.nifti import read_scan
-from hope.jobs import archive_task, dicom_task, scan_task
+from hope.jobs import archive_task, comparison_task, dicom_task, scan_task
 from hope.jobs.bodies import for_the_page
 from hope.jobs.confined import confined
 from hope.stages.intake.archive_series import series_in_archive
@@ -174,6 +174,7 @@ TASKS: Mapping[str, Callable[[Mapping[str, Any], Progress], Done]] = {
     "checks": checks,
     "segmentation": segmentation,
     "dicom-objects": dicom_task.objects,
+    "comparison": comparison_task.comparison,
     "archive-find": archive_task.find,
     "archive-pull": archive_task.pull,
 }

@@ -20,7 +20,7 @@ from hope.contract.comparison import (
 )
 from hope.contract.measurements import Measurements
 from hope.contract.report import Software
-from hope.domain.change import WIDENING, Direction, MeasuredVolume, change_between
+from hope.domain.change import Direction, MeasuredVolume, change_between
 from hope.domain.errors import InputError, StageError
 from hope.domain.grid import Grid
 from hope.domain.lesion_matching import LEAST_SHARE
@@ -28,6 +28,7 @@ from hope.domain.lesion_size import MeasureRule
 from hope.domain.progress import Progress, silent
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
+from hope.longitudinal.calibration import ChangeRule, calibration_facts, interval_method, rule_for
 from hope.longitudinal.fates import MOSTLY, fates_of
 from hope.longitudinal.targets import follow_targets, note_on, percent_of
 from hope.longitudinal.visits import Visit, common_sequence
@@ -47,10 +48,6 @@ OVERLAP_RULE: Final = (
     f"linked if, on the earlier image's grid at about {COMMON_SPACING_MM:g} mm, they share at least {LEAST_SHARE:.0%} "
     f"of the smaller one; a lesion that is linked with nothing is new or gone, unless more than {MOSTLY:.0%} of it "
     "lies outside of the other date's scan"
-)
-INTERVAL_METHOD: Final = (
-    f"from the intervals of both volumes, taken as independent (squares add up), times {WIDENING:g}; not calibrated "
-    "yet on unchanged tumours: a change may be named where there is none"
 )
 
 
@@ -96,12 +93,14 @@ def compare_visits(
     """
     _check(visits, days)
     used = rule or MeasureRule()
+    calibrated = rule_for([visit.model_sha256 for visit in visits])
     sizes = [measure_lesions(visit.labels, used) for visit in visits]
     pairs = [(n, n + 1) for n in range(len(visits) - 1)] + ([(0, len(visits) - 1)] if len(visits) > 2 else [])
     steps, overlay = [], None
     for number, (first, second) in enumerate(pairs):
         progress(f"compare: date {second + 1} with date {first + 1}", number / len(pairs))
         step, overlay = _step(first, second, visits, sizes, used)
+        step = step.model_copy(update={"changes": _changes(visits[first], visits[second], calibrated)})
         steps.append(step)
     if overlay is None:
         raise ValueError("two dates give one comparison")
@@ -120,7 +119,8 @@ def compare_visits(
         created_by=Software(version=__version__),
         disclaimer=DISCLAIMER,
         overlap_rule=OVERLAP_RULE,
-        interval_method=INTERVAL_METHOD,
+        interval_method=interval_method(calibrated),
+        calibration=calibration_facts(calibrated),
         cautions=_cautions(visits, steps),
         visits=facts,
         steps=steps,
@@ -173,7 +173,7 @@ def _step(
         earlier=first,
         later=second,
         registration=_registration(str(sequence), fit, _middle(overlay.earlier_labels)),
-        changes=_changes(earlier, later),
+        changes={},
         lesions=matches,
         cautions=cautions,
         targets=targets,
@@ -224,9 +224,10 @@ def _registration(sequence: str, fit: RigidFit, around: Grid) -> RegistrationFac
     )
 
 
-def _changes(earlier: Visit, later: Visit) -> dict[str, ChangeFacts]:
+def _changes(earlier: Visit, later: Visit, rule: ChangeRule | None) -> dict[str, ChangeFacts]:
+    factors = rule.factors if rule else {}
     return {
-        key: _change(_measured(earlier, key), _measured(later, key))
+        key: _change(_measured(earlier, key), _measured(later, key), factors.get(key, 1.0))
         for key in earlier.volumes_ml
         if key in later.volumes_ml
     }
@@ -237,8 +238,8 @@ def _measured(visit: Visit, key: str) -> MeasuredVolume:
     return MeasuredVolume(volume.ml, volume.low_ml, volume.high_ml)
 
 
-def _change(earlier: MeasuredVolume, later: MeasuredVolume) -> ChangeFacts:
-    change = change_between(earlier, later)
+def _change(earlier: MeasuredVolume, later: MeasuredVolume, factor: float) -> ChangeFacts:
+    change = change_between(earlier, later, factor)
 
     def rounded(value: float | None, digits: int = 3) -> float | None:
         return None if value is None else round(value, digits)

@@ -17,7 +17,7 @@ from hope.domain.sequence import MRSequence
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.export.stored_result import FACTS as RESULT
-from hope.export.stored_result import read_result
+from hope.export.stored_result import StoredResult, read_result
 from hope.formats.names import read_name
 from hope.formats.nifti import read_labels, read_scan
 from hope.formats.reading import reading
@@ -41,6 +41,7 @@ class Visit:
         volumes_ml: per label and region, with intervals where the result has them.
         model: id of the model that made the mask; empty for a mask from elsewhere.
         brain_only: whether the images show the brain alone, so that pictures may show all of them.
+        model_sha256: of the model's bundle; None for a mask from elsewhere.
     """
 
     case_id: str
@@ -50,6 +51,7 @@ class Visit:
     volumes_ml: Mapping[str, VolumeMl]
     model: str = ""
     brain_only: bool = False
+    model_sha256: str | None = None
 
     def image(self, sequence: MRSequence) -> Volume:
         """Read the scan of a sequence, float32.
@@ -104,6 +106,22 @@ def _of_result(folder: Path, what: str) -> Visit:
     """One date from a result whose mask and images are those that its result.json measured and lists."""
     try:
         stored = read_result(folder)
+    except InputError as error:
+        raise _of_date(error, what) from error
+    return visit_of(stored, what)
+
+
+def visit_of(stored: StoredResult, what: str) -> Visit:
+    """One date from a result that was read.
+
+    Args:
+        stored: its mask and images have to be those that its result.json lists with their hashes.
+        what: its role, for messages, such as ``EARLIER``.
+
+    Raises:
+        InputError: if a file of it cannot be used.
+    """
+    try:
         report = stored.report
         transform = report.transforms.get(report.input.reference or "")
         if transform is None or not report.volumes_ml:
@@ -118,13 +136,18 @@ def _of_result(folder: Path, what: str) -> Visit:
         to_labels = Transform(np.array(transform.atlas_to_native_ras_mm))
         labels = check_peds(stored.labels())
     except InputError as error:
-        # The same sentence, and of which date it is.
-        raise InputError(f"{what}: {error.what}", expected=error.expected, got=error.got, fix=error.fix) from error
+        raise _of_date(error, what) from error
     except ValueError as error:
         raise InputError(f"{RESULT} of {what} holds a transform that is none") from error
     # Delivered images show what the scans show, but no more than the model wants to see.
     brain_only = HeadState.BRAIN in (report.input.head_state, report.model.head_state)
-    return Visit(stored.case_id, labels, images, to_labels, dict(report.volumes_ml), report.model.id, brain_only)
+    volumes, model = dict(report.volumes_ml), report.model
+    return Visit(stored.case_id, labels, images, to_labels, volumes, model.id, brain_only, model.sha256)
+
+
+def _of_date(error: InputError, what: str) -> InputError:
+    """The same sentence, and of which date it is."""
+    return InputError(f"{what}: {error.what}", expected=error.expected, got=error.got, fix=error.fix)
 
 
 def _of_scans(folder: Path, what: str) -> Visit:

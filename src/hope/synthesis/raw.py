@@ -20,7 +20,7 @@ from hope.synthesis.fields import Field, FieldMaker
 from hope.synthesis.head import surround
 from hope.synthesis.template import Template, load_template
 
-_BLOCK_1MM = ((160, 192, 160), (40, 15, -6))
+_BLOCK_MM, _BLOCK_START_MM = (160, 192, 160), (40, 15, -6)
 _MARGIN = 24
 
 
@@ -35,6 +35,8 @@ class RawOptions:
         misaligned: the child moved between sequences, by up to 6 degrees and 8 mm.
         any_orientation: files are stored in any of the 48 orientations.
         noise: noise as a share of white matter's signal.
+        drawn_mm: side of the voxels that the brain is drawn in, and about the side of the scans' own; 2 costs an eighth
+            of 1 and is for brains without their skull.
     """
 
     kind: str | None = None
@@ -43,6 +45,7 @@ class RawOptions:
     misaligned: bool = False
     any_orientation: bool = True
     noise: float = 0.03
+    drawn_mm: int = 1
 
 
 @dataclass(frozen=True)
@@ -80,9 +83,15 @@ def rigid(rng: np.random.Generator, degrees: float, millimetres: float, about: n
     return Transform(matrix)
 
 
-def _scan_grid(rng: np.random.Generator, centre: npt.NDArray[np.float64], thickness: float) -> Grid:
+def block_template(drawn_mm: int) -> Template:
+    """The template on the block that holds a head, in voxels of a whole number of millimetres."""
+    x, y, z = (side // drawn_mm for side in _BLOCK_MM)
+    return load_template(drawn_mm, (x, y, z), _BLOCK_START_MM)
+
+
+def _scan_grid(rng: np.random.Generator, centre: npt.NDArray[np.float64], thickness: float, drawn_mm: int = 1) -> Grid:
     """An axial, slightly oblique grid that holds the head, slices along its third axis."""
-    in_plane = float(rng.uniform(0.85, 1.0))
+    in_plane = float(rng.uniform(0.85, 1.0)) * drawn_mm
     slices = int(np.ceil(186 / thickness))
     shape = (round(208 / in_plane), round(236 / in_plane), slices)
     tilt = rigid(rng, 6, 0, (0, 0, 0)).fixed_to_moving_ras_mm[:3, :3]
@@ -150,8 +159,7 @@ def raw_case(seed: int, index: int, options: RawOptions | None = None) -> RawCas
     """
     chosen = options or RawOptions()
     rng = np.random.default_rng(np.random.SeedSequence([seed, 77, index]))
-    shape, start = _BLOCK_1MM
-    template = load_template(1, shape, start)
+    template = block_template(chosen.drawn_mm)
     return scan_head(make_anatomy(template, rng, chosen.kind), template, rng, chosen)
 
 
@@ -163,8 +171,13 @@ def scan_head(anatomy: Anatomy, template: Template, rng: np.random.Generator, ch
         template: whose grid that is.
         rng: brightness, pose, grids and noise.
         chosen: how hard to make it.
+
+    Raises:
+        ValueError: for a skull in voxels of more than 1 mm.
     """
-    fields = FieldMaker(rng, template.grid.shape, 1.0)
+    if chosen.skull and chosen.drawn_mm != 1:
+        raise ValueError("a head with its skull is drawn in voxels of 1 mm")
+    fields = FieldMaker(rng, template.grid.shape, float(chosen.drawn_mm))
     images, source = _whole_head(anatomy, fields, template.grid, chosen)
     centre = template.grid.centre_ras_mm()
     # The scanner's world has its origin near the head's centre, and the head lies a little askew in it.
@@ -181,7 +194,8 @@ def scan_head(anatomy: Anatomy, template: Template, rng: np.random.Generator, ch
             else Transform.identity()
         )
         poses[sequence] = moved.then(pose)
-        grid = _scan_grid(rng, np.zeros(3), float(rng.uniform(3, 6)) if thick else float(rng.uniform(0.95, 1.2)))
+        slice_mm = float(rng.uniform(3, 6)) if thick else float(rng.uniform(0.95, 1.2)) * chosen.drawn_mm
+        grid = _scan_grid(rng, np.zeros(3), slice_mm, chosen.drawn_mm)
         scan = _acquire(images[sequence], source, grid, poses[sequence], rng, chosen.noise)
         scans[sequence] = scan.reoriented(str(rng.choice(ALL_ORIENTATIONS)) if chosen.any_orientation else "RAS")
     on = scans[MRSequence.T1C].grid

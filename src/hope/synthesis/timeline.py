@@ -13,11 +13,9 @@ from hope.domain.labels import CC, ED, ET, NET
 from hope.domain.volume import Volume
 from hope.synthesis.anatomy import make_anatomy
 from hope.synthesis.fields import Field
-from hope.synthesis.raw import RawCase, RawOptions, rigid, scan_head
-from hope.synthesis.template import load_template
+from hope.synthesis.raw import RawCase, RawOptions, block_template, rigid, scan_head
 from hope.synthesis.tumours import TumourSpec, ellipsoid, random_rotation
 
-_BLOCK_1MM = ((160, 192, 160), (40, 15, -6))
 _LEAST_RADIUS_MM, _MOST_RADIUS_MM = 8.0, 18.0
 _SMALLEST_CHANGE, _LARGEST_CHANGE = 0.75, 1.35
 """Factors on the radius from one date to the next."""
@@ -47,7 +45,7 @@ class TimelineVisit:
     Attributes:
         days: since the first date.
         case: scans and mask of the date.
-        true_ml: label -> volume as drawn on the block of 1 mm, before any scanner.
+        true_ml: label -> volume as drawn on the block, before any scanner.
     """
 
     days: int
@@ -96,7 +94,11 @@ def lesion_labels(lesions: Sequence[Growth], date: int, position_mm: Field, insi
 
 
 def timeline(
-    seed: int, index: int, dates: int, options: RawOptions | None = None, unchanged: bool = False
+    seed: int,
+    index: int,
+    dates: int,
+    options: RawOptions | None = None,
+    factors: Sequence[float] | None = None,
 ) -> list[TimelineVisit]:
     """A synthetic patient at several dates: other scanner, other grid, moved head each time.
 
@@ -105,23 +107,27 @@ def timeline(
         index: which patient; patients do not depend on one another.
         dates: how many dates, two or more.
         options: how hard to make the scans; its kind of tumour is not used.
-        unchanged: let no lesion grow.
+        factors: on the radius of every lesion at each date; drawn for each lesion where they are not given.
 
     Raises:
-        ValueError: for fewer than two dates.
+        ValueError: for fewer than two dates, or factors of another number of dates.
     """
+    if factors is not None and len(factors) != dates:
+        raise ValueError("every date needs its factor")
     if dates < 2:
         raise ValueError("a timeline needs two dates or more")
     chosen = options or RawOptions()
     rng = np.random.default_rng(np.random.SeedSequence([seed, 78, index]))
-    template = load_template(1, *_BLOCK_1MM)
+    template = block_template(chosen.drawn_mm)
     anatomy = make_anatomy(template, rng, "none")
     deep = np.argwhere(anatomy.brain > 0.95)
-    centres = [deep[n].astype(np.float64) for n in rng.integers(0, len(deep), int(rng.integers(1, 3)))]
+    places = rng.integers(0, len(deep), int(rng.integers(1, 3)))
+    centres = [deep[n].astype(np.float64) * chosen.drawn_mm for n in places]
     lesions = draw_growth(rng, centres, dates)
-    if unchanged:
-        lesions = [replace(lesion, factors=(1.0,) * dates) for lesion in lesions]
-    position = np.stack(np.meshgrid(*(np.arange(n, dtype=np.float32) for n in anatomy.brain.shape), indexing="ij"))
+    if factors is not None:
+        lesions = [replace(lesion, factors=tuple(factors)) for lesion in lesions]
+    axes = (np.arange(n, dtype=np.float32) * np.float32(chosen.drawn_mm) for n in anatomy.brain.shape)
+    position = np.stack(np.meshgrid(*axes, indexing="ij"))
     days = np.concatenate([[0], np.cumsum(rng.integers(30, 180, dates - 1))])
     visits = []
     for date in range(dates):
@@ -130,7 +136,8 @@ def timeline(
         scanner = np.random.default_rng(np.random.SeedSequence([seed, 79, index, date]))
         case = scan_head(replace(anatomy, labels=labels, tumours=specs), template, scanner, chosen)
         names = {"ET": ET, "NET": NET, "CC": CC, "ED": ED}
-        true_ml = {key: float(np.count_nonzero(labels == value)) / 1000 for key, value in names.items()}
+        voxel_ml = chosen.drawn_mm**3 / 1000
+        true_ml = {key: float(np.count_nonzero(labels == value)) * voxel_ml for key, value in names.items()}
         visits.append(TimelineVisit(int(days[date]), case, true_ml))
     return visits
 

@@ -304,6 +304,12 @@ def _png() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(b"\0\x80")) + chunk(b"IEND", b"")
 
 
+def _comparison(job: Mapping[str, Any]) -> dict[str, Any]:
+    with zipfile.ZipFile(Path(job["out"]) / "comparison.zip", "w") as made:
+        made.writestr("comparison.json", b"{}\n")
+    return {"artifacts": [], "result": {}}
+
+
 _BODIES: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     **dict.fromkeys(map(str, STAGES), _stage),
     "dicom": _series,
@@ -311,6 +317,7 @@ _BODIES: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "checks": _checks,
     "segmentation": _segmentation,
     "dicom-objects": _objects,
+    "comparison": _comparison,
     "archive-find": _studies,
     "archive-pull": _pulled,
 }

@@ -22,7 +22,7 @@ from hope.web.middleware.stopping import install_stopping
 from hope.web.notify import Notifier
 from hope.web.page import page_router
 from hope.web.problems import install_openapi
-from hope.web.routes import archive, cases, files, series, service, sessions
+from hope.web.routes import archive, cases, comparisons, files, series, service, sessions
 
 _CHECKS = 6  # threads of readiness checks that may hang at once
 
@@ -43,7 +43,7 @@ def create_app(context: WebContext) -> FastAPI:
     )
     components = app.state.components = components_for(context, _CHECKS)
     authenticator = components.authenticator
-    areas = (sessions, cases, series, archive, files, service)
+    areas = (sessions, cases, series, archive, files, comparisons, service)
     for router in (*(area.router for area in areas), authenticator.router):
         app.include_router(router)
     install_errors(app)

@@ -10,6 +10,7 @@ from hope.jobs.audit_log import AuditLog
 from hope.jobs.disk_space import DiskSpace
 from hope.web.archive_access import ArchiveAccess
 from hope.web.auth.auth import Authenticator
+from hope.web.comparisons import Comparisons
 from hope.web.context import WebContext
 from hope.web.dicom_objects import DicomObjects
 from hope.web.events import EventHub
@@ -32,6 +33,7 @@ class GatewayComponents:
         storage: clean files to the stores.
         intake: what takes a child process, such as archives.
         objects: results as DICOM objects.
+        comparisons: a case beside an earlier one.
         archive: studies of an archive that the operator has named.
         events: the events of cases, for whoever listens.
         check_limiter: threads of readiness checks that may hang at once.
@@ -45,6 +47,7 @@ class GatewayComponents:
     storage: ScanStorage
     intake: SeriesIntake
     objects: DicomObjects
+    comparisons: Comparisons
     archive: ArchiveAccess
     events: EventHub
     check_limiter: CapacityLimiter
@@ -71,6 +74,7 @@ def components_for(context: WebContext, checks: int) -> GatewayComponents:
         storage=storage,
         intake=intake,
         objects=DicomObjects(context, intake, reader),
+        comparisons=Comparisons(context, uploads, intake, reader),
         archive=ArchiveAccess(context, uploads, intake, reader),
         events=EventHub(context.store),
         check_limiter=CapacityLimiter(checks),

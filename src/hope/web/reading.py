@@ -30,6 +30,9 @@ _UPLOAD = ("the upload", "send fewer or smaller scans")
 _FETCHED = ("what the archive sends", "choose a smaller study, or send its scans")
 """How messages name what is read, and what can be done."""
 
+_OTHER_WORK = {"comparison": ("the comparison", "compare smaller scans, or use hope compare")}
+"""The same for tasks that do more than read."""
+
 
 class UploadReader:
     """Lets children read uploads, for one gateway process.
@@ -61,7 +64,7 @@ class UploadReader:
             InputError: if the upload is to blame, or takes more time, memory or disk than it may.
             StageError: if we are.
         """
-        what, fix = _UPLOAD if upload_bytes is not None else _FETCHED
+        what, fix = _OTHER_WORK.get(str(job.get("do"))) or (_UPLOAD if upload_bytes is not None else _FETCHED)
         confined = {**job, "limits": asdict(self._limits), "upload_bytes": upload_bytes}
         work = asyncio.ensure_future(self._context.tasks.run(confined))
         deadline = anyio.current_time() + self._limits.seconds

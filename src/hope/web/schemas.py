@@ -224,6 +224,16 @@ class AssignmentsIn(RootModel[dict[MRSequence, Annotated[str, Field(max_length=6
     model_config = ConfigDict(json_schema_extra={"examples": [{"t1n": "series-1", "t1c": "series-2"}]})
 
 
+Days = Annotated[int, Field(ge=1, le=36_525, description="from the earlier to the later date; no date is asked for")]
+
+
+class ComparisonIn(RequestModel):
+    """Which case of the session a case is compared with."""
+
+    earlier: str = Field(description="id of another finished case of this session", max_length=64, examples=[_ID])
+    days: Days | None = None
+
+
 class ReceiptOut(ResponseModel):
     """What was deleted. Kept nowhere but in the audit log, which knows the session by `reference` only."""
 

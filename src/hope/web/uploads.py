@@ -172,6 +172,17 @@ class Uploads:
             yield Spool(folder, folder / "body", None, claim)
 
     @asynccontextmanager
+    async def held(self, case: CaseRecord) -> AsyncIterator[None]:
+        """A block that works on copies of another case: its deletion ends the block, and waits for that.
+
+        Raises:
+            BusyError: if the session has as much under way as it may.
+            GoneError: if the case is deleted meanwhile, also out of the block.
+        """
+        async with self.claims.claimed(case, 0, 0), self._watch.while_there(case.id):
+            yield
+
+    @asynccontextmanager
     async def folder(self) -> AsyncIterator[Path]:
         """A private folder that is gone when the block ends, however it ends."""
         folder = self._context.scratch / f"upload-{secrets.token_hex(8)}"

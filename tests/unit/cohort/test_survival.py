@@ -55,6 +55,9 @@ def test_coefficients_maximise_efrons_likelihood_and_equal_lifelines(seed: int) 
     scaled = (cohort.covariates - cohort.covariates.mean(axis=0)) / cohort.covariates.std(axis=0, ddof=1)
     ours = fit_cox(scaled, cohort.outcomes, 0.02) / cohort.covariates.std(axis=0, ddof=1)
     assert np.abs(model.params_.to_numpy() - ours).max() < 1e-4
+    curve = lifelines.KaplanMeierFitter().fit(cohort.outcomes.days, cohort.outcomes.events)
+    times, alive = kaplan_meier(cohort.outcomes)
+    assert curve.survival_function_at_times(times).to_numpy() == pytest.approx(alive, abs=1e-12)
 
 
 def test_efron_by_hand_with_two_tied_deaths() -> None:

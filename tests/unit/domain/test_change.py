@@ -20,7 +20,7 @@ def test_squares_of_both_ends_add_up_and_the_sign_swaps_them() -> None:
 
 def test_what_lies_inside_the_interval_is_no_change_and_the_unknown_is_said() -> None:
     assert change_between(MeasuredVolume(10, 8, 12), MeasuredVolume(12, 10, 14)).direction is Direction.WITHIN
-    wide = change_between(MeasuredVolume(10, 9, 11), MeasuredVolume(12, 11, 13), widening=3.0)
+    wide = change_between(MeasuredVolume(10, 9, 11), MeasuredVolume(12, 11, 13), factor=3.0)
     assert wide.direction is Direction.WITHIN
     unknown = change_between(MeasuredVolume(10), MeasuredVolume(12, 11, 13))
     assert (unknown.direction, unknown.low_ml) == (Direction.UNKNOWN, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -20,7 +21,9 @@ JSON_BODIES = {
     "assign_series": {"t1n": "t1c"},
     "change_case": {"label": "mine"},
     "pull_study": {"study_uid": "1.2"},
+    "compare_cases": {"earlier": "{case_id}"},
 }
+"""What is sent; ``{case_id}`` stands for the case that the path names."""
 
 
 def operations(gateway: Gateway) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -59,7 +62,8 @@ async def two(gateway: Gateway) -> AsyncIterator[tuple[httpx.AsyncClient, str, s
 async def ask(client: httpx.AsyncClient, method: str, path: str, operation: dict[str, Any]) -> httpx.Response:
     body = operation.get("requestBody", {}).get("content", {})
     if "application/json" in body:
-        return await client.request(method, path, json=JSON_BODIES[operation["operationId"]])
+        sent = json.dumps(JSON_BODIES[operation["operationId"]]).replace("{case_id}", path.split("/")[3])
+        return await client.request(method, path, json=json.loads(sent))
     return await client.request(method, path, content=nifti() if body else None)
 
 

@@ -71,6 +71,8 @@ OPERATIONS = [
     ("HEAD", f"{_CASE}/files/{{name}}"),
     ("PUT", f"{_CASE}/segmentation"),
     ("POST", f"{_CASE}/dicom-objects"),
+    ("POST", f"{_CASE}/comparison"),
+    ("POST", f"{_CASE}/comparison/upload"),
     ("POST", f"{_CASE}/archive"),
     ("POST", "/api/archive/studies"),
     ("GET", f"{_CASE}/segmentations"),

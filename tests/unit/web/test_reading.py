@@ -1,4 +1,4 @@
-"""What a child reads for too long is named as what it is: an upload, or what an archive sends."""
+"""What a child works on for too long is named as what it is: an upload, what an archive sends, a comparison."""
 
 from __future__ import annotations
 
@@ -23,11 +23,19 @@ async def _for_ever(_job: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("upload_bytes", "said"), [(5, "the upload takes longer"), (None, "what the archive sends takes longer")]
+    ("task", "upload_bytes", "said", "fix"),
+    [
+        ("dicom", 5, "the upload takes longer", "fewer or smaller scans"),
+        ("archive-pull", None, "what the archive sends takes longer", "smaller study"),
+        ("comparison", None, "the comparison takes longer", "hope compare"),
+        ("comparison", 5, "the comparison takes longer", "hope compare"),
+    ],
 )
-async def test_the_sentence_says_what_took_too_long(tmp_path: Path, upload_bytes: int | None, said: str) -> None:
+async def test_the_sentence_says_what_took_too_long(
+    tmp_path: Path, task: str, upload_bytes: int | None, said: str, fix: str
+) -> None:
     settings = SimpleNamespace(reading_limits=replace(DEFAULT_LIMITS, seconds=0.0))
     reader = UploadReader(SimpleNamespace(settings=settings, tasks=SimpleNamespace(run=_for_ever)))  # type: ignore[arg-type]
     with pytest.raises(InputError, match=said) as caught:
-        await reader.run({}, tmp_path, upload_bytes)
-    assert ("study" in caught.value.fix) is (upload_bytes is None)
+        await reader.run({"do": task}, tmp_path, upload_bytes)
+    assert fix in caught.value.fix

@@ -1,7 +1,7 @@
 /** The gateway's REST contract as typed calls. Every failure is a `Problem`. */
 import { asProblem, LOST, LOST_UPLOAD, Problem, problemOf } from './errors'
 import { parseEvent } from './events'
-import type { StudiesFound, StudyFound, StudySearch } from './schema'
+import type { ComparisonIn, StudiesFound, StudyFound, StudySearch } from './schema'
 import type {
   CaseEvent,
   CaseOut,
@@ -138,6 +138,15 @@ export class Api {
   /** The current mask as DICOM objects for the series in a zip; the server keeps neither. */
   dicomObjects = (caseId: string, zip: Blob, told: UploadTold = {}): Promise<Blob> =>
     this.transfer('POST', `/api/cases/${id(caseId)}/dicom-objects`, zip, told)
+
+  /** What changed since another finished case, as a zip; the server keeps nothing of it. */
+  compareCases = async (caseId: string, request: ComparisonIn, signal?: AbortSignal): Promise<Blob> => {
+    const init = { body: JSON.stringify(request), signal }
+    return (await this.fetch('POST', `${this.base}/api/cases/${id(caseId)}/comparison`, init)).blob()
+  }
+  /** The same since an earlier result, whose files are sent as a zip. */
+  compareWithUpload = (caseId: string, zip: Blob, days: number | null, told: UploadTold = {}): Promise<Blob> =>
+    this.transfer('POST', `/api/cases/${id(caseId)}/comparison/upload${days ? `?days=${days}` : ''}`, zip, told)
 
   /** MR studies of the archive that the operator has named. */
   findStudies = async (search: StudySearch): Promise<StudyFound[]> =>

@@ -77,6 +77,13 @@ export interface ChecksOut {
   thumbnails?: Partial<Record<MRSequence, string>>
 }
 
+/** Which case of the session a case is compared with. */
+export interface ComparisonIn {
+  /** id of another finished case of this session */
+  earlier: string
+  days?: number | null
+}
+
 /** Facts about one case and the software. */
 export interface DiagnosticsOut {
   /** a hash under which the audit log knows the case */

@@ -13,6 +13,7 @@ import { asksToLook } from '../app/remarks'
 import type { SideTab } from '../app/sidetabs'
 import { api, noteLoss, reloadCase, vocabulary } from '../app/state'
 import { tellTabs } from '../app/tabs'
+import { CompareTab } from './compare'
 import { DownloadsCard } from './downloads'
 import { AboutCard, ExpectedQuality, HarmonizationCard, QualityCard } from './facts'
 import { Headline } from './headline'
@@ -118,6 +119,11 @@ export function ResultsPage(props: {
       key: 'measure',
       title: 'Measure',
       body: <MeasureTab found={found} files={files.value} shown={tab.value === 'measure'} goTo={goTo} />,
+    },
+    {
+      key: 'compare',
+      title: 'Compare',
+      body: <CompareTab found={found} />,
     },
     {
       key: 'files',

@@ -42,6 +42,8 @@ function useKeys(scene: SceneController, panel: { current: HTMLElement | null })
       const ours = panel.current?.contains(target) || target === document.body
       const { state } = scene
       if (!ours || !state.ready.value || event.defaultPrevented || typingIn(target)) return
+      // A dialog that lies over the pictures has the keys; that of the keys themselves closes by its own.
+      if (document.querySelector('dialog[open]:not(.scene-help)')) return
       const press = {
         key: event.key,
         code: event.code,
