@@ -206,7 +206,7 @@ function Choice(props: {
         <span class="soft small-text">
           {files.value.length > 0
             ? `${files.value.length} file${files.value.length === 1 ? '' : 's'} chosen`
-            : 'Its result.json, tumour parts on your scan, and T1 with contrast in atlas space; or a zip of them.'}
+            : 'Its result.json, tumour parts on your scan, and T1 with contrast in atlas space; or a zip of them, whose file names are sent as they are.'}
         </span>
       </div>
       <label class="field">
