@@ -439,7 +439,8 @@ def test_the_clock_of_a_host_does_not_age_sessions_or_runs(
     assert left is not None
     for moment in (session.created_at, session.seen_at, left, store.now()):
         assert abs(moment - wall()) < 600
-    a_run(store, session)
+    case = a_run(store, session)
+    assert all(abs(event.at - wall()) < 600 for event in store.events([case.id], 0)), "they are told by that moment"
     assert store.cases_in_work(600) == []
     monkeypatch.setattr(time, "time", lambda: wall() + 7200)
     assert store.cases_in_work(600) == []
