@@ -93,7 +93,7 @@ class Host:
         """Nothing comes in or goes out any more."""
         ip("link", "set", self.near, "down")
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         """The line is whole again."""
         ip("link", "set", self.near, "up")
 
@@ -201,7 +201,7 @@ def campaign(folder: Path, pipelines: int, skew: float, seed: int) -> dict[str, 
         two.wait_alive(3)
         clients, scan, begun = [two.client() for _ in range(4)], small_scan(), time.monotonic()
         cases: list[tuple[SessionClient, str]] = []
-        cuts = {pipelines // 4: far.cut, pipelines // 2: far.mend, 3 * pipelines // 4: lambda: _power_cut(two, far)}
+        cuts = {pipelines // 4: far.cut, pipelines // 2: far.restore, 3 * pipelines // 4: lambda: _power_cut(two, far)}
         for number in range(pipelines):
             client = clients[number % len(clients)]
             cases.append((client, persist(lambda c=client: start_case(c, scan))))
@@ -241,7 +241,7 @@ def _power_cut(two: Two, host: Host) -> None:
     host.cut()
     two.kill(host)
     time.sleep(10)
-    host.mend()
+    host.restore()
     two.start(host, "worker", "--slots", "2")
 
 
@@ -261,7 +261,7 @@ def _with_the_lock_held(two: Two, near: Host, far: Host, scan: bytes) -> float:
             return time.monotonic() - begun
         finally:
             holder.kill()
-            far.mend()
+            far.restore()
 
 
 def _again(events: list[dict[str, Any]]) -> int:

@@ -439,10 +439,30 @@ def test_the_clock_of_a_host_does_not_age_sessions_or_runs(
     assert left is not None
     for moment in (session.created_at, session.seen_at, left, store.now()):
         assert abs(moment - wall()) < 600
-    a_run(store, session)
+    case = a_run(store, session)
+    assert all(abs(event.at - wall()) < 600 for event in store.events([case.id], 0)), "they are told by that moment"
     assert store.cases_in_work(600) == []
     monkeypatch.setattr(time, "time", lambda: wall() + 7200)
     assert store.cases_in_work(600) == []
+
+
+def test_when_a_session_was_seen_is_told_by_the_clock_of_the_database(
+    postgres_url: str, opened: Callable[[str], SqlCaseStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, wall, token = opened(postgres_url), time.time, token_hash(new_token())
+    session = store.create_session(token, "local")
+    monkeypatch.setattr(time, "time", lambda: wall() + 3600)
+    with statements() as sent:
+        assert store.session_of_token(token) == session
+    assert not [s for s in sent if "UPDATE" in s], "a clock that is ahead makes each request a write"
+    engine = create_engine(postgres_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE sessions SET seen_at = seen_at - 3600"))
+    engine.dispose()
+    # By this clock the session was seen just now; it was an hour ago.
+    monkeypatch.setattr(time, "time", lambda: wall() - 3600)
+    seen = store.session_of_token(token)
+    assert seen is not None and seen.seen_at >= session.seen_at
 
 
 def test_sqlite_files_are_private(sqlite: SqlCaseStore, path: Path) -> None:

@@ -170,6 +170,14 @@ def test_a_case_is_compared_with_an_earlier_one(
         expect(page.get_by_label("Both dates, coronal.")).to_be_visible()
         page.keyboard.press("Escape")
         expect(canvas).to_be_hidden()
+        # Figures of one choice never stand under another one.
+        tab.locator("[name=days]").fill("93")
+        expect(tab).to_have_attribute("data-comparison", "idle")
+        expect(whole).to_have_count(0)
+        tab.locator("[name=days]").fill("92")
+        expect(whole).to_be_visible()
+        tab.locator("[name=earlier]").select_option("")
+        expect(whole).to_have_count(0)
         visited.assert_quiet()
 
 

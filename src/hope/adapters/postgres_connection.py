@@ -6,6 +6,7 @@ a client would wait as long for an answer that cannot come.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -17,7 +18,7 @@ IDLE_SECONDS, INTERVAL_SECONDS, TRIES = 10, 5, 3
 UNANSWERED_MS = 1000 * (IDLE_SECONDS + INTERVAL_SECONDS * TRIES)
 """What was sent and not acknowledged for so long ends the connection too."""
 
-CONNECT_ARGS = MappingProxyType(
+CONNECT_ARGS: Mapping[str, Any] = MappingProxyType(
     {
         "connect_timeout": 10,
         "application_name": "hope",
@@ -44,11 +45,12 @@ def watch(engine: Engine) -> Engine:
 
     By SET, because poolers refuse such words in the first message of a connection.
     """
-    event.listen(engine, "connect", _tell_server)
+    event.listen(engine, "connect", tell_server)
     return engine
 
 
-def _tell_server(connection: Any, _record: object) -> None:
+def tell_server(connection: Any, _record: object = None) -> None:
+    """The same for one connection of psycopg."""
     before, connection.autocommit = connection.autocommit, True
     try:
         connection.execute("; ".join(f"SET {name} = {value}" for name, value in _SERVER.items()))

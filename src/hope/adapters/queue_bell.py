@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 from dbos import _dbos, _queue, _workflow_commands
 
+from hope.adapters import postgres_connection
+
 if TYPE_CHECKING:
     import psycopg
 
@@ -127,7 +129,8 @@ class Listener:
         import psycopg
 
         url = self._engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
-        with psycopg.connect(url, autocommit=True) as connection:
+        with psycopg.connect(url, autocommit=True, **postgres_connection.CONNECT_ARGS) as connection:
+            postgres_connection.tell_server(connection)
             connection.execute(f"listen {CHANNEL}")
             while True:
                 # Through the pool, as peers send it: a proxy in between may drop what is sent so.

@@ -80,12 +80,12 @@ class Budget:
             raise _too_many(self.limits.parsed_elements)
 
 
-def too_much_memory(limits: ReadingLimits) -> InputError:
-    """The sentence for an upload that takes more memory than it may."""
+def too_much_memory(
+    limits: ReadingLimits, what: str = "the upload", fix: str = "send fewer or smaller scans"
+) -> InputError:
+    """The sentence for what takes more memory than it may: an upload, if nothing else is said."""
     return InputError(
-        "the upload takes more memory to read than it may",
-        expected=f"at most {limits.memory_mb} MiB",
-        fix="send fewer or smaller scans",
+        f"{what} takes more memory to read than it may", expected=f"at most {limits.memory_mb} MiB", fix=fix
     )
 
 

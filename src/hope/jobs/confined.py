@@ -19,7 +19,8 @@ def confined(job: Mapping[str, Any]) -> Iterator[None]:
     """Hold the block to the limits that a job states; to none if it states none.
 
     Args:
-        job: may have ``limits`` (fields of `ReadingLimits`) and ``upload_bytes``.
+        job: may have ``limits`` (fields of `ReadingLimits`), ``upload_bytes``, and ``called``: how a message names what
+            is read, and what can be done.
 
     Raises:
         InputError: if the block needs more memory than it may have.
@@ -40,11 +41,11 @@ def confined(job: Mapping[str, Any]) -> Iterator[None]:
         with reading_within(Budget(limits, None if size is None else int(size))):
             yield
     except MemoryError as error:
-        raise too_much_memory(limits) from error
+        raise too_much_memory(limits, *job.get("called", ())) from error
     except OSError as error:
         if error.errno != errno.ENOMEM:
             raise
-        raise too_much_memory(limits) from error
+        raise too_much_memory(limits, *job.get("called", ())) from error
     finally:
         for kind, old in before.items():
             resource.setrlimit(kind, old)

@@ -14,7 +14,7 @@ from torch import Tensor
 from hope.domain.errors import InputError
 from hope.models.bundle import WEIGHTS, Bundle, write_manifest
 from hope.models.networks.mean import MOST_MEMBERS
-from hope.models.out_of_distribution import OUT_OF_DISTRIBUTION
+from hope.models.out_of_distribution import OUT_OF_DISTRIBUTION, stored_file
 from hope.models.tensor_files import load_tensors
 
 ARCHITECTURE, MEMBER = "MeanOfUNets", "UNet"
@@ -24,6 +24,7 @@ _ALIKE = {
     "sequences": "sequences",
     "optional": "sequences that may be missing",
     "max_missing": "number of sequences that may be missing",
+    "at_least_one_of": "sequences of which one has to be there",
     "spacing_mm": "voxels",
     "head_state": "head state",
     "normalisation": "normalisation",
@@ -60,15 +61,15 @@ def combine_bundles(bundles: Sequence[Bundle], folder: Path, model_id: str) -> B
         _check_alike(first, bundle)
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"the folder {folder.name} is not empty", fix="name a new folder with -o")
+    for bundle in bundles:
+        bundle.verify()
     folder.mkdir(parents=True, exist_ok=True)
     weights: dict[str, Tensor] = {}
     for number, bundle in enumerate(bundles):
-        bundle.verify()
         tensors = load_tensors(bundle.folder / WEIGHTS)
         weights |= {f"members.{number}.{name}": tensor for name, tensor in tensors.items()}
     save_file(weights, folder / WEIGHTS)
-    known = first.folder / OUT_OF_DISTRIBUTION
-    if known.is_file():
+    if known := stored_file(first.folder):
         shutil.copyfile(known, folder / OUT_OF_DISTRIBUTION)
     return write_manifest(folder, _manifest(bundles, model_id))
 

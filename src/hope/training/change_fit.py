@@ -41,8 +41,13 @@ def factor_for(excesses: Sequence[float], aim: float = AIM, confidence: float = 
         excesses: of unchanged pairs.
         aim: that share.
         confidence: of the tolerance interval, that it holds the share.
+
+    Raises:
+        ValueError: without a pair, or if one changed although its interval has no width: no factor holds that.
     """
     ordered = np.sort(np.asarray(excesses, dtype=np.float64))
+    if not ordered.size or not np.isfinite(ordered).all():
+        raise ValueError("a factor needs pairs whose intervals have a width")
     n = len(ordered)
     place = min(math.ceil((n + 1) * aim), n)
     largest_sigma = math.sqrt(float((ordered**2).sum()) / float(stats.chi2.ppf(1 - confidence, n)))

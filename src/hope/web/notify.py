@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -34,7 +33,8 @@ BACK_OFF_SECONDS: Final = (2.0, 10.0, 60.0)
 MOST_REMEMBERED: Final = 1000
 MAILS_AT_ONCE: Final = 8
 _PAGE: Final = 500
-_CLOCK_SKEW_SECONDS: Final = 5.0
+_LATE_SECONDS: Final = 5.0
+"""A look may come so long after somebody has asked to be told."""
 
 _WORDS: Final = {
     CaseState.RUNNING: "has started",
@@ -47,6 +47,10 @@ log = logging.getLogger(__name__)
 
 class EventStore(Protocol):
     """The part of `hope.ports.CaseStore` that the notifier needs."""
+
+    def now(self) -> float:
+        """Seconds since 1970 by the clock that events are written by."""
+        ...
 
     def sessions(self) -> list[Session]:
         """All living sessions."""
@@ -138,10 +142,10 @@ class Notifier:
 
     def _look(self) -> None:
         """Find what has happened since the last look to the cases of sessions that want to be told. Blocks."""
-        now = time.time()
         wanting = [session for session in self._store.sessions() if session.notify]
         # Steps from before somebody asked are not told.
-        self._since = {s.id: self._since.get(s.id, now - _CLOCK_SKEW_SECONDS) for s in wanting}
+        now = self._store.now() if any(s.id not in self._since for s in wanting) else 0.0
+        self._since = {s.id: self._since.get(s.id, now - _LATE_SECONDS) for s in wanting}
         owners = {case.id: (case, session) for session in wanting for case in self._store.cases(session.id)}
         while owners:
             page = self._store.events(list(owners), self._after, _PAGE)

@@ -65,7 +65,7 @@ class UploadReader:
             StageError: if we are.
         """
         what, fix = _OTHER_WORK.get(str(job.get("do"))) or (_UPLOAD if upload_bytes is not None else _FETCHED)
-        confined = {**job, "limits": asdict(self._limits), "upload_bytes": upload_bytes}
+        confined = {**job, "limits": asdict(self._limits), "upload_bytes": upload_bytes, "called": [what, fix]}
         work = asyncio.ensure_future(self._context.tasks.run(confined))
         deadline = anyio.current_time() + self._limits.seconds
         try:

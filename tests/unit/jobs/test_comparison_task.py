@@ -19,7 +19,7 @@ from hope.domain.grid import ATLAS_GRID, Grid
 from hope.domain.limits import DEFAULT_LIMITS
 from hope.domain.progress import silent
 from hope.domain.volume import Volume
-from hope.formats.nifti import read_labels
+from hope.formats.nifti import read_labels, write_scan
 from hope.jobs import bodies
 from hope.jobs.comparison_task import MADE
 from hope.testing.stored_results import write_stored_result
@@ -163,6 +163,17 @@ def test_a_result_that_names_files_elsewhere_or_is_no_result_is_refused(
     (Path(job["in"]) / "earlier" / "upload.zip").write_bytes(buffer.getvalue())
     with pytest.raises(InputError):
         bodies.run(job, silent)
+
+
+def test_an_image_as_large_as_a_house_is_refused_by_the_name_of_what_was_asked_for(job: dict[str, Any]) -> None:
+    """Its 27 m are to be laid on a grid of 1 mm."""
+    image = np.random.default_rng(4).normal(300, 40, (90, 90, 90)).astype(np.float32)
+    path = Path(job["in"]) / "earlier" / "t1c.nii.gz"
+    path.unlink()
+    write_scan(Volume(image, Grid(image.shape, np.diag([300.0, 300.0, 300.0, 1.0]))), path)
+    with pytest.raises(InputError, match=r"^the comparison takes more memory to read .* use hope compare"):
+        bodies.run(job | {"called": ["the comparison", "compare smaller scans, or use hope compare"]}, silent)
+    assert list(Path(job["out"]).iterdir()) == []
 
 
 def test_dates_without_a_common_sequence_are_refused(job: dict[str, Any]) -> None:

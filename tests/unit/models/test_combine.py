@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from click.testing import CliRunner
 
 from hope.commands.models import models
 from hope.domain.errors import BundleError, InputError
-from hope.models.bundle import Bundle, read_bundle
+from hope.models.bundle import WEIGHTS, Bundle, read_bundle, write_manifest
 from hope.models.combine import combine_bundles
 from hope.models.networks import build_network
+from hope.models.out_of_distribution import OLD_FILE, OUT_OF_DISTRIBUTION, stored_file
 from hope.models.runtime import BundleRunner
 from hope.training.config import TrainingConfig
 from hope.training.export import export_bundle
@@ -73,7 +75,12 @@ def test_members_that_do_not_fit_are_refused_and_leave_nothing(members: list[Bun
     wide = replace(TINY, widths=(4, 12))
     other = export_bundle(start(wide), wide, tmp_path / "wide", "wide")
     mean = combine_bundles(members[:2], tmp_path / "mean", "mean")
+    inputs = members[1].manifest["input"] | {"at_least_one_of": ["t1c"]}
+    choosy = write_manifest(
+        Path(shutil.copytree(members[1].folder, tmp_path / "choosy")), {**members[1].manifest, "input": inputs}
+    )
     for wrong, words in (
+        ([members[0], choosy], "differ in their sequences of which one has to be there"),
         ([members[0], other], "one-3 and wide differ in their shape"),
         ([members[0], mean], "mean cannot be a member"),
         ([members[0], members[0]], "these bundles make no mean"),
@@ -87,6 +94,29 @@ def test_members_that_do_not_fit_are_refused_and_leave_nothing(members: list[Bun
     with pytest.raises(InputError, match="not empty"):
         combine_bundles(members[:2], tmp_path / "full", "full")
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine.txt"]
+
+
+def test_a_damaged_member_is_refused_and_leaves_nothing(members: list[Bundle], tmp_path: Path) -> None:
+    damaged = read_bundle(shutil.copytree(members[1].folder, tmp_path / "damaged"))
+    with (damaged.folder / WEIGHTS).open("ab") as stream:
+        stream.write(b"more")
+    with pytest.raises(BundleError, match="is damaged"):
+        combine_bundles([members[0], damaged], tmp_path / "new", "new")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("name", [OUT_OF_DISTRIBUTION, OLD_FILE])
+def test_what_an_ordinary_input_looks_like_is_that_of_the_first(
+    name: str, members: list[Bundle], tmp_path: Path
+) -> None:
+    """Also under the name that version 0.1 gave it, as the starter has it."""
+    folder = shutil.copytree(members[0].folder, tmp_path / "first")
+    (folder / name).write_text('{"format": "hope-familiarity/1"}')
+    first = write_manifest(folder, members[0].manifest)
+    bundle = combine_bundles([first, members[1]], tmp_path / "mean", "mean")
+    known = stored_file(bundle.folder)
+    assert known is not None and known.read_bytes() == (folder / name).read_bytes()
+    assert known.name in bundle.manifest["files"]
 
 
 def test_training_does_not_go_on_from_a_mean(members: list[Bundle], tmp_path: Path) -> None:

@@ -52,6 +52,9 @@ def test_the_tolerance_interval_holds_its_share_as_often_as_it_says() -> None:
 def test_a_change_without_any_interval_counts_as_far_out() -> None:
     assert excess(MeasuredVolume(5, 5, 5), MeasuredVolume(6, 6, 6)) == math.inf
     assert excess(MeasuredVolume(0, 0, 0), MeasuredVolume(0, 0, 0)) == 0
+    for none_holds in ([0.1, math.inf], []):
+        with pytest.raises(ValueError, match="intervals have a width"):
+            factor_for(none_holds)
     with pytest.raises(ValueError, match="interval"):
         excess(MeasuredVolume(5), MeasuredVolume(6))
 

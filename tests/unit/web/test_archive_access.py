@@ -182,6 +182,8 @@ async def test_an_archive_that_fails_is_told_without_its_address(
     assert served.scratch_files() == [] and served.blob_files() == []
     asked = [entry.action for entry in served.store.audit()]
     assert asked == ["session.create", "case.create", "archive.pull", "archive.search", "archive.pull"]
+    # None of them is said to have gone well.
+    assert [entry.outcome for entry in served.store.audit()][2:] == ["asked"] * 3
 
 
 async def test_only_a_session_may_ask_and_only_where_there_is_an_archive(

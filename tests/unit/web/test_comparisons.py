@@ -13,7 +13,9 @@ import httpx
 import pytest
 from tests.unit.web.fakes import Gateway, nifti
 
+from hope.contract.outputs import OutputFile, Role, Space
 from hope.domain.ids import new_id
+from hope.formats.hashing import sha256_of
 
 pytestmark = pytest.mark.anyio
 
@@ -39,7 +41,9 @@ def seen(gateway: Gateway) -> list[dict[str, Any]]:
             folder = Path(job["in"])
             files = {p.name: sorted(q.name for q in p.iterdir()) for p in sorted(folder.iterdir()) if p.is_dir()}
             limited = job["limits"]["seconds"] > 0
-            given.append({"files": files, "days": job["days"], "sequences": job["sequences"], "limited": limited})
+            hashes = {f"{p.parent.name}/{p.name}": sha256_of(p) for p in folder.rglob("*") if p.is_file()}
+            more = {"days": job["days"], "sequences": job["sequences"], "limited": limited, "hashes": hashes}
+            given.append({"files": files, **more})
         return usual(job)
 
     gateway.tasks.body = looking
@@ -52,6 +56,18 @@ async def done_case(gateway: Gateway, client: httpx.AsyncClient) -> str:
     await client.post(f"/api/cases/{case_id}/run")
     gateway.finish(gateway.store.case(case_id))
     return case_id
+
+
+def stored(gateway: Gateway, case_id: str) -> list[tuple[str, str]]:
+    """Hashes of the mask on the scan's own grid and of its facts: of the run, then of each correction."""
+    files = gateway.store.artifacts(case_id, public=True)
+    of = {(file.output, file.version): file.sha256 for file in files}
+    found = [(of[OutputFile(Role.SEGMENTATION, space=Space.NATIVE), 0], of[OutputFile.of(Role.FACTS), 0])]
+    roles = (Role.CORRECTED_SEGMENTATION, Role.CORRECTED_FACTS)
+    for version in range(1, gateway.store.case(case_id).version + 1):
+        mask, facts = (of[OutputFile.of(role), version] for role in roles)
+        found.append((mask, facts))
+    return found
 
 
 async def test_two_cases_of_a_session_are_compared_and_nothing_stays(
@@ -98,11 +114,18 @@ async def test_the_current_mask_of_each_case_counts(
         return usual(job)
 
     gateway.tasks.body = correcting
-    saved = await owner.put(f"/api/cases/{earlier}/segmentation", content=nifti((4, 4, 4), datatype=2, itemsize=1))
-    assert saved.status_code == 200, saved.text
+    for side in (4, 5):
+        mask = nifti((side, 4, 4), datatype=2, itemsize=1)
+        saved = await owner.put(f"/api/cases/{earlier}/segmentation", content=mask)
+        assert saved.status_code == 200, saved.text
     answer = await owner.post(f"/api/cases/{later}/comparison", json={"earlier": earlier})
     assert answer.status_code == 200, answer.text
-    assert "mask.nii.gz" in seen[0]["files"]["earlier"]
+    ((run_mask, run_facts), *corrections), (later_files,) = stored(gateway, earlier), stored(gateway, later)
+    assert len({run_mask, *(mask for mask, _ in corrections)}) == 3, "equal masks would prove nothing"
+    hashes = seen[0]["hashes"]
+    assert (hashes["earlier/mask.nii.gz"], hashes["earlier/result.json"]) == corrections[-1]
+    assert corrections[-1][1] != run_facts
+    assert (hashes["later/mask.nii.gz"], hashes["later/result.json"]) == later_files
 
 
 async def test_what_cannot_be_compared_is_told_before_anything_is_copied(

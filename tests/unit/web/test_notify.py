@@ -47,6 +47,7 @@ class Store:
         self.owned: dict[str, list[CaseRecord]] = {}
         self.log: list[CaseEvent] = []
         self.broken = False
+        self.ahead = 0.0
         self.looks = 0
 
     def add_session(self, **notify: str) -> str:
@@ -61,7 +62,10 @@ class Store:
 
     def happens(self, case_id: str, kind: EventKind = EventKind.STATE, at: float | None = None, **data: Any) -> None:
         data = {"run": 1, **data}
-        self.log.append(CaseEvent(len(self.log) + 1, case_id, time.time() if at is None else at, kind, data))
+        self.log.append(CaseEvent(len(self.log) + 1, case_id, self.now() if at is None else at, kind, data))
+
+    def now(self) -> float:
+        return time.time() + self.ahead
 
     def sessions(self) -> list[Session]:
         self.looks += 1
@@ -209,6 +213,15 @@ def test_nobody_else_is_told(tmp_path: Path, receiver: Receiver) -> None:
 
     while_running(notifier_of(tmp_path, store), lambda: bool(receiver.got), steps)
     assert len(receiver.got) == 1
+
+
+def test_the_clock_of_the_gateway_does_not_matter(tmp_path: Path, receiver: Receiver) -> None:
+    """It is an hour ahead of the store's, by which events are written."""
+    store = Store()
+    store.ahead = -3600.0
+    case = store.add_case(store.add_session(webhook=receiver.url))
+    while_running(notifier_of(tmp_path, store), lambda: bool(receiver.got), lambda: store.happens(case, state="done"))
+    assert [json.loads(body)["state"] for _, _, body in receiver.got] == ["done"]
 
 
 def test_the_past_is_not_told(tmp_path: Path, receiver: Receiver) -> None:

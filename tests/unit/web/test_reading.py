@@ -39,3 +39,18 @@ async def test_the_sentence_says_what_took_too_long(
     with pytest.raises(InputError, match=said) as caught:
         await reader.run({"do": task}, tmp_path, upload_bytes)
     assert fix in caught.value.fix
+
+
+async def test_the_child_is_told_the_same_words(tmp_path: Path) -> None:
+    """It is the child that notices that its memory does not suffice."""
+    jobs: list[dict[str, Any]] = []
+
+    async def done(job: dict[str, Any]) -> dict[str, Any]:
+        jobs.append(job)
+        return {}
+
+    settings = SimpleNamespace(reading_limits=DEFAULT_LIMITS)
+    reader = UploadReader(SimpleNamespace(settings=settings, tasks=SimpleNamespace(run=done)))  # type: ignore[arg-type]
+    await reader.run({"do": "comparison"}, tmp_path, 5)
+    await reader.run({"do": "dicom"}, tmp_path, 5)
+    assert [job["called"][0] for job in jobs] == ["the comparison", "the upload"]

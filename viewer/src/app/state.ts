@@ -191,6 +191,23 @@ export function noteLoss(error: unknown, caseId?: string): void {
   } else if (problem.kind !== 'cancelled') throw problem
 }
 
+/**
+ * As `noteLoss` after a call on two cases, whose answer does not tell which of them is gone: the other one leaves the
+ * list too. Returns whether it was the other one.
+ */
+export async function noteLossOfEither(error: unknown, caseId: string, otherId: string): Promise<boolean> {
+  const problem = asProblem(error)
+  if (problem.kind !== 'gone') {
+    noteLoss(problem, caseId)
+    return false
+  }
+  await reloadCase(caseId)
+  if (!cases.value.some((entry) => entry.id === caseId)) return false
+  if (!otherId) throw problem
+  cases.value = cases.value.filter((entry) => entry.id !== otherId)
+  return true
+}
+
 export async function deleteCase(caseId: string): Promise<void> {
   const told = await api.deleteCase(caseId)
   tellTabs('changed')

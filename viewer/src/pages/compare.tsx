@@ -18,7 +18,7 @@ import {
 import { caseName, ml } from '../app/format'
 import { Bar } from '../app/parts'
 import { saveFile } from '../app/save'
-import { api, cases, noteLoss, vocabulary } from '../app/state'
+import { api, cases, noteLossOfEither, vocabulary } from '../app/state'
 import { titled } from '../app/titled'
 import { sentenceOf } from '../app/vocabulary'
 import { zipOf } from '../app/zip'
@@ -206,7 +206,7 @@ function Choice(props: {
         <span class="soft small-text">
           {files.value.length > 0
             ? `${files.value.length} file${files.value.length === 1 ? '' : 's'} chosen`
-            : 'Its result.json, tumour parts on your scan, and T1 with contrast in atlas space; or a zip of them.'}
+            : 'Its result.json, tumour parts on your scan, and T1 with contrast in atlas space; or a zip of them, whose file names are sent as they are.'}
         </span>
       </div>
       <label class="field">
@@ -234,47 +234,50 @@ export function CompareTab(props: { found: CaseOut }) {
   const files = useSignal<File[]>([])
   const busy = useSignal<number | null>(null)
   const problem = useSignal('')
-  const result = useSignal<{ compared: Compared; of: string } | null>(null)
+  const result = useSignal<{ compared: Compared; of: string; files: File[] } | null>(null)
   const stop = useRef<AbortController | null>(null)
   const table = vocabulary.value
   if (!table) return null
-  // A comparison is of one mask: of a run, and of its version.
-  const current = `${found.run} ${found.version}`
   const others = cases.value.filter((one) => one.id !== found.id && one.state === 'done')
+  // A comparison is of two masks, each of a run and its version, and of what is chosen: it goes with any of them.
+  const chosen = others.find((one) => one.id === earlier.value)
+  const current = [...[found, chosen].map((one) => `${one?.id} ${one?.run} ${one?.version}`), days.value].join(' ')
   const zipped = async (): Promise<Blob> => {
     const only = files.value.length === 1 ? files.value[0] : undefined
     return only && /\.zip$/i.test(only.name) ? only : zipOf(files.value)
   }
   const compare = async () => {
     const between = days.value === '' ? null : Math.round(Number(days.value))
-    const running = new AbortController()
+    const [running, other, sent] = [new AbortController(), earlier.value, files.value]
     stop.current = running
     problem.value = ''
     result.value = null
-    busy.value = earlier.value ? 1 : 0
+    busy.value = other ? 1 : 0
     const onShare = (share: number) => {
       if (!running.signal.aborted) busy.value = share
     }
     try {
-      const request = { earlier: earlier.value, days: between }
-      const zip = earlier.value
+      const request = { earlier: other, days: between }
+      const zip = other
         ? await api.compareCases(found.id, request, running.signal)
         : await api.compareWithUpload(found.id, await zipped(), between, { signal: running.signal, onShare })
-      result.value = { compared: await comparedOf(zip), of: current }
+      const compared = await comparedOf(zip)
+      if (running.signal.aborted) return
+      result.value = { compared, of: current, files: sent }
       announce('The comparison is ready.')
     } catch (error) {
       if (running.signal.aborted) return
       try {
-        noteLoss(error, found.id)
-      } catch {
-        problem.value = asProblem(error).message
+        if (await noteLossOfEither(error, found.id, other)) problem.value = 'the earlier case is not there any more'
+      } catch (worse) {
+        problem.value = asProblem(worse).message
       }
     } finally {
       if (stop.current === running) busy.value = null
     }
   }
   const share = busy.value
-  const now = result.value?.of === current ? result.value : null
+  const now = result.value?.of === current && result.value.files === files.value ? result.value : null
   return (
     <section
       class="card compare-tab"

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -48,14 +48,14 @@ class Transaction:
     each other.
     """
 
-    def __init__(self, connection: Connection, *, postgres: bool) -> None:
+    def __init__(self, connection: Connection, now: Callable[[], ColumnElement[float]], *, postgres: bool) -> None:
         self.connection = connection
-        self._postgres = postgres
+        self._now, self._postgres = now, postgres
         self._events: list[dict[str, Any]] = []
 
     def tell(self, case_id: str, kind: EventKind, data: Mapping[str, Any]) -> None:
         """Append an event when the transaction commits."""
-        self._events.append({"case_id": case_id, "at": time.time(), "kind": str(kind), "data": dict(data)})
+        self._events.append({"case_id": case_id, "kind": str(kind), "data": dict(data)})
 
     def alone(self, lock: int) -> None:
         """Wait until no other process is in the same part, and keep it until the transaction ends."""
@@ -67,7 +67,7 @@ class Transaction:
         if self._events:
             self.alone(LOCK_EVENTS)
             for entry in self._events:
-                self.connection.execute(events.insert(), entry)
+                self.connection.execute(events.insert().values(**entry, at=self._now()))
 
 
 class Database:
@@ -124,7 +124,7 @@ class Database:
             self._prepare()
             with self._turn:
                 with self._writing.begin() as connection:
-                    transaction = Transaction(connection, postgres=self.postgres)
+                    transaction = Transaction(connection, self.now, postgres=self.postgres)
                     yield transaction
                     transaction.write_events()
                 self._scrub_if_due()

@@ -48,12 +48,14 @@ class SessionRows:
 
     def session_of_token(self, token_sha256: str) -> Session | None:
         """The living session with this token, marked as seen now (and no longer left); None if there is none."""
-        query = select(sessions).where(sessions.c.token_sha256 == token_sha256, sessions.c.closed_at.is_(None))
+        query = select(sessions, self._db.now().label("asked_at")).where(
+            sessions.c.token_sha256 == token_sha256, sessions.c.closed_at.is_(None)
+        )
         with self._db.read() as connection:
             row = connection.execute(query).mappings().first()
         if row is None:
             return None
-        if row["left_at"] is None and abs(time.time() - row["seen_at"]) < SEEN_EVERY_SECONDS:
+        if row["left_at"] is None and abs(row["asked_at"] - row["seen_at"]) < SEEN_EVERY_SECONDS:
             return session_from(row)
         try:
             return self._change(row["id"], {"seen_at": self._db.now(), "left_at": None})

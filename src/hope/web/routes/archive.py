@@ -13,6 +13,9 @@ from hope.web.serializers import series_out
 
 router = APIRouter(tags=["archive"])
 
+_ASKED = "asked"
+"""Outcome in the audit log: written before the archive is asked, since a search that fails was a search as well."""
+
 
 @router.post("/api/archive/studies", operation_id="find_studies", responses=problems(401, 409, 502, *BODY))
 async def find_studies(
@@ -20,8 +23,7 @@ async def find_studies(
 ) -> StudiesFound:
     """Search the archive for MR studies of one patient, or of a date. Neither question nor answer is kept."""
     components.archive.check()
-    # Before the archive is asked: a search that fails was a search as well.
-    await to_thread.run_sync(audit.record, session.owner, "archive.search", session.id)
+    await to_thread.run_sync(audit.record, session.owner, "archive.search", session.id, _ASKED)
     found = await components.archive.find(request, session, body.patient_id.strip(), body.date)
     return StudiesFound(studies=[StudyFound.model_validate(study) for study in found])
 
@@ -37,7 +39,7 @@ async def pull_study(
 ) -> SeriesFound:
     """Take the MR series of one study into the case, as an upload of its zip would: without names and dates."""
     components.archive.check()
-    await to_thread.run_sync(audit.record, own.session.owner, "archive.pull", own.case.id)
+    await to_thread.run_sync(audit.record, own.session.owner, "archive.pull", own.case.id, _ASKED)
     records, problem = await components.archive.pull(request, own.case, body.study_uid)
     found = SeriesFound(series=[series_out(record) for record in records])
     return found.model_copy(update={"problem": problem}) if problem else found

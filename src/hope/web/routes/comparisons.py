@@ -35,7 +35,7 @@ async def compare_cases(
     await to_thread.run_sync(components.comparisons.check, own.case, earlier.case)
     made = await components.comparisons.with_case(request, own.case, earlier.case, body.days)
     await to_thread.run_sync(audit.record, own.session.owner, "case.compare", own.case.id)
-    return _answer(own.case, made)
+    return _response(own.case, made)
 
 
 @router.post(
@@ -61,10 +61,10 @@ async def compare_with_upload(
     async with components.uploads.spooled(request, own.case, "the earlier result") as spool:
         made = await components.comparisons.with_upload(own.case, spool, days)
     await to_thread.run_sync(audit.record, own.session.owner, "case.compare", own.case.id)
-    return _answer(own.case, made)
+    return _response(own.case, made)
 
 
-def _answer(case: CaseRecord, made: bytes) -> Response:
+def _response(case: CaseRecord, made: bytes) -> Response:
     headers = {
         "Content-Disposition": f'attachment; filename="{case_name(case.id)}-comparison.zip"',
         "Cache-Control": "private, no-store",
