@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { type Change, changeWords, comparedOf, differenceOf, fullestSlice, isChange } from '../src/app/compared'
-import { unzipped, zipOf } from '../src/app/zip'
+import { unzipped } from '../src/app/unzip'
+import { zipOf } from '../src/app/zip'
 
 const change = (more: Partial<Change>): Change => ({
   earlier_ml: 2,

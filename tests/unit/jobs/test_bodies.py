@@ -27,6 +27,7 @@ from hope.formats.nifti import read_labels, read_scan, write_scan
 from hope.jobs import bodies, tasks
 from hope.pipeline import run_case
 from hope.stages.intake.intake import CaseSource
+from hope.stages.postprocess.uncertainty import BY_PROBABILITY
 from hope.testing.fakes import FakeBrainExtractor
 from hope.testing.head import head_scan
 
@@ -158,6 +159,7 @@ def test_the_files_are_those_of_the_contract(finished: tuple[Path, dict[str, Any
         "seg.nii.gz": "segmentation on the scan's own grid",
         "seg-atlas.nii.gz": "segmentation on the atlas grid",
         "seg-model.nii.gz": "segmentation before post-processing",
+        "uncertainty-view.nii.gz": f"view of the uncertainty, 0 to 1: {BY_PROBABILITY}",
         **{f"{s}-atlas.nii.gz": f"{s} on the atlas grid" for s in GIVEN},
         **{f"{s}-view.nii.gz": "view" for s in GIVEN},
         "mesh-ET.mz3": "mesh",

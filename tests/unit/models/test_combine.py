@@ -12,7 +12,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from hope.commands.models import models
+from hope.cli import main
 from hope.domain.errors import BundleError, InputError
 from hope.models.bundle import WEIGHTS, Bundle, read_bundle, write_manifest
 from hope.models.combine import combine_bundles
@@ -132,7 +132,7 @@ def test_another_number_of_members_is_refused(count: int) -> None:
 
 def test_from_the_command_line(members: list[Bundle], tmp_path: Path) -> None:
     folders = [str(bundle.folder) for bundle in members]
-    done = CliRunner().invoke(models, ["combine", *folders, "--id", "three", "-o", str(tmp_path / "three")])
+    done = CliRunner().invoke(main, ["models", "combine", *folders, "--id", "three", "-o", str(tmp_path / "three")])
     assert done.exit_code == 0, done.output
     assert "three: the mean of 3 networks" in done.output
     assert read_bundle(tmp_path / "three").arguments["members"] == 3

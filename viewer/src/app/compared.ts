@@ -1,6 +1,6 @@
 /** What changed between two dates, as comparison.json has it (docs/reference/comparison.schema.json). */
 import { Problem } from '../api/errors'
-import { unzipped } from './zip'
+import { unzipped } from './unzip'
 
 export interface Change {
   earlier_ml: number

@@ -13,7 +13,7 @@ import { asksToLook } from '../app/remarks'
 import type { SideTab } from '../app/sidetabs'
 import { api, noteLoss, reloadCase, vocabulary } from '../app/state'
 import { tellTabs } from '../app/tabs'
-import { CompareTab } from './compare'
+import { LazyCompare } from './comparelazy'
 import { DownloadsCard } from './downloads'
 import { AboutCard, ExpectedQuality, HarmonizationCard, QualityCard } from './facts'
 import { Headline } from './headline'
@@ -123,7 +123,7 @@ export function ResultsPage(props: {
     {
       key: 'compare',
       title: 'Compare',
-      body: <CompareTab found={found} />,
+      body: <LazyCompare found={found} shown={tab.value === 'compare'} />,
     },
     {
       key: 'files',
