@@ -50,7 +50,9 @@ class Restartable:
         yield
         programs = servers.postgres_programs()
         assert programs
-        command = servers._run_postgres(programs, self._data, servers._unprivileged_user(), self.server.port)
+        command = servers._run_postgres(
+            programs, self._data, servers._unprivileged_user(), self.server.port, "127.0.0.1"
+        )
         self._own = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
         while not servers._postgres_answers(self.server.port):
             time.sleep(0.05)

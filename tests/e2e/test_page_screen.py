@@ -132,7 +132,7 @@ def test_the_headline_says_volumes_quality_and_the_worst_remark(result: Page) ->
 
 def test_every_tab_by_keyboard_and_by_axe(result: Page) -> None:
     result.locator("[data-tab=labels]").click()
-    for name in ("quality", "measure", "versions", "files", "labels"):
+    for name in ("quality", "measure", "compare", "versions", "files", "labels"):
         result.keyboard.press("ArrowRight")
         expect(result.locator(f"[data-tab={name}]")).to_be_focused()
         expect(result.locator(f"[data-panel={name}]")).to_be_visible()
