@@ -23,6 +23,7 @@ describe('a change', () => {
     expect(changeWords(change({}))).toBe('+1.00 ml, +50 %')
     expect(changeWords(change({ change_ml: -12.34, percent: -33.4 }))).toBe('−12.3 ml, −33 %')
     expect(changeWords(change({ percent: null }))).toBe('+1.00 ml')
+    expect(changeWords(change({ change_ml: -0.001, percent: 0.2 }))).toBe('0.00 ml, 0 %')
   })
   it('is one only outside its interval', () => {
     expect(

@@ -34,7 +34,7 @@ describe('zipOf', () => {
     expect(shares).toHaveLength(3)
   })
   it('says what cannot be packed', async () => {
-    await expect(zipOf([])).rejects.toThrow('no DICOM files')
+    await expect(zipOf([])).rejects.toThrow('no files to send')
     await expect(zipOf([{ size: 2 ** 33 } as Blob])).rejects.toThrow('one examination')
   })
 })

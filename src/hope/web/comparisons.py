@@ -107,5 +107,7 @@ class Comparisons:
             if name is not None:
                 await to_thread.run_sync(self._context.blobs.fetch, artifact.blob_key, folder / name, artifact.sha256)
         if wanted or not sequences:
-            raise InputError("a case has no facts or no scans to compare", fix="run it again")
+            # Corrections of earlier versions have no facts; to run the case again would give the correction up.
+            fix = "save the corrected mask once more" if case.version else "run it again"
+            raise InputError("a case has no facts or no scans to compare", fix=fix)
         return sequences

@@ -102,6 +102,24 @@ async def test_an_earlier_result_is_uploaded_and_not_kept(
     assert gateway.blob_files() == blobs and gateway.scratch_files() == []
 
 
+async def test_a_correction_without_facts_is_not_given_up(
+    gateway: Gateway, owner: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Corrections of earlier versions have none; a new run would take the correction's place."""
+    earlier, later = await done_case(gateway, owner), await done_case(gateway, owner)
+    mask = nifti((4, 4, 4), datatype=2, itemsize=1)
+    assert (await owner.put(f"/api/cases/{earlier}/segmentation", content=mask)).status_code == 200
+    every = gateway.store.artifacts
+
+    def without_facts(*given: Any, **named: Any) -> list[Any]:
+        return [file for file in every(*given, **named) if file.output != OutputFile.of(Role.CORRECTED_FACTS)]
+
+    monkeypatch.setattr(gateway.store, "artifacts", without_facts)
+    answer = await owner.post(f"/api/cases/{later}/comparison", json={"earlier": earlier})
+    assert answer.status_code == 422
+    assert "save the corrected mask once more" in answer.text and "run it again" not in answer.text
+
+
 async def test_the_current_mask_of_each_case_counts(
     gateway: Gateway, owner: httpx.AsyncClient, seen: list[dict[str, Any]]
 ) -> None:

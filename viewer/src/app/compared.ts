@@ -77,9 +77,11 @@ export async function comparedOf(zip: Blob): Promise<Compared> {
   return { facts, files, views }
 }
 
-/** A number with its sign, and a real minus. */
-export const signed = (value: number, digits: number): string =>
-  `${value > 0 ? '+' : ''}${value.toFixed(digits)}`.replace('-', '−')
+/** A number with its sign, and a real minus; what is shown as 0 has none. */
+export const signed = (value: number, digits: number): string => {
+  const shown = Math.abs(value).toFixed(digits)
+  return `${Number(shown) === 0 ? '' : value > 0 ? '+' : '−'}${shown}`
+}
 
 /** Millilitres and per cent of a change: +3.1 ml, +40 %. */
 export const changeWords = ({ change_ml, percent }: Change): string =>

@@ -6,7 +6,7 @@ import { coloursOf, mark, outline, sizeOf, voxelUnder, type Where } from './cuts
 import { AXIS_OF, sceneShape } from './geometry'
 import type { PartProps } from './panel'
 import { seen } from './state'
-import { colourOf } from './unsure'
+import { colourOf } from './uncertaintymap'
 
 export function SideBySide({ scene }: Omit<PartProps, 'vocabulary' | 'result'>) {
   const { state } = scene

@@ -1,6 +1,6 @@
 /** Where the model is uncertain, as colours over the pictures, and what the colours mean. */
 import type { PartProps } from './panel'
-import { FULL_AT, SEEN_FROM, STOPS } from './unsure'
+import { FULL_AT, SEEN_FROM, STOPS } from './uncertaintymap'
 
 const percent = (share: number): string => `${Math.round(100 * share)} %`
 

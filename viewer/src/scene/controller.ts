@@ -15,10 +15,10 @@ import { type SequenceHost, SequenceSwitch } from './sequences'
 import { Source } from './source'
 import { type Mode, next, SceneState, seen, type View } from './state'
 import { loadSurfaces, surfacesAreTrue } from './surfaces'
-import { UncertaintyMap } from './unsure'
+import { UncertaintyMap } from './uncertaintymap'
 import type { Window } from './window'
 
-/** "view of the uncertainty: what its values are" as a sentence of the last half. */
+/** What the values of a map are: what follows the colon in the words for the file, as a sentence. */
 const meaningOf = (kind = ''): string => sentenceOf(kind.split(': ').slice(1).join(': '))
 
 const NARROW = '(max-width: 40rem)'

@@ -1,7 +1,7 @@
 /** An image file as the library holds it. */
 import { NVImage } from '@niivue/niivue'
 import type { Stack } from '../cuts'
-import { FULL_AT, SEEN_FROM, STOPS } from '../unsure'
+import { FULL_AT, SEEN_FROM, STOPS } from '../uncertaintymap'
 import { firstHigh, type Range, type Window } from '../window'
 
 export interface Picture {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { coloursOf, sizeOf, voxelUnder } from '../../src/scene/cuts'
 import { type AxisOrder, toSceneOrder, type Vec3 } from '../../src/scene/geometry'
-import { colourOf, FULL_AT, SEEN_FROM, STOPS } from '../../src/scene/unsure'
+import { colourOf, FULL_AT, SEEN_FROM, STOPS } from '../../src/scene/uncertaintymap'
 
 describe('the colours of uncertainty', () => {
   it('begin where something is to be said, and end at the last stop', () => {
