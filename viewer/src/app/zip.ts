@@ -70,9 +70,9 @@ function entry(signature: number, name: Uint8Array, crc: number, size: number, a
  */
 export async function zipOf(files: readonly Blob[], onShare: (share: number) => void = () => {}): Promise<Blob> {
   const total = files.reduce((sum, file) => sum + file.size, 0)
-  if (!files.length) throw new Problem('refused', 'There are no files to send; a folder has to hold DICOM files.')
+  if (!files.length) throw new Problem('refused', 'There are no files to send.')
   if (total > MOST_BYTES - 2 ** 24 || files.length > MOST_FILES)
-    throw new Problem('refused', 'These files are more than one zip can hold: choose those of one examination.')
+    throw new Problem('refused', 'Too much for one zip: choose one examination.')
   const parts: BlobPart[] = []
   const central: Uint8Array<ArrayBuffer>[] = []
   let at = 0

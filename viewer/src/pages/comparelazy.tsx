@@ -28,7 +28,7 @@ export function LazyCompare({ found, shown }: Props & { shown: boolean }) {
   if (now === 'failed')
     return (
       <>
-        <Notice tone="bad">The comparison could not be loaded. Check that the server is still running.</Notice>
+        <Notice tone="bad">This could not be loaded. Check that the server is still running.</Notice>
         <Act act={load}>Try again</Act>
       </>
     )
