@@ -3,7 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { crc32, dicomOf, zipOf } from '../src/app/zip'
+import { dicomOf } from '../src/app/dicomfiles'
+import { crc32, zipOf } from '../src/app/zip'
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 const marked = new Uint8Array(400)

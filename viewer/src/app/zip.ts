@@ -1,12 +1,10 @@
 /** Files as one zip, stored and not packed, put together of the files themselves: no copy in memory. */
 import { Problem } from '../api/errors'
-import type { Found } from './folder'
 
 const LATIN = new TextEncoder()
 /** Beyond these sizes a zip needs another form; the server takes less of both. */
 const MOST_BYTES = 0xffffffff
 const MOST_FILES = 0xffff
-const ELSE = /\.(nii|gz|json|txt|pdf|jpe?g|png|html?|xml|csv|tsv|zip|exe|inf|ini|log|bval|bvec)$/i
 
 const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
   let value = byte
@@ -26,21 +24,6 @@ async function crcOf(file: Blob): Promise<number> {
   const reader = file.stream().getReader()
   for (let part = await reader.read(); !part.done; part = await reader.read()) value = crc32(part.value, value)
   return value
-}
-
-/** Whether a file is DICOM by its mark, or may be: files without a mark have no extension of another kind. */
-export async function isDicom({ path, file }: Found): Promise<boolean> {
-  const name = path.split('/').at(-1) ?? ''
-  // A DICOMDIR lists files by the names that stay here.
-  if (name.startsWith('.') || /^DICOMDIR$/i.test(name) || file.size < 132) return false
-  if (new TextDecoder('latin1').decode(await file.slice(128, 132).arrayBuffer()) === 'DICM') return true
-  return !ELSE.test(name) && (/\.(dcm|ima|dicom)$/i.test(name) || !name.includes('.'))
-}
-
-export const dicomOf = async (found: readonly Found[]): Promise<File[]> => {
-  const kept: File[] = []
-  for (const one of found) if (await isDicom(one)) kept.push(one.file)
-  return kept
 }
 
 function entry(signature: number, name: Uint8Array, crc: number, size: number, at?: number): Uint8Array<ArrayBuffer> {

@@ -5,6 +5,7 @@ import { asProblem } from '../api/errors'
 import type { CaseOut } from '../api/types'
 import { announce } from '../app/announce'
 import { ChooseFolder } from '../app/choose'
+import { dicomOf } from '../app/dicomfiles'
 import { entriesOf, useDrop } from '../app/drop'
 import { type Found, filesBelow, filesChosen } from '../app/folder'
 import { Bar } from '../app/parts'
@@ -12,7 +13,6 @@ import { saveFile } from '../app/save'
 import { api, noteLoss, vocabulary } from '../app/state'
 import { titled } from '../app/titled'
 import { sentenceOf, sequenceTitle } from '../app/vocabulary'
-import { dicomOf, zipOf } from '../app/zip'
 
 type Step = { doing: string; share: number }
 
@@ -34,7 +34,9 @@ export function DicomObjectsCard(props: { found: CaseOut }) {
       const files = await read()
       const only = files.length === 1 ? files[0]?.file : undefined
       const zip =
-        only && /\.zip$/i.test(only.name) ? only : await zipOf(await dicomOf(files), told('Reading the folder…'))
+        only && /\.zip$/i.test(only.name)
+          ? only
+          : await (await import('../app/zip')).zipOf(await dicomOf(files), told('Reading the folder…'))
       if (running.signal.aborted) return
       const sending = { signal: running.signal, onShare: told('Sending…') }
       const made = await api.dicomObjects(found.id, zip, sending)

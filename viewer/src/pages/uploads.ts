@@ -8,7 +8,6 @@ import { ask } from '../app/questions'
 import { noteSent } from '../app/sent'
 import { api, cases, changeCase, noteLoss, reloadCase, vocabulary } from '../app/state'
 import { sequenceTitle } from '../app/vocabulary'
-import { zipOf } from '../app/zip'
 
 export type Slot = SequenceKey | 'dicom'
 
@@ -80,6 +79,7 @@ export async function sendDicomFiles(caseId: string, files: readonly File[]): Pr
   const file = new File([], name)
   uploads.value = { ...uploads.value, [key]: { name, bytes, share: 0, problem: '', retry: false, file, stop } }
   try {
+    const { zipOf } = await import('../app/zip')
     const zip = await zipOf(files)
     if (!stop.signal.aborted) await send(caseId, 'dicom', new File([zip], name))
   } catch (error) {
