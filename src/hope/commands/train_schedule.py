@@ -23,7 +23,7 @@ from hope.domain.extras import require_extras
     nargs=3,
     type=click.IntRange(min=0),
     metavar="P1 P2 P3",
-    help="Steps of each phase; no phase 3 where P3 is 0.",
+    help="Steps of each phase; 0 leaves phase 1 or 3 out.",
 )
 @click.option("--phase", "only", multiple=True, metavar="NAME", help="Run this phase alone; may be repeated.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads for the network.  [default: all cores]")
@@ -63,8 +63,12 @@ def schedule(
 
     if bool(cases) != bool(folds_file):
         raise InputError("--cases and --folds belong together", fix="give both, or none for phase 1 alone")
-    if steps and not all(steps[:2]):
-        raise InputError("phases 1 and 2 need at least one step each", got=f"--steps {steps[0]} {steps[1]} {steps[2]}")
+    if steps and not (steps[1] and (steps[0] or (base_id and cases))):
+        raise InputError(
+            "phases 1 and 2 need at least one step each",
+            got=f"--steps {steps[0]} {steps[1]} {steps[2]}",
+            fix="phase 1 may have 0 with --from and --cases: the folds start from that bundle then",
+        )
     if threads:
         use_threads(threads)
     services = Services(Settings.from_environment())

@@ -210,11 +210,20 @@ def start(config: TrainingConfig, base: Bundle | None = None) -> TrainingState:
     """
     state = new_state(config)
     if base:
-        base.verify()
-        weights = {name: tensor.float() for name, tensor in load_file(base.folder / WEIGHTS).items()}
+        weights = weights_of(base)
         for network in (state.network, state.average):
             network.load_state_dict(weights)
     return state
+
+
+def weights_of(base: Bundle) -> dict[str, Tensor]:
+    """The weights of a bundle as float32.
+
+    Raises:
+        BundleError: if its files are damaged.
+    """
+    base.verify()
+    return {name: tensor.float() for name, tensor in load_file(base.folder / WEIGHTS).items()}
 
 
 def use_threads(count: int) -> None:

@@ -23,7 +23,7 @@ from hope.training.checkpoints import CHECKPOINT, Checkpoint
 from hope.training.config import RECIPES, STRONG, TrainingConfig, hash_of_ids
 from hope.training.export import export_bundle
 from hope.training.limits import read_intervals, read_out_of_distribution
-from hope.training.loop import POOL, TrainingState, load_checkpoint, start, train
+from hope.training.loop import POOL, TrainingState, load_checkpoint, start, train, weights_of
 from hope.training.real_cases import by_kind
 from hope.training.stored import read_sample
 
@@ -36,22 +36,22 @@ MIXED = replace(
     recipe="mixed",
     batch=1,
     patch=(64, 80, 64),
-    learning_rate=7e-4,
+    learning_rate=1e-3,
     augmentation=replace(STRONG, warp=0.6),
-    real_share=0.33,
-    transplant_share=0.15,
+    real_share=0.42,
+    transplant_share=0.16,
     tumour_free_share=0.08,
-    shape_share=0.3,
     real_copies=2,
     first_cases=96,
     new_cases_per_step=0.1,
     most_cases=600,
     blend=0.3,
+    look_every=1_700,
     seed=2,
 )
-"""Settings of the phases with real cases: a third of the draws are real, and cores without enhancement come as often as
-rings; a bit less than half are synthetic, some of them with the shapes of real tumours; the rest are transplants and
-tumour-free brains. One large patch a step costs what two small ones of phase 1 cost."""
+"""Settings of the phases with real cases: two fifths of the draws are real, and cores without enhancement come as often
+as rings; a third is synthetic, from a pool that the folds share; the rest are transplants and tumour-free brains. One
+large patch a step costs what two small ones of phase 1 cost."""
 
 StoredCases = Mapping[str, tuple[str, list[Path]]]
 """Case id -> its kind, and its file followed by those of its copies."""
@@ -114,8 +114,8 @@ def phases(folds: Folds, base: Bundle | None, steps: Sequence[int] = ()) -> list
     Args:
         folds: none leaves phase 1 alone.
         base: the bundle that phase 1 starts from; None starts from random weights.
-        steps: of phase 1, of each fold and of phase 3; the recipe's where there are none. 0 for phase 3 leaves it out:
-            the networks of the folds are the result then.
+        steps: of phase 1, of each fold and of phase 3; the recipe's where there are none. 0 for phase 1 leaves it out:
+            the others start from ``base`` then. 0 for phase 3 leaves it out: the networks of the folds are the result.
     """
     first, per_fold, last = steps or (RECIPES["synthetic"].steps, FOLD_STEPS, LAST_STEPS)
     synthetic = replace(
@@ -124,8 +124,9 @@ def phases(folds: Folds, base: Bundle | None, steps: Sequence[int] = ()) -> list
         base=f"{base.id} {base.sha256}" if base else "",
         base_synthetic=base is None or base.manifest.get("training", {}).get("only_synthetic") is True,
     )
-    found = [Phase(SYNTHESIS, _trimmed(synthetic), real=False)]
-    mixed = replace(MIXED, base=f"{SYNTHESIS} of this schedule", base_synthetic=synthetic.base_synthetic)
+    found = [Phase(SYNTHESIS, _trimmed(synthetic), real=False)] if first else []
+    start_of_mixed = f"{SYNTHESIS} of this schedule" if first else synthetic.base
+    mixed = replace(MIXED, base=start_of_mixed, base_synthetic=synthetic.base_synthetic)
     for number in range(len(folds.folds)):
         config = replace(mixed, steps=per_fold, calibration_cases=0)
         found.append(Phase(f"phase-2-fold-{number}", _trimmed(config), fold=number))
@@ -201,7 +202,11 @@ def run_schedule(
     for phase in _chosen(folder, plan, only):
         if phase.real and cases is None:
             cases = stored()
-        bundle = _run_phase(folder, phase, cases or {}, folds, base, progress)
+        earlier = None
+        if phase.real:
+            first = plan[0].name == SYNTHESIS
+            earlier = _average_of(folder / SYNTHESIS) if first else weights_of(base) if base else None
+        bundle = _run_phase(folder, phase, cases or {}, folds, base, earlier, progress)
     return bundle
 
 
@@ -211,7 +216,7 @@ def _chosen(folder: Path, plan: Sequence[Phase], only: Collection[str]) -> Seque
         raise InputError(
             "the schedule has no such phase", expected="one of " + ", ".join(names), got=", ".join(unknown)
         )
-    if not only or names[0] in only:
+    if not only or names[0] in only or names[0] != SYNTHESIS:
         return [phase for phase in plan if not only or phase.name in only]
     if not (folder / names[0] / "bundle").is_dir():
         raise InputError(f"{names[0]} has not ended, and the other phases start from its weights")
@@ -219,14 +224,19 @@ def _chosen(folder: Path, plan: Sequence[Phase], only: Collection[str]) -> Seque
 
 
 def _run_phase(
-    folder: Path, phase: Phase, stored: StoredCases, folds: Folds, base: Bundle | None, progress: Progress
+    folder: Path,
+    phase: Phase,
+    stored: StoredCases,
+    folds: Folds,
+    base: Bundle | None,
+    earlier: Mapping[str, Tensor] | None,
+    progress: Progress,
 ) -> Bundle:
     here = folder / phase.name
     here.mkdir(parents=True, exist_ok=True)
     left_out = set(folds.folds[phase.fold]) if phase.fold is not None else set()
     seen = {case: files for case, files in stored.items() if case not in left_out} if phase.real else {}
     config = replace(phase.config, real_cases=len(seen), real_sha256=hash_of_ids(list(seen)))
-    earlier = _average_of(folder / SYNTHESIS) if phase.real else None
     state, config = _state_of(here, config, base, earlier)
     if state.step < config.steps or not (here / "bundle").is_dir():
         unseen = [read_sample(stored[case][1][0]) for case in sorted(left_out) if case in stored]

@@ -18,6 +18,8 @@ from hope.domain.labels import label_set
 from hope.domain.progress import silent
 from hope.training.checkpoints import Checkpoint
 from hope.training.config import TrainingConfig, hash_of_ids
+from hope.training.export import export_bundle
+from hope.training.loop import start, weights_of
 from hope.training.run_log import draw_curves, table_of
 from hope.training.schedule import Folds, Phase, check_schedule, phases, run_schedule
 from hope.training.stored import NON_ENHANCING, RING, TUMOUR_FREE, write_sample
@@ -84,6 +86,23 @@ def test_without_steps_the_last_phase_is_left_out() -> None:
         ("phase-2-fold-0", 20),
         ("phase-2-fold-1", 20),
     ]
+
+
+def test_the_folds_may_start_from_a_bundle_without_a_first_phase(
+    stored: dict[str, tuple[str, list[Path]]], tmp_path: Path
+) -> None:
+    base = export_bundle(start(TINY), TINY, tmp_path / "base", "base")
+    plan = phases(FOLDS, base, (0, 20, 0))
+    assert [(phase.name, phase.config.base) for phase in plan] == [
+        ("phase-2-fold-0", f"base {base.sha256}"),
+        ("phase-2-fold-1", f"base {base.sha256}"),
+    ]
+    still = replace(TINY, learning_rate=0.0, blend=0.5)
+    folds = [replace(phase, config=still) for phase in plan]
+    run_schedule(tmp_path / "run", folds, lambda: stored, FOLDS, base, silent, ["phase-2-fold-1"])
+    later = Checkpoint(tmp_path / "run" / "phase-2-fold-1", "segmenter").average()
+    assert not (tmp_path / "run" / "phase-2-fold-0").exists()
+    assert all(torch.allclose(kept, later[name], atol=1e-3) for name, kept in weights_of(base).items())
 
 
 def test_one_process_may_train_one_fold_once_the_first_phase_has_ended(
@@ -157,7 +176,7 @@ def test_later_phases_start_from_the_first_and_are_averaged_with_it(
     still = replace(TINY, learning_rate=0.0, blend=0.5)
     first = Phase("phase-1", TINY)  # real cases stand in for its synthesis here
     plan = [Phase("phase-1", TINY, real=False), Phase("phase-2-fold-0", still, fold=0)]
-    from hope.training.loop import start, train
+    from hope.training.loop import train
 
     (tmp_path / "run" / "phase-1").mkdir(parents=True)
     train(start(first.config), first.config, tmp_path / "run" / "phase-1", silent, {RING: stored["a"][1]})
