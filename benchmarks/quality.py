@@ -17,6 +17,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,13 @@ from hope.training.stored import Sample, read_sample
 CHILDREN, CHILDREN_SEED = 64, 990_004
 FOLDS = Path(__file__).with_name("folds.json")
 SETS: tuple[tuple[MRSequence, ...], ...] = ((), *((s,) for s in SEQUENCES))
+FEWER: tuple[tuple[MRSequence, ...], ...] = tuple(
+    without
+    for count in (2, 3)
+    for without in combinations(SEQUENCES, count)
+    if not {MRSequence.T2W, MRSequence.T2F} <= set(without)
+)
+"""What else may be missing: t2w or t2f has to be there."""
 SOURCES = "BraTS 2021, BraTS-Africa, open_ms_data"
 
 
@@ -64,7 +72,7 @@ def cases_of(args: argparse.Namespace) -> Iterator[tuple[str, str, Sample, Seque
         settings = replace(MIXED, scheme="brats2023", real_copies=args.copies)
         brain = Services(Settings.from_environment()).brain_extractor()
         for case, (kind, paths) in store_cases(sources, settings, args.store, brain, silent).items():
-            yield case, f"adult, {kind}", read_sample(paths[0]), SETS
+            yield case, f"adult, {kind}", read_sample(paths[0]), FEWER if args.fewer else SETS
     for number in range(args.children):
         rng = np.random.default_rng(number)
         without = SETS[int(rng.integers(1, len(SETS)))] if rng.random() < 0.5 else ()
@@ -248,6 +256,7 @@ def main() -> None:
     one.add_argument("--model", default="starter")
     one.add_argument("--network", type=Path)
     one.add_argument("--fold", type=int)
+    one.add_argument("--fewer", action="store_true", help="one or two sequences alone, for `out_of_fold.py table`")
     one.add_argument("--threads", type=int, default=1)
     one.set_defaults(run=collect)
     two = commands.add_parser("fit")

@@ -167,10 +167,10 @@ def subsets(chosen: argparse.Namespace, services: Services, predictor: Predictor
         found["+".join(present)] = {k: round(float(v), 3) for k, v in means.items()}
         print(f"{'+'.join(present):<18}", found["+".join(present)], flush=True)
     if chosen.store:
-        _store(chosen.store, f"{len(cases)} real adult cases that it never saw", found)
+        store(chosen.store, f"{len(cases)} real adult cases that it never saw", found)
 
 
-def _store(folder: Path, cases: str, found: Mapping[str, Mapping[str, float]]) -> None:
+def store(folder: Path, cases: str, found: Mapping[str, Mapping[str, float]]) -> None:
     """Put figures where the model says what to expect when sequences are missing (`hope.models.missing`)."""
     manifest = dict(read_bundle(folder).manifest)
     measured = manifest.get("measured") or {}
