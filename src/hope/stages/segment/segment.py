@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from hope.domain.case import HarmonizedCase, Prediction
 from hope.domain.errors import StageError
 from hope.domain.progress import Progress, silent
 from hope.ports import Predictor
+from hope.stages.segment.fluid import cavity_flags
 
 
 def segment(case: HarmonizedCase, predictor: Predictor, progress: Progress = silent) -> Prediction:
@@ -27,5 +30,6 @@ def segment(case: HarmonizedCase, predictor: Predictor, progress: Progress = sil
         raise StageError("the model answered on another grid than it was given")
     if prediction.labels.data.dtype != np.uint8 or int(prediction.labels.data.max(initial=0)) > 4:
         raise StageError("the model answered with labels that are not part of the peds scheme")
+    flags = cavity_flags(case.aligned, prediction.labels)
     progress("segment: done", 1.0)
-    return prediction
+    return replace(prediction, flags=(*prediction.flags, *flags))

@@ -1,0 +1,157 @@
+"""Fluid-filled spaces at the brain's surface: cavities after surgery, and large cysts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import cc3d
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from hope.domain.case import AlignedCase, MRSequence
+from hope.domain.qc import QCFlag, Severity
+from hope.domain.volume import Volume
+
+CODE: Final = "perhaps_cavity"
+
+LEAST_ML: Final = 2.0
+MOST_MIRRORED: Final = 0.35
+"""Share of a space whose mirror image is fluid too, from which it counts as a ventricle or a cistern."""
+NEAR_SURFACE_MM: Final = 6.0
+MARKED: Final = 0.5
+"""Share of a space that the model marked as tumour, from which it is part of the outline."""
+_STEP_MM: Final = 2.0
+_BRIGHT_T2W, _DARK_T2F, _DARK_T1 = 2.0, -0.5, -1.0
+"""In robust z-scores of the brain (median, median absolute deviation). These and the figures above were chosen on
+synthetic cases with and without cavities and on the training adults (``benchmarks/cavities.py``)."""
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class FluidSpace:
+    """One fluid-filled space on one side of the brain that reaches its surface.
+
+    Attributes:
+        ml: its volume.
+        marked: share of it that lies in the mask.
+    """
+
+    ml: float
+    marked: float
+
+
+def surface_fluid(images: Mapping[MRSequence, Volume], brain: Volume, labels: Volume) -> list[FluidSpace]:
+    """Find spaces that are bright on T2 and dark on FLAIR and T1, 8 mm wide, on one side, near the brain's surface.
+
+    Args:
+        images: scans of one grid; t2w and one more sequence have to be there, else nothing is found.
+        brain: what is brain, on the same grid.
+        labels: the model's mask on the same grid.
+
+    Returns:
+        the largest first.
+    """
+    if MRSequence.T2W not in images or len(images) < 2:
+        return []
+    inside = np.asarray(brain.reoriented("RAS").data, dtype=bool)
+    where = np.argwhere(inside)
+    if not len(where):
+        return []
+    box = tuple(slice(int(low), int(high) + 1) for low, high in zip(where.min(0), where.max(0), strict=True))
+    step = [max(1, round(_STEP_MM / size)) for size in brain.reoriented("RAS").grid.spacing_mm]
+    size = np.array(step) * np.array(brain.reoriented("RAS").grid.spacing_mm)
+
+    def small(volume: Volume) -> npt.NDArray[np.float32]:
+        return _blocks(np.asarray(volume.reoriented("RAS").data)[box], step)
+
+    tissue = _blocks(inside[box], step) > 0.5
+    scores = {sequence: _robust(small(image), tissue) for sequence, image in images.items()}
+    fluid = _fluid(scores, tissue)
+    marked = _blocks(np.asarray(labels.reoriented("RAS").data)[box] > 0, step) > 0.5
+    parts = _wide_parts(fluid)
+    mirrored = ndimage.binary_dilation(fluid, iterations=1)[::-1]
+    depth = _depth_mm(tissue, size)
+    voxel_ml = float(np.prod(size)) / 1000
+    found = []
+    for number in range(1, int(parts.max(initial=0)) + 1):
+        here = parts == number
+        ml = float(here.sum()) * voxel_ml
+        if ml >= LEAST_ML and mirrored[here].mean() < MOST_MIRRORED and depth[here].min() <= NEAR_SURFACE_MM:
+            found.append(FluidSpace(ml, float(marked[here].mean())))
+    return sorted(found, key=lambda space: -space.ml)
+
+
+def cavity_flags(aligned: AlignedCase, labels: Volume) -> tuple[QCFlag, ...]:
+    """What a reader is told of such spaces: one remark on those outside the mask, one on those in it."""
+    spaces = surface_fluid(aligned.images, aligned.brain_mask, labels)
+    outside = [space for space in spaces if space.marked < MARKED]
+    within = [space for space in spaces if space.marked >= MARKED]
+    flags = []
+    if outside:
+        flags.append(
+            QCFlag(
+                CODE,
+                Severity.CAUTION,
+                f"{_spaces(outside)} at the brain's surface without a counterpart on the other side, outside the mask: "
+                "perhaps a cavity after surgery, which is not tumour, or a cyst that the model left out. Results after "
+                "surgery were not validated",
+            )
+        )
+    if within:
+        flags.append(
+            QCFlag(
+                CODE,
+                Severity.CAUTION,
+                f"{_spaces(within)} at the brain's surface is marked as tumour: perhaps a cyst of the tumour; after "
+                "surgery perhaps a cavity, which is not tumour. Results after surgery were not validated",
+            )
+        )
+    return tuple(flags)
+
+
+def _spaces(spaces: list[FluidSpace]) -> str:
+    total = sum(space.ml for space in spaces)
+    return f"fluid of {total:.0f} ml" if len(spaces) == 1 else f"fluid in {len(spaces)} places, {total:.0f} ml in all,"
+
+
+def _blocks(data: npt.NDArray[np.generic], step: list[int]) -> npt.NDArray[np.float32]:
+    """Means of blocks of voxels; zeros are added at the end where the shape does not divide."""
+    padded = np.pad(data.astype(np.float32), [(0, -n % s) for n, s in zip(data.shape, step, strict=True)])
+    (i, a), (j, b), (k, c) = ((n // s, s) for n, s in zip(padded.shape, step, strict=True))
+    return np.asarray(padded.reshape(i, a, j, b, k, c).mean(axis=(1, 3, 5)), dtype=np.float32)
+
+
+def _robust(image: npt.NDArray[np.float32], tissue: Mask) -> npt.NDArray[np.float32]:
+    values = image[tissue]
+    middle = np.median(values)
+    spread = 1.4826 * np.median(np.abs(values - middle))
+    return np.asarray((image - middle) / max(float(spread), 1e-6), dtype=np.float32)
+
+
+def _fluid(scores: Mapping[MRSequence, npt.NDArray[np.float32]], tissue: Mask) -> Mask:
+    fluid = tissue & (scores[MRSequence.T2W] > _BRIGHT_T2W)
+    if MRSequence.T2F in scores:
+        fluid &= scores[MRSequence.T2F] < _DARK_T2F
+    native = scores.get(MRSequence.T1N, scores.get(MRSequence.T1C))
+    if native is not None:
+        fluid &= native < _DARK_T1
+    return fluid
+
+
+def _wide_parts(fluid: Mask) -> npt.NDArray[np.integer]:
+    """Components of what is at least about 8 mm wide: sulci are narrower."""
+    grid = np.mgrid[-2:3, -2:3, -2:3]
+    wide = ndimage.binary_opening(fluid, (grid**2).sum(axis=0) <= 4)
+    body = ndimage.binary_dilation(wide) & fluid
+    return np.asarray(cc3d.connected_components(body.astype(np.uint8), connectivity=6))
+
+
+def _depth_mm(tissue: Mask, size: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Distance from outside the brain, whose grooves are closed first."""
+    padded = np.pad(tissue, 7)
+    closed = ndimage.binary_closing(padded, iterations=5)
+    return np.asarray(ndimage.distance_transform_edt(closed, sampling=size))[7:-7, 7:-7, 7:-7]
