@@ -34,6 +34,7 @@ OUTCOME: Final = {"NVFLARE_CLIENT_OUTCOME_WAIT_TIMEOUT": "10"}
 LEAVE_SECONDS: Final = 20.0
 """How long the processes have to end after the shutdown, before they are killed."""
 _KILLED_SECONDS: Final = 0.05
+_LOOK_SECONDS: Final = 0.5
 
 
 def run_deployment(root: Path, names: Sequence[str], environment: Mapping[str, str], said: Path) -> Path | None:
@@ -59,7 +60,7 @@ def run_deployment(root: Path, names: Sequence[str], environment: Mapping[str, s
         with ExitStack() as running:
             # Last of all, when nothing is left that would start more.
             running.callback(end_jobs, root)
-            running.enter_context(_process(kits / _SERVER, "server", "", {**environment, **OUTCOME}, output))
+            server = running.enter_context(_process(kits / _SERVER, "server", "", {**environment, **OUTCOME}, output))
             for name in names:
                 running.enter_context(_process(kits / name, "client", name, environment, output))
             command = [
@@ -70,7 +71,9 @@ def run_deployment(root: Path, names: Sequence[str], environment: Mapping[str, s
                 str(kits / _ADMIN),
                 str(root / "job"),
             ]
-            run_to_end([*command, str(len(names)), str(root / FETCHED)], root, environment, output)
+            command += [str(len(names)), str(root / FETCHED)]
+            with _started(command, root, environment, output) as session:
+                wait_for_session(session, server)
     return next((root / FETCHED).glob("*"), None)
 
 
@@ -110,6 +113,19 @@ def protect(local: Path) -> None:
     (local / "resources.json").write_text(json.dumps({**resources, **RESOURCES}), encoding="utf-8")
 
 
+def wait_for_session(session: subprocess.Popen[bytes], server: subprocess.Popen[bytes]) -> None:
+    """Wait until the session has ended; where its server ends first, it waits ``LEAVE_SECONDS`` more.
+
+    A session of FLARE's asks a dead server for ever. One that has shut its server down ends by itself at once.
+    """
+    while server.poll() is None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            session.wait(_LOOK_SECONDS)
+            return
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        session.wait(LEAVE_SECONDS)
+
+
 def run_to_end(command: Sequence[str], root: Path, environment: Mapping[str, str], output: BinaryIO) -> None:
     """Run a command of FLARE's in ``root``; what it says goes to ``output``, and its status is not looked at."""
     subprocess.run(
@@ -124,7 +140,9 @@ def run_to_end(command: Sequence[str], root: Path, environment: Mapping[str, str
 
 
 @contextmanager
-def _process(kit: Path, kind: str, name: str, environment: Mapping[str, str], output: BinaryIO) -> Iterator[None]:
+def _process(
+    kit: Path, kind: str, name: str, environment: Mapping[str, str], output: BinaryIO
+) -> Iterator[subprocess.Popen[bytes]]:
     """What the kit's start script runs, but for its loop that starts a dead process again."""
     given = [f"uid={name}"] if name else []
     command = [
@@ -132,9 +150,20 @@ def _process(kit: Path, kind: str, name: str, environment: Mapping[str, str], ou
         *("-m", str(kit), "-s", f"fed_{kind}.json", "--set", "secure_train=true", *given),
         *(f"org={_ORGANISATION}", "config_folder=config"),
     ]
+    with _started(command, kit, environment, output) as child:
+        yield child
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(LEAVE_SECONDS)
+
+
+@contextmanager
+def _started(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], output: BinaryIO
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in a group of its own, which is killed at the end."""
     child = subprocess.Popen(
         bounded_command(command, {}),
-        cwd=kit,
+        cwd=folder,
         env=dict(environment),
         stdin=subprocess.DEVNULL,
         stdout=output,
@@ -142,9 +171,7 @@ def _process(kit: Path, kind: str, name: str, environment: Mapping[str, str], ou
         start_new_session=True,
     )
     try:
-        yield
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(LEAVE_SECONDS)
+        yield child
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)

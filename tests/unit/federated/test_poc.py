@@ -6,12 +6,14 @@ import json
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from hope.federated import poc
 from hope.federated.jobs import SITE_CLASSES
-from hope.federated.poc import end_jobs, free_port, project_of, protect
+from hope.federated.poc import end_jobs, free_port, project_of, protect, wait_for_session
 
 
 def test_the_project_has_a_server_the_sites_and_one_administrator() -> None:
@@ -52,3 +54,29 @@ def test_a_job_in_a_session_of_its_own_ends_with_its_deployment(tmp_path: Path) 
         for job in jobs:
             job.kill()
             job.wait()
+
+
+def test_a_session_whose_server_died_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poc, "LEAVE_SECONDS", 0.3)
+    server = subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"])
+    session = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        began = time.monotonic()
+        wait_for_session(session, server)
+        assert time.monotonic() - began < 30
+        assert session.poll() is None, "whoever started it ends it"
+    finally:
+        session.kill()
+        session.wait()
+        server.wait()
+
+
+def test_a_session_that_ends_is_waited_for_while_its_server_lives() -> None:
+    server = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    session = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1)"])
+    try:
+        wait_for_session(session, server)
+        assert session.poll() == 0
+    finally:
+        server.kill()
+        server.wait()
