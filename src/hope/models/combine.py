@@ -18,6 +18,8 @@ from hope.models.out_of_distribution import OUT_OF_DISTRIBUTION, stored_file
 from hope.models.tensor_files import load_tensors
 
 ARCHITECTURE, MEMBER = "MeanOfUNets", "UNet"
+PREFIX = "members."
+"""Of the names of weights; the member's number, a dot and the name in the member follow."""
 
 _ALIKE = {
     "arguments": "shape",
@@ -67,7 +69,7 @@ def combine_bundles(bundles: Sequence[Bundle], folder: Path, model_id: str) -> B
     weights: dict[str, Tensor] = {}
     for number, bundle in enumerate(bundles):
         tensors = load_tensors(bundle.folder / WEIGHTS)
-        weights |= {f"members.{number}.{name}": tensor for name, tensor in tensors.items()}
+        weights |= {f"{PREFIX}{number}.{name}": tensor for name, tensor in tensors.items()}
     save_file(weights, folder / WEIGHTS)
     if known := stored_file(first.folder):
         shutil.copyfile(known, folder / OUT_OF_DISTRIBUTION)

@@ -10,6 +10,7 @@ from typing import Any
 from hope.domain.case import SEQUENCES
 from hope.domain.errors import InputError
 from hope.models.bundle import Bundle
+from hope.models.combine import ARCHITECTURE as MEAN
 from hope.models.normalise import NORMALISATION
 from hope.synthesis.variety import Variety
 from hope.training.augment import Augmentation
@@ -138,7 +139,7 @@ RECIPES: Mapping[str, TrainingConfig] = {
         look_every=500,
     ),
 }
-"""``starter`` made the bundle that ships. ``synthetic`` is the first phase of ``hope.training.schedule``."""
+"""``starter`` made the bundle of that name. ``synthetic`` is the first phase of ``hope.training.schedule``."""
 
 FINE_STEPS, FINE_RATE = 400, 5e-4
 """Of a run that starts from a trained model: fewer and smaller steps, so that it keeps what it knows."""
@@ -181,9 +182,12 @@ def config_of_recipe(
 
 
 def _started_from(config: TrainingConfig, base: Bundle) -> TrainingConfig:
+    arguments = dict(base.arguments)
+    if base.architecture == MEAN:  # its members' mean is what the run starts from
+        arguments.pop("members", None)
     wanted = {
-        "architecture": ("UNet", base.architecture),
-        "arguments": (config.network_arguments(), dict(base.arguments)),
+        "architecture": (True, base.architecture in ("UNet", MEAN)),
+        "arguments": (config.network_arguments(), arguments),
         "voxels": (config.spacing_mm, base.spacing_mm),
         "sequences": (SEQUENCES, base.sequences),
         "normalisation": (NORMALISATION, base.normalisation),

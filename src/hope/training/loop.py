@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from hope.domain.progress import Progress
 from hope.models.bundle import WEIGHTS, Bundle
+from hope.models.combine import ARCHITECTURE as MEAN
+from hope.models.combine import PREFIX
 from hope.models.networks import build_network
 from hope.training.augment import draw_patch
 from hope.training.checkpoints import Checkpoint, learning_rate_at, write_checkpoint
@@ -217,13 +219,19 @@ def start(config: TrainingConfig, base: Bundle | None = None) -> TrainingState:
 
 
 def weights_of(base: Bundle) -> dict[str, Tensor]:
-    """The weights of a bundle as float32.
+    """The weights of one U-Net as float32: those of a bundle, or the mean of its members' where it has several.
 
     Raises:
         BundleError: if its files are damaged.
     """
     base.verify()
-    return {name: tensor.float() for name, tensor in load_file(base.folder / WEIGHTS).items()}
+    weights = {name: tensor.float() for name, tensor in load_file(base.folder / WEIGHTS).items()}
+    if base.architecture != MEAN:
+        return weights
+    members = range(int(base.arguments["members"]))
+    first = f"{PREFIX}0."
+    names = [name.removeprefix(first) for name in weights if name.startswith(first)]
+    return {name: torch.stack([weights[f"{PREFIX}{n}.{name}"] for n in members]).mean(dim=0) for name in names}
 
 
 def use_threads(count: int) -> None:

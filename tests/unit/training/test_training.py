@@ -24,13 +24,14 @@ from hope.domain.progress import silent
 from hope.domain.volume import Volume
 from hope.formats.nifti import write_labels, write_scan
 from hope.models.bundle import BUNDLED, read_bundle
+from hope.models.combine import combine_bundles
 from hope.services import Services
 from hope.stages.intake.intake import find_cases
 from hope.testing.fakes import FakeBrainExtractor
 from hope.testing.head import atlas_scan
 from hope.training.config import RECIPES, TrainingConfig, config_of_recipe, continued
 from hope.training.export import export_bundle
-from hope.training.loop import LOSSES, learning_rate, load_checkpoint, save_checkpoint, start, train
+from hope.training.loop import LOSSES, learning_rate, load_checkpoint, save_checkpoint, start, train, weights_of
 from hope.training.pool import make_sample
 from hope.training.real_cases import by_kind, load_samples, store_cases
 from hope.training.stored import RING, Sample, read_sample, write_sample
@@ -247,6 +248,19 @@ def test_what_started_from_real_cases_never_claims_synthesis(tmp_path: Path) -> 
     assert (second.base_synthetic, third.base_synthetic) == (False, False)
     assert (bundle.licence, bundle.manifest["note"]) == (first.licence, "")
     assert "Apache" not in bundle.licence
+
+
+def test_a_run_may_start_from_the_mean_of_several_networks(tmp_path: Path) -> None:
+    members = []
+    for seed in (1, 2):
+        config = dataclasses.replace(RECIPES["starter"], seed=seed)
+        members.append(export_bundle(start(config), config, tmp_path / f"{seed}", f"m{seed}"))
+    several = combine_bundles(members, tmp_path / "both", "both")
+    config = config_of_recipe("starter", None, None, None, "peds", [], several)
+    assert config.base == f"both {several.sha256}"
+    kept = start(config, several).network.state_dict()
+    one, other = (weights_of(member) for member in members)
+    assert all(torch.allclose(kept[name], (one[name] + other[name]) / 2) for name in one)
 
 
 def test_a_run_does_not_start_from_another_network(tmp_path: Path) -> None:
