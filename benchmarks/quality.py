@@ -42,7 +42,7 @@ from hope.services import Services
 from hope.settings import Settings
 from hope.stages.intake.intake import find_cases
 from hope.synthesis.variety import Variety
-from hope.training.intervals import count, learn_spread
+from hope.training.intervals import Counted, count, learn_intervals, learn_spread
 from hope.training.pool import make_sample
 from hope.training.quality_fit import Judged, RegionFit, auc, bootstrap, fit_quality
 from hope.training.real_cases import store_cases
@@ -142,6 +142,7 @@ def judge(
             key: [one.truth, one.predicted, one.possible.tolist(), one.sure.tolist()] for key, one in counted.items()
         },
         "WT pieces": pieces(probability, sets, REGIONS["WT"], images),
+        "TC pieces": pieces(probability, sets, REGIONS["TC"], images),
         "ET pieces": pieces(probability, sets, REGIONS["ET"], images),
     }
 
@@ -211,9 +212,23 @@ def fitted_on(rows: Sequence[dict[str, Any]]) -> str:
         for synthetic in (False, True)
     )
     return (
-        f"{adults} adults' scans ({SOURCES}) and {children} synthetic children, none of which the network had seen; no "
-        "real child's scan was among them"
+        f"{adults} adults' scans ({SOURCES}) and {children} synthetic children, each answered by a network that "
+        "had not seen it; no real child's scan was among them"
     )
+
+
+def thresholds(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Thresholds of probability chosen on the synthetic children, whose masks tell every label of the scheme."""
+    children = [row["counted"] for row in rows if row["kind"] == "synthetic child"]
+    counted = [
+        {
+            key: Counted(truth, predicted, np.array(possible), np.array(sure))
+            for key, (truth, predicted, possible, sure) in one.items()
+        }
+        for one in children
+    ]
+    rule = learn_intervals(counted, "synthetic children that it was not trained on")
+    return rule.to_json() if rule else {}
 
 
 def fit(args: argparse.Namespace) -> None:
@@ -237,7 +252,8 @@ def fit(args: argparse.Namespace) -> None:
     if args.write and rule:
         manifest = json.loads((args.write / MANIFEST).read_bytes())
         manifest.pop("files")
-        intervals = manifest["intervals"] | ({"spread": spread.to_json()} if spread else {})
+        intervals = manifest.get("intervals") or thresholds(rows)
+        intervals |= {"spread": spread.to_json()} if spread else {}
         print(
             "wrote", write_manifest(args.write, {**manifest, "quality": rule.to_json(), "intervals": intervals}).sha256
         )

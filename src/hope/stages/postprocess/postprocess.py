@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hope.domain.box import bounding_box
-from hope.domain.labels import PEDS, REGIONS
+from hope.domain.labels import ED, ET, NET, PEDS, REGIONS
 from hope.domain.volume import Volume
 from hope.stages.postprocess.postprocess_rules import PostprocessRules
 from hope.stages.postprocess.symmetric import PAIRED_MEAN, symmetric_components
@@ -30,6 +30,10 @@ DEFAULT_MINIMUM_WT_ML = 0.1
 Twice the 50 voxels below which the challenge metrics ignore a lesion, and far below anything that can be measured in
 two diameters; a larger spot is left for the reader to judge.
 """
+
+MINIMUM_PART_ML = 0.1
+"""Components of the core and of its enhancing part below this take the name of what lies around them. Of such core
+components one in eleven was tumour core, of such enhancing ones one in eight (docs/benchmarks.md, Clean-up)."""
 
 VOLUME_KEYS: tuple[str, ...] = (*(label.key for label in PEDS.labels), "TC", "WT")
 """Labels first, then the regions that combine them."""
@@ -198,10 +202,34 @@ def default_cleanup(labels: Volume, minimum_wt_ml: float = DEFAULT_MINIMUM_WT_ML
         labels: uint8 peds labels on any grid.
         minimum_wt_ml: least volume in millilitres that stays.
     """
-    # The tiny allowance keeps a component of exactly the minimum in spite of rounding in ml / (ml per voxel).
-    least = int(np.ceil(minimum_wt_ml / labels.grid.voxel_volume_ml - 1e-6))
+    least = _voxels(minimum_wt_ml, labels)
     whole = remove_small_components((labels.data > 0).astype(np.uint8), {1: least})
     return _outcome(labels, labels.data * whole, f"whole-tumour components below {minimum_wt_ml:g} ml removed")
+
+
+def rename_small_parts(labels: Volume, minimum_ml: float = MINIMUM_PART_ML) -> LabelArray:
+    """Call components of the core (ET, NET, CC) below ``minimum_ml`` ED, then such components of ET NET.
+
+    A model that is unsure where a part ends draws crumbs of it; the whole tumour stays as it is.
+
+    Args:
+        labels: uint8 peds labels on any grid.
+        minimum_ml: least volume in millilitres that keeps its name.
+
+    Returns:
+        A new (i, j, k) uint8 mask.
+    """
+    renamed, least = labels.data.copy(), _voxels(minimum_ml, labels)
+    for values, name in ((REGIONS["TC"], ED), ((ET,), NET)):
+        part = np.isin(renamed, values)
+        large = remove_small_components(part.astype(np.uint8), {1: least})
+        renamed[part & (large == 0)] = name
+    return np.asarray(renamed)
+
+
+def _voxels(ml: float, labels: Volume) -> int:
+    # The tiny allowance keeps a component of exactly the minimum in spite of rounding in ml / (ml per voxel).
+    return int(np.ceil(ml / labels.grid.voxel_volume_ml - 1e-6))
 
 
 def drop_unsure(
@@ -212,7 +240,7 @@ def drop_unsure(
     A component of the whole tumour below ``SMALL_WT_ML`` stays only if some voxel in it reaches a whole-tumour
     probability of ``SURE_PROBABILITY``: a small lesion that is clearly seen is kept, a smudge is not. Both constants
     were chosen on the validation split of the pool (docs/model-cards/starter.md). Faint components that mirror each
-    other go as well (``symmetric_components``).
+    other go as well (``symmetric_components``). What stays goes through ``rename_small_parts``.
 
     Args:
         labels: uint8 peds labels on any grid.
@@ -247,8 +275,10 @@ def drop_unsure(
         f"whole-tumour components removed below {DEFAULT_MINIMUM_WT_ML:g} ml, and below {SMALL_WT_ML:g} ml where the "
         f"model is nowhere surer than {SURE_PROBABILITY:g}"
         + (f"; mirrored pairs whose mean probability is below {PAIRED_MEAN:g} removed" if brain is not None else "")
+        + f"; core components below {MINIMUM_PART_ML:g} ml called ED, and then enhancing ones NET"
     )
-    return replace(_outcome(labels, kept.data * stays[parts], method), note=note)
+    named = rename_small_parts(kept.with_data(np.asarray(kept.data * stays[parts], dtype=np.uint8)))
+    return replace(_outcome(labels, named, method), note=note)
 
 
 def _outcome(before: Volume, after: LabelArray, method: str) -> PostprocessOutcome:

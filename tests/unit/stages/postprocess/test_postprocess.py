@@ -24,6 +24,7 @@ from hope.stages.postprocess.postprocess import (
     drop_unsure,
     redefine,
     remove_small_components,
+    rename_small_parts,
 )
 from hope.stages.postprocess.postprocess_rules import PostprocessRules, built_in_rules
 
@@ -141,6 +142,23 @@ def test_a_small_component_stays_only_where_the_model_is_sure() -> None:
     assert not drop_unsure(volume(empty()), sure).changed
     with pytest.raises(ValueError, match="shape"):
         drop_unsure(volume(labels), sure[:5])
+
+
+def test_crumbs_of_the_core_and_of_its_enhancing_part_take_the_name_of_what_is_around_them() -> None:
+    labels = empty()
+    labels[0:18, 0:18, 0:18] = ED
+    labels[0:4, 0:5, 0:5] = ET  # 100 voxels = 0.1 ml: exactly the limit, keeps its name
+    labels[8:12, 8:12, 8:14] = NET  # 96 voxels of core in oedema
+    labels[14:17, 0:18, 0:18] = CC
+    labels[15, 3:6, 3:6] = ET  # a crumb in a large core
+    renamed = rename_small_parts(volume(labels))
+    assert (renamed[0:4, 0:5, 0:5] == ET).all()
+    assert (renamed[8:12, 8:12, 8:14] == ED).all()
+    assert (renamed[15, 3:6, 3:6] == NET).all()
+    assert ((renamed > 0) == (labels > 0)).all(), "the whole tumour stays"
+    assert (rename_small_parts(volume(labels, 4.0)) == labels).all(), "voxels of 64 mm3: all are large"
+    assert not rename_small_parts(volume(empty())).any()
+    assert (labels[15, 3:6, 3:6] == ET).all(), "what was given is not changed"
 
 
 def test_published_rules_are_built_in() -> None:
