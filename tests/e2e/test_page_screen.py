@@ -50,9 +50,12 @@ def _case() -> ViewedCase:
     affine = np.diag([-1.2, -1.2, 2.5, 1.0])
     views = dict.fromkeys(("t1n", "t1c", "t2w", "t2f"), head)
     facts: dict[str, Any] = {"qc": REMARKS, "expected_quality": QUALITY}
+    brain = np.ones(shape, np.uint8)
+    brain[:, :, :4] = 0
     small = io.BytesIO()
     Image.new("RGB", (1080, 355), (40, 60, 80)).save(small, "WEBP")
-    case = viewed_case("screen-case-0000", labels, affine, views, before=labels, facts=facts, quick=small.getvalue())
+    more = {"before": labels, "facts": facts, "quick": small.getvalue(), "brain": brain}
+    case = viewed_case("screen-case-0000", labels, affine, views, **more)
     measured = measure_lesions(Volume(labels, Grid(shape, affine)), MeasureRule(region="WT"))
     case.files["result.json"] = (json.dumps({"measurements": measured.model_dump()}).encode(), "all facts", 0)
     return case
@@ -364,4 +367,26 @@ def test_the_brush_keeps_to_intensities(result: Page) -> None:
     while counts(result) != before:
         result.get_by_role("button", name="Undo", exact=True).click()
     result.locator("[data-act=limit]").click()
+    result.get_by_role("button", name="Brush", exact=True).click()
+
+
+def test_the_brush_keeps_to_the_brain(result: Page) -> None:
+    """The four lowest slices lie outside of the brain: there a stroke changes nothing, above it paints."""
+    result.set_viewport_size({"width": 1440, "height": 900})
+    result.locator("[data-tab=labels]").click()
+    before, canvas, brain = counts(result), result.locator(".scene-canvas"), result.locator("[data-act=brain-only]")
+    result.get_by_role("button", name="Brush", exact=True).click()
+    brain.click()
+    expect(brain).to_have_attribute("aria-pressed", "true")
+    canvas.focus()
+    result.keyboard.press("Shift+Digit3")
+    for slice_number, added in (("4", False), ("5", True)):
+        result.locator("[name=slice]").fill(slice_number)
+        canvas.focus()
+        result.keyboard.press("Space")
+        assert (counts(result)[3] > before[3]) is added, slice_number
+    while counts(result) != before:
+        result.get_by_role("button", name="Undo", exact=True).click()
+    brain.click()
+    expect(brain).to_have_attribute("aria-pressed", "false")
     result.get_by_role("button", name="Brush", exact=True).click()

@@ -25,6 +25,8 @@ export interface Pen {
   fill: boolean
   /** A stroke changes voxels of these intensities of the picture on screen only; null: all. */
   limit: Window | null
+  /** Not 0 where a stroke may change voxels, in the scene's order: the brain; null: everywhere. */
+  brain: Uint8Array | null
 }
 
 export interface Cursor {
@@ -180,7 +182,7 @@ export class SceneState {
   readonly opacity: Signal<number> = signal(0.4)
   readonly counts: Signal<Uint32Array> = signal(new Uint32Array(256))
 
-  readonly pen: Signal<Pen> = signal({ label: 1, size: 3, erase: false, fill: false, limit: null })
+  readonly pen: Signal<Pen> = signal({ label: 1, size: 3, erase: false, fill: false, limit: null, brain: null })
   readonly edits: Signal<Edits> = signal(NO_EDITS)
   readonly saving: Signal<boolean> = signal(false)
   readonly versions: Signal<readonly SegmentationVersion[]> = signal([])
@@ -188,6 +190,8 @@ export class SceneState {
   /** The model's answer before post-processing is on screen, for looking only. */
   readonly before: Signal<boolean> = signal(false)
   readonly canCompare: Signal<boolean> = signal(false)
+  /** The case has the mask of its brain. */
+  readonly hasBrain: Signal<boolean> = signal(false)
   /** The map of where the model's answer is uncertain; null if the case has none. */
   readonly uncertaintyFile: Signal<string | null> = signal(null)
   /** What its values mean, as a sentence. */
