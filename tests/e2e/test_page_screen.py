@@ -85,6 +85,8 @@ def result(browser: Browser, address: str) -> Iterator[Page]:
         page.evaluate(f"location.hash = '{case}'")
         expect(page.locator(".quick-look")).to_be_visible(timeout=QUICK_MS)
         assert page.locator(".quick-look").evaluate("image => image.decode().then(() => image.naturalWidth)") == 1080
+        for _ in range(100):  # the request may come a moment later than the picture
+            page.wait_for_timeout(0 if held else 50)
         assert held, "the viewer is not drawn before it is there"
         for route in held:
             route.continue_()
@@ -308,6 +310,19 @@ def test_a_phone_looks_and_scrolls(browser: Browser, address: str) -> None:
         expect(page.locator(".scene-readout")).to_have_attribute("data-mm", tapped)
         page.locator("[name=slice]").fill("4")
         expect(page.locator("[name=slice]")).to_have_attribute("aria-valuetext", "axial slice 4 of 20")
+        page.locator("[data-act=side-by-side]").click()
+        linked = page.locator(".scene-side-by-side")
+        expect(linked).to_have_attribute("data-side-by-side", "t1n t1c t2w t2f")
+        page.evaluate("scrollTo(0, 0)")
+        box = linked.bounding_box()
+        assert box
+        before = page.locator(".scene-readout").get_attribute("data-mm") or ""
+        pinch(page, box["x"] + box["width"] / 4, box["y"] + box["height"] / 4, 60, 150)
+        assert 2 < float(linked.get_attribute("data-zoom") or 0) < 3
+        assert page.evaluate("scrollY") == 0 and page.evaluate("visualViewport.scale") == 1
+        expect(page.locator(".scene-readout")).to_have_attribute("data-mm", before)
+        page.touchscreen.tap(box["x"] + 0.3 * box["width"], box["y"] + 0.3 * box["height"])
+        expect(page.locator(".scene-readout")).not_to_have_attribute("data-mm", before)
         visited.assert_quiet()
 
 
@@ -345,6 +360,83 @@ def test_all_sequences_stand_side_by_side_and_move_together(result: Page) -> Non
     expect(linked).to_have_count(0)
     expect(result.locator(".scene")).to_have_attribute("data-view", "axial")
     result.keyboard.press("m")
+
+
+def crosshair(page: Page, x: float, y: float, reach: int = 40) -> tuple[list[int], list[int]]:
+    """Columns and rows around a point of the canvas that the crosshair fills; 0 is the point's own."""
+    shot = Image.open(io.BytesIO(page.locator(".scene-side-by-side").screenshot())).convert("RGB")
+    rgb = np.asarray(shot).astype(int)
+    blue = (rgb[..., 2] - rgb[..., 0] > 60) & (rgb[..., 1] - rgb[..., 0] > 40)
+    columns = blue[int(y) - 12 : int(y) + 13, int(x) - reach : int(x) + reach].mean(axis=0)
+    rows = blue[int(y) - reach : int(y) + reach, int(x) - 12 : int(x) + 13].mean(axis=1)
+    return tuple([int(at) - reach for at in np.flatnonzero(line > 0.8)] for line in (columns, rows))  # type: ignore[return-value]
+
+
+def test_all_sequences_zoom_about_the_pointer_and_move(result: Page) -> None:
+    """What is under the pointer stays there; the crosshair is one pixel wide at every zoom and where it was put."""
+    result.set_viewport_size({"width": 1440, "height": 900})
+    result.locator("[data-act=side-by-side]").click()
+    linked, readout = result.locator(".scene-side-by-side"), result.locator(".scene-readout")
+    expect(linked).to_have_attribute("data-size", re.compile(r"\d+ \d+"))
+    box = linked.bounding_box()
+    assert box
+    result.keyboard.press("a")
+    x, y = 0.21 * box["width"], 0.2 * box["height"]
+    result.mouse.click(box["x"] + x, box["y"] + y)
+    result.wait_for_timeout(150)
+    (right,), (down,) = crosshair(result, x, y)  # the middle of the voxel, so that rounding does not matter
+    x, y = int(x) + right + 0.5, int(y) + down + 0.5
+    here = readout.get_attribute("data-mm") or ""
+    result.mouse.move(box["x"] + x, box["y"] + y)
+    result.keyboard.down("Control")
+    for _ in range(5):
+        result.mouse.wheel(0, -100)
+        result.wait_for_timeout(50)
+    result.keyboard.up("Control")
+    expect(linked).to_have_attribute("data-zoom", "3.49")
+    result.mouse.click(box["x"] + x, box["y"] + y)
+    result.wait_for_timeout(150)
+    expect(readout).to_have_attribute("data-mm", here, timeout=5000)
+    # In each picture on the same place, which voxels of some 40 pixels now leave room to miss.
+    (columns, rows) = crosshair(result, x, y)
+    assert len(columns) == len(rows) == 1 and max(abs(columns[0]), abs(rows[0])) < 5
+    below = crosshair(result, x, y + (box["height"] + 4) / 2)
+    assert np.allclose(below, (columns, rows), atol=1)
+    result.mouse.down(button="middle")
+    result.mouse.move(box["x"] + x + 10, box["y"] + y + 5, steps=5)
+    result.mouse.up(button="middle")
+    result.wait_for_timeout(150)
+    assert np.allclose(crosshair(result, x + 10, y + 5), (columns, rows), atol=1)
+    result.keyboard.press("Shift+ArrowLeft")
+    result.wait_for_timeout(150)
+    assert crosshair(result, x + 10, y + 5)[0] != columns
+    expect(readout).to_have_attribute("data-mm", here)
+    for _ in range(40):  # to the patient's left, out of what was seen: the pictures follow
+        result.keyboard.press("ArrowRight")
+    result.wait_for_timeout(150)
+    assert len(crosshair(result, box["width"] / 4, y, reach=int(min(y, box["width"] / 4)) - 8)[1]) == 1
+    result.keyboard.press("+")
+    expect(linked).to_have_attribute("data-zoom", "4.36")
+    result.keyboard.press("0")
+    expect(linked).to_have_attribute("data-zoom", "1.00")
+    result.keyboard.press("+")
+    result.mouse.dblclick(box["x"] + x, box["y"] + y)
+    expect(linked).to_have_attribute("data-zoom", "1.00")
+    result.keyboard.press("Escape")
+    result.keyboard.press("m")
+
+
+def pinch(page: Page, x: float, y: float, before: float, after: float) -> None:
+    """Two fingers side by side go from one distance to another."""
+    fingers = page.context.new_cdp_session(page)
+    for step in range(11):
+        apart = before + (after - before) * step / 10
+        points = [{"x": x - apart / 2, "y": y, "id": 1}, {"x": x + apart / 2, "y": y, "id": 2}]
+        kind = "touchMove" if step else "touchStart"
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        page.wait_for_timeout(20)
+    fingers.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_timeout(200)
 
 
 def test_the_brush_keeps_to_intensities(result: Page) -> None:

@@ -281,7 +281,8 @@ export class SceneController {
   }
 
   zoom(factor: number): void {
-    this.viewer?.zoom(factor)
+    if (this.state.sideBySide.value) this.linked.zoom(factor)
+    else this.viewer?.zoom(factor)
   }
 
   /** Go to a label's largest slice; without a label, to the next one that the drawing has. */

@@ -1,6 +1,7 @@
 /** What the viewer panel shows and does, as signals. Nothing here knows the library or the network. */
 import { computed, type ReadonlySignal, type Signal, signal } from '@preact/signals'
 import type { SegmentationVersion } from '../api/types'
+import { type Frame, WHOLE } from './frame'
 import type { Plane, Vec3 } from './geometry'
 import type { Range, Window } from './window'
 
@@ -162,6 +163,8 @@ export class SceneState {
   readonly view: Signal<View> = signal('multi')
   /** All sequences are shown in one plane, in place of the views. */
   readonly sideBySide: Signal<boolean> = signal(false)
+  /** What of them is seen, while they are side by side. */
+  readonly frame: Signal<Frame> = signal(WHOLE)
   /** The plane that arrows, page keys and the space bar act in. */
   readonly plane: Signal<Plane> = signal('axial')
   readonly radiological: Signal<boolean> = signal(true)
