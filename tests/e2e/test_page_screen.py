@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import re
@@ -201,6 +202,90 @@ def test_the_diameters_are_told_and_found(result: Page) -> None:
     lesion.get_by_role("button").click()
     expect(result.locator(".scene-readout")).not_to_have_attribute("data-mm", before)
     expect(result.locator(".scene-readout")).not_to_have_attribute("data-label-value", "0")
+    result.locator("[data-tab=labels]").click()
+
+
+def middle_of(part: Locator) -> tuple[float, float]:
+    """Where the middle of an element is on the screen."""
+    box = part.bounding_box()
+    assert box
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def pixels_between(page: Page, one: str, other: str) -> float:
+    """How far two ends of diameters lie apart on the screen."""
+    (x, y), (u, v) = (middle_of(page.locator(f"[data-end='1 axial {end}']")) for end in (one, other))
+    return float(np.hypot(u - x, v - y))
+
+
+def test_the_lines_are_moved_by_pointer_and_keyboard_and_that_is_said(result: Page, tmp_path: Path) -> None:
+    """Lengths follow the hand at once; table, sums and picture say "moved by hand"; resetting brings all back."""
+    result.set_viewport_size({"width": 1440, "height": 900})
+    result.locator("[data-tab=measure]").click()
+    row = result.locator("[data-lesion='1']")
+    row.get_by_role("button").first.click()
+    ends, size, sums = result.locator(".scene-end"), row.locator("[data-diameters]"), result.locator("[data-sum]")
+    expect(ends).to_have_count(4)
+    computed, computed_sum = size.inner_text(), sums.inner_text()
+    long_mm, short_mm = (float(part) for part in computed.split(" \u00d7 "))
+    mm_per_pixel = long_mm / pixels_between(result, "long 0", "long 1")
+    assert abs(mm_per_pixel / (short_mm / pixels_between(result, "short 0", "short 1")) - 1) < 0.05
+
+    x, y = middle_of(result.locator("[data-end='1 axial long 1']"))
+    result.mouse.move(x, y)
+    result.mouse.down()
+    result.mouse.move(x + 40, y + 40, steps=8)
+    result.mouse.up()
+    expect(row).to_have_attribute("data-moved", "true")
+    expect(row).to_contain_text("Moved by hand")
+    expect(sums).to_contain_text("moved by hand")
+    result.wait_for_timeout(200)  # the last frame
+    dragged = mm_per_pixel * pixels_between(result, "long 0", "long 1")
+    other = mm_per_pixel * pixels_between(result, "short 0", "short 1")
+    now = [float(part) for part in size.inner_text().split(" \u00d7 ")]
+    assert np.allclose(now, sorted((dragged, other), reverse=True), atol=0.15) and now != [long_mm, short_mm]
+
+    result.locator("[data-end='1 axial short 0']").focus()
+    place = result.locator(".scene-readout").get_attribute("data-mm")
+    for _ in range(4):
+        result.keyboard.press("ArrowUp")
+    result.keyboard.press("Shift+ArrowUp")
+    expect(result.locator(".scene-readout")).to_have_attribute("data-mm", place or "")
+    result.wait_for_timeout(200)
+    moved = mm_per_pixel * pixels_between(result, "short 0", "short 1")
+    assert abs(moved - other) > 1
+    expect(result.locator("[data-end='1 axial short 0']")).to_be_focused()
+    name = result.locator("[data-end='1 axial short 0']").get_attribute("aria-label") or ""
+    assert f"{moved:.1f} mm, moved by hand" in name or abs(float(name.split(". ")[1].split(" ")[0]) - moved) < 0.15
+    found = Axe().run(result)
+    assert found.violations_count == 0, found.generate_report()
+
+    with result.expect_download() as started:
+        result.locator("[data-act=save-diameters]").click()
+    assert started.value.suggested_filename == "lesions-moved-by-hand.csv"
+    with started.value.path().open(newline="") as stream:
+        (saved,) = csv.DictReader(stream)
+    assert saved["moved_by_hand"] == "yes" and saved["long_low_mm"] == ""
+    shown = [float(part) for part in size.inner_text().split(" \u00d7 ")]
+    assert np.allclose([float(saved["long_mm"]), float(saved["short_mm"])], shown, atol=0.06)
+
+    # Another tab of the panel, and another page of ours: the lines are where they were left.
+    words = size.inner_text()
+    result.locator("[data-tab=labels]").click()
+    expect(ends).to_have_count(0)
+    here = result.evaluate("location.hash")
+    result.evaluate("location.hash = '#/'")
+    result.locator("[data-page=home]").wait_for()
+    result.evaluate(f"location.hash = '{here}'")
+    result.locator(".scene[data-ready=true]").wait_for(timeout=READY_MS)
+    result.locator("[data-tab=measure]").click()
+    expect(size).to_have_text(words)
+    row.get_by_role("button").first.click()
+    expect(ends).to_have_count(4)
+    row.locator("[data-act=reset-lines]").click()
+    expect(size).to_have_text(computed)
+    expect(sums).to_have_text(computed_sum)
+    expect(row).to_have_attribute("data-moved", "false")
     result.locator("[data-tab=labels]").click()
 
 

@@ -1,6 +1,7 @@
 /** What the viewer panel shows and does, as signals. Nothing here knows the library or the network. */
 import { computed, type ReadonlySignal, type Signal, signal } from '@preact/signals'
 import type { SegmentationVersion } from '../api/types'
+import type { DiameterLines } from '../app/diameterlines'
 import { type Frame, WHOLE } from './frame'
 import type { Plane, Vec3 } from './geometry'
 import type { Range, Window } from './window'
@@ -206,6 +207,8 @@ export class SceneState {
   /** A version that waits for the user to give up unsaved strokes. */
   readonly wanted: Signal<number | null> = signal(null)
 
+  /** Diameters that are drawn over the pictures; null while nobody looks at them. */
+  readonly lines: Signal<DiameterLines | null> = signal(null)
   readonly cursor: Signal<Cursor | null> = signal(null)
   /** How many slices there are along the scene's axes. */
   readonly sizes: Signal<Vec3> = signal([1, 1, 1])
