@@ -2,15 +2,17 @@
 import { useSignalEffect } from '@preact/signals'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { crossOf, drawCells, placesFor, under } from './cells'
-import { coloursOf, mark, outline, SEEN, sizeOf, voxelUnder, type Where } from './cuts'
+import { coloursOf, edgesOf, mark, outline, SEEN, sizeOf, voxelUnder, type Where } from './cuts'
 import { bounded, type Frame, type Place, showing } from './frame'
-import { AXIS_OF, sceneShape } from './geometry'
+import { AXIS_OF, sceneShape, type Vec3 } from './geometry'
 import { useGestures } from './gestures'
 import type { PartProps } from './panel'
 import { seen } from './state'
 import { colourOf } from './uncertaintymap'
 
 type Scene = PartProps['scene']
+/** From so many pixels of the page on, voxels are large. */
+const LARGE = 4
 
 const whereOf = ({ state }: Scene): Where => {
   const plane = state.plane.value
@@ -30,6 +32,30 @@ function followed({ state, linked }: Scene, place: Place, last: { current: strin
   return next
 }
 
+/** Labels, and the version that they are compared with, on a slice: as pixels, and as thin lines where pixels are large. */
+function marked(scene: Scene, large: boolean, shape: Vec3, place: Where) {
+  const { state, linked } = scene
+  const [width, height] = sizeOf(place.plane, shape)
+  const marks = new Uint8ClampedArray(4 * width * height)
+  const drawn = linked.drawn()
+  const against = state.against.value?.labels
+  const marking = {
+    labels: scene.labels,
+    isSeen: (label: number) => seen(state.eyes.value, label),
+    style: state.style.value,
+    opacity: state.opacity.value,
+  }
+  if (!large) {
+    mark(marks, drawn, shape, place, marking)
+    if (against) outline(marks, against, shape, place)
+    return { marks, edges: [] }
+  }
+  const { style } = marking
+  if (style !== 'outline') mark(marks, drawn, shape, place, { ...marking, style: 'fill' })
+  const own = style === 'fill' ? [] : edgesOf(drawn, shape, place, marking)
+  return { marks, edges: against ? [...own, ...edgesOf(against, shape, place)] : own }
+}
+
 /** Draw all sequences; `last` holds where the crosshair was. */
 function draw(scene: Scene, canvas: HTMLCanvasElement | null, size: string, last: { current: string }): void {
   const { state, linked } = scene
@@ -43,26 +69,21 @@ function draw(scene: Scene, canvas: HTMLCanvasElement | null, size: string, last
   const place = whereOf(scene)
   const shape = sceneShape(lie.grid.shape, lie.order)
   const [width, height] = sizeOf(place.plane, shape)
-  const marking = {
-    labels: scene.labels,
-    isSeen: (label: number) => seen(state.eyes.value, label),
-    style: state.style.value,
-    opacity: state.opacity.value,
-  }
-  const marks = new Uint8ClampedArray(4 * width * height)
-  mark(marks, linked.drawn(), shape, place, marking)
-  if (state.against.value) outline(marks, state.against.value.labels, shape, place)
   const map = scene.uncertainty.stack()
   const heat = map && coloursOf(map, lie.grid.shape, lie.order, place, colourOf)
-  const pictures = linked.pictures().map(({ title, stack }) => ({ title, stack, marks }))
+  const found = linked.pictures()
   const cursor = state.cursor.value?.voxel ?? [0, 0, 0]
   const spacing = state.spacing.value
   const [across, up] = SEEN[place.plane]
   linked.cross = crossOf(place, shape, cursor)
-  const [first] = placesFor(size, pictures.length, width * spacing[across], height * spacing[up])
+  const [first] = placesFor(size, found.length, width * spacing[across], height * spacing[up])
   const frame = first && followed(scene, first, last)
+  // An outline of whole voxels would hide what lies under it once they are large.
+  const large = (first?.fit.width ?? 0) * (frame?.zoom ?? 1) > LARGE * width * devicePixelRatio
+  const { marks, edges } = marked(scene, large, shape, place)
+  const pictures = found.map(({ title, stack }) => ({ title, stack, marks }))
   linked.drawnAt = drawCells(canvas, size, {
-    ...{ pictures, heat, spacing, place, cursor, frame },
+    ...{ pictures, edges, heat, spacing, place, cursor, frame },
     lie: { shape: lie.grid.shape, order: lie.order },
   })
 }

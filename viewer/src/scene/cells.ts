@@ -1,5 +1,5 @@
 /** Pictures in cells of one 2D canvas: the same slice of each, with crosshair, sides and scale bar. */
-import { greyOf, pixelOf, SEEN, type Stack, sizeOf, type Where } from './cuts'
+import { type Edges, greyOf, pixelOf, SEEN, type Stack, sizeOf, type Where } from './cuts'
 import { type Cell, type Frame, framed, type Place, placeAt, WHOLE } from './frame'
 import { type AxisOrder, sceneShape, sides, type Vec3 } from './geometry'
 import { barMm, CROSS, sliceText, worded } from './overlay'
@@ -110,6 +110,8 @@ export interface Cut {
   place: Where
   /** The crosshair, in voxels of the scene. */
   cursor: Vec3
+  /** Outlines over the marks of each picture, as thin lines. */
+  edges?: readonly Edges[]
   /** Which part of each picture is seen; all of it by default. */
   frame?: Frame | undefined
 }
@@ -119,7 +121,7 @@ export function drawCells(canvas: HTMLCanvasElement, size: string, cut: Cut): Dr
   const brush = canvas.getContext('2d')
   const [cssWidth = 0, cssHeight = 0] = size.split(' ').map(Number)
   if (!brush || !cssWidth) return []
-  const { pictures, heat, lie, spacing, place, cursor, frame = WHOLE } = cut
+  const { pictures, heat, lie, spacing, place, cursor, edges = [], frame = WHOLE } = cut
   const one = globalThis.devicePixelRatio || 1
   canvas.width = Math.round(cssWidth * one)
   canvas.height = Math.round(cssHeight * one)
@@ -153,11 +155,44 @@ export function drawCells(canvas: HTMLCanvasElement, size: string, cut: Cut): Dr
     lay(greyOf(stack, lie.shape, lie.order, place), true)
     if (heat) lay(heat, true)
     lay(marks, false) // labels are voxels: their edges stay sharp
+    for (const edge of edges) strokeEdges(brush, edge, box, [width, height], one)
     const perMm = box.width / (width * spacing[across])
     writeOver(brush, cell, box, at, { title, slice: sliceWords, letters, perMm, one })
     brush.restore()
   })
   return drawn
+}
+
+/** From where to where each side of a pixel runs, and which way is inside. */
+const SIDES = [
+  [0, 0, 0, 1, 1, 0],
+  [1, 0, 1, 1, -1, 0],
+  [0, 0, 1, 0, 0, 1],
+  [0, 1, 1, 1, 0, -1],
+] as const
+const EDGE = 2
+
+/** Draw outlines just inside of their labels, of one width at every zoom. */
+function strokeEdges(
+  brush: CanvasRenderingContext2D,
+  { rgb, dashed, sides }: Edges,
+  box: Cell,
+  [width, height]: readonly [number, number],
+  one: number,
+): void {
+  const [across, down, line] = [box.width / width, box.height / height, EDGE * one]
+  brush.beginPath()
+  for (let at = 0; at < sides.length; at += 3) {
+    const side = SIDES[sides[at + 2] as 0 | 1 | 2 | 3]
+    const x = box.left + (sides[at] as number) * across + (side[4] * line) / 2
+    const y = box.top + (sides[at + 1] as number) * down + (side[5] * line) / 2
+    brush.moveTo(x + side[0] * across, y + side[1] * down)
+    brush.lineTo(x + side[2] * across, y + side[3] * down)
+  }
+  brush.lineWidth = line
+  brush.setLineDash(dashed ? [across / 2, across / 2] : [])
+  brush.strokeStyle = `rgb(${rgb.join(' ')})`
+  brush.stroke()
 }
 
 /** The crosshair as shares of the picture. */
