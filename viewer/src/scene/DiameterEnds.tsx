@@ -93,7 +93,10 @@ export function DiameterEnds({
               onPointerCancel={() => {
                 hold.current = null
               }}
-              onWheel={(event) => under.dispatchEvent(new WheelEvent('wheel', event))}
+              onWheel={(event) => {
+                event.preventDefault()
+                under.dispatchEvent(new WheelEvent('wheel', event))
+              }}
               onKeyDown={(event) => {
                 const spot = nudged(on, end, event.key, event.shiftKey)
                 if (!spot || event.ctrlKey || event.altKey || event.metaKey) return
