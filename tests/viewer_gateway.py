@@ -142,8 +142,8 @@ def viewed_case(
     """A case with these masks and pictures.
 
     `more` may hold ``before`` (labels before post-processing), ``preview``, ``quick`` (the small picture),
-    ``uncertainty`` (float32, 0 to 1), ``matched`` (pictures after brightness matching) and what it did:
-    ``harmonization``; ``facts`` that the case answers beside.
+    ``uncertainty`` (float32, 0 to 1), ``brain`` (uint8, not 0 inside), ``matched`` (pictures after brightness
+    matching) and what it did: ``harmonization``; ``facts`` that the case answers beside.
     """
     case = ViewedCase(case_id, labels, affine, {}, more.get("missing", ()))
     case.files[f"{case.name}-seg.nii.gz"] = (nifti_bytes(labels, affine), "segmentation on the scan's own grid", 0)
@@ -160,6 +160,8 @@ def viewed_case(
     if "uncertainty" in more:
         kind = "view of the uncertainty, 0 to 1: 1 minus the probability of what the mask says"
         case.files[f"{case.name}-uncertainty-view.nii.gz"] = (nifti_bytes(more["uncertainty"], affine), kind, 0)
+    if "brain" in more:
+        case.files[f"{case.name}-brain-view.nii.gz"] = (nifti_bytes(more["brain"], affine), "mask of the brain", 0)
     if "quick" in more:
         case.files["quick-look.webp"] = (more["quick"], "quick look", 0)
     if "preview" in more:

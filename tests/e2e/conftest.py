@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from tests.browser import browser, browser_without_webgl, chromium  # noqa: F401
+from tests.page_result import address, case, result  # noqa: F401
 
 from hope.cli import main
 from hope.domain.case import SEQUENCES, MRSequence
@@ -57,10 +58,10 @@ def hope(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Out
     monkeypatch.setenv("HOPE_MODELS_DIR", str(models_dir))
 
     def call(*arguments: object) -> Outcome:
-        result = CliRunner().invoke(main, [str(a) for a in arguments])
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return Outcome(result.exit_code, result.stdout, result.stderr)
+        done = CliRunner().invoke(main, [str(a) for a in arguments])
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return Outcome(done.exit_code, done.stdout, done.stderr)
 
     return call
 

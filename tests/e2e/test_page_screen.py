@@ -3,93 +3,21 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 from tests.browser import visit
-from tests.viewer_gateway import ViewedCase, serving, viewed_case
-
-from hope.domain.grid import Grid
-from hope.domain.lesion_size import MeasureRule
-from hope.domain.volume import Volume
-from hope.stages.postprocess.lesions import measure_lesions
+from tests.page_result import READY_MS
+from tests.viewer_gateway import ViewedCase
 
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(180)]
 
-READY_MS = 60_000
-QUICK_MS = 10_000  # 2 s are promised on a machine that does nothing else; the viewer is held meanwhile
 SIZES = ((1440, 900), (1024, 768), (1920, 1080))
-REMARKS = [
-    {"code": "unlike_training", "severity": "warning", "reason": "the input is unlike what the model learnt from"},
-    {"code": "small_overlap", "severity": "caution", "reason": "t2w covers 61 % of t1c only"},
-    {"code": "thick_slices", "severity": "info", "reason": "slices lie 5 mm apart"},
-]
-QUALITY = {
-    "verdict": "check",
-    "regions": {"WT": {"dice": 0.81, "low": 0.5, "high": 0.92, "verdict": "likely good"}},
-    "fitted_on": "a made-up set of cases",
-}
-
-
-def _case() -> ViewedCase:
-    """A finished case with remarks, expected quality, intervals and all four sequences."""
-    shape = (30, 32, 20)
-    labels = np.zeros(shape, np.uint8)
-    labels[8:14, 8:14, 6:12] = 1
-    labels[8:18, 14:18, 6:12] = 4
-    head = np.full(shape, 300, np.int16)
-    affine = np.diag([-1.2, -1.2, 2.5, 1.0])
-    views = dict.fromkeys(("t1n", "t1c", "t2w", "t2f"), head)
-    facts: dict[str, Any] = {"qc": REMARKS, "expected_quality": QUALITY}
-    small = io.BytesIO()
-    Image.new("RGB", (1080, 355), (40, 60, 80)).save(small, "WEBP")
-    case = viewed_case("screen-case-0000", labels, affine, views, before=labels, facts=facts, quick=small.getvalue())
-    measured = measure_lesions(Volume(labels, Grid(shape, affine)), MeasureRule(region="WT"))
-    case.files["result.json"] = (json.dumps({"measurements": measured.model_dump()}).encode(), "all facts", 0)
-    return case
-
-
-@pytest.fixture(scope="module")
-def case() -> ViewedCase:
-    """The case that is shown."""
-    return _case()
-
-
-@pytest.fixture(scope="module")
-def address(case: ViewedCase) -> Iterator[str]:
-    """Where the case's page is."""
-    with serving(case) as url:
-        yield f"{url}/#/case/{case.id}"
-
-
-@pytest.fixture(scope="module")
-def result(browser: Browser, address: str) -> Iterator[Page]:
-    """One loaded result for every size; the server's small picture has been seen before anything was drawn."""
-    start, case = address.split("#")
-    with visit(browser, start) as visited:
-        page, held = visited.page, []
-        page.locator("[data-page=home]").wait_for()
-        page.route(re.compile(r"/assets/niivue-"), lambda route: held.append(route))
-        page.evaluate(f"location.hash = '{case}'")
-        expect(page.locator(".quick-look")).to_be_visible(timeout=QUICK_MS)
-        assert page.locator(".quick-look").evaluate("image => image.decode().then(() => image.naturalWidth)") == 1080
-        assert held, "the viewer is not drawn before it is there"
-        for route in held:
-            route.continue_()
-        page.unroute_all()
-        page.locator(".scene[data-ready=true]").wait_for(timeout=READY_MS)
-        expect(page.locator(".quick-look")).to_have_count(0)
-        yield page
-    visited.assert_quiet()
 
 
 def assert_in_sight(part: Locator, where: str) -> None:
@@ -184,19 +112,6 @@ def test_what_lies_over_the_pictures_fits_them(result: Page) -> None:
     expect(result.locator(".scene:fullscreen")).to_be_visible()
     result.evaluate("document.exitFullscreen()")
     result.locator("[data-sequence-choice=t1c]").click()
-
-
-def test_the_diameters_are_told_and_found(result: Page) -> None:
-    result.locator("[data-tab=measure]").click()
-    tab = result.locator("[data-measured='1']")
-    lesion = tab.locator("[data-lesion='1']")
-    expect(lesion).to_contain_text("yes, near the limit Target")
-    assert float(tab.locator("[data-sum]").get_attribute("data-sum") or 0) > 60
-    before = result.locator(".scene-readout").get_attribute("data-mm") or ""
-    lesion.get_by_role("button").click()
-    expect(result.locator(".scene-readout")).not_to_have_attribute("data-mm", before)
-    expect(result.locator(".scene-readout")).not_to_have_attribute("data-label-value", "0")
-    result.locator("[data-tab=labels]").click()
 
 
 def test_a_folder_of_dicom_becomes_objects(result: Page, case: ViewedCase, tmp_path: Path) -> None:
@@ -305,43 +220,33 @@ def test_a_phone_looks_and_scrolls(browser: Browser, address: str) -> None:
         expect(page.locator(".scene-readout")).to_have_attribute("data-mm", tapped)
         page.locator("[name=slice]").fill("4")
         expect(page.locator("[name=slice]")).to_have_attribute("aria-valuetext", "axial slice 4 of 20")
+        page.locator("[data-act=side-by-side]").click()
+        linked = page.locator(".scene-side-by-side")
+        expect(linked).to_have_attribute("data-side-by-side", "t1n t1c t2w t2f")
+        page.evaluate("scrollTo(0, 0)")
+        box = linked.bounding_box()
+        assert box
+        before = page.locator(".scene-readout").get_attribute("data-mm") or ""
+        pinch(page, box["x"] + box["width"] / 4, box["y"] + box["height"] / 4, 60, 150)
+        assert 2 < float(linked.get_attribute("data-zoom") or 0) < 3
+        assert page.evaluate("scrollY") == 0 and page.evaluate("visualViewport.scale") == 1
+        expect(page.locator(".scene-readout")).to_have_attribute("data-mm", before)
+        page.touchscreen.tap(box["x"] + 0.3 * box["width"], box["y"] + 0.3 * box["height"])
+        expect(page.locator(".scene-readout")).not_to_have_attribute("data-mm", before)
         visited.assert_quiet()
 
 
-def test_all_sequences_stand_side_by_side_and_move_together(result: Page) -> None:
-    result.set_viewport_size({"width": 1440, "height": 900})
-    result.locator("[data-tab=labels]").click()
-    result.locator("[data-view-choice=axial]").click()
-    result.locator("[data-act=side-by-side]").click()
-    linked = result.locator(".scene-side-by-side")
-    expect(linked).to_have_attribute("data-side-by-side", "t1n t1c t2w t2f")
-    expect(linked).to_be_focused()
-    expect(linked).to_have_attribute("data-size", re.compile(r"\d+ \d+"))  # it is laid out, and drawn with that
-    readout, slider = result.locator(".scene-readout"), result.locator("[name=slice]")
-    box = linked.bounding_box()
-    assert box
-    before = readout.get_attribute("data-mm") or ""
-    # A click in the last picture, a quarter of its width from its middle, moves the crosshair of all.
-    result.mouse.click(box["x"] + 0.8 * box["width"], box["y"] + 0.7 * box["height"])
-    expect(readout).not_to_have_attribute("data-mm", before)
-    here = slider.get_attribute("aria-valuetext") or ""
-    assert here.startswith("axial slice")
-    result.keyboard.press("PageUp")
-    expect(slider).not_to_have_attribute("aria-valuetext", here)
-    result.keyboard.press("c")
-    expect(slider).to_have_attribute("aria-valuetext", re.compile("^coronal slice"))
-    # All four show the same slice of the same scan here: four equal pictures, but for their captions.
-    shot = np.asarray(Image.open(io.BytesIO(linked.screenshot())).convert("L")).astype(int)
-    height, width = shot.shape[0] // 2, shot.shape[1] // 2
-    quarters = [shot[y : y + height - 4, x : x + width - 4] for y in (0, height + 2) for x in (0, width + 2)]
-    inner = [part[height // 4 : -height // 4, width // 3 : -width // 3] for part in quarters]
-    assert all(abs(part - inner[0]).mean() < 4 for part in inner) and inner[0].std() > 5
-    found = Axe().run(result)
-    assert found.violations_count == 0, found.generate_report()
-    result.keyboard.press("Escape")
-    expect(linked).to_have_count(0)
-    expect(result.locator(".scene")).to_have_attribute("data-view", "axial")
-    result.keyboard.press("m")
+def pinch(page: Page, x: float, y: float, before: float, after: float) -> None:
+    """Two fingers side by side go from one distance to another."""
+    fingers = page.context.new_cdp_session(page)
+    for step in range(11):
+        apart = before + (after - before) * step / 10
+        points = [{"x": x - apart / 2, "y": y, "id": 1}, {"x": x + apart / 2, "y": y, "id": 2}]
+        kind = "touchMove" if step else "touchStart"
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        page.wait_for_timeout(20)
+    fingers.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_timeout(200)
 
 
 def test_the_brush_keeps_to_intensities(result: Page) -> None:
@@ -364,4 +269,26 @@ def test_the_brush_keeps_to_intensities(result: Page) -> None:
     while counts(result) != before:
         result.get_by_role("button", name="Undo", exact=True).click()
     result.locator("[data-act=limit]").click()
+    result.get_by_role("button", name="Brush", exact=True).click()
+
+
+def test_the_brush_keeps_to_the_brain(result: Page) -> None:
+    """The four lowest slices lie outside of the brain: there a stroke changes nothing, above it paints."""
+    result.set_viewport_size({"width": 1440, "height": 900})
+    result.locator("[data-tab=labels]").click()
+    before, canvas, brain = counts(result), result.locator(".scene-canvas"), result.locator("[data-act=brain-only]")
+    result.get_by_role("button", name="Brush", exact=True).click()
+    brain.click()
+    expect(brain).to_have_attribute("aria-pressed", "true")
+    canvas.focus()
+    result.keyboard.press("Shift+Digit3")
+    for slice_number, added in (("4", False), ("5", True)):
+        result.locator("[name=slice]").fill(slice_number)
+        canvas.focus()
+        result.keyboard.press("Space")
+        assert (counts(result)[3] > before[3]) is added, slice_number
+    while counts(result) != before:
+        result.get_by_role("button", name="Undo", exact=True).click()
+    brain.click()
+    expect(brain).to_have_attribute("aria-pressed", "false")
     result.get_by_role("button", name="Brush", exact=True).click()

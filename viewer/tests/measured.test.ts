@@ -15,7 +15,7 @@ const lesion: Lesion = {
   ...{ number: 1, ml: 2, centre_ras_mm: [9, 9, 9], measurable: true, near_limit: false, target: true },
   planes: [
     {
-      plane: 'axial',
+      ...{ plane: 'axial', file_axis: 2, slice_index: 6 },
       long: chord([
         [0, 2, 4],
         [2, 4, 8],

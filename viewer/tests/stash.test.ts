@@ -1,5 +1,5 @@
 import { beforeEach, expect, it } from 'vitest'
-import { forget, put, remember, take } from '../src/app/stash'
+import { forget, linesKept, put, putLines, remember, take } from '../src/app/stash'
 
 const drawing = { labels: Uint8Array.from([1, 2]), version: 1 }
 
@@ -42,4 +42,19 @@ it('keeps drawings of a case that is there again', () => {
   remember('case-a')
   put('case-a', 1, drawing)
   expect(take('case-a', 1)).toBe(drawing)
+})
+
+it('keeps moved diameters of one mask of a case until it is deleted', () => {
+  const moved = new Map([['1 axial long', 1]])
+  putLines('case-a', '1 result.json', moved)
+  expect(linesKept('case-a', '1 result.json')).toBe(moved)
+  expect(linesKept('case-a', '2 result.json')).toBeUndefined()
+  expect(take('case-a', 1)).toBeNull()
+  expect(linesKept('case-a', '1 result.json')).toBe(moved)
+  putLines('case-a', '1 result-v1.json', moved)
+  expect(linesKept('case-a', '1 result.json')).toBeUndefined()
+  forget('case-a')
+  expect(linesKept('case-a', '1 result-v1.json')).toBeUndefined()
+  putLines('case-a', '1 result-v1.json', moved)
+  expect(linesKept('case-a', '1 result-v1.json')).toBeUndefined()
 })

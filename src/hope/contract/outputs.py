@@ -175,6 +175,11 @@ class Role(StrEnum):
         },
         Audience.PAGE,
     )
+    BRAIN_VIEW = RoleSpec(
+        "brain-view",
+        {Space.NATIVE: Place("{case}-brain-view.nii.gz", "mask of the brain", "Mask of the brain, for the brush")},
+        Audience.PAGE,
+    )
     QUICK_LOOK = RoleSpec(
         "quick-look",
         {None: Place("quick-look.webp", "quick look", "Small picture that the page shows at once")},

@@ -162,6 +162,7 @@ def test_the_files_are_those_of_the_contract(finished: tuple[Path, dict[str, Any
         "uncertainty-view.nii.gz": f"view of the uncertainty, 0 to 1: {BY_PROBABILITY}",
         **{f"{s}-atlas.nii.gz": f"{s} on the atlas grid" for s in GIVEN},
         **{f"{s}-view.nii.gz": "view" for s in GIVEN},
+        "brain-view.nii.gz": "mask of the brain",
         "mesh-ET.mz3": "mesh",
         "mesh-ED.mz3": "mesh",
         "volumes.csv": "volumes as a table",

@@ -356,7 +356,7 @@ export interface RegionTerm {
 }
 
 /** What a file is for. The order is that in which a person wants them. */
-export const RoleValues = ['segmentation', 'corrected-segmentation', 'corrected-report', 'corrected-picture', 'corrected-volumes', 'corrected-facts', 'report', 'picture', 'volumes', 'lesions', 'facts', 'uncertainty', 'image', 'model-segmentation', 'view', 'harmonized-view', 'uncertainty-view', 'quick-look', 'corrected-quick-look', 'mesh', 'uploaded', 'aligned', 'harmonized', 'prediction', 'notes'] as const
+export const RoleValues = ['segmentation', 'corrected-segmentation', 'corrected-report', 'corrected-picture', 'corrected-volumes', 'corrected-facts', 'report', 'picture', 'volumes', 'lesions', 'facts', 'uncertainty', 'image', 'model-segmentation', 'view', 'harmonized-view', 'uncertainty-view', 'brain-view', 'quick-look', 'corrected-quick-look', 'mesh', 'uploaded', 'aligned', 'harmonized', 'prediction', 'notes'] as const
 export type Role = (typeof RoleValues)[number]
 
 /** What is chosen for a run. All may be left out. */

@@ -5,11 +5,13 @@ export interface Chord {
   mm: number
   low_mm: number
   high_mm: number
-  ends_ras_mm: [Point, Point]
+  ends_ras_mm: readonly [Point, Point]
 }
 export type Point = [number, number, number]
 export interface PlaneDiameters {
   plane: 'axial' | 'coronal' | 'sagittal'
+  file_axis: number
+  slice_index: number
   long: Chord
   short: Chord
   product_mm2: number

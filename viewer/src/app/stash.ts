@@ -1,6 +1,6 @@
 /**
- * Drawings with unsaved strokes whose panel has gone, because the user looked at another page of ours. They wait here,
- * in memory only, until the panel of their case comes back. Small on purpose: the page may import it without the viewer.
+ * Drawings with unsaved strokes whose panel has gone, because the user looked at another page of ours, and diameters
+ * that were moved by hand. They wait here, in memory only, until the panel of their case comes back. Small on purpose: the page may import it without the viewer.
  */
 
 export interface Waiting {
@@ -10,6 +10,8 @@ export interface Waiting {
 }
 
 const drawings = new Map<string, Waiting>()
+/** Diameters that were moved, by the case and what they belong to. */
+const lines = new Map<string, unknown>()
 /** Cases that were deleted: their panels close after that, and must not leave a drawing behind. */
 const deleted = new Set<string>()
 
@@ -19,7 +21,7 @@ const warn = (event: BeforeUnloadEvent): void => event.preventDefault()
 
 /** The browser asks before it closes the page while anything waits. */
 function watch(): void {
-  if (drawings.size) globalThis.addEventListener?.('beforeunload', warn)
+  if (drawings.size + lines.size) globalThis.addEventListener?.('beforeunload', warn)
   else globalThis.removeEventListener?.('beforeunload', warn)
 }
 
@@ -33,19 +35,29 @@ export function put(caseId: string, run: number, drawing: Waiting): void {
 /** The drawing of this case's run, if one waits; it does not any more. Drawings of earlier runs are given up. */
 export function take(caseId: string, run: number): Waiting | null {
   const found = drawings.get(keyOf(caseId, run)) ?? null
-  drop(caseId)
+  drop(caseId, drawings)
   return found
 }
 
-function drop(caseId: string): void {
-  for (const key of drawings.keys()) if (key.startsWith(`${caseId} `)) drawings.delete(key)
+function drop(caseId: string, ...stashes: Map<string, unknown>[]): void {
+  for (const stash of stashes) for (const key of stash.keys()) if (key.startsWith(`${caseId} `)) stash.delete(key)
   watch()
 }
+
+/** Keep the moved diameters of a mask of a case; those of its other masks and runs are given up. */
+export function putLines(caseId: string, mask: string, moved: ReadonlyMap<string, unknown>): void {
+  drop(caseId, lines)
+  if (moved.size && !deleted.has(caseId)) lines.set(`${caseId} ${mask}`, moved)
+  watch()
+}
+
+/** The moved diameters of this mask; they stay here. */
+export const linesKept = (caseId: string, mask: string): unknown => lines.get(`${caseId} ${mask}`)
 
 /** A case was deleted: give up what waits for it, and what may still come. */
 export function forget(caseId: string): void {
   deleted.add(caseId)
-  drop(caseId)
+  drop(caseId, drawings, lines)
 }
 
 /** A case is there (again), say after signing in anew: its drawings are kept. */

@@ -3,7 +3,7 @@ import { useSignal } from '@preact/signals'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type { LabelTerm } from '../api/types'
 import { differenceOf, fullestSlice, type Views } from '../app/compared'
-import { type Cell, drawCells, under } from '../scene/cells'
+import { type Drawn, drawCells, under } from '../scene/cells'
 import { mark, type Stack, sizeOf, voxelUnder, type Where } from '../scene/cuts'
 import { type ArrowKey, AXIS_OF, type AxisOrder, type Plane, sceneSpacing, stepOf, type Vec3 } from '../scene/geometry'
 import { type Mask, readMask } from '../scene/nifti'
@@ -51,7 +51,7 @@ function Pictures(props: { data: Loaded; labels: readonly LabelTerm[] }) {
   const { shape } = data.later.grid
   const spacing = sceneSpacing(data.later.grid, ORDER)
   const canvas = useRef<HTMLCanvasElement>(null)
-  const cells = useRef<Cell[]>([])
+  const cells = useRef<Drawn[]>([])
   const [size, setSize] = useState('')
   const [plane, setPlane] = useState<Plane>('axial')
   const [cursor, setCursor] = useState<Vec3>(() => [

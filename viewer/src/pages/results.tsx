@@ -5,6 +5,7 @@ import { useEffect } from 'preact/hooks'
 import { asProblem } from '../api/errors'
 import type { CaseOut, FileOut, Vocabulary } from '../api/types'
 import { announce } from '../app/announce'
+import type { DiameterLines } from '../app/diameterlines'
 import { Guarded } from '../app/guarded'
 import type { Point } from '../app/measured'
 import { Act, Notice } from '../app/parts'
@@ -13,11 +14,10 @@ import { asksToLook } from '../app/remarks'
 import type { SideTab } from '../app/sidetabs'
 import { api, noteLoss, reloadCase, vocabulary } from '../app/state'
 import { tellTabs } from '../app/tabs'
-import { LazyCompare } from './comparelazy'
 import { DownloadsCard } from './downloads'
 import { AboutCard, ExpectedQuality, HarmonizationCard, QualityCard } from './facts'
 import { Headline } from './headline'
-import { MeasureTab } from './measure'
+import { LazyTab } from './lazytab'
 import { DicomObjectsCard } from './objects'
 import { SessionCard } from './session'
 import { LazyViewer } from './viewer'
@@ -84,6 +84,7 @@ export function ResultsPage(props: {
   const failed = useSignal('')
   const tab = useSignal('labels')
   const goTo = useSignal<Point | null>(null)
+  const lines = useSignal<DiameterLines | null>(null)
   const load = async () => {
     failed.value = ''
     try {
@@ -118,12 +119,24 @@ export function ResultsPage(props: {
     {
       key: 'measure',
       title: 'Measure',
-      body: <MeasureTab found={found} files={files.value} shown={tab.value === 'measure'} goTo={goTo} />,
+      body: (
+        <LazyTab
+          fetch={async () => (await import('./measure')).MeasureTab}
+          shown={tab.value === 'measure'}
+          with={{ found, files: files.value, shown: tab.value === 'measure', goTo, lines }}
+        />
+      ),
     },
     {
       key: 'compare',
       title: 'Compare',
-      body: <LazyCompare found={found} shown={tab.value === 'compare'} />,
+      body: (
+        <LazyTab
+          fetch={async () => (await import('./compare')).CompareTab}
+          shown={tab.value === 'compare'}
+          with={{ found }}
+        />
+      ),
     },
     {
       key: 'files',
@@ -153,6 +166,7 @@ export function ResultsPage(props: {
               tabs={tabs}
               tab={tab}
               goTo={goTo}
+              lines={lines}
               quick={quick && api.fileUrl(found.id, quick, true)}
               numbers={<VolumesCard table={table} found={found} volumes={volumes} version={version} />}
             />

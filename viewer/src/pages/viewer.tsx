@@ -4,6 +4,7 @@ import type { ComponentChildren, ComponentType } from 'preact'
 import { useEffect } from 'preact/hooks'
 import type { Api } from '../api/client'
 import type { CaseOut, Vocabulary } from '../api/types'
+import type { DiameterLines } from '../app/diameterlines'
 import type { Point } from '../app/measured'
 import { Act, Notice } from '../app/parts'
 import { QuickLook } from '../app/quicklook'
@@ -20,6 +21,8 @@ export interface ViewerProps {
   tab: Signal<string>
   /** A place in world millimetres that was asked for. */
   goTo: Signal<Point | null>
+  /** Diameters to draw over the pictures. */
+  lines: Signal<DiameterLines | null>
   /** Address of the server’s small picture; null where there is none. */
   quick: string | null
   /** The volumes, for as long as no label list can be shown. */

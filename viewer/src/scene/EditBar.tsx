@@ -1,3 +1,4 @@
+import { NO_BRAIN } from './brain'
 import { Swatch } from './LabelList'
 import type { PartProps } from './panel'
 import { BRUSHES } from './state'
@@ -58,10 +59,10 @@ function PenChoice({ scene, vocabulary }: PartProps) {
   )
 }
 
-/** The brush changes voxels of some intensities only: a threshold. */
+/** The brush changes voxels of some intensities only, a threshold, or of the brain only. */
 function Limit({ scene }: PartProps) {
-  const { pen, cursor, window: shown, choice } = scene.state
-  const { limit } = pen.value
+  const { pen, cursor, window: shown, choice, hasBrain } = scene.state
+  const { limit, brain } = pen.value
   const set = (low: number, high: number) =>
     scene.edit.setPen({ limit: { low: Math.min(low, high), high: Math.max(low, high) } })
   const begin = () => {
@@ -86,7 +87,7 @@ function Limit({ scene }: PartProps) {
   )
   return (
     <fieldset class="scene-group">
-      <legend class="sr-only">Intensities that the brush changes</legend>
+      <legend class="sr-only">What the brush may change</legend>
       <button
         type="button"
         class="scene-toggle"
@@ -103,6 +104,23 @@ function Limit({ scene }: PartProps) {
           {field('high', 'to')}
           <span class="soft small-text">of {choice.value?.title}</span>
         </>
+      )}
+      <button
+        type="button"
+        class="scene-toggle"
+        aria-pressed={brain !== null}
+        aria-describedby={hasBrain.value ? undefined : 'scene-no-brain'}
+        disabled={!hasBrain.value}
+        title="The brush changes only voxels inside the brain, as the run found it"
+        data-act="brain-only"
+        onClick={() => void scene.edit.keepToBrain(brain === null)}
+      >
+        Brain only
+      </button>
+      {!hasBrain.value && (
+        <span class="soft small-text" id="scene-no-brain">
+          {NO_BRAIN}
+        </span>
       )}
     </fieldset>
   )

@@ -7,7 +7,8 @@ const MOUSE: readonly [string, string][] = [
   ['Right button, drag', 'window (left and right) and level (up and down)'],
   ['Wheel', 'through the slices of the picture under the pointer'],
   ['Middle button or Shift, drag', 'move the picture'],
-  ['Double click', 'one picture alone, and back'],
+  ['Double click', 'one picture alone, and back; with all sequences: whole pictures again'],
+  ['Ctrl and wheel, or two fingers', 'with all sequences: zoom about the pointer, move'],
 ]
 
 /** All keys and gestures; the keys are those of the table that the viewer obeys. */

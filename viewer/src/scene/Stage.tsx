@@ -1,6 +1,8 @@
 import { useSignalEffect } from '@preact/signals'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { QuickLook } from '../app/quicklook'
+import { DiameterEnds, linesShown } from './DiameterEnds'
+import { drawLines } from './diameters'
 import { sides } from './geometry'
 import { cellsOf, drawOverlay, overlayWords } from './overlay'
 import { type PartProps, sidesInWords, TILES, type Tile, tilesOf } from './panel'
@@ -42,6 +44,8 @@ function Overlay({
     const cells = cellsOf(state.view.peek() !== 'multi', shown.width, shown.height)
     const one = under.width / Math.max(1, under.clientWidth)
     drawOverlay(brush, all, words, one, cells)
+    const lines = state.lines.value
+    if (lines) drawLines(brush, linesShown(scene), lines.words, one)
     setPlaces(all.map(({ plane, cross }) => `${plane}:${cross.map((at) => (at / one).toFixed(1)).join(',')}`).join(' '))
   })
   const words = overlayWords(state, result)
@@ -104,6 +108,7 @@ export function Stage({ scene, result, quick }: Omit<PartProps, 'vocabulary'> & 
           ))}
         </div>
       )}
+      {state.ready.value && <DiameterEnds scene={scene} canvas={canvas} />}
       {state.ready.value && state.sideBySide.value && <SideBySide scene={scene} />}
       {!state.ready.value && (
         <div class="scene-loading">

@@ -48,5 +48,7 @@ export const COMMANDS: Record<Action, Command> = {
   jump: (scene) => scene.jump(),
   uncertainty: (scene) => void scene.uncertainty.show(!scene.state.uncertain.value),
   paint: (scene) => scene.edit.paint(),
+  look: (scene, press) =>
+    scene.state.sideBySide.value ? scene.linked.look(press.key) : scene.move(press.key as ArrowKey),
   move: (scene, press) => scene.move(press.key as ArrowKey),
 }

@@ -5,7 +5,7 @@ import type { CaseOut, Vocabulary } from '../api/types'
 import { put, take } from '../app/stash'
 import { rgb, sentenceOf } from '../app/vocabulary'
 import { Editing, sentence } from './editing'
-import { firstShown, maskVersions, modelMask, previewName, sequenceChoices, uncertaintyMap } from './files'
+import { brainMask, firstShown, maskVersions, modelMask, previewName, sequenceChoices, uncertaintyMap } from './files'
 import { type ArrowKey, AXIS_OF, stepOf, type Vec3, voxelMl } from './geometry'
 import { LinkedPictures } from './linked'
 import { LabelDisplay } from './marks'
@@ -100,6 +100,7 @@ export class SceneController {
         state.sequences.value = sequenceChoices(source.files, parts.vocabulary, parts.result)
         state.versions.value = maskVersions(source.files, versions, parts.result)
         state.canCompare.value = modelMask(source.files) !== null
+        state.hasBrain.value = brainMask(source.files) !== null
         const map = uncertaintyMap(source.files)
         state.uncertaintyFile.value = map?.name ?? null
         state.uncertaintyMeaning.value = meaningOf(map?.kind)
@@ -280,7 +281,8 @@ export class SceneController {
   }
 
   zoom(factor: number): void {
-    this.viewer?.zoom(factor)
+    if (this.state.sideBySide.value) this.linked.zoom(factor)
+    else this.viewer?.zoom(factor)
   }
 
   /** Go to a label's largest slice; without a label, to the next one that the drawing has. */

@@ -147,24 +147,70 @@ export interface Marking {
 }
 
 const WHITE: SceneLabel['rgb'] = [255, 255, 255]
+/** Every label in white: what another mask is drawn in. */
+const ALL_WHITE: Pick<Marking, 'labels' | 'isSeen'> = {
+  labels: Array.from({ length: 255 }, (_, at) => ({ value: at + 1, name: '', rgb: WHITE })),
+  isSeen: () => true,
+}
 
 /** Draw the outlines of another mask's parts as white dashes. */
 export function outline(pixels: Uint8ClampedArray, other: Uint8Array, scene: Vec3, where: Where): void {
-  const labels = Array.from({ length: 255 }, (_, at) => ({ value: at + 1, name: '', rgb: WHITE }))
-  mark(pixels, other, scene, where, { labels, isSeen: () => true, style: 'outline', opacity: 0, dashed: true })
+  mark(pixels, other, scene, where, { ...ALL_WHITE, style: 'outline', opacity: 0, dashed: true })
+}
+
+const coloursOfLabels = ({ labels, isSeen }: Pick<Marking, 'labels' | 'isSeen'>) =>
+  new Map(labels.filter(({ value }) => isSeen(value)).map(({ value, rgb }) => [value, rgb]))
+
+/** The label of each pixel of a slice; 0 beside it. */
+function reader(drawn: Uint8Array, scene: Vec3, where: Where): (column: number, row: number) => number {
+  const { first, right, down } = indices(where, scene, 0, [1, scene[0], scene[0] * scene[1]])
+  const [width, height] = sizeOf(where.plane, scene)
+  return (column, row) =>
+    column < 0 || row < 0 || column >= width || row >= height
+      ? 0
+      : (drawn[first + row * down + column * right] as number)
+}
+
+/** Sides of pixels that another label, or none, lies beyond: for lines that stay thin where pixels are large. */
+export interface Edges {
+  rgb: SceneLabel['rgb']
+  dashed: boolean
+  /** Column, row and side (0 left, 1 right, 2 top, 3 bottom), one after the other. */
+  sides: number[]
+}
+
+/** The outlines of labels (scene order) on a slice; without `marking` those of another mask, as white dashes. */
+export function edgesOf(
+  drawn: Uint8Array,
+  scene: Vec3,
+  where: Where,
+  marking?: Pick<Marking, 'labels' | 'isSeen'>,
+): Edges[] {
+  const colours = coloursOfLabels(marking ?? ALL_WHITE)
+  const read = reader(drawn, scene, where)
+  const [width, height] = sizeOf(where.plane, scene)
+  const found = new Map<SceneLabel['rgb'], number[]>()
+  for (let row = 0; row < height; row++)
+    for (let column = 0; column < width; column++) {
+      const label = read(column, row)
+      const rgb = label ? colours.get(label) : undefined
+      if (!rgb) continue
+      const beyond = [read(column - 1, row), read(column + 1, row), read(column, row - 1), read(column, row + 1)]
+      for (const [side, other] of beyond.entries()) {
+        if (other === label) continue
+        const sides = found.get(rgb) ?? []
+        found.set(rgb, sides)
+        sides.push(column, row, side)
+      }
+    }
+  return [...found].map(([rgb, sides]) => ({ rgb, dashed: !marking, sides }))
 }
 
 /** Draw labels (scene order) into transparent pixels (RGBA) of a slice, which are then laid over it. */
 export function mark(pixels: Uint8ClampedArray, drawn: Uint8Array, scene: Vec3, where: Where, marking: Marking): void {
-  const { first, right, down } = indices(where, scene, 0, [1, scene[0], scene[0] * scene[1]])
   const [width, height] = sizeOf(where.plane, scene)
-  const colours = new Map(
-    marking.labels.filter(({ value }) => marking.isSeen(value)).map(({ value, rgb }) => [value, rgb]),
-  )
-  const read = (column: number, row: number): number =>
-    column < 0 || row < 0 || column >= width || row >= height
-      ? 0
-      : (drawn[first + row * down + column * right] as number)
+  const colours = coloursOfLabels(marking)
+  const read = reader(drawn, scene, where)
   for (let row = 0; row < height; row++)
     for (let column = 0; column < width; column++) {
       const label = read(column, row)

@@ -2,6 +2,7 @@
 import { batch } from '@preact/signals'
 import type { SegmentationVersion } from '../api/types'
 import type { Waiting } from '../app/stash'
+import { brainOf } from './brain'
 import { modelMask } from './files'
 import { AXIS_OF, type Grid, sameGrid } from './geometry'
 import { type Mask, packed, writeMask } from './nifti'
@@ -157,6 +158,11 @@ export class Editing {
     const { pen } = this.host.state
     pen.value = { ...pen.value, ...change }
     this.host.viewer()?.drawing.setPen(pen.value)
+  }
+
+  /** Let strokes change voxels of the brain only, or all again. */
+  async keepToBrain(on: boolean): Promise<void> {
+    this.setPen({ brain: on ? await brainOf(this.host) : null })
   }
 
   /** The next thinner or thicker brush. */

@@ -58,6 +58,9 @@ export function maskVersions(
 
 export const modelMask = (files: readonly FileOut[]): string | null => named(files, 'model-segmentation')
 
+/** The brain as the run found it, on the grid of the pictures. */
+export const brainMask = (files: readonly FileOut[]): string | null => named(files, 'brain-view')
+
 /** The map of where the model's answer is uncertain. */
 export const uncertaintyMap = (files: readonly FileOut[]): FileOut | null =>
   files.find(({ role }) => role === 'uncertainty-view') ?? null

@@ -132,6 +132,25 @@ export const toFileOrder = (labels: Uint8Array, shape: Vec3, order: AxisOrder): 
 export const sceneShape = (shape: Vec3, order: AxisOrder): Vec3 =>
   order.map(({ fileAxis }) => shape[fileAxis as 0 | 1 | 2]) as unknown as Vec3
 
+/** The scene voxel, with fractions, of a place in the world. */
+export function sceneVoxelOf({ shape, affine }: Grid, order: AxisOrder, mm: Vec3): Vec3 {
+  const file = toWorld(inverse(affine), mm)
+  return order.map(({ fileAxis, flipped }) => {
+    const at = file[fileAxis as 0 | 1 | 2]
+    return flipped ? shape[fileAxis as 0 | 1 | 2] - 1 - at : at
+  }) as unknown as Vec3
+}
+
+/** The place in the world of a scene voxel, which may have fractions. */
+export function worldOfScene({ shape, affine }: Grid, order: AxisOrder, voxel: Vec3): Vec3 {
+  const file: [number, number, number] = [0, 0, 0]
+  order.forEach(({ fileAxis, flipped }, axis) => {
+    const at = voxel[axis as 0 | 1 | 2]
+    file[fileAxis as 0 | 1 | 2] = flipped ? shape[fileAxis as 0 | 1 | 2] - 1 - at : at
+  })
+  return toWorld(affine, file)
+}
+
 /** What the letters on a picture's sides are. In radiological pictures the patient's right is on the left. */
 export function sides(
   plane: Plane,

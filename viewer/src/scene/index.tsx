@@ -5,6 +5,7 @@ import type { ComponentChildren } from 'preact'
 import { useEffect, useMemo, useRef } from 'preact/hooks'
 import type { Api } from '../api/client'
 import type { CaseOut, Vocabulary } from '../api/types'
+import type { DiameterLines } from '../app/diameterlines'
 import type { Point } from '../app/measured'
 import { type SideTab, SideTabs } from '../app/sidetabs'
 import { COMMANDS } from './commands'
@@ -30,6 +31,7 @@ interface PanelProps {
   tabs: readonly SideTab[]
   tab: Signal<string>
   goTo: Signal<Point | null>
+  lines: Signal<DiameterLines | null>
   quick: string | null
   numbers: ComponentChildren
 }
@@ -89,6 +91,9 @@ export default function ViewerPanel(props: PanelProps) {
     if (!place || !scene.state.ready.value) return
     scene.goTo(place)
     props.goTo.value = null
+  })
+  useSignalEffect(() => {
+    scene.state.lines.value = props.lines.value
   })
   useKeys(scene, panel)
   useLeaveWarning(scene)

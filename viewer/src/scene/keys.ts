@@ -32,6 +32,7 @@ export type Action =
   | 'jump'
   | 'uncertainty'
   | 'paint'
+  | 'look'
   | 'move'
 
 interface KeyRule {
@@ -67,6 +68,13 @@ const digit =
     /^(Digit|Numpad)[1-9]$/.test(press.code) && press.shift === shift && !press.ctrl && !press.alt
 
 export const RULES: readonly KeyRule[] = [
+  {
+    action: 'look',
+    shown: 'Shift Arrows',
+    does: 'move the zoomed pictures, while all sequences are shown',
+    onCanvas: true,
+    matches: ({ key, shift, ctrl, alt }) => shift && !ctrl && !alt && key.startsWith('Arrow'),
+  },
   {
     action: 'move',
     shown: 'Arrows',

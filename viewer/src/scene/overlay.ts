@@ -11,6 +11,12 @@ export interface TilePlace {
   /** Where the crosshair is. */
   cross: readonly [number, number]
   pixelsPerMm: number
+  /** Where scene voxels lie on the canvas, across and up: the centre of the first, from one to the next, and how many. */
+  voxels: {
+    start: readonly [number, number]
+    step: readonly [number, number]
+    sizes: readonly [number, number]
+  }
 }
 
 export const CROSS = 'rgb(89 204 255 / 85%)'

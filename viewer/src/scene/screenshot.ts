@@ -3,6 +3,8 @@
 import { ml } from '../app/format'
 import { saveFile } from '../app/save'
 import { volumeOf } from '../app/vocabulary'
+import { linesShown } from './DiameterEnds'
+import { drawLines } from './diameters'
 import { sides } from './geometry'
 import { cellsOf, drawOverlay, overlayWords } from './overlay'
 import { type PartProps, sidesInWords, tilesOf, volumesShown } from './panel'
@@ -135,6 +137,8 @@ export async function saveScreenshot(props: PartProps): Promise<void> {
   const whole = captioned(picture, [...captionOf(props), placeOf(state)], legendOf(props), (brush, size) => {
     if (linked) return
     drawOverlay(brush, scene.places(), overlayWords(state, props.result), one, cells)
+    const lines = state.lines.value
+    if (lines) drawLines(brush, linesShown(scene), lines.words, one)
     lettered(brush, picture, state, size)
   })
   const file = await new Promise<Blob | null>((done) => whole.toBlob(done, 'image/png'))

@@ -1,6 +1,8 @@
 /** What the viewer panel shows and does, as signals. Nothing here knows the library or the network. */
 import { computed, type ReadonlySignal, type Signal, signal } from '@preact/signals'
 import type { SegmentationVersion } from '../api/types'
+import type { DiameterLines } from '../app/diameterlines'
+import { type Frame, WHOLE } from './frame'
 import type { Plane, Vec3 } from './geometry'
 import type { Range, Window } from './window'
 
@@ -25,6 +27,8 @@ export interface Pen {
   fill: boolean
   /** A stroke changes voxels of these intensities of the picture on screen only; null: all. */
   limit: Window | null
+  /** Not 0 where a stroke may change voxels, in the scene's order: the brain; null: everywhere. */
+  brain: Uint8Array | null
 }
 
 export interface Cursor {
@@ -160,6 +164,8 @@ export class SceneState {
   readonly view: Signal<View> = signal('multi')
   /** All sequences are shown in one plane, in place of the views. */
   readonly sideBySide: Signal<boolean> = signal(false)
+  /** What of them is seen, while they are side by side. */
+  readonly frame: Signal<Frame> = signal(WHOLE)
   /** The plane that arrows, page keys and the space bar act in. */
   readonly plane: Signal<Plane> = signal('axial')
   readonly radiological: Signal<boolean> = signal(true)
@@ -180,7 +186,7 @@ export class SceneState {
   readonly opacity: Signal<number> = signal(0.4)
   readonly counts: Signal<Uint32Array> = signal(new Uint32Array(256))
 
-  readonly pen: Signal<Pen> = signal({ label: 1, size: 3, erase: false, fill: false, limit: null })
+  readonly pen: Signal<Pen> = signal({ label: 1, size: 3, erase: false, fill: false, limit: null, brain: null })
   readonly edits: Signal<Edits> = signal(NO_EDITS)
   readonly saving: Signal<boolean> = signal(false)
   readonly versions: Signal<readonly SegmentationVersion[]> = signal([])
@@ -188,6 +194,8 @@ export class SceneState {
   /** The model's answer before post-processing is on screen, for looking only. */
   readonly before: Signal<boolean> = signal(false)
   readonly canCompare: Signal<boolean> = signal(false)
+  /** The case has the mask of its brain. */
+  readonly hasBrain: Signal<boolean> = signal(false)
   /** The map of where the model's answer is uncertain; null if the case has none. */
   readonly uncertaintyFile: Signal<string | null> = signal(null)
   /** What its values mean, as a sentence. */
@@ -199,6 +207,8 @@ export class SceneState {
   /** A version that waits for the user to give up unsaved strokes. */
   readonly wanted: Signal<number | null> = signal(null)
 
+  /** Diameters that are drawn over the pictures; null while nobody looks at them. */
+  readonly lines: Signal<DiameterLines | null> = signal(null)
   readonly cursor: Signal<Cursor | null> = signal(null)
   /** How many slices there are along the scene's axes. */
   readonly sizes: Signal<Vec3> = signal([1, 1, 1])

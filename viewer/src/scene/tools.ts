@@ -1,6 +1,5 @@
 /** Changes of a whole part of the mask at once: one connected part, or the slices between two painted ones. Pure. */
 import type { Vec3 } from './geometry'
-import type { Window } from './window'
 
 /** Labels in the scene's order, x fastest. */
 export interface Bitmap {
@@ -40,18 +39,12 @@ export function relabelled({ labels }: Bitmap, voxels: readonly number[], label:
   return changed
 }
 
-/** Take back in `after` what a stroke has changed where the intensity is outside of the window; tells how much stayed. */
-export function limitStroke(
-  before: Uint8Array,
-  after: Uint8Array,
-  intensity: (index: number) => number,
-  { low, high }: Window,
-): number {
+/** Take back in `after` what a stroke has changed where it may change nothing; tells how much stayed. */
+export function limitStroke(before: Uint8Array, after: Uint8Array, may: (index: number) => boolean): number {
   let stayed = 0
   for (let index = 0; index < after.length; index++) {
     if (after[index] === before[index]) continue
-    const value = intensity(index)
-    if (value >= low && value <= high) stayed++
+    if (may(index)) stayed++
     else after[index] = before[index] as number
   }
   return stayed

@@ -1,5 +1,15 @@
 import { describe, expect, it } from 'vitest'
-import { greyOf, intensities, mark, outline, pixelOf, sizeOf, voxelUnder, type Where } from '../../src/scene/cuts'
+import {
+  edgesOf,
+  greyOf,
+  intensities,
+  mark,
+  outline,
+  pixelOf,
+  sizeOf,
+  voxelUnder,
+  type Where,
+} from '../../src/scene/cuts'
 import type { AxisOrder, Plane, Vec3 } from '../../src/scene/geometry'
 import { toSceneOrder } from '../../src/scene/geometry'
 
@@ -85,6 +95,16 @@ describe('mark', () => {
     const ring = [6, 7, 8, 11, 13, 16, 17, 18].map((at) => pixels[4 * at + 3])
     expect(new Set(ring)).toEqual(new Set([0, 255]))
     expect([pixels[middle + 3], Math.max(...pixels.filter((_, at) => at % 4 === 0))]).toEqual([0, 255])
+  })
+  it('has thin lines around its parts, in their colours, where pixels are large', () => {
+    const isSeen = (label: number) => label === 1
+    const [edges, ...others] = edgesOf(drawn, scene, where('axial', 0, false), { labels, isSeen })
+    expect(others).toEqual([])
+    expect([edges?.rgb, edges?.dashed, edges?.sides.length]).toEqual([[200, 0, 0], false, 3 * 12])
+    // The first pixel of the block, x 1 and y 3 of 5 rows: nothing lies to its left and above it.
+    expect(edges?.sides.slice(0, 6)).toEqual([1, 1, 0, 1, 1, 2])
+    const all = edgesOf(drawn, scene, where('axial', 0, false))
+    expect(all.map(({ dashed, sides }) => [dashed, sides.length])).toEqual([[true, 3 * 16]])
   })
   it('leaves out what is hidden, and does not go round the edge of the slice', () => {
     expect(marked('both', 1)[middle + 3]).toBe(0)

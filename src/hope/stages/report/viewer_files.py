@@ -1,4 +1,4 @@
-"""What the web page needs beside the command line's files: views, meshes, uncertainty, the uncleaned mask, a table."""
+"""What the web page needs beside the command line's files: views, meshes, uncertainty, brain, uncleaned mask, table."""
 
 from __future__ import annotations
 
@@ -88,7 +88,8 @@ class _Writer:
         views = [lambda s=s: self._view(s) for s in SEQUENCES if s in self._case.uploaded.scans]
         meshes = [lambda label=label: self._mesh(label.value, label.key) for label in PEDS.labels]
         others = [self._uncertainty, self._model_mask, *meshes, self._table, self._quick_look]
-        return [*views, *self._harmonized_views(), *others]
+        brain = to_native(self._aligned.brain_mask, self._aligned)
+        return [*views, *self._harmonized_views(brain), partial(self._brain_view, brain), *others]
 
     def _path(self, output: OutputFile) -> Path:
         return self._folder / output.name(self._result.case_id)
@@ -102,19 +103,22 @@ class _Writer:
         write_view(view, self._path(output), scale=self._scale if is_reference else (1.0, 0.0), exact=is_reference)
         return [output]
 
-    def _harmonized_views(self) -> list[Callable[[], list[OutputFile]]]:
+    def _harmonized_views(self, brain: Volume) -> list[Callable[[], list[OutputFile]]]:
         """One for each image that harmonisation changed: what was passed on is the aligned case's own object."""
         images, aligned = self._case.harmonized.images, self._aligned
         changed = {s: image for s, image in images.items() if image is not aligned.images[s]}
-        if not changed:
-            return []
-        brain = to_native(aligned.brain_mask, aligned)
         return [partial(self._harmonized_view, s, image, brain) for s, image in changed.items()]
 
     def _harmonized_view(self, sequence: MRSequence, image: Volume, brain: Volume) -> list[OutputFile]:
         output = OutputFile.of(Role.HARMONIZED_VIEW, sequence=str(sequence))
         to_atlas = self._aligned.atlas_to_native[self._aligned.reference].inverse()
         write_view(brain_view(image, brain, to_atlas), self._path(output), exact=False)
+        return [output]
+
+    def _brain_view(self, brain: Volume) -> list[OutputFile]:
+        """The brain as the run found it, so that the page can keep a brush inside it."""
+        output = OutputFile.of(Role.BRAIN_VIEW)
+        write_labels(brain, self._path(output))
         return [output]
 
     def _uncertainty(self) -> list[OutputFile]:

@@ -116,6 +116,21 @@ def test_the_uncertainty_shows_at_its_place_in_the_scan(orientation: str, tmp_pa
     assert np.linalg.norm(place - TO_NATIVE[T1C].apply(MARKER_MM)) < 0.5
 
 
+@pytest.mark.parametrize("orientation", ["RAS", "PIL"])
+def test_the_brain_lies_on_the_grid_of_the_mask(orientation: str, tmp_path: Path) -> None:
+    """Whether or not harmonisation changed an image; the brush of the page is kept to it."""
+    case = segmented(orientation, ())
+    name = f"{CASE}-brain-view.nii.gz"
+    assert write(tmp_path, case)[name] == OutputFile.of(Role.BRAIN_VIEW)
+    brain, mask = read_labels(tmp_path / name), read_labels(tmp_path / f"{CASE}-seg.nii.gz")
+    assert brain.grid.same_as(mask.grid)
+    assert set(np.unique(brain.data)) == {0, 1}
+    # An ellipsoid of half axes 30, 34 and 26 mm; the transforms of this case keep volumes.
+    assert abs(brain.data.sum() * brain.grid.voxel_volume_ml / 111.1 - 1) < 0.03
+    middle = brain.grid.to_world(np.argwhere(brain.data).mean(axis=0))
+    assert np.linalg.norm(middle - TO_NATIVE[T1C].apply(np.zeros(3))) < 0.5
+
+
 @pytest.mark.parametrize("changed", [(), (T2W,)])
 def test_what_was_passed_on_unchanged_has_one_view(changed: tuple[MRSequence, ...], tmp_path: Path) -> None:
     kinds = write(tmp_path, segmented("LPS", changed))

@@ -14,7 +14,6 @@ import {
 } from '../geometry'
 import type { Pen } from '../state'
 import { type Bitmap, limitStroke } from '../tools'
-import type { Window } from '../window'
 
 /** How the file's voxels lie in the scene. */
 export interface Lie {
@@ -30,8 +29,10 @@ export class Drawing {
   private readonly stroke: () => void
   private readonly stack: () => Stack
   private listening = false
-  /** What strokes may change, and the drawing before the stroke that is going on. */
-  private limit: { window: Window; before: Uint8Array } | null = null
+  /** What strokes may change. */
+  private limits: Pick<Pen, 'limit' | 'brain'> = { limit: null, brain: null }
+  /** The drawing before the stroke that is going on, where strokes may not change all. */
+  private before: Uint8Array | null = null
 
   constructor(nv: Niivue, lie: () => Lie, stack: () => Stack, stroke: () => void) {
     this.nv = nv
@@ -42,21 +43,28 @@ export class Drawing {
 
   /** The library is about to remember an edit: what the brush may not change is taken back before. */
   completing(): void {
-    if (!this.limit || !this.listening) return
+    if (!this.before || !this.listening) return
+    const { limit, brain } = this.limits
     const { grid, order } = this.lie()
     const intensity = intensities(this.stack(), grid.shape, order)
-    limitStroke(this.limit.before, this.bitmap(), intensity, this.limit.window)
+    limitStroke(this.before, this.bitmap(), (index) => {
+      if (brain && !brain[index]) return false
+      const value = limit ? intensity(index) : 0
+      return !limit || (value >= limit.low && value <= limit.high)
+    })
     this.nv.refreshDrawing(true)
   }
 
   /** The library has changed the drawing. */
   edited(): void {
-    this.limitTo(this.limit?.window ?? null)
+    this.remember()
     if (this.listening) this.stroke()
   }
 
-  private limitTo(window: Window | null): void {
-    this.limit = window && this.nv.drawBitmap ? { window, before: this.nv.drawBitmap.slice() } : null
+  /** Keep the drawing as it is now, for what the next stroke may not change. */
+  private remember(): void {
+    const { limit, brain } = this.limits
+    this.before = limit || brain ? (this.nv.drawBitmap?.slice() ?? null) : null
   }
 
   private bitmap(): Uint8Array {
@@ -73,7 +81,7 @@ export class Drawing {
     this.nv.drawClearAllUndoBitmaps()
     this.nv.drawAddUndoBitmap()
     this.nv.refreshDrawing(true)
-    this.limitTo(this.limit?.window ?? null)
+    this.remember()
     this.listening = true
     this.nv.createOnLocationChange()
   }
@@ -105,7 +113,8 @@ export class Drawing {
   setPen(pen: Pen): void {
     this.nv.opts.penSize = pen.size
     this.nv.setPenValue(pen.erase ? 0 : pen.label, pen.fill)
-    this.limitTo(pen.limit)
+    this.limits = pen
+    this.remember()
   }
 
   enable(on: boolean): void {
@@ -143,12 +152,10 @@ export class Drawing {
   /** Put other labels (scene order) in place of the drawing, as one step that can be taken back. */
   change(labels: Uint8Array): void {
     this.bitmap()
-    const { limit } = this
-    this.limit = null // of the brush alone
+    this.before = null // limits are of the brush alone
     this.nv.drawBitmap = labels
     this.nv.refreshDrawing(true)
     this.nv.drawAddUndoBitmap()
-    this.limitTo(limit?.window ?? null)
     this.nv.createOnLocationChange()
   }
 
@@ -162,7 +169,7 @@ export class Drawing {
   /** Take back one stroke. The panel counts how many there are: the library fails beyond its first. */
   undo(): void {
     this.nv.drawUndo()
-    this.limitTo(this.limit?.window ?? null)
+    this.remember()
     this.nv.createOnLocationChange()
   }
 }

@@ -164,7 +164,7 @@ export class Viewer {
 
   /** Where the slices and the crosshair are on the canvas. */
   places(): TilePlace[] {
-    return this.current ? tilePlaces(this.nv) : []
+    return this.current ? tilePlaces(this.nv, this.sizes()) : []
   }
 
   /** The grid of the image on screen. */

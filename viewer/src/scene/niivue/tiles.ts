@@ -1,6 +1,7 @@
 /** Where the library has drawn the slices, and where the crosshair lies on each. */
 import { type Niivue, SLICE_TYPE } from '@niivue/niivue'
-import type { Plane } from '../geometry'
+import { SEEN } from '../cuts'
+import type { Vec3 } from '../geometry'
 import type { TilePlace } from '../overlay'
 import type { View } from '../state'
 import { PLANES } from './drawing'
@@ -19,22 +20,26 @@ export const QUARTERS: { sliceType: SLICE_TYPE; position: [number, number, numbe
   { sliceType: SLICE_TYPE.SAGITTAL, position: [0, 0.502, 0.498, 0.498] },
   { sliceType: SLICE_TYPE.RENDER, position: [0.502, 0.502, 0.498, 0.498] },
 ]
-/** Which two of x, y, z run across and up a picture. */
-const SEEN: Record<Plane, readonly [number, number]> = { axial: [0, 1], coronal: [0, 2], sagittal: [1, 2] }
-
-export function tilePlaces(nv: Niivue): TilePlace[] {
-  const mm = nv.frac2mm(nv.scene.crosshairPos, 0, nv.opts.isSliceMM)
+/** Where the slices are; `sizes` are the scene's. */
+export function tilePlaces(nv: Niivue, sizes: Vec3): TilePlace[] {
+  const mmOf = (fraction: Parameters<Niivue['frac2mm']>[0]) => nv.frac2mm(fraction, 0, nv.opts.isSliceMM)
+  const mm = mmOf(nv.scene.crosshairPos)
+  const [first, second] = [mmOf(nv.vox2frac([0, 0, 0])), mmOf(nv.vox2frac([1, 1, 1]))]
   return nv.screenSlices.flatMap((tile): TilePlace[] => {
     const plane = PLANES[tile.axCorSag]
     if (!plane || tile.sliceFrac === Number.POSITIVE_INFINITY) return []
     const [left = 0, top = 0, width = 0, height = 0] = tile.leftTopWidthHeight
     const [across = 1, up = 1] = tile.fovMM
     const [x, y] = SEEN[plane]
-    const cross: [number, number] = [
-      left + (((mm[x] ?? 0) - (tile.leftTopMM[0] ?? 0)) / across) * width,
-      top + height - (((mm[y] ?? 0) - (tile.leftTopMM[1] ?? 0)) / up) * height,
+    const onCanvas = (place: ArrayLike<number>): [number, number] => [
+      left + (((place[x] ?? 0) - (tile.leftTopMM[0] ?? 0)) / across) * width,
+      top + height - (((place[y] ?? 0) - (tile.leftTopMM[1] ?? 0)) / up) * height,
     ]
-    return [{ plane, box: [left, top, width, height], cross, pixelsPerMm: width / Math.abs(across) }]
+    const [start, next] = [onCanvas(first), onCanvas(second)]
+    const step = [next[0] - start[0], next[1] - start[1]] as const
+    const voxels = { start, step, sizes: [sizes[x], sizes[y]] as const }
+    const pixelsPerMm = width / Math.abs(across)
+    return [{ plane, box: [left, top, width, height], cross: onCanvas(mm), pixelsPerMm, voxels }]
   })
 }
 

@@ -1,22 +1,22 @@
-/** Fetches the comparison of two dates when its tab is opened first: it is no part of what the page shows at once. */
+/** Fetches the body of a tab when the tab is opened first: it is no part of what the page shows at once. */
 import { useSignal } from '@preact/signals'
 import type { ComponentType } from 'preact'
 import { useEffect } from 'preact/hooks'
-import type { CaseOut } from '../api/types'
 import { Act, Notice } from '../app/parts'
 
-interface Props {
-  found: CaseOut
-}
+type State<Props> = { tab: ComponentType<Props> } | 'waiting' | 'failed'
 
-type State = { tab: ComponentType<Props> } | 'waiting' | 'failed'
-
-export function LazyCompare({ found, shown }: Props & { shown: boolean }) {
-  const state = useSignal<State>('waiting')
+export function LazyTab<Props extends object>(props: {
+  fetch: () => Promise<ComponentType<Props>>
+  shown: boolean
+  with: Props
+}) {
+  const { shown } = props
+  const state = useSignal<State<Props>>('waiting')
   const load = async () => {
     state.value = 'waiting'
     try {
-      state.value = { tab: (await import('./compare')).CompareTab }
+      state.value = { tab: await props.fetch() }
     } catch {
       state.value = 'failed'
     }
@@ -34,5 +34,5 @@ export function LazyCompare({ found, shown }: Props & { shown: boolean }) {
     )
   if (now === 'waiting') return shown ? <p role="status">Loading…</p> : null
   const Tab = now.tab
-  return <Tab found={found} />
+  return <Tab {...props.with} />
 }
