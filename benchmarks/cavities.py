@@ -49,7 +49,7 @@ def synthetic(seed: int, index: int, cavity: bool) -> tuple[float, list[float]]:
     return sum(cut), [space.marked for space in spaces]
 
 
-def told(marked: list[float]) -> str:
+def said_of(marked: list[float]) -> str:
     """Outside or in the mask, or neither."""
     if not marked:
         return "nothing told"
@@ -68,7 +68,7 @@ def adults(folder: Path) -> None:
         truth = truth_of(source, aligned)
         assert truth is not None, f"{source.case_id} has no mask"
         spaces = surface_fluid(aligned.images, aligned.brain_mask, truth)
-        said = told([space.marked for space in spaces])
+        said = said_of([space.marked for space in spaces])
         counts[said] = counts.get(said, 0) + 1
         if spaces:
             print(source.case_id, [(round(space.ml, 1), round(space.marked, 2)) for space in spaces], flush=True)
@@ -82,11 +82,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=990_007)
     parser.add_argument("--cases", type=Path)
     args = parser.parse_args()
-    without = [told(synthetic(args.seed, index, False)[1]) for index in range(args.count)]
+    without = [said_of(synthetic(args.seed, index, False)[1]) for index in range(args.count)]
     print("no cavity:", {said: without.count(said) for said in sorted(set(without))}, flush=True)
     made = [synthetic(args.seed, index, True) for index in range(args.count)]
     for low, high in zip((0, *_SIZES), _SIZES, strict=False):
-        here = [told(marked) for ml, marked in made if low <= ml < high]
+        here = [said_of(marked) for ml, marked in made if low <= ml < high]
         print(f"cavity of {low} to {high} ml:", {said: here.count(said) for said in sorted(set(here))})
     if args.cases:
         adults(args.cases)

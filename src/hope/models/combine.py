@@ -71,6 +71,7 @@ def combine_bundles(bundles: Sequence[Bundle], folder: Path, model_id: str) -> B
         tensors = load_tensors(bundle.folder / WEIGHTS)
         weights |= {f"{PREFIX}{number}.{name}": tensor for name, tensor in tensors.items()}
     save_file(weights, folder / WEIGHTS)
+    (folder / WEIGHTS).chmod(0o644)  # safetensors gives it to its owner alone
     if known := stored_file(first.folder):
         shutil.copyfile(known, folder / OUT_OF_DISTRIBUTION)
     return write_manifest(folder, _manifest(bundles, model_id))

@@ -60,6 +60,7 @@ def test_what_was_fitted_on_one_is_not_claimed_for_the_mean(members: list[Bundle
     assert [member["sha256"] for member in said["members"]] == [one.sha256 for one in members[:2]]
     assert said["only_synthetic"] is True
     assert bundle.licence == "Apache-2.0"
+    assert {path.stat().st_mode & 0o777 for path in bundle.folder.iterdir()} == {0o644}, "others may load it too"
     read_bundle(bundle.folder).verify()
 
 
