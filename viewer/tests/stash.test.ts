@@ -48,9 +48,11 @@ it('keeps moved diameters of one mask of a case until it is deleted', () => {
   const moved = new Map([['1 axial long', 1]])
   putLines('case-a', '1 result.json', moved)
   expect(linesKept('case-a', '1 result.json')).toBe(moved)
-  expect(linesKept('case-a', '2 result.json')).toBeUndefined()
+  expect(linesKept('case-a', '1 result-v1.json')).toBeUndefined()
   expect(take('case-a', 1)).toBeNull()
   expect(linesKept('case-a', '1 result.json')).toBe(moved)
+  expect(linesKept('case-a', '2 result.json')).toBeUndefined()
+  expect(linesKept('case-a', '1 result.json')).toBeUndefined() // a later run was looked at
   putLines('case-a', '1 result-v1.json', moved)
   expect(linesKept('case-a', '1 result.json')).toBeUndefined()
   forget('case-a')

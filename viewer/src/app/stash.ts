@@ -1,6 +1,7 @@
 /**
  * Drawings with unsaved strokes whose panel has gone, because the user looked at another page of ours, and diameters
- * that were moved by hand. They wait here, in memory only, until the panel of their case comes back. Small on purpose: the page may import it without the viewer.
+ * that were moved by hand. They wait here, in memory only, until the panel of their case comes back. Small on purpose:
+ * the page may import it without the viewer.
  */
 
 export interface Waiting {
@@ -51,8 +52,13 @@ export function putLines(caseId: string, mask: string, moved: ReadonlyMap<string
   watch()
 }
 
-/** The moved diameters of this mask; they stay here. */
-export const linesKept = (caseId: string, mask: string): unknown => lines.get(`${caseId} ${mask}`)
+/** The moved diameters of this mask; they stay here. Those of the case's other runs, whose masks have gone, do not. */
+export function linesKept(caseId: string, mask: string): unknown {
+  const run = `${caseId} ${mask.split(' ')[0]} `
+  for (const key of lines.keys()) if (key.startsWith(`${caseId} `) && !key.startsWith(run)) lines.delete(key)
+  watch()
+  return lines.get(`${caseId} ${mask}`)
+}
 
 /** A case was deleted: give up what waits for it, and what may still come. */
 export function forget(caseId: string): void {

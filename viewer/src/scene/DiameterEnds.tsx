@@ -22,10 +22,11 @@ function nameOf({ lesion, kind }: DiameterLine, end: number, text: string): stri
 }
 
 interface Hold {
+  pointer: number
+  /** The line and the end that it holds. */
+  key: string
   /** From the pointer to the end. */
   off: Spot
-  /** Canvas pixels of a pixel of the page. */
-  one: number
 }
 
 export function DiameterEnds({
@@ -66,36 +67,38 @@ export function DiameterEnds({
           const [x, y] = spots[end]
           const [left, top, width, height] = tile.box
           if (x < left || y < top || x > left + width || y > top + height) return null
+          const key = `${line.key} ${end}`
           const words = `${lengthMm(line.ends).toFixed(1)} mm${line.moved ? ', moved by hand' : ''}`
           return (
             <button
-              key={`${line.key} ${end}`}
+              key={key}
               type="button"
               class="scene-end"
               style={{ left: `${x / one}px`, top: `${y / one}px` }}
               aria-label={nameOf(line, end, words)}
-              data-end={`${line.key} ${end}`}
+              data-end={key}
               onPointerDown={(event) => {
                 if (event.button !== 0) return
                 const [u, v] = spotUnder(event)
-                hold.current = { off: [x - u, y - v], one }
+                hold.current = { pointer: event.pointerId, key, off: [x - u, y - v] }
                 event.currentTarget.setPointerCapture(event.pointerId)
               }}
               onPointerMove={(event) => {
-                if (!hold.current) return
+                const held = hold.current
+                if (held?.pointer !== event.pointerId || held.key !== key || !(event.buttons & 1)) return
                 const [u, v] = spotUnder(event)
-                move(on, end, [u + hold.current.off[0], v + hold.current.off[1]])
+                move(on, end, [u + held.off[0], v + held.off[1]])
               }}
               onPointerUp={() => {
                 if (hold.current) say(lines.words(line.lesion, line.plane))
                 hold.current = null
               }}
-              onPointerCancel={() => {
+              onLostPointerCapture={() => {
                 hold.current = null
               }}
               onWheel={(event) => {
                 event.preventDefault()
-                under.dispatchEvent(new WheelEvent('wheel', event))
+                if (!hold.current) under.dispatchEvent(new WheelEvent('wheel', event))
               }}
               onKeyDown={(event) => {
                 const spot = nudged(on, end, event.key, event.shiftKey)

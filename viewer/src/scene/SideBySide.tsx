@@ -132,7 +132,7 @@ export function SideBySide({ scene }: Omit<PartProps, 'vocabulary' | 'result'>) 
       data-size={size}
       data-zoom={state.frame.value.zoom.toFixed(2)}
       role="application"
-      aria-label={`All sequences, ${state.plane.value}. Arrow keys move the crosshair, Page Up and Down change the slice, plus and minus zoom, Shift with arrow keys moves the pictures.`}
+      aria-label={`All sequences, ${state.plane.value}. Arrow keys move the crosshair, Page Up and Down change the slice, plus and minus zoom (where shortcuts are on), Shift with arrow keys moves the pictures.`}
       data-side-by-side={scene.linked
         .pictures()
         .map(({ key }) => key)

@@ -38,13 +38,16 @@ export function linesOn(
   })
 }
 
-/** The place in the world that an end goes to, on its slice and within the picture. */
+const between = (value: number, low: number, high: number): number => Math.min(Math.max(value, low), high)
+
+/** The place in the world that an end goes to, on its slice, within the picture and what is seen of it. */
 export function movedTo({ tile, line }: LineOnTile, end: 0 | 1, [x, y]: Spot, { grid, order }: Lie): Point {
   const [across, up] = SEEN[tile.plane]
   const { start, step, sizes } = tile.voxels
   const voxel = [...sceneVoxelOf(grid, order, line.ends[end])] as [number, number, number]
-  voxel[across] = Math.min(Math.max((x - start[0]) / step[0], 0), sizes[0] - 1)
-  voxel[up] = Math.min(Math.max((y - start[1]) / step[1], 0), sizes[1] - 1)
+  const [left, top, width, height] = tile.box
+  voxel[across] = between((between(x, left, left + width) - start[0]) / step[0], 0, sizes[0] - 1)
+  voxel[up] = between((between(y, top, top + height) - start[1]) / step[1], 0, sizes[1] - 1)
   const [a, b, c] = worldOfScene(grid, order, voxel)
   return [a, b, c]
 }

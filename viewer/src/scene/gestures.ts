@@ -1,7 +1,7 @@
 /** Pointers over pictures side by side: what clicks, what moves the pictures, what zooms them. */
 import { useEffect, useRef } from 'preact/hooks'
 
-/** A finger that has moved further, in pixels, did not tap. */
+/** A finger that has moved further, in pixels of the page, did not tap. */
 const TAP = 10
 /** One notch of a wheel counts no more than this: a touchpad sends small steps. */
 const NOTCH = 25
@@ -70,12 +70,13 @@ export function useGestures(canvas: { current: HTMLCanvasElement | null }, gestu
     }
     const moved = (event: PointerEvent) => {
       const here = at(event)
+      const tap = TAP * (element.width / Math.max(1, element.clientWidth))
       const finger = fingers.get(event.pointerId)
       if (!finger) {
         if (event.buttons === 1 && event.pointerType === 'mouse') now.current.goTo(here.x, here.y)
         return
       }
-      if (finger.tap && Math.hypot(here.x - finger.x, here.y - finger.y) < TAP) return
+      if (finger.tap && Math.hypot(here.x - finger.x, here.y - finger.y) < tap) return
       const before = [...fingers.values()]
       fingers.set(event.pointerId, here)
       if (fingers.size < 2 && event.pointerId !== dragging) return // one finger scrolls the page

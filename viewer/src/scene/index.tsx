@@ -54,8 +54,7 @@ function useKeys(scene: SceneController, panel: { current: HTMLElement | null })
         alt: event.altKey,
       }
       const action = actionOf(press, target?.tagName === 'CANVAS')
-      const always =
-        action === 'leave' || action === 'undo' || action === 'redo' || action === 'move' || action === 'paint'
+      const always = ALWAYS.has(action ?? '')
       if (!action || (!state.keysOn.value && !always)) return
       if (state.help.value && action !== 'help') return // the dialog closes on Escape by itself
       event.preventDefault()
@@ -75,6 +74,9 @@ function useLeaveWarning(scene: SceneController): void {
     return () => window.removeEventListener('beforeunload', leaving)
   }, [scene])
 }
+
+/** What keys do where single-key shortcuts are off, too. */
+const ALWAYS: ReadonlySet<string> = new Set(['leave', 'undo', 'redo', 'move', 'look', 'paint'])
 
 export default function ViewerPanel(props: PanelProps) {
   const { caseId, api, vocabulary, result, onSaved } = props
