@@ -77,16 +77,24 @@ class ModelRegistry:
         for folder in self._folders():
             with suppress(BundleError):
                 bundles.append(read_bundle(folder))
-        return [bundle for bundle in bundles if kind in (None, bundle.kind)]
+        # A user's bundle never takes the place of one that ships: `problems` names it.
+        first: dict[str, Bundle] = {}
+        for bundle in bundles:
+            first.setdefault(bundle.id, bundle)
+        return [bundle for bundle in first.values() if kind in (None, bundle.kind)]
 
     def problems(self) -> dict[str, str]:
         """Folder name and reason of every bundle that this version cannot use."""
-        found = {}
+        found: dict[str, str] = {}
+        shipped = {folder.name for folder in self._folders() if folder.parent == BUNDLED}
         for folder in self._folders():
             try:
-                read_bundle(folder)
+                bundle = read_bundle(folder)
             except BundleError as error:
                 found[folder.name] = str(error)
+                continue
+            if folder.parent != BUNDLED and bundle.id in shipped:
+                found[folder.name] = f"a model that ships is called {bundle.id}: remove it, and add it under another id"
         return found
 
     def get(self, model_id: str, kind: str | None = None) -> Bundle:
