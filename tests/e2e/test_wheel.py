@@ -57,9 +57,11 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_brings_the_models_the_page_and_the_types(environment: Path, tmp_path: Path) -> None:
     listed = run(environment / "bin" / "hope", "models", "list", cwd=tmp_path)
-    assert "starter" in listed and "hail-starter" in listed
+    assert "mixed" in listed and "starter" in listed and "hail-starter" in listed
     (package,) = environment.glob("lib/python*/site-packages/hope")
     assert (package / "py.typed").is_file() and (package / "web" / "static" / "index.html").is_file()
+    (notice,) = package.parent.glob("hope_platform-*.dist-info/licenses/NOTICE")
+    assert "CC BY 4.0" in notice.read_text(encoding="utf-8"), "the weights in the wheel ask for it"
 
 
 def test_one_call_gives_the_labels_of_the_command_line(

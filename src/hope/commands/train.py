@@ -15,6 +15,8 @@ from hope.commands.train_schedule import schedule
 from hope.domain.extras import require_extras
 
 if TYPE_CHECKING:
+    from hope.models.bundle import Bundle
+    from hope.models.registry import ModelRegistry
     from hope.training.config import TrainingConfig
     from hope.training.loop import TrainingState
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     type=click.Choice(["starter", "synthetic"]),
     default="starter",
     show_default=True,
-    help="Settings to start from: starter made the bundle that ships; synthetic is longer and more varied.",
+    help="Settings to start from: starter made the bundle of that name; synthetic is longer and more varied.",
 )
 @click.option(
     "--cases",
@@ -82,10 +84,10 @@ def train(
 
     \b
     Examples:
-      hope train -o runs/starter                         the recipe of the bundled model
+      hope train -o runs/starter                         the recipe of the bundled starter
       hope train -o runs/starter --resume                after an interruption
       hope train -o runs/ours --cases our-cases --id ours
-      hope train -o runs/ours --cases our-cases --from starter --id ours
+      hope train -o runs/ours --cases our-cases --from mixed --id ours
 
     With a command it learns another part of the pipeline: see hope train COMMAND --help.
     """  # noqa: D301 - click reads the backspace
@@ -137,7 +139,7 @@ def train(
             raise output_error("the run's folder", error) from error
         stored = store_cases(sources, config, run / "cases", services.brain_extractor(), progress)
         state = run_training(state, config, run, progress, by_kind(stored))
-    _export(run, state, config, model_id)
+    _export(run, state, config, model_id, _begun_from(config, services.models))
 
 
 def _note_what_one_case_is_worth(cases: int) -> None:
@@ -149,13 +151,20 @@ def _note_what_one_case_is_worth(cases: int) -> None:
         )
 
 
-def _export(run: Path, state: TrainingState, config: TrainingConfig, model_id: str) -> None:
+def _begun_from(config: TrainingConfig, models: ModelRegistry) -> Bundle | None:
+    """The bundle that the run began from, which a resumed run knows by id and hash alone; None if it is not here."""
+    return next((bundle for bundle in models.list() if f"{bundle.id} {bundle.sha256}" == config.base), None)
+
+
+def _export(run: Path, state: TrainingState, config: TrainingConfig, model_id: str, base: Bundle | None) -> None:
     """Make the bundle of a finished run and say where it is."""
     from hope.training.export import export_bundle
     from hope.training.limits import read_intervals, read_out_of_distribution
 
     known, intervals = read_out_of_distribution(run), read_intervals(run)
-    bundle = export_bundle(state, config, run / "bundle", model_id, out_of_distribution=known, intervals=intervals)
+    bundle = export_bundle(
+        state, config, run / "bundle", model_id, out_of_distribution=known, intervals=intervals, base=base
+    )
     click.echo(f"bundle {bundle.id} {bundle.version}, sha256 {bundle.sha256}, in {run / 'bundle'}")
 
 

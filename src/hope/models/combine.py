@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from datetime import date
@@ -102,8 +103,10 @@ def _manifest(bundles: Sequence[Bundle], model_id: str) -> dict[str, Any]:
         {"id": bundle.id, "version": bundle.version, "sha256": bundle.sha256, "training": said}
         for bundle, said in zip(bundles, training, strict=True)
     ]
+    sources = {json.dumps(source): source for bundle in bundles for source in bundle.manifest.get("trained_on") or []}
     return {
         **kept,
+        **({"trained_on": list(sources.values())} if sources else {}),
         "id": model_id,
         "version": date.today().isoformat(),
         "licence": "; ".join(licences),

@@ -35,6 +35,7 @@ def export_bundle(
     out_of_distribution: OutOfDistributionScore | None = None,
     intervals: IntervalRule | None = None,
     federated: Mapping[str, Any] | None = None,
+    base: Bundle | None = None,
 ) -> Bundle:
     """Write the averaged weights and all facts of the run as a bundle.
 
@@ -47,6 +48,7 @@ def export_bundle(
         out_of_distribution: what an ordinary input looks like; None makes a bundle that cannot tell a strange one.
         intervals: how probabilities become intervals; None leaves that to the default thresholds.
         federated: which sites trained it together; None where one did.
+        base: the bundle whose weights it began from; what that one names as its sources is named here too.
     """
     # Half precision halves the download; the runtime computes in single precision again.
     write_weights(state.average, folder, torch.float16)
@@ -55,11 +57,12 @@ def export_bundle(
     if out_of_distribution:
         (folder / OUT_OF_DISTRIBUTION).write_text(json.dumps(out_of_distribution.to_json()) + "\n", encoding="utf-8")
     synthetic = not config.real_cases and config.base_synthetic
+    learnt = [dict(source) for source in (base.manifest.get("trained_on") or [])] if base else []
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "id": model_id,
         "version": date.today().isoformat(),
-        "licence": "Apache-2.0" if synthetic else "not stated: real cases went into it",
+        "licence": "Apache-2.0" if synthetic else _licence(base if learnt else None),
         "note": NOTE_SYNTHETIC if synthetic else "",
         "architecture": {"name": "UNet", "arguments": config.network_arguments()},
         "input": {
@@ -85,8 +88,17 @@ def export_bundle(
         },
         "measured": measured or {},
     }
+    if learnt:
+        manifest["trained_on"] = learnt
     if federated:
         manifest["training"]["federated"] = dict(federated)
     if intervals:
         manifest["intervals"] = intervals.to_json()
     return write_manifest(folder, manifest)
+
+
+def _licence(base: Bundle | None) -> str:
+    """Of weights that real cases went into: the user decides, within what the base's sources ask for."""
+    if base is None:
+        return "not stated: real cases went into it"
+    return f"not stated: real cases went into it; it began from {base.id} ({base.licence})"

@@ -23,7 +23,7 @@ from hope.domain.labels import label_set
 from hope.domain.progress import silent
 from hope.domain.volume import Volume
 from hope.formats.nifti import write_labels, write_scan
-from hope.models.bundle import BUNDLED, read_bundle
+from hope.models.bundle import BUNDLED, read_bundle, write_manifest
 from hope.models.combine import combine_bundles
 from hope.services import Services
 from hope.stages.intake.intake import find_cases
@@ -261,6 +261,21 @@ def test_a_run_may_start_from_the_mean_of_several_networks(tmp_path: Path) -> No
     kept = start(config, several).network.state_dict()
     one, other = (weights_of(member) for member in members)
     assert all(torch.allclose(kept[name], (one[name] + other[name]) / 2) for name in one)
+
+
+def test_what_a_base_learnt_from_is_named_by_what_started_from_it(tmp_path: Path) -> None:
+    config = config_of_recipe("starter", None, None, None, "peds", ["case-a"])
+    plain = export_bundle(start(config), config, tmp_path / "base", "base")
+    source = {"release": "a release", "licence": "CC BY 4.0", "cases": ["1"]}
+    named = {key: value for key, value in plain.manifest.items() if key != "files"} | {"trained_on": [source]}
+    base = write_manifest(plain.folder, {**named, "licence": "learnt from a release (CC BY 4.0)"})
+    second = config_of_recipe("starter", None, None, None, "peds", [], base)
+    bundle = export_bundle(start(second, base), second, tmp_path / "second", "second", base=base)
+    assert bundle.manifest["trained_on"] == [source]
+    assert "learnt from a release (CC BY 4.0)" in bundle.licence
+    assert "trained_on" not in plain.manifest
+    both = combine_bundles([bundle, base, plain], tmp_path / "mean", "mean")
+    assert both.manifest["trained_on"] == [source], "once, although two of them name it"
 
 
 def test_a_run_does_not_start_from_another_network(tmp_path: Path) -> None:
