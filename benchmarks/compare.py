@@ -82,7 +82,7 @@ def collect(store: Path, patients: int, seconds: float) -> None:
     begun = time.monotonic()
     known = {row["patient"] for row in rows_of(store)} if store.is_file() else set()
     services = Services(Settings.from_environment())
-    predictor = services.predictor("starter")
+    predictor = services.predictor()
     facts = predictor.describe()
     for index in sorted(set(range(patients)) - known):
         if time.monotonic() - begun > seconds:

@@ -24,10 +24,10 @@ import torch
 from machine import machine
 from starter import on_atlas, predict, store, truth_of
 
+from hope.adapters.predict_local import LocalPredictor
 from hope.domain.case import SEQUENCES, HarmonizedCase
 from hope.evaluation.evaluate import evaluate
 from hope.models.bundle import read_bundle
-from hope.models.runtime import BundleRunner
 from hope.services import Services
 from hope.settings import Settings
 from hope.stages.intake.intake import find_cases
@@ -56,14 +56,14 @@ def product(args: argparse.Namespace) -> None:
     found = {source.case_id: source for source in find_cases([args.cases], {})}
     folds = Folds.read(FOLDS).folds
     for fold in args.folds if args.folds is not None else range(len(folds)):
-        runner = BundleRunner(read_bundle(args.networks[fold]), "cpu")
+        predictor = LocalPredictor(read_bundle(args.networks[fold]), "cpu")
         for name in folds[fold]:
             if name in done:
                 continue
-            aligned = on_atlas(found[name], services, runner)  # type: ignore[arg-type]
+            aligned = on_atlas(found[name], services, predictor)
             truth = truth_of(found[name], aligned)
             assert truth is not None, f"{name} has no mask"
-            said = predict(HarmonizedCase(aligned, aligned.images), runner)
+            said = predict(HarmonizedCase(aligned, aligned.images), predictor)
             scores = evaluate(said.labels.reoriented(truth.grid.orientation), truth, "brats2023")["regions"]
             true = {region: round(scores[region]["truth_ml"], 3) for region in REGIONS}
             row = {
@@ -99,6 +99,8 @@ def table(args: argparse.Namespace) -> None:
     print("| without | cases | " + " | ".join(REGIONS) + " |\n|---|---|---|---|---|")
     for without in sets:
         here = [row for row in tumour if tuple(row["without"]) == without]
+        if not here:
+            continue
         print(_line(" + ".join(without) or "none", here))
         given = "+".join(s for s in SEQUENCES if s not in without)
         means[given] = {region: round(float(np.mean([row["dice"][region] for row in here])), 3) for region in REGIONS}
@@ -113,11 +115,8 @@ def table(args: argparse.Namespace) -> None:
             print(f"{row['patient']} has no ET; without {row['without'] or 'none'}: {row['ml']['ET']} ml marked")
     print(machine())
     if args.store:
-        store(
-            args.store,
-            f"{len({row['patient'] for row in tumour})} adults' scans, by networks that never saw them",
-            means,
-        )
+        patients = len({row["patient"] for row in tumour})
+        store(args.store, f"{patients} real adults' scans, each answered by a network that never saw it", means)
 
 
 def main() -> None:

@@ -70,7 +70,7 @@ def _only(case: HarmonizedCase, present: tuple[MRSequence, ...]) -> HarmonizedCa
 def predict(case: HarmonizedCase, predictor: Predictor | BundleRunner) -> Prediction:
     """What the pipeline would deliver on the atlas grid."""
     said = segment(case, predictor, silent)
-    labels = drop_unsure(said.labels, said.region_probability["WT"]).labels
+    labels = drop_unsure(said.labels, said.region_probability["WT"], case.aligned.brain_mask).labels
     return replace(said, labels=labels)
 
 

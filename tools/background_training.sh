@@ -9,7 +9,7 @@
 #   tools/background_training.sh tree           take the tree of today for the next start
 #   tools/background_training.sh folder         where everything lies
 #
-# HOPE_TRAINING_ARGUMENTS holds more of `hope train schedule`, such as "--steps 2400 1500 0"; later starts remember it.
+# HOPE_TRAINING_ARGUMENTS holds more of `hope train schedule`, such as "--steps 0 3300 0"; later starts remember it.
 # Everything lies in HOPE_TRAINING_DIR. If that folder is gone, `start` begins anew from the weights that the tree holds.
 set -euo pipefail
 

@@ -26,7 +26,7 @@ variable "image_digest" {
 }
 
 variable "model_data_uri" {
-  description = "s3://BUCKET/PREFIX/ in the models bucket, laid into /opt/ml/model as it is. Empty for the starter model inside the image."
+  description = "s3://BUCKET/PREFIX/ in the models bucket, laid into /opt/ml/model as it is. Empty for the models inside the image."
   type        = string
   default     = ""
 
@@ -37,7 +37,7 @@ variable "model_data_uri" {
 }
 
 variable "instance_type" {
-  description = "Machine behind the endpoint. The default has no graphics card, which the starter model does not need."
+  description = "Machine behind the endpoint. The default has no graphics card, which the models that ship do not need."
   type        = string
   default     = "ml.c6i.2xlarge"
 

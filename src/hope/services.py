@@ -16,6 +16,8 @@ from hope.models.registry import ModelRegistry
 from hope.ports import BlobStore, BrainExtractor, CaseStore, Harmonizer, Predictor
 from hope.settings import Settings
 
+DEFAULT_SEGMENTER = DEFAULT_MODEL
+"""For who may not import models, as the endpoint."""
 DEFAULT_HARMONIZER = "hail-starter"
 """The bundle that the method ``hail`` runs if none is named."""
 
@@ -72,7 +74,7 @@ class Services:
             InputError: if there is no such bundle, or one of these does not go with the place where it runs, or what it
                 needs is not installed.
         """
-        bundle = self.models.get(model_id or DEFAULT_MODEL, SEGMENTER)
+        bundle = self.models.get(model_id or DEFAULT_SEGMENTER, SEGMENTER)
         if not self.runs_elsewhere(bundle.id, where):
             if bundle.groups:
                 require_extras(f"the model {bundle.id}", "ensemble")
@@ -101,7 +103,7 @@ class Services:
         if where is not None:
             return where == "sagemaker"
         listed = self.settings.sagemaker.model_ids
-        return self.settings.predictor == "sagemaker" and (not listed or (model_id or DEFAULT_MODEL) in listed)
+        return self.settings.predictor == "sagemaker" and (not listed or (model_id or DEFAULT_SEGMENTER) in listed)
 
     def harmonizer(self, method: str | None = None, model: str | None = None) -> Harmonizer:
         """The harmonizer of a method, ``histogram`` if neither a method nor a model is named.
@@ -221,7 +223,7 @@ class Services:
                 "version": bundle.version,
                 "title": str(bundle.manifest.get("title") or bundle.id),
                 "licence": bundle.licence,
-                "default": bundle.id == DEFAULT_MODEL,
+                "default": bundle.id == DEFAULT_SEGMENTER,
                 "note": str(bundle.manifest.get("note") or ""),
                 "sequences": [str(s) for s in bundle.sequences],
                 "optional": sorted(str(s) for s in bundle.optional),

@@ -155,7 +155,7 @@ class EndpointSettings:
 
     Attributes:
         model: id of the bundle that is loaded at the start, and used where a payload names none; else the one in
-            /opt/ml/model, or the bundled starter.
+            /opt/ml/model, or the model that ships, mixed.
         cases_at_once: cases in work at once, each in a process of its own; 1 for each GPU.
         cases_waiting: more of them that may wait; the rest is told to call again.
         max_input_mb: most that is downloaded for one case (MiB).

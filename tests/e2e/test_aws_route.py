@@ -26,6 +26,7 @@ from aws_faults import (
 from hope.domain.case import SEQUENCES, MRSequence
 from hope.formats.nifti import write_scan
 from hope.localaws.aws_proxy import Fault
+from hope.models.bundle import DEFAULT_MODEL
 from hope.testing.aws_bodies import HOLD
 from hope.testing.fleet import SessionClient
 from hope.testing.head import atlas_scan
@@ -255,7 +256,7 @@ class TestPlainCases:
             assert call.result()[0] == 200
 
 
-def test_the_whole_way_with_the_starter_model(s3_endpoint: str, tmp_path: Path) -> None:
+def test_the_whole_way_with_the_default_model(s3_endpoint: str, tmp_path: Path) -> None:
     """Real stages, real endpoint, real network: upload -> bucket -> endpoint -> bucket -> mask in the page's API.
 
     Without notifications, which all the others have: the bucket alone must do.
@@ -275,7 +276,7 @@ def test_the_whole_way_with_the_starter_model(s3_endpoint: str, tmp_path: Path) 
         mask = route.mask(client, case)
         assert mask.shape == (240, 240, 155)
         assert set(np.unique(mask)) <= {0, 1, 2, 3, 4}
-        assert facts["model"]["id"] == "starter"
+        assert facts["model"]["id"] == DEFAULT_MODEL
         assert facts["model"]["endpoint"] == "hope"
         assert len(facts["model"]["sha256"]) == 64
         assert len(route.aws.deliveries.invocations()) == 1

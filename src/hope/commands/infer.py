@@ -12,7 +12,7 @@ from hope.commands.inputs import PATH
 @click.command(short_help="MLCube form: a directory of cases in, one mask per case out.")
 @click.option("--data_path", type=PATH, required=True, metavar="D", help="Directory of case directories.")
 @click.option("--output_path", type=PATH, required=True, metavar="O", help="Masks go to O/<case>.nii.gz.")
-@click.option("--model", metavar="ID", help="Model bundle; see `hope models list`.  [default: starter]")
+@click.option("--model", metavar="ID", help="Model bundle; see `hope models list`.  [default: mixed]")
 def infer(data_path: Path, output_path: Path, model: str | None) -> None:
     """Segment every case under D and write O/<case>.nii.gz, labels 1 ET, 2 NET, 3 CC, 4 ED on the scan's own grid.
 

@@ -17,7 +17,7 @@ from hope.domain.extras import require_extras
 @click.option(
     "--scheme", type=click.Choice(SCHEMES), default="peds", show_default=True, help="Label scheme of the cases."
 )
-@click.option("--from", "base_id", metavar="ID", help="Start phase 1 from the weights of this bundle.")
+@click.option("--from", "base_id", metavar="ID", help="Start phase 1, or the folds where P1 is 0, from this bundle.")
 @click.option(
     "--steps",
     nargs=3,

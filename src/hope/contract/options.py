@@ -44,11 +44,11 @@ class RunOptions(BaseModel):
         str | None,
         Ask(
             flag="--model ID",
-            help="Model bundle; see `hope models list`.  [default: starter]",
+            help="Model bundle; see `hope models list`.  [default: mixed]",
             title="Model",
             choices=("As the server prefers",),
         ),
-    ] = Field(default=None, max_length=64, description="id of GET /api/models", examples=["starter"])
+    ] = Field(default=None, max_length=64, description="id of GET /api/models", examples=["mixed"])
     harmonize: Annotated[
         bool | None,
         Ask(

@@ -97,7 +97,7 @@ class Stage(StrEnum):
     SEGMENT = StageSpec(
         name="segment",
         title="Finding tumour parts",
-        weight=(Step("segment", raw=3.7, preprocessed=3.1),),
+        weight=(Step("segment", raw=5.7, preprocessed=5.9),),
         reads=(Role.ALIGNED, Role.HARMONIZED),
         writes=(Role.PREDICTION, Role.NOTES),
         run="hope.jobs.bodies:segment",

@@ -24,14 +24,13 @@ from hope.endpoint.readiness import Readiness
 from hope.jobs.listening import listen
 from hope.jobs.processes import StageProcesses
 from hope.jobs.scratch import Scratch
-from hope.services import Services
+from hope.services import DEFAULT_SEGMENTER, Services
 from hope.settings import Settings
 
 MODEL_FOLDER = "/opt/ml/model"
 """Where SageMaker puts the files of a model."""
 
 PORT = 8080
-DEFAULT_MODEL = "starter"
 
 _MANIFEST = "model.json"
 _FOR_EVER = 10.0 * 365 * 86400
@@ -106,7 +105,7 @@ class _Server(uvicorn.Server):
 
     def __init__(self, services: Services, settings: Settings, scratch: Scratch) -> None:
         chosen = settings.endpoint
-        default = chosen.model or DEFAULT_MODEL
+        default = chosen.model or DEFAULT_SEGMENTER
         self._grace, self._scratch = chosen.grace_seconds, scratch
         self._processes = StageProcesses(chosen.bodies, keep=chosen.cases_at_once, keep_seconds=_FOR_EVER)
         self._invocations = Invocations(

@@ -28,7 +28,7 @@ MAX_BUNDLE_FILES = 1000
 WEIGHTS = "weights.safetensors"
 POSTPROCESS = "postprocess.json"
 BUNDLED = Path(__file__).parent.parent / "resources" / "models"
-DEFAULT_MODEL = "starter"
+DEFAULT_MODEL = "mixed"
 
 SEGMENTER = "segmenter"
 HARMONIZER = "harmonizer"

@@ -66,7 +66,7 @@ def segment(
         t2w: the T2.
         t2f: the FLAIR.
         out: results go to ``out/<case>/``; None leaves nothing on disk.
-        model: id of a bundle, see ``hope models list``; the starter model if not given.
+        model: id of a bundle, see ``hope models list``; the model that ships, ``mixed``, if not given.
         device: auto, cpu, cuda or mps; auto is what HOPE_DEVICE says, else a CUDA GPU where there is one. mps is taken
             and runs on the CPU, with a warning.
         preprocessed: True if the scans are co-registered, at 1 mm and in atlas space already; None: they decide.

@@ -1,4 +1,6 @@
-"""The schedule of the model that ships: synthesis first, then folds of real cases, then all of them.
+"""A schedule in phases: synthesis first, then folds of real cases, then all of them.
+
+The model that ships took the folds alone, from the starter.
 
 Phase 1 sees no real case. Phase 2 trains once per fold, from the weights of phase 1, on the cases outside the fold and
 is judged on those inside. Phase 3 trains on all cases, from the weights of phase 1 too. Each phase is an ordinary run
@@ -20,7 +22,7 @@ from hope.domain.progress import Progress
 from hope.formats.atomic import atomic_output
 from hope.models.bundle import WEIGHTS, Bundle
 from hope.training.checkpoints import CHECKPOINT, Checkpoint
-from hope.training.config import RECIPES, STRONG, TrainingConfig, hash_of_ids
+from hope.training.config import RECIPES, STRONG, TrainingConfig, config_of_recipe, hash_of_ids
 from hope.training.export import export_bundle
 from hope.training.limits import read_intervals, read_out_of_distribution
 from hope.training.loop import POOL, TrainingState, load_checkpoint, start, train, weights_of
@@ -150,8 +152,10 @@ def check_schedule(folder: Path, folds: Folds, scheme: str, base: Bundle | None)
     """Keep what a schedule is made of in its folder, or compare with what is kept.
 
     Raises:
-        InputError: if the folder belongs to a schedule of other cases, folds, scheme or base.
+        InputError: if the folder belongs to a schedule of other cases, folds, scheme or base, or the base is another
+            network than the one that is trained.
     """
+    config_of_recipe("synthetic", None, None, None, scheme, (), base)
     facts: dict[str, Any] = {
         "folds": [list(fold) for fold in folds.folds],
         "scheme": scheme,
@@ -251,7 +255,9 @@ def _run_phase(
             base=earlier,
         )
     known, intervals = read_out_of_distribution(here), read_intervals(here)
-    return export_bundle(state, config, here / "bundle", phase.name, out_of_distribution=known, intervals=intervals)
+    return export_bundle(
+        state, config, here / "bundle", phase.name, out_of_distribution=known, intervals=intervals, base=base
+    )
 
 
 def _state_of(

@@ -68,7 +68,7 @@ def test_a_case_becomes_results_and_the_manifest_tells_of_them(
     assert reported == objects.get_json(f"{payload['output_location']}/job-1/manifest.json")
     assert reported["format"] == "hope-output/1"
     assert (reported["job_id"], reported["state"], reported["kind"]) == ("job-1", "done", "case")
-    assert reported["model"]["id"] == "starter"
+    assert reported["model"]["id"] == "mixed"
     assert len(reported["model"]["sha256"]) == 64
     assert reported["volumes_ml"] == {"WT": {"ml": 1.0}}
     names = [entry["name"] for entry in reported["files"]]
@@ -211,7 +211,7 @@ def test_junk_results_and_masks_beside_the_case_are_not_downloaded(
 @pytest.mark.parametrize(
     ("change", "status", "words"),
     [
-        ({"model_id": "no-such"}, 404, "one of starter"),
+        ({"model_id": "no-such"}, 404, "one of mixed"),
         ({"colour": 1}, 400, '"colour"'),
         ({"input_location": "s3://there-is-no-such-bucket-here/x"}, 422, "input_location cannot be used"),
         ({"output_location": "s3://there-is-no-such-bucket-here/x"}, 422, "output_location cannot be used"),

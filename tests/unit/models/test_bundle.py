@@ -51,8 +51,8 @@ def test_the_clean_up_is_stated_and_an_old_bundle_gets_what_it_got(bundle: Path)
     (bundle / MANIFEST).write_text(json.dumps(manifest | {"cleanup": "some day"}))
     with pytest.raises(BundleError, match="some day"):
         read_bundle(bundle)
-    assert "cleanup" not in read_bundle(BUNDLED / DEFAULT_MODEL).manifest
-    assert read_bundle(BUNDLED / DEFAULT_MODEL).cleanup is CleanUp.UNSURE
+    assert "cleanup" not in read_bundle(BUNDLED / "starter").manifest
+    assert read_bundle(BUNDLED / "starter").cleanup is CleanUp.UNSURE
 
 
 def test_one_flipped_bit_in_the_weights_is_found(bundle: Path) -> None:
@@ -145,13 +145,41 @@ def test_a_damaged_bundle_is_not_added(bundle: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "models").exists() or not list((tmp_path / "models").iterdir())
 
 
-def test_the_shipped_bundle_is_whole_and_says_what_it_is() -> None:
-    shipped = read_bundle(BUNDLED / DEFAULT_MODEL)
+def test_the_starter_comes_from_synthesis_alone() -> None:
+    shipped = read_bundle(BUNDLED / "starter")
     shipped.verify()
     assert shipped.licence == "Apache-2.0"
     assert shipped.manifest["training"]["real_cases"] == 0
     with pytest.raises(InputError, match="ships"):
+        ModelRegistry(Path("/nonexistent")).remove("starter")
+
+
+def test_the_default_model_names_the_scans_that_it_learnt_from() -> None:
+    shipped = read_bundle(BUNDLED / DEFAULT_MODEL)
+    shipped.verify()
+    assert "CC BY 4.0" in shipped.licence and "BraTS" in shipped.licence
+    assert shipped.manifest["training"]["only_synthetic"] is False
+    folds = json.loads((Path(__file__).parents[3] / "benchmarks" / "folds.json").read_bytes())["folds"]
+    named = [case for source in shipped.manifest["trained_on"] for case in source["cases"]]
+    assert sorted(named) == sorted(case for fold in folds for case in fold)
+    assert all(source["licence"].startswith("CC BY") and source["source"] for source in shipped.manifest["trained_on"])
+    assert sum(path.stat().st_size for path in shipped.folder.iterdir()) < 40 * 2**20
+    with pytest.raises(InputError, match="ships"):
         ModelRegistry(Path("/nonexistent")).remove(DEFAULT_MODEL)
+
+
+def test_a_users_bundle_never_takes_the_place_of_one_that_ships(bundle: Path, tmp_path: Path) -> None:
+    """Such as one that was added before a version that ships a model of that name."""
+    own = tmp_path / "models" / DEFAULT_MODEL
+    shutil.copytree(bundle, own)
+    manifest = json.loads((own / MANIFEST).read_bytes())
+    (own / MANIFEST).write_text(json.dumps(manifest | {"id": DEFAULT_MODEL}))
+    registry = ModelRegistry(tmp_path / "models")
+    assert registry.get(DEFAULT_MODEL).folder == BUNDLED / DEFAULT_MODEL
+    assert [found.folder for found in registry.list() if found.id == DEFAULT_MODEL] == [BUNDLED / DEFAULT_MODEL]
+    assert "another id" in registry.problems()[DEFAULT_MODEL]
+    registry.remove(DEFAULT_MODEL)
+    assert not own.exists() and registry.get(DEFAULT_MODEL).folder == BUNDLED / DEFAULT_MODEL
 
 
 def test_one_unusable_bundle_does_not_hide_the_others(bundle: Path, tmp_path: Path) -> None:

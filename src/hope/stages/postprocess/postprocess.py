@@ -32,8 +32,8 @@ two diameters; a larger spot is left for the reader to judge.
 """
 
 MINIMUM_PART_ML = 0.1
-"""Components of the core and of its enhancing part below this take the name of what lies around them. Of such core
-components one in eleven was tumour core, of such enhancing ones one in eight (docs/benchmarks.md, Clean-up)."""
+"""Components of the core below this are called ED, and such components of its enhancing part NET. Of such core
+components one in five was core, of such enhancing ones one in five was enhancing (docs/benchmarks.md, Clean-up)."""
 
 VOLUME_KEYS: tuple[str, ...] = (*(label.key for label in PEDS.labels), "TC", "WT")
 """Labels first, then the regions that combine them."""
@@ -210,7 +210,7 @@ def default_cleanup(labels: Volume, minimum_wt_ml: float = DEFAULT_MINIMUM_WT_ML
 def rename_small_parts(labels: Volume, minimum_ml: float = MINIMUM_PART_ML) -> LabelArray:
     """Call components of the core (ET, NET, CC) below ``minimum_ml`` ED, then such components of ET NET.
 
-    A model that is unsure where a part ends draws crumbs of it; the whole tumour stays as it is.
+    A model that is unsure where a part ends draws small pieces of it; the whole tumour stays as it is.
 
     Args:
         labels: uint8 peds labels on any grid.
@@ -235,7 +235,7 @@ def _voxels(ml: float, labels: Volume) -> int:
 def drop_unsure(
     labels: Volume, wt_probability: npt.NDArray[np.floating], brain: Volume | None = None
 ) -> PostprocessOutcome:
-    """The clean-up of the starter pipeline: ``default_cleanup``, and small components where the model is nowhere sure.
+    """The clean-up of single networks: ``default_cleanup``, and small components where the model is nowhere sure.
 
     A component of the whole tumour below ``SMALL_WT_ML`` stays only if some voxel in it reaches a whole-tumour
     probability of ``SURE_PROBABILITY``: a small lesion that is clearly seen is kept, a smudge is not. Both constants

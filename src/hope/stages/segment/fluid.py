@@ -69,6 +69,8 @@ def surface_fluid(images: Mapping[MRSequence, Volume], brain: Volume, labels: Vo
         return _blocks(np.asarray(volume.reoriented("RAS").data)[box], step)
 
     tissue = _blocks(inside[box], step) > 0.5
+    if not tissue.any():
+        return []
     scores = {sequence: _robust(small(image), tissue) for sequence, image in images.items()}
     fluid = _fluid(scores, tissue)
     marked = _blocks(np.asarray(labels.reoriented("RAS").data)[box] > 0, step) > 0.5
@@ -96,9 +98,9 @@ def cavity_flags(aligned: AlignedCase, labels: Volume) -> tuple[QCFlag, ...]:
             QCFlag(
                 CODE,
                 Severity.CAUTION,
-                f"{_spaces(outside)} at the brain's surface without a counterpart on the other side, outside the mask: "
-                "perhaps a cavity after surgery, which is not tumour, or a cyst that the model left out. Results after "
-                "surgery were not validated",
+                f"{_spaces(outside)} at the brain's surface without a counterpart on the other side, which the model "
+                "did not mark: perhaps a cavity after surgery, which is not tumour, or a cyst that the model left out. "
+                "Results after surgery were not validated",
             )
         )
     if within:
@@ -106,8 +108,8 @@ def cavity_flags(aligned: AlignedCase, labels: Volume) -> tuple[QCFlag, ...]:
             QCFlag(
                 CODE,
                 Severity.CAUTION,
-                f"{_spaces(within)} at the brain's surface is marked as tumour: perhaps a cyst of the tumour; after "
-                "surgery perhaps a cavity, which is not tumour. Results after surgery were not validated",
+                f"{_spaces(within)} at the brain's surface was marked as tumour by the model: perhaps a cyst of the "
+                "tumour; after surgery perhaps a cavity, which is not tumour. Results after surgery were not validated",
             )
         )
     return tuple(flags)

@@ -144,13 +144,13 @@ def test_a_small_component_stays_only_where_the_model_is_sure() -> None:
         drop_unsure(volume(labels), sure[:5])
 
 
-def test_crumbs_of_the_core_and_of_its_enhancing_part_take_the_name_of_what_is_around_them() -> None:
+def test_small_components_of_the_core_become_ed_and_of_its_enhancing_part_net() -> None:
     labels = empty()
     labels[0:18, 0:18, 0:18] = ED
     labels[0:4, 0:5, 0:5] = ET  # 100 voxels = 0.1 ml: exactly the limit, keeps its name
     labels[8:12, 8:12, 8:14] = NET  # 96 voxels of core in oedema
     labels[14:17, 0:18, 0:18] = CC
-    labels[15, 3:6, 3:6] = ET  # a crumb in a large core
+    labels[15, 3:6, 3:6] = ET  # a small piece in a large core
     renamed = rename_small_parts(volume(labels))
     assert (renamed[0:4, 0:5, 0:5] == ET).all()
     assert (renamed[8:12, 8:12, 8:14] == ED).all()
