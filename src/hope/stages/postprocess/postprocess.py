@@ -210,7 +210,8 @@ def default_cleanup(labels: Volume, minimum_wt_ml: float = DEFAULT_MINIMUM_WT_ML
 def rename_small_parts(labels: Volume, minimum_ml: float = MINIMUM_PART_ML) -> LabelArray:
     """Call components of the core (ET, NET, CC) below ``minimum_ml`` ED, then such components of ET NET.
 
-    A model that is unsure where a part ends draws small pieces of it; the whole tumour stays as it is.
+    A model that is unsure where a part ends draws small pieces of it; the whole tumour stays as it is. In a component
+    of the whole tumour below ``SMALL_WT_ML`` nothing is renamed: the parts of a small lesion are small.
 
     Args:
         labels: uint8 peds labels on any grid.
@@ -220,10 +221,12 @@ def rename_small_parts(labels: Volume, minimum_ml: float = MINIMUM_PART_ML) -> L
         A new (i, j, k) uint8 mask.
     """
     renamed, least = labels.data.copy(), _voxels(minimum_ml, labels)
+    whole = (renamed > 0).astype(np.uint8)
+    large_tumour = remove_small_components(whole, {1: _voxels(SMALL_WT_ML, labels)}) > 0
     for values, name in ((REGIONS["TC"], ED), ((ET,), NET)):
         part = np.isin(renamed, values)
         large = remove_small_components(part.astype(np.uint8), {1: least})
-        renamed[part & (large == 0)] = name
+        renamed[part & large_tumour & (large == 0)] = name
     return np.asarray(renamed)
 
 
@@ -275,7 +278,7 @@ def drop_unsure(
         f"whole-tumour components removed below {DEFAULT_MINIMUM_WT_ML:g} ml, and below {SMALL_WT_ML:g} ml where the "
         f"model is nowhere surer than {SURE_PROBABILITY:g}"
         + (f"; mirrored pairs whose mean probability is below {PAIRED_MEAN:g} removed" if brain is not None else "")
-        + f"; core components below {MINIMUM_PART_ML:g} ml called ED, and then enhancing ones NET"
+        + f"; core components below {MINIMUM_PART_ML:g} ml in larger tumours called ED, and then enhancing ones NET"
     )
     named = rename_small_parts(kept.with_data(np.asarray(kept.data * stays[parts], dtype=np.uint8)))
     return replace(_outcome(labels, named, method), note=note)

@@ -158,6 +158,10 @@ def test_small_components_of_the_core_become_ed_and_of_its_enhancing_part_net() 
     assert ((renamed > 0) == (labels > 0)).all(), "the whole tumour stays"
     assert (rename_small_parts(volume(labels, 4.0)) == labels).all(), "voxels of 64 mm3: all are large"
     assert not rename_small_parts(volume(empty())).any()
+    lesion = empty()
+    lesion[0:10, 0:10, 0:10] = ED  # 1 ml: its core is small because it is
+    lesion[2:5, 2:5, 2:5] = ET
+    assert (rename_small_parts(volume(lesion)) == lesion).all()
     assert (labels[15, 3:6, 3:6] == ET).all(), "what was given is not changed"
 
 
