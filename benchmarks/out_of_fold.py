@@ -32,18 +32,17 @@ from hope.services import Services
 from hope.settings import Settings
 from hope.stages.intake.intake import find_cases
 from hope.training.schedule import Folds
+from hope.training.stored import RING_SHARE
 
 FOLDS = Path(__file__).with_name("folds.json")
 REGIONS = ("WT", "TC", "ET")
-_ENHANCING = 0.4
-"""As ``hope.training.stored.core_kind``: a core of which less than this share enhances counts as non-enhancing."""
 
 
 def kind_of(truth_ml: dict[str, float]) -> str:
-    """What a case is by its true volumes, in the words of ``quality.py collect``."""
+    """What a case is by its true volumes, as ``hope.training.stored.core_kind`` says by its voxels."""
     if not truth_ml["WT"]:
         return "adult, tumour_free"
-    ring = truth_ml["TC"] and truth_ml["ET"] >= _ENHANCING * truth_ml["TC"]
+    ring = truth_ml["TC"] and truth_ml["ET"] >= RING_SHARE * truth_ml["TC"]
     return "adult, ring" if ring else "adult, non_enhancing"
 
 

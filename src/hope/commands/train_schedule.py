@@ -39,9 +39,10 @@ def schedule(
 ) -> None:
     """Train in three phases and write a bundle after each; the same call goes on after an interruption.
 
-    Phase 1 learns from synthesis alone. Phase 2 trains once per fold of FOLDS.json, from the weights of phase 1, on the
-    cases outside the fold, and follows those inside, which it never sees. Phase 3 trains on all cases of all folds.
-    Cases that stand in no fold are not used. Without --cases only phase 1 runs; a later call may add them.
+    Phase 1 learns from synthesis alone. Phase 2 trains once per fold of FOLDS.json, from the weights of phase 1 (of
+    --from where P1 is 0), on the cases outside the fold, and follows those inside, which it never sees. Phase 3 trains
+    on all cases of all folds. Cases that stand in no fold are not used. Without --cases only phase 1 runs; a later call
+    may add them.
 
     Bundles are in RUN/phase-1/bundle, RUN/phase-2-fold-0/bundle and so on. `hope train progress RUN` says how far it
     is. With --phase several processes or machines that share RUN train the folds at the same time, once phase 1 has

@@ -212,13 +212,13 @@ def start(config: TrainingConfig, base: Bundle | None = None) -> TrainingState:
     """
     state = new_state(config)
     if base:
-        weights = weights_of(base)
+        weights = unet_weights(base)
         for network in (state.network, state.average):
             network.load_state_dict(weights)
     return state
 
 
-def weights_of(base: Bundle) -> dict[str, Tensor]:
+def unet_weights(base: Bundle) -> dict[str, Tensor]:
     """The weights of one U-Net as float32: those of a bundle, or the mean of its members' where it has several.
 
     Raises:

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file
 
 from hope.domain.errors import InputError
-from hope.models.bundle import WEIGHTS, Bundle
+from hope.models.bundle import Bundle
 from hope.training.config import TrainingConfig
 from hope.training.export import export_bundle
 from hope.training.hold_out import mean_dice, predictions_of
-from hope.training.loop import TrainingState, learning_rate, loss_of_step, new_state
+from hope.training.loop import TrainingState, learning_rate, loss_of_step, new_state, unet_weights
 from hope.training.pool import CasePool
 from hope.training.steps import Loop, run_loop
 from hope.training.stored import Sample
@@ -74,8 +73,7 @@ def weights_of(bundle: Bundle) -> dict[str, npt.NDArray[np.float32]]:
     Raises:
         BundleError: if its files are damaged.
     """
-    bundle.verify()
-    return {name: tensor.float().numpy() for name, tensor in load_file(bundle.folder / WEIGHTS).items()}
+    return {name: tensor.numpy() for name, tensor in unet_weights(bundle).items()}
 
 
 def _state_of(weights: Arrays, config: TrainingConfig, step: int = 0) -> TrainingState:

@@ -25,7 +25,7 @@ from hope.training.checkpoints import CHECKPOINT, Checkpoint
 from hope.training.config import RECIPES, STRONG, TrainingConfig, config_of_recipe, hash_of_ids
 from hope.training.export import export_bundle
 from hope.training.limits import read_intervals, read_out_of_distribution
-from hope.training.loop import POOL, TrainingState, load_checkpoint, start, train, weights_of
+from hope.training.loop import POOL, TrainingState, load_checkpoint, start, train, unet_weights
 from hope.training.real_cases import by_kind
 from hope.training.stored import read_sample
 
@@ -209,7 +209,7 @@ def run_schedule(
         earlier = None
         if phase.real:
             first = plan[0].name == SYNTHESIS
-            earlier = _average_of(folder / SYNTHESIS) if first else weights_of(base) if base else None
+            earlier = _average_of(folder / SYNTHESIS) if first else unet_weights(base) if base else None
         bundle = _run_phase(folder, phase, cases or {}, folds, base, earlier, progress)
     return bundle
 

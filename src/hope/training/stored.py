@@ -22,7 +22,7 @@ _LOWEST: Final = -4.0
 """z-scores are kept in steps of 0.05 from -4 to 8.65, far finer than a scan's noise; code 0 is outside the brain."""
 
 RING, NON_ENHANCING, TUMOUR_FREE = "ring", "non_enhancing", "tumour_free"
-_RING_SHARE: Final = 0.4
+RING_SHARE: Final = 0.4
 """A core of which less than this share enhances counts as non-enhancing."""
 
 
@@ -70,4 +70,4 @@ def core_kind(sets: npt.NDArray[np.uint8]) -> str:
     core = int(surely_in(sets, (ET, NET, CC)).sum())
     if not (sets != label_set(0)).any():
         return TUMOUR_FREE
-    return RING if core and (sets == label_set(ET)).sum() >= _RING_SHARE * core else NON_ENHANCING
+    return RING if core and (sets == label_set(ET)).sum() >= RING_SHARE * core else NON_ENHANCING

@@ -19,7 +19,7 @@ from hope.domain.progress import silent
 from hope.training.checkpoints import Checkpoint
 from hope.training.config import TrainingConfig, hash_of_ids
 from hope.training.export import export_bundle
-from hope.training.loop import start, weights_of
+from hope.training.loop import start, unet_weights
 from hope.training.run_log import draw_curves, table_of
 from hope.training.schedule import Folds, Phase, check_schedule, phases, run_schedule
 from hope.training.stored import NON_ENHANCING, RING, TUMOUR_FREE, write_sample
@@ -102,7 +102,7 @@ def test_the_folds_may_start_from_a_bundle_without_a_first_phase(
     run_schedule(tmp_path / "run", folds, lambda: stored, FOLDS, base, silent, ["phase-2-fold-1"])
     later = Checkpoint(tmp_path / "run" / "phase-2-fold-1", "segmenter").average()
     assert not (tmp_path / "run" / "phase-2-fold-0").exists()
-    assert all(torch.allclose(kept, later[name], atol=1e-3) for name, kept in weights_of(base).items())
+    assert all(torch.allclose(kept, later[name], atol=1e-3) for name, kept in unet_weights(base).items())
 
 
 def test_one_process_may_train_one_fold_once_the_first_phase_has_ended(

@@ -31,7 +31,7 @@ from hope.testing.fakes import FakeBrainExtractor
 from hope.testing.head import atlas_scan
 from hope.training.config import RECIPES, TrainingConfig, config_of_recipe, continued
 from hope.training.export import export_bundle
-from hope.training.loop import LOSSES, learning_rate, load_checkpoint, save_checkpoint, start, train, weights_of
+from hope.training.loop import LOSSES, learning_rate, load_checkpoint, save_checkpoint, start, train, unet_weights
 from hope.training.pool import make_sample
 from hope.training.real_cases import by_kind, load_samples, store_cases
 from hope.training.stored import RING, Sample, read_sample, write_sample
@@ -259,7 +259,7 @@ def test_a_run_may_start_from_the_mean_of_several_networks(tmp_path: Path) -> No
     config = config_of_recipe("starter", None, None, None, "peds", [], several)
     assert config.base == f"both {several.sha256}"
     kept = start(config, several).network.state_dict()
-    one, other = (weights_of(member) for member in members)
+    one, other = (unet_weights(member) for member in members)
     assert all(torch.allclose(kept[name], (one[name] + other[name]) / 2) for name in one)
 
 
