@@ -34,6 +34,7 @@ class TrainingConfig:
         widths, blocks, decoder_blocks: see ``hope.models.networks.UNet``.
         augmentation: how patches are changed.
         variety: what synthetic cases show beside the first synthesis; None is that synthesis alone.
+        cyst_share: share of the synthetic patches that are drawn from cases with a cyst; the others from all.
         shape_share: share of the synthetic cases that get the shape of a real tumour, where there are real cases.
         most_cases: synthetic cases in all; after that the run draws from those that are there.
         real_share: share of patches drawn from real cases with a tumour, where there are any.
@@ -68,6 +69,7 @@ class TrainingConfig:
     decoder_blocks: tuple[int, ...] = (1, 1, 2, 2)
     augmentation: Augmentation = field(default_factory=Augmentation)
     variety: Variety | None = None
+    cyst_share: float = 0.0
     shape_share: float = 0.0
     most_cases: int = 1_000_000
     real_share: float = 0.5

@@ -12,7 +12,7 @@ from types import TracebackType
 
 import numpy as np
 
-from hope.domain.labels import PEDS
+from hope.domain.labels import CC, PEDS, label_set
 from hope.models.normalise import zscore_inside
 from hope.synthesis.case import training_sample
 from hope.synthesis.shapes import LesionShape
@@ -74,6 +74,7 @@ class CasePool:
             self._shapes = []
         self.folder = folder / self._name()
         self._coming: dict[int, Future[None]] = {}
+        self._cysts: dict[int, bool] = {}
         self._executor = ProcessPoolExecutor(
             max_workers=workers, mp_context=get_context("spawn"), initializer=_single_threaded
         )
@@ -145,7 +146,16 @@ class CasePool:
             kind = next(kind for kind in (RING, NON_ENHANCING, TUMOUR_FREE) if kind in self.real)
             return self._one_of(kind, rng)
         self._request(first, min(end + _AHEAD, self.config.most_cases))
-        return self._sample(first + int(rng.integers(end - first)))
+        index = first + int(rng.integers(end - first))
+        if self.config.cyst_share and rng.random() < self.config.cyst_share:
+            following = (*range(index, end), *range(first, index))
+            index = next((other for other in following if self._has_cyst(other)), index)
+        return self._sample(index)
+
+    def _has_cyst(self, index: int) -> bool:
+        if index not in self._cysts:
+            self._cysts[index] = bool((self._sample(index)[1] == label_set(CC)).any())
+        return self._cysts[index]
 
     def real_cases(self) -> list[Sample]:
         """Every real case once, without its turned copies."""

@@ -38,10 +38,11 @@ MIXED = replace(
     recipe="mixed",
     batch=1,
     patch=(64, 80, 64),
-    learning_rate=1e-3,
+    learning_rate=1.6e-3,
     augmentation=replace(STRONG, warp=0.6),
-    real_share=0.42,
-    transplant_share=0.16,
+    cyst_share=0.4,
+    real_share=0.5,
+    transplant_share=0.14,
     tumour_free_share=0.08,
     real_copies=2,
     first_cases=96,
@@ -51,9 +52,10 @@ MIXED = replace(
     look_every=1_700,
     seed=2,
 )
-"""Settings of the phases with real cases: two fifths of the draws are real, and cores without enhancement come as often
-as rings; a third is synthetic, from a pool that the folds share; the rest are transplants and tumour-free brains. One
-large patch a step costs what two small ones of phase 1 cost."""
+"""Settings of the phases with real cases: half of the draws are real, and cores without enhancement come as often as
+rings; more than a quarter is synthetic, from a pool that the folds share, and two fifths of that from cases with a
+cyst, which no scheme of adults knows; the rest are transplants and tumour-free brains. One large patch a step costs
+what two small ones of phase 1 cost."""
 
 StoredCases = Mapping[str, tuple[str, list[Path]]]
 """Case id -> its kind, and its file followed by those of its copies."""
@@ -263,12 +265,13 @@ def _run_phase(
 def _state_of(
     here: Path, config: TrainingConfig, base: Bundle | None, earlier: Mapping[str, Tensor] | None
 ) -> tuple[TrainingState, TrainingConfig]:
-    """The state that the phase goes on from."""
+    """The state that the phase goes on from. One that had ended and gets more steps takes today's recipe for them."""
     if (here / CHECKPOINT).is_file():
         state, kept = load_checkpoint(here)
         if kept.real_sha256 != config.real_sha256:
             raise InputError("a resumed phase needs the cases that it was started with", got=f"others in {here.name}")
-        return state, replace(kept, steps=config.steps)
+        had_ended = kept.steps <= state.step < config.steps
+        return state, config if had_ended else replace(kept, steps=config.steps)
     state = start(config, None if earlier else base)
     if earlier:
         for network in (state.network, state.average):
