@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from hope.domain.core_apart import CoreApartRule
 from hope.domain.qc import QCFlag, Severity
 
 POOR_BELOW: Final[Mapping[str, float]] = {"WT": 0.75, "TC": 0.6, "ET": 0.6}
@@ -25,6 +26,8 @@ NO_TUMOUR_CODE: Final = "perhaps_no_tumour"
 
 _FARTHEST: Final = 3.0
 """Deviations: a sign that lies farther out than the cases of the fit says no more than one that lies here."""
+
+_LEAST_ML: Final = 0.1
 
 _EDGE: Final = 0.02
 """A Dice of 0 or 1 has no finite logit."""
@@ -47,6 +50,16 @@ def logit(share: float) -> float:
 def share_of(log_odds: float) -> float:
     """Back from ``logit``."""
     return 1 / (1 + math.exp(-log_odds))
+
+
+def sign_of_volume(ml: float) -> float:
+    """The sign ``ml`` of a volume in millilitres: its decadic logarithm, which a volume of 0 has too."""
+    return math.log10(_LEAST_ML + ml)
+
+
+def volume_of(sign: float) -> float:
+    """Back from ``sign_of_volume``, millilitres."""
+    return float(10**sign - _LEAST_ML)
 
 
 @dataclass(frozen=True)
@@ -237,11 +250,13 @@ class QualityRule:
         regions: per region.
         fitted_on: the cases of the fit, in words.
         no_tumour: when there may be no tumour at all; None where the fit had no brain without one.
+        core_apart: what was seen of cores apart from enhancement; None where the fit saw no poor one.
     """
 
     regions: Mapping[str, RegionRule]
     fitted_on: str
     no_tumour: NoTumourRule | None = None
+    core_apart: CoreApartRule | None = None
 
     def expect(self, signs: Mapping[str, Mapping[str, float]]) -> ExpectedQuality:
         """What to expect of a case.
@@ -256,11 +271,25 @@ class QualityRule:
         }
         return ExpectedQuality(found, self.fitted_on)
 
+    def flags(self, signs: Mapping[str, Mapping[str, float]], expected: ExpectedQuality) -> tuple[QCFlag, ...]:
+        """What a reader is told beside the figures.
+
+        Args:
+            signs: per region that was marked.
+            expected: of ``expect``.
+        """
+        found = [self.no_tumour.flag(expected)] if self.no_tumour else []
+        core = signs.get("TC")
+        if self.core_apart and core and not core["without t1c"]:
+            found.append(self.core_apart.flag(core["apart"], volume_of(core["ml"]), POOR_BELOW["TC"]))
+        return tuple(flag for flag in found if flag)
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         regions = {name: rule.to_json() for name, rule in self.regions.items()}
         no_tumour = {} if self.no_tumour is None else {"no_tumour": self.no_tumour.to_json()}
-        return {"regions": regions, "fitted_on": self.fitted_on, **no_tumour}
+        core_apart = {} if self.core_apart is None else {"core_apart": self.core_apart.to_json()}
+        return {"regions": regions, "fitted_on": self.fitted_on, **no_tumour, **core_apart}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> QualityRule:
@@ -272,8 +301,13 @@ class QualityRule:
         rules = {str(name): RegionRule.from_json(rule) for name, rule in values["regions"].items()}
         if not rules or not set(rules) <= set(POOR_BELOW):
             raise ValueError(f"expected quality is known for {', '.join(POOR_BELOW)} alone")
-        given = values.get("no_tumour")
-        return cls(rules, str(values["fitted_on"]), None if given is None else NoTumourRule.from_json(given))
+        free, apart = values.get("no_tumour"), values.get("core_apart")
+        return cls(
+            rules,
+            str(values["fitted_on"]),
+            None if free is None else NoTumourRule.from_json(free),
+            None if apart is None else CoreApartRule.from_json(apart),
+        )
 
 
 def _at(sorted_values: list[float], share: float) -> float:

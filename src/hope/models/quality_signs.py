@@ -8,10 +8,13 @@ from typing import Any, Final
 import cc3d
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
+from hope.domain.box import box_of
 from hope.domain.case import SEQUENCES, MRSequence
-from hope.domain.expected_quality import logit
-from hope.domain.labels import REGIONS
+from hope.domain.core_apart import ENCLOSED_WITHIN_MM
+from hope.domain.expected_quality import logit, sign_of_volume
+from hope.domain.labels import ET, NET, REGIONS
 
 REGION_NAMES: Final = ("WT", "TC", "ET")
 SURE, POSSIBLE = 0.9, 0.1
@@ -34,8 +37,9 @@ def quality_signs(
         Region to sign to value; a region without a voxel is left out. Signs are ``own`` (logit of the Dice that the
         probabilities themselves promise), ``ml`` (decadic logarithm of the volume), ``sharp`` (surely marked voxels
         over possibly marked ones), ``main`` (share of the largest component), ``mirrored`` (overlap of the whole
-        tumour with its mirror image), ``core`` (share of the core in the whole), ``whole`` (the whole tumour's
-        ``own``), ``distance`` (logarithm), and 1 or 0 for each sequence that is missing.
+        tumour with its mirror image), ``core`` (share of the core in the whole), ``apart`` (share of the core that
+        is NET and not enclosed by enhancement), ``whole`` (the whole tumour's ``own``), ``distance``
+        (logarithm), and 1 or 0 for each sequence that is missing.
     """
     labels = probability.argmax(axis=0)
     shared = {f"without {s}": float(s in missing) for s in SEQUENCES}
@@ -52,9 +56,23 @@ def quality_signs(
     size = float(whole_mask.sum())
     core = float(np.isin(labels, REGIONS["TC"]).sum()) / size
     mirrored = float((whole_mask & whole_mask[::-1]).sum()) / size
+    apart = _share_apart(labels, spacing_mm)
     for signs in found.values():
-        signs |= {"whole": found["WT"]["own"], "core": core, "mirrored": mirrored}
+        signs |= {"whole": found["WT"]["own"], "core": core, "mirrored": mirrored, "apart": apart}
     return found
+
+
+def _share_apart(labels: npt.NDArray[np.integer[Any]], spacing_mm: float) -> float:
+    """Share of the core that is NET outside what the enhancing part encloses; 0 where there is no core."""
+    core = np.isin(labels, REGIONS["TC"])
+    if not core.any():
+        return 0.0
+    box = box_of(core, 1)
+    steps = max(1, round(ENCLOSED_WITHIN_MM / spacing_mm))
+    enhancing = np.pad(labels[box] == ET, steps + 1)
+    closed = ndimage.binary_fill_holes(ndimage.binary_closing(enhancing, iterations=steps))
+    inner = (slice(steps + 1, -steps - 1),) * 3
+    return float(((labels[box] == NET) & ~closed[inner]).sum()) / float(core.sum())
 
 
 def _shape_signs(belief: Probability, mask: npt.NDArray[np.bool_], spacing_mm: float) -> dict[str, float]:
@@ -64,7 +82,7 @@ def _shape_signs(belief: Probability, mask: npt.NDArray[np.bool_], spacing_mm: f
     ml = float(mask.sum()) * spacing_mm**3 / 1000
     return {
         "own": logit(promised),
-        "ml": float(np.log10(0.1 + ml)),
+        "ml": sign_of_volume(ml),
         "sharp": float((belief >= SURE).sum()) / max(possible, 1.0),
         "main": float(parts.max()) / float(parts.sum()),
     }

@@ -133,14 +133,8 @@ class BundleRunner:
         unusual = self._out_of_distribution.flag(found) if self._out_of_distribution and found else None
         flags = (*missing_flags(missing, self._measured), *([unusual] if unusual else []))
         prediction = self._prediction(case, fine, inside > 0.5, box, missing, flags)
-        expected = self._expected(probability.numpy(), found, missing)
-        return replace(prediction, expected_quality=expected, flags=(*flags, *self._no_tumour(expected)))
-
-    def _no_tumour(self, expected: ExpectedQuality | None) -> tuple[QCFlag, ...]:
-        """The warning that there may be no tumour at all, where the bundle's rule says so."""
-        rule = self.bundle.quality.no_tumour if self.bundle.quality else None
-        flag = rule.flag(expected) if rule and expected else None
-        return (flag,) if flag else ()
+        expected, doubts = self._expected(probability.numpy(), found, missing)
+        return replace(prediction, expected_quality=expected, flags=(*flags, *doubts))
 
     def _measure_input(
         self, x: npt.NDArray[np.float32], inside: npt.NDArray[np.bool_], missing: tuple[MRSequence, ...]
@@ -153,12 +147,15 @@ class BundleRunner:
 
     def _expected(
         self, probability: npt.NDArray[np.float32], found: Mapping[str, float], missing: tuple[MRSequence, ...]
-    ) -> ExpectedQuality | None:
-        """How good the answer is expected to be, if the bundle can tell."""
-        if self.bundle.quality is None:
-            return None
+    ) -> tuple[ExpectedQuality | None, tuple[QCFlag, ...]]:
+        """How good the answer is expected to be, if the bundle can tell, and what else its signs say."""
+        rule = self.bundle.quality
+        if rule is None:
+            return None, ()
         distance = self._out_of_distribution.distance(found) if self._out_of_distribution and found else None
-        return self.bundle.quality.expect(quality_signs(probability, self.bundle.spacing_mm, missing, distance))
+        signs = quality_signs(probability, self.bundle.spacing_mm, missing, distance)
+        expected = rule.expect(signs)
+        return expected, rule.flags(signs, expected)
 
     def _prediction(
         self,

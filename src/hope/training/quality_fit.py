@@ -10,14 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from hope.domain.case import SEQUENCES
-from hope.domain.expected_quality import POOR_BELOW, NoTumourRule, QualityRule, RegionRule, logit, share_of
+from hope.domain.core_apart import APART_FROM, LEAST_ML, CoreApartRule
+from hope.domain.expected_quality import POOR_BELOW, NoTumourRule, QualityRule, RegionRule, logit, share_of, volume_of
 
 Values = npt.NDArray[np.float64]
 
 _MISSING: Final = tuple(f"without {s}" for s in SEQUENCES)
 SIGNS: Final[Mapping[str, tuple[str, ...]]] = {
     "WT": ("own", "ml", "sharp", "main", "mirrored", "core", "distance", *_MISSING),
-    "TC": ("own", "ml", "sharp", "main", "whole", "core", "distance", *_MISSING),
+    "TC": ("own", "ml", "sharp", "main", "whole", "core", "apart", "distance", *_MISSING),
     "ET": ("own", "ml", "sharp", "main", "whole", "core", "distance", *_MISSING),
 }
 PENALTIES: Final = (1.0, 3.0, 10.0, 30.0, 100.0)
@@ -117,7 +118,26 @@ def fit_quality(judged: Sequence[Judged], fitted_on: str) -> tuple[QualityRule |
     if not fits:
         return None, fits
     no_tumour = learn_no_tumour(judged, fits["WT"]) if "WT" in fits else None
-    return QualityRule({region: fit.rule for region, fit in fits.items()}, fitted_on, no_tumour), fits
+    rules = {region: fit.rule for region, fit in fits.items()}
+    return QualityRule(rules, fitted_on, no_tumour, count_core_apart(judged)), fits
+
+
+def count_core_apart(judged: Sequence[Judged]) -> CoreApartRule | None:
+    """In how many patients most of the marked core lay apart from enhancement, and how many of these cores were poor.
+
+    Args:
+        judged: the answers of the fit; those without t1c, which tell no enhancement, are left out.
+
+    Returns:
+        None where no such core was poor.
+    """
+    dice: dict[str, list[float]] = {}
+    for one in judged:
+        signs = one.signs.get("TC")
+        if signs and not signs["without t1c"] and signs["apart"] >= APART_FROM and volume_of(signs["ml"]) >= LEAST_ML:
+            dice.setdefault(one.patient, []).append(one.dice["TC"])
+    poor = sum(float(np.mean(values)) < POOR_BELOW["TC"] for values in dice.values())
+    return CoreApartRule(len(dice), poor) if poor else None
 
 
 def learn_no_tumour(judged: Sequence[Judged], whole: RegionFit) -> NoTumourRule | None:

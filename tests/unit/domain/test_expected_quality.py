@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from hope.domain.core_apart import CODE, CoreApartRule
 from hope.domain.expected_quality import (
     NO_TUMOUR_CODE,
     ExpectedQuality,
@@ -16,6 +17,8 @@ from hope.domain.expected_quality import (
     Verdict,
     logit,
     share_of,
+    sign_of_volume,
+    volume_of,
 )
 from hope.domain.qc import Severity
 
@@ -125,3 +128,39 @@ def test_the_rule_for_brains_without_a_tumour_comes_back_from_json() -> None:
 def test_the_logit_of_a_share_is_finite() -> None:
     assert share_of(logit(0.7)) == pytest.approx(0.7)
     assert -5 < logit(0.0) < logit(1.0) < 5
+
+
+CORE = CoreApartRule(15, 11)
+APART = {"ml": sign_of_volume(20), "apart": 0.8, "without t1c": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [({}, True), ({"apart": 0.4}, False), ({"ml": sign_of_volume(1)}, False), ({"without t1c": 1.0}, False)],
+)
+def test_a_core_apart_from_enhancement_is_said(changed: dict[str, float], said: bool) -> None:
+    rule = QualityRule({"WT": RULE}, "cases", core_apart=CORE)
+    flags = rule.flags({"TC": APART | changed}, ExpectedQuality({}, "cases"))
+    assert [flag.code for flag in flags] == ([CODE] if said else [])
+    if said:
+        assert "16 of 20 ml" in flags[0].reason
+        assert "in 11 of 15 patients" in flags[0].reason
+        assert "below 0.6" in flags[0].reason
+        assert "about 4 ml" in flags[0].reason
+
+
+def test_a_model_without_such_counts_says_nothing() -> None:
+    assert QualityRule({"WT": RULE}, "cases").flags({"TC": APART}, ExpectedQuality({}, "cases")) == ()
+
+
+def test_counts_of_cores_survive_json_and_contradictions_are_refused() -> None:
+    rule = QualityRule({"WT": RULE}, "cases", core_apart=CORE)
+    assert QualityRule.from_json(json.loads(json.dumps(rule.to_json()))) == rule
+    for counts in ({"patients": 3, "poor": 4}, {"patients": 3, "poor": 0}):
+        with pytest.raises(ValueError, match="do not fit together"):
+            CoreApartRule.from_json(counts)
+
+
+@pytest.mark.parametrize("ml", [0.0, 0.3, 42.0])
+def test_a_volume_comes_back_from_its_sign(ml: float) -> None:
+    assert volume_of(sign_of_volume(ml)) == pytest.approx(ml)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hope.domain.case import MRSequence
-from hope.domain.labels import ED, ET, NET
+from hope.domain.labels import CC, ED, ET, NET
 from hope.models.quality_signs import quality_signs
 from hope.training.quality_fit import SIGNS
 
@@ -58,3 +58,25 @@ def test_regions_without_a_voxel_have_no_signs() -> None:
     nothing = np.zeros((5, 4, 4, 4))
     nothing[0] = 1
     assert quality_signs(nothing, 2.0, (), None) == {}
+
+
+def test_net_that_enhancement_does_not_enclose_lies_apart() -> None:
+    labels = np.zeros((40, 40, 40), int)
+    place = np.indices(labels.shape) - 20
+    radius = np.sqrt((place**2).sum(axis=0))
+    labels[radius < 8] = ET
+    labels[radius < 6] = NET  # enclosed by a ring of 4 mm
+    assert quality_signs(one_hot(labels), 2.0, (), None)["TC"]["apart"] == 0
+    enclosed = (labels == NET).sum() + (labels == ET).sum()
+    labels[2:8, 2:8, 2:8] = NET  # far from the ring
+    found = quality_signs(one_hot(labels), 2.0, (), None)["TC"]["apart"]
+    assert found == pytest.approx(6**3 / (6**3 + enclosed))
+    labels[2:8, 2:8, 2:8] = CC  # fluid is no oedema
+    assert quality_signs(one_hot(labels), 2.0, (), None)["TC"]["apart"] == 0
+    assert quality_signs(one_hot(labels), 1.0, (), None)["TC"]["apart"] == 0
+    labels[labels == ET] = ED
+    assert quality_signs(one_hot(labels), 2.0, (), None)["TC"]["apart"] > 0.5
+
+
+def one_hot(labels: np.ndarray) -> np.ndarray:
+    return np.stack([(labels == value) * 1.0 for value in range(5)])

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hope.domain.expected_quality import logit, share_of
-from hope.training.quality_fit import SIGNS, Judged, auc, bootstrap, fit_quality, fit_region
+from hope.domain.core_apart import CoreApartRule
+from hope.domain.expected_quality import logit, share_of, sign_of_volume
+from hope.training.quality_fit import SIGNS, Judged, auc, bootstrap, count_core_apart, fit_quality, fit_region
 
 
 def judged(patients: int = 60, noise: float = 0.4, seed: int = 5) -> list[Judged]:
@@ -101,3 +102,21 @@ def test_where_they_are_expected_to_be_good_there_is_none_either() -> None:
     given = [replace(one, has_tumour=False) if n % 3 == 0 else one for n, one in enumerate(judged())]
     rule, _ = fit_quality(given, "cases")
     assert rule is not None and rule.no_tumour is None
+
+
+def with_core(patient: str, apart: float, dice: float, without_t1c: float = 0.0, ml: float = 20.0) -> Judged:
+    signs = {"apart": apart, "ml": sign_of_volume(ml), "without t1c": without_t1c}
+    return Judged(patient, {"TC": signs}, {"TC": dice})
+
+
+def test_patients_with_a_core_apart_from_enhancement_are_counted_once() -> None:
+    given = [
+        with_core("poor", 0.9, 0.1),
+        with_core("poor", 0.9, 0.8),  # the mean counts
+        with_core("good", 0.7, 0.8),
+        with_core("enclosed", 0.2, 0.1),
+        with_core("no t1c", 0.9, 0.1, without_t1c=1.0),
+        with_core("small", 0.9, 0.1, ml=0.5),
+    ]
+    assert count_core_apart(given) == CoreApartRule(patients=2, poor=1)
+    assert count_core_apart([with_core("good", 0.9, 0.8)]) is None
