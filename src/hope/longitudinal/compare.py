@@ -88,8 +88,7 @@ def compare_visits(
         what changed; and the first and the last date on one grid.
 
     Raises:
-        InputError: if the dates do not fit together.
-        StageError: if two images cannot be registered.
+        InputError: if the dates do not fit together, or two images cannot be registered.
     """
     _check(visits, days)
     used = rule or MeasureRule()
@@ -199,8 +198,12 @@ def _registered(fixed: Volume, moving: Volume, later: int, earlier: int) -> Rigi
     try:
         return register_rigid(fixed, moving, session_starts(fixed, moving))
     except StageError as error:
-        what = f"date {later} cannot be laid on date {earlier}: {error}"
-        raise StageError(f"{what}; check that both are scans of one patient") from error
+        raise InputError(
+            f"date {later} cannot be laid on date {earlier}",
+            expected="scans of one patient",
+            got=str(error),
+            fix="look whether both dates are of one patient and show the same part of the head",
+        ) from error
 
 
 def _middle(labels: Volume) -> Grid:

@@ -40,8 +40,7 @@ def compare(
         volumes with the interval of their change, lesions matched, diameters at each date.
 
     Raises:
-        InputError: if a date cannot be used, or they do not fit together.
-        StageError: if two images cannot be laid on each other.
+        InputError: if a date cannot be used, they do not fit together, or cannot be laid on each other.
         OutputError: if ``out`` cannot be written.
     """
     if sum((days is not None, bool(dicom), sessions is not None)) > 1:

@@ -59,8 +59,7 @@ class Comparisons:
             a zip: the files of `hope compare`, and both dates on one grid.
 
         Raises:
-            InputError: if a case lacks a file, or they have no sequence in common.
-            StageError: if their scans cannot be laid on each other.
+            InputError: if a case lacks a file, they have no sequence in common, or cannot be laid on each other.
             GoneError, BusyError, QuotaError, FullError, ClientDisconnect: as `Uploads.space_for`.
         """
         async with self._uploads.space_for(request, later) as spool, self._uploads.held(earlier):

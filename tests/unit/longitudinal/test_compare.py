@@ -15,6 +15,7 @@ from scipy import ndimage
 import hope
 from hope.cli import main
 from hope.contract.comparison import Comparison
+from hope.domain.errors import StageError
 from hope.domain.grid import Grid
 from hope.domain.lesion_matching import match_lesions
 from hope.domain.lesion_size import MeasureRule
@@ -162,6 +163,22 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence(visits: tuple[Path, Pa
         run = CliRunner().invoke(main, ["compare", *arguments, "-o", str(tmp_path / "out")])
         assert run.exit_code == 2 and words in run.output, run.output
         assert not (tmp_path / "out").exists()
+
+
+def test_dates_that_cannot_be_laid_on_each_other_are_the_inputs_fault(
+    visits: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By REST that is 422 and no failure of the server's: most likely the scans are of two patients."""
+
+    def run_away(*_: object) -> None:
+        raise StageError("the optimiser ran away from every start")
+
+    monkeypatch.setattr("hope.longitudinal.compare.register_rigid", run_away)
+    run = CliRunner().invoke(main, ["compare", *map(str, visits), "-o", str(tmp_path / "out")])
+    assert run.exit_code == 2
+    assert "date 2 cannot be laid on date 1" in run.output
+    assert "of one patient" in run.output
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_lesion_that_is_not_there_has_no_voxel() -> None:
