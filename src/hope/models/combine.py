@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import Tensor
 from hope.domain.errors import InputError
 from hope.models.bundle import WEIGHTS, Bundle, write_manifest
 from hope.models.networks.mean import MOST_MEMBERS
-from hope.models.out_of_distribution import OUT_OF_DISTRIBUTION, stored_file
+from hope.models.out_of_distribution import OUT_OF_DISTRIBUTION, OutOfDistributionScore, pooled
 from hope.models.tensor_files import load_tensors
 
 ARCHITECTURE, MEMBER = "MeanOfUNets", "UNet"
@@ -44,7 +43,7 @@ def combine_bundles(bundles: Sequence[Bundle], folder: Path, model_id: str) -> B
     """Write one bundle whose answer is the mean of the probabilities of several.
 
     What was fitted on one network's own answers (measured Dice, intervals, expected quality) is left out, since it is
-    not true of the mean; what an ordinary input looks like is taken from the first.
+    not true of the mean; what an ordinary input looks like is pooled, where every member knows it.
 
     Args:
         bundles: single U-Nets with equal shape, input, patch and labels, 2 to 8 different ones.
@@ -66,6 +65,8 @@ def combine_bundles(bundles: Sequence[Bundle], folder: Path, model_id: str) -> B
         raise InputError(f"the folder {folder.name} is not empty", fix="name a new folder with -o")
     for bundle in bundles:
         bundle.verify()
+    known = [score for bundle in bundles if (score := OutOfDistributionScore.read(bundle.folder))]
+    ordinary = pooled(known) if len(known) == len(bundles) else None
     folder.mkdir(parents=True, exist_ok=True)
     weights: dict[str, Tensor] = {}
     for number, bundle in enumerate(bundles):
@@ -73,8 +74,8 @@ def combine_bundles(bundles: Sequence[Bundle], folder: Path, model_id: str) -> B
         weights |= {f"{PREFIX}{number}.{name}": tensor for name, tensor in tensors.items()}
     save_file(weights, folder / WEIGHTS)
     (folder / WEIGHTS).chmod(0o644)  # safetensors gives it to its owner alone
-    if known := stored_file(first.folder):
-        shutil.copyfile(known, folder / OUT_OF_DISTRIBUTION)
+    if ordinary:
+        (folder / OUT_OF_DISTRIBUTION).write_text(json.dumps(ordinary.to_json()) + "\n", encoding="utf-8")
     return write_manifest(folder, _manifest(bundles, model_id))
 
 

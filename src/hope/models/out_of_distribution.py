@@ -247,6 +247,36 @@ class OutOfDistributionScore:
         return cls.from_json(values)
 
 
+def pooled(scores: Sequence[OutOfDistributionScore]) -> OutOfDistributionScore:
+    """The spread of the training cases of several models together, each model counting by its cases.
+
+    Args:
+        scores: one or more, of the same measurements.
+
+    Returns:
+        their common mean and covariance; the limit is the mean of theirs.
+
+    Raises:
+        BundleError: if they hold other measurements.
+    """
+    first = scores[0]
+    if any(score.names != first.names for score in scores):
+        raise BundleError("the models compare different measurements with their training")
+    cases = np.array([score.cases for score in scores], dtype=np.float64)
+    share = cases / cases.sum()
+    mean = np.einsum("k,kn->n", share, np.stack([score.mean for score in scores]))
+    covariance = np.zeros_like(first.correlation)
+    for part, score in zip(share, scores, strict=True):
+        off = score.mean - mean
+        covariance += part * (score.correlation * np.outer(score.deviation, score.deviation) + np.outer(off, off))
+    # A model's own correlation has a diagonal a little off 1 (it is shrunk); that stays in the correlation.
+    deviation = np.sqrt(np.einsum("k,kn->n", share, np.stack([s.deviation**2 + (s.mean - mean) ** 2 for s in scores])))
+    limit = float(share @ np.array([score.limit for score in scores]))
+    return OutOfDistributionScore(
+        first.names, mean, deviation, covariance / np.outer(deviation, deviation), limit, int(cases.sum())
+    )
+
+
 def stored_file(folder: Path) -> Path | None:
     """The file in a bundle's or a run's folder, under its present name or the one of version 0.1; None without one."""
     return next((path for name in (OUT_OF_DISTRIBUTION, OLD_FILE) if (path := folder / name).is_file()), None)

@@ -17,7 +17,7 @@ from hope.domain.errors import BundleError, InputError
 from hope.models.bundle import WEIGHTS, Bundle, read_bundle, write_manifest
 from hope.models.combine import combine_bundles
 from hope.models.networks import build_network
-from hope.models.out_of_distribution import OLD_FILE, OUT_OF_DISTRIBUTION, stored_file
+from hope.models.out_of_distribution import OLD_FILE, OUT_OF_DISTRIBUTION, OutOfDistributionScore, stored_file
 from hope.models.runtime import BundleRunner
 from hope.training.config import TrainingConfig
 from hope.training.export import export_bundle
@@ -107,17 +107,32 @@ def test_a_damaged_member_is_refused_and_leaves_nothing(members: list[Bundle], t
 
 
 @pytest.mark.parametrize("name", [OUT_OF_DISTRIBUTION, OLD_FILE])
-def test_what_an_ordinary_input_looks_like_is_that_of_the_first(
-    name: str, members: list[Bundle], tmp_path: Path
-) -> None:
+def test_what_an_ordinary_input_looks_like_is_pooled(name: str, members: list[Bundle], tmp_path: Path) -> None:
     """Also under the name that version 0.1 gave it, as the starter has it."""
+
+    def with_score(number: int, mean: float, cases: int) -> Bundle:
+        folder = shutil.copytree(members[number].folder, tmp_path / f"member-{number}")
+        score = OutOfDistributionScore(("volume",), np.array([mean]), np.ones(1), np.eye(1), 1.5, cases)
+        (folder / name).write_text(json.dumps(score.to_json()))
+        return write_manifest(folder, members[number].manifest)
+
+    known = [with_score(0, 10.0, 100), with_score(1, 14.0, 300)]
+    bundle = combine_bundles(known, tmp_path / "mean", "mean")
+    score = OutOfDistributionScore.read(bundle.folder)
+    assert score is not None and score.cases == 400
+    assert score.mean == pytest.approx([13.0])
+    assert OUT_OF_DISTRIBUTION in bundle.manifest["files"]
+    some = combine_bundles([known[0], members[1]], tmp_path / "some", "some")
+    assert stored_file(some.folder) is None
+
+
+def test_a_damaged_score_leaves_nothing(members: list[Bundle], tmp_path: Path) -> None:
     folder = shutil.copytree(members[0].folder, tmp_path / "first")
-    (folder / name).write_text('{"format": "hope-familiarity/1"}')
+    (folder / OUT_OF_DISTRIBUTION).write_text('{"format": "hope-familiarity/1"}')
     first = write_manifest(folder, members[0].manifest)
-    bundle = combine_bundles([first, members[1]], tmp_path / "mean", "mean")
-    known = stored_file(bundle.folder)
-    assert known is not None and known.read_bytes() == (folder / name).read_bytes()
-    assert known.name in bundle.manifest["files"]
+    with pytest.raises(BundleError, match="not usable"):
+        combine_bundles([first, members[1]], tmp_path / "mean", "mean")
+    assert not (tmp_path / "mean").exists()
 
 
 def test_training_does_not_go_on_from_a_mean(members: list[Bundle], tmp_path: Path) -> None:

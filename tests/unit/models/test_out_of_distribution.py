@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from scipy import ndimage
 from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.errors import BundleError
 from hope.models.normalise import zscore_inside
-from hope.models.out_of_distribution import OUT_OF_DISTRIBUTION, OutOfDistributionScore, in_words, measurements
+from hope.models.out_of_distribution import OUT_OF_DISTRIBUTION, OutOfDistributionScore, in_words, measurements, pooled
 from hope.training.out_of_distribution import LEAST_CASES, fit_out_of_distribution
 from hope.training.pool import Sample
 
@@ -153,3 +154,27 @@ def test_damaged_files_are_refused(known: OutOfDistributionScore, tmp_path: Path
         (tmp_path / OUT_OF_DISTRIBUTION).write_text(content)
         with pytest.raises(BundleError, match=OUT_OF_DISTRIBUTION):
             OutOfDistributionScore.read(tmp_path)
+
+
+def test_scores_of_several_models_are_pooled() -> None:
+    """As if their cases had been measured together: covariances about the common mean."""
+    rng = np.random.default_rng(4)
+    names = ("volume", "fill")
+    groups = [rng.multivariate_normal([0, 0], [[1, 0.6], [0.6, 2]], 4000), rng.normal([3, -1], [2, 1], (2000, 2))]
+    scores = [
+        OutOfDistributionScore(names, g.mean(axis=0), g.std(axis=0), np.corrcoef(g.T), limit, len(g))
+        for g, limit in zip(groups, (1.5, 1.8), strict=True)
+    ]
+    everything = np.concatenate(groups)
+    together = pooled(scores)
+    assert together.mean == pytest.approx(everything.mean(axis=0))
+    assert together.deviation == pytest.approx(everything.std(axis=0))
+    assert together.correlation == pytest.approx(np.corrcoef(everything.T))
+    assert together.cases == 6000 and together.limit == pytest.approx(1.6)
+    same = pooled(scores[:1])
+    assert same.distance({"volume": 2.0, "fill": 1.0}) == pytest.approx(
+        scores[0].distance({"volume": 2.0, "fill": 1.0})
+    )
+    other = replace(scores[1], names=("volume", "front"))
+    with pytest.raises(BundleError, match="different measurements"):
+        pooled([scores[0], other])
