@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from hope.domain.errors import InputError
 from hope.domain.progress import Progress
+from hope.formats.atomic import atomic_output
 from hope.models.hail.coarse import averaged, inside, medians, places, view
 from hope.models.hail.network import VOXELS
 from hope.synthesis.fields import FieldMaker
@@ -134,10 +135,8 @@ def load_pool(folder: Path, config: HarmonizerConfig, progress: Progress) -> lis
 
 
 def _write(group: Group, path: Path) -> None:
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as stream:
+    with atomic_output(path) as stream:
         np.savez(stream, **vars(group))
-    temporary.replace(path)
 
 
 def rising_curve(rng: np.random.Generator, strength: float) -> tuple[Array, Array]:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from hope.domain.box import bounding_box
 from hope.domain.errors import InputError
 from hope.domain.labels import CC, ET, NET, label_set, surely_in
+from hope.formats.atomic import atomic_output
 
 Sample = tuple[npt.NDArray[np.float16], npt.NDArray[np.uint8]]
 """Normalised images (4, i, j, k) on the model's grid, RAS, 0 outside the brain; and (i, j, k) bit sets of the peds
@@ -27,19 +28,18 @@ RING_SHARE: Final = 0.4
 
 
 def write_sample(path: Path, sample: Sample) -> None:
-    """Write a case, all or nothing; an existing file is replaced. Takes about 5 bytes a voxel of the brain's box."""
+    """Write a case, all or nothing; an existing file is replaced. Takes about 5 bytes a voxel of the brain's box.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
     images, sets = sample
     inside = (images != 0).any(axis=0) | (sets != label_set(0))
     box = bounding_box(inside) or (slice(None),) * 3
     z = images[(slice(None), *box)].astype(np.float32)
     codes = np.clip(np.rint((z - _LOWEST) / _STEP) + 1, 1, 255) * (z != 0)
-    temporary = path.with_suffix(".tmp")
-    try:
-        with temporary.open("wb") as stream:
-            np.savez(stream, codes=codes.astype(np.uint8), sets=sets[box])
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_output(path) as stream:  # runs that share a pool may make one case at one time
+        np.savez(stream, codes=codes.astype(np.uint8), sets=sets[box])
 
 
 def read_sample(path: Path) -> Sample:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -57,3 +58,22 @@ def test_the_kind_of_a_core(enhancing: int, core: int, oedema: int, kind: str) -
     sets[enhancing : enhancing + core] = label_set(NET, CC)
     sets[enhancing + core : enhancing + core + oedema] = label_set(ED)
     assert core_kind(sets.reshape(10, 10, 1)) == kind
+
+
+def test_two_runs_may_write_one_case_at_one_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folds share their synthetic cases: the second writer once found the first one's temporary file gone."""
+    images = np.zeros((4, 3, 3, 3), np.float16)
+    images[:, 1, 1, 1] = 1
+    sets = np.full((3, 3, 3), label_set(0), np.uint8)
+    path, savez, depth = tmp_path / "case.npz", np.savez, []
+
+    def meanwhile(stream: BinaryIO, **arrays: np.ndarray) -> None:
+        if not depth:
+            depth.append(1)
+            write_sample(path, (images, sets))
+        savez(stream, **arrays)
+
+    monkeypatch.setattr(np, "savez", meanwhile)
+    write_sample(path, (images, sets))
+    assert depth and [entry.name for entry in tmp_path.iterdir()] == ["case.npz"]
+    assert (read_sample(path)[1] == label_set(0)).all()
