@@ -32,7 +32,7 @@ from hope.training.stored import read_sample
 SCHEDULE, CASES = "schedule.json", "cases"
 SYNTHESIS, LAST = "phase-1", "phase-3"
 
-FOLD_STEPS, LAST_STEPS = 4_000, 8_000
+FOLD_STEPS, LAST_STEPS = 6_300, 8_000
 MIXED = replace(
     RECIPES["synthetic"],
     recipe="mixed",
@@ -48,7 +48,6 @@ MIXED = replace(
     first_cases=96,
     new_cases_per_step=0.1,
     most_cases=600,
-    blend=0.3,
     look_every=1_700,
     seed=2,
 )

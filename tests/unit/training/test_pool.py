@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import hope.training.pool as pool_module
-from hope.domain.labels import label_set
+from hope.domain.labels import CC, label_set
 from hope.synthesis.variety import Variety
 from hope.training.config import TrainingConfig
 from hope.training.pool import CasePool, make_sample
@@ -66,6 +66,24 @@ def test_shares_are_kept_and_rare_cores_come_as_often_as_rings(
     assert 0.15 < drawn[NON_ENHANCING] / 600 < 0.3, "one such case, drawn as often as five rings together"
     assert 0.05 < drawn[TUMOUR_FREE] / 600 < 0.25
     assert transplants > 30
+
+
+def test_cases_with_cysts_may_come_oftener(tmp_path: Path) -> None:
+    """One of six cases has a cyst: half of the draws want one, and the other half find it as often as any."""
+    pool = CasePool(replace(CONFIG, cyst_share=0.5, first_cases=6, new_cases_per_step=0), tmp_path)
+    pool.folder.mkdir(parents=True)
+    for number in range(6):
+        images, sets = marked(number)
+        if number == 2:
+            sets[5:7, 5:7, 5:7] = label_set(CC)
+        write_sample(pool.folder / f"{number:06d}.npz", (images, sets))
+    with pool:
+        drawn = Counter(pool.draw(0, np.random.default_rng(step))[0].shape[1] - 8 for step in range(300))
+        assert 0.5 < drawn[2] / 300 < 0.67
+        assert set(drawn) == set(range(6))
+    with CasePool(replace(pool.config, cyst_share=0), tmp_path) as even:
+        drawn = Counter(even.draw(0, np.random.default_rng(step))[0].shape[1] - 8 for step in range(300))
+        assert drawn[2] / 300 < 0.3
 
 
 def test_cases_are_made_once_and_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

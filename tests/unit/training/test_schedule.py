@@ -19,7 +19,7 @@ from hope.domain.progress import silent
 from hope.training.checkpoints import Checkpoint
 from hope.training.config import TrainingConfig, hash_of_ids
 from hope.training.export import export_bundle
-from hope.training.loop import start, unet_weights
+from hope.training.loop import load_checkpoint, save_checkpoint, start, unet_weights
 from hope.training.run_log import draw_curves, table_of
 from hope.training.schedule import Folds, Phase, check_schedule, phases, run_schedule
 from hope.training.stored import NON_ENHANCING, RING, TUMOUR_FREE, write_sample
@@ -75,7 +75,6 @@ def test_the_plan_has_the_steps_and_draws_that_were_decided() -> None:
         assert phase.config.variety is not None
         assert phase.config.variety.tumour_free > 0
         assert phase.config.augmentation.fewer_sequences > 0
-        assert phase.config.blend == 0.3
     assert [phase.name for phase in phases(Folds(), None)] == ["phase-1"]
 
 
@@ -184,6 +183,26 @@ def test_later_phases_start_from_the_first_and_are_averaged_with_it(
     base = Checkpoint(tmp_path / "run" / "phase-1", "segmenter").average()
     later = Checkpoint(tmp_path / "run" / "phase-2-fold-0", "segmenter").average()
     assert all(torch.allclose(base[name], later[name], atol=1e-6) for name in base)
+
+
+def test_more_steps_for_a_fold_that_had_ended_take_the_recipe_of_today(
+    stored: dict[str, tuple[str, list[Path]]], tmp_path: Path
+) -> None:
+    """One that was stopped goes on with its own; the bundle says what the last steps were made with."""
+    base = export_bundle(start(TINY), TINY, tmp_path / "base", "base")
+
+    def shares(steps: int, real_share: float) -> tuple[int, float]:
+        plan = [Phase("phase-2-fold-0", replace(TINY, steps=steps, real_share=real_share), fold=0)]
+        run_schedule(tmp_path / "run", plan, lambda: stored, FOLDS, base, silent)
+        kept = Checkpoint(tmp_path / "run" / "phase-2-fold-0", "segmenter")
+        return kept.config["steps"], kept.config["real_share"]
+
+    assert shares(2, 1.0) == (2, 1.0)
+    assert shares(3, 0.9) == (3, 0.9)
+    folder = tmp_path / "run" / "phase-2-fold-0"
+    state, config = load_checkpoint(folder)
+    save_checkpoint(state, replace(config, steps=9), folder)  # as if it had been stopped on its way to 9
+    assert shares(4, 0.5) == (4, 0.9)
 
 
 def test_a_schedule_goes_on_with_what_it_was_begun_with(tmp_path: Path) -> None:
