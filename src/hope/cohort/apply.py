@@ -38,7 +38,7 @@ def read_model(path: Path) -> dict[str, Any]:
     """A report of `hope survival fit` that holds a published model.
 
     Raises:
-        InputError: if it is none.
+        InputError: if it is none, or a figure of it is missing or cannot be one.
     """
     with reading("the survival model"):
         text = path.read_bytes()
@@ -52,7 +52,42 @@ def read_model(path: Path) -> dict[str, Any]:
         raise InputError(
             "this fit was not published, so it cannot be applied", expected=str(found.get("rule", "a published model"))
         )
+    if not _is_whole(found):
+        raise InputError("the survival model is damaged", expected="a file of hope survival fit", fix="fit it again")
     return found
+
+
+def _is_whole(found: Mapping[str, Any]) -> bool:
+    """Whether a published report holds every figure that is needed to apply it, and each can be one."""
+    try:
+        model, count = found["model"], len(found["covariates"])
+        baseline, spread_of_fits = model["baseline"], model.get("uncertainty")
+        points = len(baseline["days"])
+        shapes: list[tuple[Any, tuple[int, ...]]] = [
+            (found["c_index"], (3,)),
+            *((model[name], (count,)) for name in ("coefficients", "mean", "spread")),
+            *((model[name], shape) for name, shape in (("range", (count, 2)), ("thirds", (2,)))),
+            *((baseline[name], (points,)) for name in ("days", "cumulative_hazard")),
+        ]
+        # Without it the model is of an earlier version, which is said where it is used.
+        if spread_of_fits is not None:
+            wanted = {"coefficients": (count, count), "log_hazard": (points,), "both": (points, count)}
+            shapes += [(spread_of_fits[name], shape) for name, shape in wanted.items()]
+        arrays = [(np.array(values, dtype=np.float64), shape) for values, shape in shapes]
+        hazard = np.array(baseline["cumulative_hazard"], dtype=np.float64)
+        return bool(
+            all(values.shape == shape and np.isfinite(values).all() for values, shape in arrays)
+            and all(isinstance(name, str) for name in found["covariates"])
+            and isinstance(found["cases"], int)
+            and isinstance(found["disclaimer"], str)
+            and points
+            and min(model["spread"]) > 0
+            and hazard[0] >= 0
+            and (np.diff(hazard) >= 0).all()
+            and (np.diff(np.array([model["thirds"], *model["range"]])) >= 0).all()
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        return False
 
 
 def read_values(texts: Sequence[str]) -> dict[str, str]:

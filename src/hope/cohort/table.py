@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from hope.formats.reading import reading
 
 LARGEST_BYTES: Final = 50_000_000
 ID, DAYS, EVENT = "case_id", "days", "event"
+_MEASURED: Final = ("WT", "TC")
+_SESSION: Final = re.compile(r"(sub-[a-z0-9]+)_ses-")
 
 
 class Column(BaseModel):
@@ -122,12 +125,18 @@ def read_cohort(
         joined: a table whose columns are numbers, for instance radiomics.
 
     Raises:
-        InputError: if a column is not described, a value breaks its description, or a case is there twice. A message
-            names rows by number and never shows a value of a row.
+        InputError: if a column is not described or there twice, a value breaks its description, or a case is there
+            twice: ids that differ only in case are one, and so are the sessions of a BIDS subject. A message names rows
+            by number and never shows a value of a row.
     """
     rows = _rows(path)
+    _refuse_sessions(rows)
     described = {**BUILT_IN, **(dictionary or {})}
     if results is not None:
+        if twice := [name for key in _MEASURED if (name := f"ml_{key}") in rows[0]]:
+            raise InputError(
+                f"{twice[0]} would stand in the cohort table twice", fix="leave out the column or --results"
+            )
         rows = [{**row, **_volumes(results, row[ID], number)} for number, row in enumerate(rows, 2)]
     if joined is not None:
         rows = _join(rows, joined)
@@ -182,18 +191,45 @@ def _rows(
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{what} is no text in UTF-8") from error
-    reader = csv.DictReader(io.StringIO(text))
-    rows = list(reader)
-    missing = [name for name in needed if name not in (reader.fieldnames or [])]
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        rows = list(reader)
+    except csv.Error as error:
+        raise InputError(f"{what} is no CSV that can be read", got=f"{error}", fix="save it as CSV in UTF-8") from error
+    head = list(reader.fieldnames or [])
+    missing = [name for name in needed if name not in head]
     if missing or not rows:
         raise InputError(f"{what} is not whole", expected=f"columns {', '.join(needed)} and a row a case")
+    if twice := [name for name in head if head.count(name) > 1]:
+        raise InputError(f"{what} has two columns of one name", got=twice[0] or "no name", fix="rename or drop one")
     for number, row in enumerate(rows, 2):
         if None in row or None in row.values():
             raise InputError(f"{what} is not rectangular", got=f"row {number}")
-    seen = [row[ID] for row in rows]
-    if len(set(seen)) != len(seen):
-        raise InputError(f"a case stands in {what} twice", expected="one row a case")
+    # Spaces around a value are the table program's: they must not make another case or another level of it.
+    rows = [{name: value.strip() for name, value in row.items()} for row in rows]
+    seen: dict[str, int] = {}
+    for number, row in enumerate(rows, 2):
+        if not row[ID]:
+            raise InputError(f"row {number} of {what} names no case")
+        if (first := seen.setdefault(row[ID].casefold(), number)) != number:
+            raise InputError(
+                f"a case stands in {what} twice", expected="one row a case", got=f"rows {first} and {number}"
+            )
     return rows
+
+
+def _refuse_sessions(rows: Sequence[dict[str, str]]) -> None:
+    """Refuse two sessions of one BIDS subject: a fit takes rows for different patients."""
+    seen: dict[str, int] = {}
+    for number, row in enumerate(rows, 2):
+        subject = _SESSION.match(row[ID].casefold())
+        if subject and (first := seen.setdefault(subject[1], number)) != number:
+            raise InputError(
+                "a patient stands in the cohort table twice",
+                expected="one row a patient",
+                got=f"two sessions of one subject in rows {first} and {number}",
+                fix="keep one session of each subject",
+            )
 
 
 def _coded(name: str, column: Column, values: list[str]) -> dict[str, list[float]]:
@@ -201,6 +237,9 @@ def _coded(name: str, column: Column, values: list[str]) -> dict[str, list[float
         return {name: [_number(v, name, n, column.least, column.most) for n, v in enumerate(values, 2)]}
     known = column.values or sorted(set(values))
     for number, value in enumerate(values, 2):
+        if not value and column.values is None:
+            fix = "leave the row out, or list the empty value in the dictionary"
+            raise InputError(f"row {number} of {name} is empty", expected="a value", fix=fix)
         if value not in known:
             raise InputError(f"row {number} of {name} holds no known value", expected=", ".join(known))
     return {f"{name}={level}": [float(value == level) for value in values] for level in known[1:]}
@@ -208,7 +247,7 @@ def _coded(name: str, column: Column, values: list[str]) -> dict[str, list[float
 
 def _number(text: str, name: str, row: int, least: float | None, most: float | None) -> float:
     try:
-        value = float(text)
+        value = float("nan" if "_" in text else text)  # Python reads 1_5 as 15
     except ValueError:
         value = float("nan")
     low, high = -np.inf if least is None else least, np.inf if most is None else most
@@ -230,7 +269,7 @@ def _volumes(results: Path, case: str, row: int) -> dict[str, str]:
             except ValueError as error:
                 raise InputError(f"the result of row {row} is no JSON") from error
     try:
-        return {f"ml_{key}": str(float(facts["volumes_ml"][key]["ml"])) for key in ("WT", "TC")}
+        return {f"ml_{key}": str(float(facts["volumes_ml"][key]["ml"])) for key in _MEASURED}
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"row {row} of the cohort table has no result", expected="RESULTS/<case_id>/result.json"

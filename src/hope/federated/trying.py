@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -18,6 +17,7 @@ from hope.federated.jobs import RESULTS, kind_of_job
 from hope.federated.poc import FETCHED, KITS, run_deployment, run_to_end
 from hope.federated.policy import write_policy
 from hope.formats.atomic import output_error
+from hope.formats.private_directory import private_directory
 from hope.settings import Settings
 from hope.stages.report.result_folder import result_folder
 
@@ -55,8 +55,8 @@ def try_job(
     if any(not site.is_dir() for site in sites):
         raise InputError("a site's directory does not exist", expected="directories of cases after --sites")
     names = [f"site-{number}" for number in range(1, len(sites) + 1)]
-    with tempfile.TemporaryDirectory(prefix="hope-") as private:
-        root = Path(private)
+    with private_directory() as private:
+        root = private
         if not poc and len(private) > LONGEST_ROOT:
             raise InputError(
                 "the path of the directory for temporary files is too long for the simulator's sockets",
