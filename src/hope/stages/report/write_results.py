@@ -73,10 +73,8 @@ def write_results(
         files.append(output)
         return folder / output.name(case_id)
 
-    write_labels(result.native_labels, path(OutputFile(Role.SEGMENTATION, space=Space.NATIVE)))
-    write_labels(result.atlas_labels, path(OutputFile(Role.SEGMENTATION, space=Space.ATLAS)))
-    if uncertainty is not None:
-        write_scan(uncertainty[0], path(OutputFile.of(Role.UNCERTAINTY, detail=uncertainty[1])))
+    native, atlas = (path(OutputFile(Role.SEGMENTATION, space=space)) for space in (Space.NATIVE, Space.ATLAS))
+    unsure = path(OutputFile.of(Role.UNCERTAINTY, detail=uncertainty[1])) if uncertainty is not None else None
     detail = FACE_REMOVED if delivered.deface else ""
     images = [
         (
@@ -88,18 +86,22 @@ def write_results(
     title = f"{case_id}  ({aligned.reference})"
     picture = path(OutputFile.of(Role.PICTURE, detail=delivered.shows))
     with ThreadPoolExecutor(1, "hope-write") as beside:
-        # Packing gives Python's lock free, so the picture is drawn meanwhile.
+        # Packing gives Python's lock free, so the masks are written and the pictures drawn meanwhile.
         writing = [beside.submit(write_scan, volume, at) for volume, at in images]
+        write_labels(result.native_labels, native)
+        write_labels(result.atlas_labels, atlas)
+        if uncertainty is not None and unsure is not None:
+            write_scan(uncertainty[0], unsure)
         volumes, axial, notice = result.report.millilitres(), _largest_axial(result.report), notice_of(result.report)
         render_preview(delivered.scan, result.native_labels, volumes, title, picture, notice, axial)
+        sizes = result.report.measurements
+        drawn = b""
+        if sizes is not None:
+            with atomic_output(path(OutputFile.of(Role.LESIONS))) as stream:
+                stream.write(sizes.csv().encode())
+            drawn = draw_measurements(delivered.scan, result.native_labels, sizes)
         for one in writing:
             one.result()
-    sizes = result.report.measurements
-    drawn = b""
-    if sizes is not None:
-        with atomic_output(path(OutputFile.of(Role.LESIONS))) as stream:
-            stream.write(sizes.csv().encode())
-        drawn = draw_measurements(delivered.scan, result.native_labels, sizes)
     html = path(OutputFile.of(Role.REPORT, detail=delivered.shows))
     report = result.report.with_sections(stages=stages, files=_listing(folder, case_id, files))
     write_report(report, picture, html, drawn)
