@@ -176,10 +176,10 @@ class BundleRunner:
         grid = case.aligned.grid
         within = torch.from_numpy(inside)
 
-        def whole(answer: Tensor, dtype: torch.dtype) -> npt.NDArray[Any]:
-            part = (answer * within).to(dtype).numpy()
+        def whole(cropped: Tensor, dtype: torch.dtype) -> npt.NDArray[Any]:
+            part = (cropped * within).to(dtype).numpy()
             out = np.zeros(grid.shape, dtype=part.dtype)
-            # Written through a view that lists the same voxels along the axes of the answer.
+            # Written through a view that lists the same voxels along the axes of the network.
             Volume(out, grid).reoriented("RAS").data[box] = part
             return out
 
