@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import atexit
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -85,13 +88,14 @@ def segment(
 
     Research use only. Not a medical device.
     """  # noqa: D301 - click reads the backspace
-    from hope.commands.batch import for_each_case
-    from hope.domain.progress import Progress
-    from hope.pipeline import run_case
-    from hope.services import Services
-    from hope.settings import Settings
-    from hope.stages.intake.case_finding import find_all
-    from hope.stages.intake.intake import CaseSource
+    with _loading():
+        from hope.commands.batch import for_each_case
+        from hope.domain.progress import Progress
+        from hope.pipeline import run_case
+        from hope.services import Services
+        from hope.settings import Settings
+        from hope.stages.intake.case_finding import find_all
+        from hope.stages.intake.intake import CaseSource
 
     if output is None and not dry_run:
         context = click.get_current_context()
@@ -105,7 +109,8 @@ def segment(
     services = Services(Settings.from_environment())
     predictor = services.predictor(options.model, device, precision, mirror, where=where)
     brain = services.brain_extractor()
-    predictor.prepare()
+    with _loading():
+        predictor.prepare()
     if note := predictor.device_note:
         click.echo(f"hope: {note}", err=True)
 
@@ -114,6 +119,19 @@ def segment(
         _print_result(result.report, output / source.case_id)
 
     for_each_case(found.sources, work, found.skipped)
+
+
+@contextmanager
+def _loading() -> Iterator[None]:
+    """Load libraries without looking for cycles among their million objects, neither now nor when the process ends."""
+    enabled = gc.isenabled()
+    atexit.register(gc.freeze)
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _print_result(report: CaseReport, folder: Path) -> None:

@@ -10,6 +10,9 @@ import numpy.typing as npt
 Box = tuple[slice, slice, slice]
 """Index ranges along i, j, k; ``array[box]`` is the part inside."""
 
+EVERYTHING: Box = (slice(None), slice(None), slice(None))
+"""All of a volume, where there is nothing to draw a box around."""
+
 
 def used_slices(array: npt.NDArray[Any]) -> tuple[slice, ...] | None:
     """Smallest range of each axis that holds all elements that are not zero; None if there are none.

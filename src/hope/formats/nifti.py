@@ -28,6 +28,7 @@ DISTINCT_LIMIT = 256
 
 _MAX_GZIP_RATIO = 1100  # deflate cannot compress more than 1032:1, so a larger promise is a lie
 _CHUNK_VOXELS = 2**21
+_SOME_VOXELS = 2**14
 _GZIP_LEVEL = 2
 """Of zlib-ng: as small as level 4 of zlib, four times as fast."""
 
@@ -236,31 +237,42 @@ def _read_voxels(file: BinaryIO, layout: Layout, what: str) -> tuple[Volume, Nif
     flat = np.empty(total, dtype=np.float32)
     distinct: npt.NDArray[np.float32] | None = np.empty(0, dtype=np.float32)
     nan_count = inf_count = 0
-    whole = True
+    whole, scaled = True, (layout.slope, layout.intercept) != (1.0, 0.0)
+    plain = layout.dtype.kind in "iu" and not scaled  # finite and whole as they are
     for start in range(0, total, _CHUNK_VOXELS):
         count = min(_CHUNK_VOXELS, total - start)
         raw = _read_exactly(file, count * layout.dtype.itemsize, what)
         chunk = flat[start : start + count]
         with np.errstate(over="ignore", invalid="ignore"):
             chunk[:] = np.frombuffer(raw, dtype=layout.dtype)
-            if (layout.slope, layout.intercept) != (1.0, 0.0):
+            if scaled:
                 chunk[:] = np.frombuffer(raw, dtype=layout.dtype) * np.float64(layout.slope) + np.float64(
                     layout.intercept
                 )
-        finite = np.isfinite(chunk)
-        if not finite.all():
+        values = chunk
+        if not plain and not (finite := np.isfinite(chunk)).all():
             nans = int(np.isnan(chunk).sum())
             nan_count, inf_count = nan_count + nans, inf_count + int((~finite).sum()) - nans
-        values = chunk[finite]
-        whole = whole and bool(np.equal(values, np.rint(values)).all())
-        if distinct is not None:
-            merged = np.union1d(distinct, values)
-            distinct = merged if merged.size <= DISTINCT_LIMIT else None
-        chunk[~finite] = 0
+            values = chunk[finite]
+            chunk[~finite] = 0
+        whole = plain or (whole and bool(np.equal(values, np.rint(values)).all()))
+        distinct = _more_distinct(distinct, values)
     # One byte more makes gzip reach its check sum; what may follow it is not ours to read.
     file.read(1)
     facts = NiftiFacts(nan_count, inf_count, layout.dtype.name, whole, None if distinct is None else distinct.size)
     return Volume(flat.reshape(layout.grid.shape, order="F"), layout.grid), facts
+
+
+def _more_distinct(
+    known: npt.NDArray[np.float32] | None, values: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32] | None:
+    """The distinct values with those of one more chunk; None once they are more than ``DISTINCT_LIMIT``."""
+    # Most scans show more within a few voxels, and sorting a chunk takes as long as unpacking it.
+    for part in (values[:: max(1, values.size // _SOME_VOXELS)], values):
+        if known is not None:
+            merged = np.union1d(known, part)
+            known = merged if merged.size <= DISTINCT_LIMIT else None
+    return known
 
 
 def _read_exactly(file: BinaryIO, count: int, what: str) -> bytes:

@@ -46,9 +46,11 @@ def solid(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     Raises:
         StageError: if the mask is empty.
     """
-    parts = cc3d.connected_components(np.ascontiguousarray(mask), connectivity=6)
-    sizes = np.bincount(parts.ravel())
-    if len(sizes) < 2:
+    box = bounding_box(mask, 1)
+    if box is None:
         raise StageError("the brain mask is empty")
-    filled: npt.NDArray[np.bool_] = fill_voids.fill(parts == int(sizes[1:].argmax()) + 1).astype(bool)
+    parts = cc3d.connected_components(np.ascontiguousarray(mask[box]), connectivity=6)
+    sizes = np.bincount(parts.ravel())
+    filled = np.zeros(mask.shape, dtype=bool)
+    filled[box] = fill_voids.fill(parts == int(sizes[1:].argmax()) + 1)
     return filled

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hope.formats.voxel_order import in_file_order
+from hope.formats.voxel_order import in_file_order, in_index_order
 
 
 @pytest.mark.parametrize("layout", ["C", "F", "turned", "every second"])
@@ -19,7 +19,9 @@ def test_bytes_are_those_of_fortran_order(layout: str, dtype: str) -> None:
         "every second": voxels[::2],
     }[layout]
 
-    stored = in_file_order(data, np.dtype(dtype))
+    stored, copied = in_file_order(data, np.dtype(dtype)), in_index_order(data, np.dtype(dtype))
 
     assert stored.flags.c_contiguous
     assert stored.tobytes() == data.astype(dtype).tobytes(order="F")
+    assert copied.flags.c_contiguous
+    assert copied.tobytes() == data.astype(dtype).tobytes(order="C")

@@ -344,3 +344,22 @@ def test_arguments_that_do_not_fit(architecture: str, change: Mapping[str, Any],
 
 def test_every_architecture_is_tried_here() -> None:
     assert {architecture for architecture, _, _ in TINY.values()} == set(NETWORKS)
+
+
+@pytest.mark.parametrize("tile", [(4, 8, 12), (8, 8, 8), (4, 4, 4), (4, 8, 6), (2, 8, 8)])
+@pytest.mark.parametrize("architecture", ["UNet", "MeanOfUNets"])
+def test_a_network_says_what_a_run_would_show(architecture: str, tile: tuple[int, int, int]) -> None:
+    """How many classes it tells apart, or that it cannot take the tile."""
+    members = {"members": 2} if architecture == "MeanOfUNets" else {}
+    shape = {"channels": 2, "classes": 3, "widths": [2, 2, 2], "blocks": [1, 1, 1], "decoder_blocks": [1, 1]}
+    network: Any = build_network(architecture, members | shape)
+    try:
+        with torch.inference_mode():
+            expected = network(torch.zeros(1, 2, *tile)).shape[1]
+    except (RuntimeError, ValueError):
+        with pytest.raises(ValueError, match="does not fit"):
+            network.classes_on(2, tile)
+    else:
+        assert network.classes_on(2, tile) == expected
+    with pytest.raises(ValueError, match="2 input channels, expected 4"):
+        network.classes_on(4, (8, 8, 8))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,10 @@ class MeanOfUNets(nn.Module):
         if not 2 <= members <= MOST_MEMBERS:
             raise BundleError(f"a mean of networks has 2 to {MOST_MEMBERS} members, not {members}")
         self.members = nn.ModuleList(UNet(channels, classes, widths, blocks, decoder_blocks) for _ in range(members))
+
+    def classes_on(self, channels: int, tile: Sequence[int]) -> int:
+        """How many classes it tells apart on such a tile; see `UNet.classes_on`."""
+        return cast("UNet", self.members[0]).classes_on(channels, tile)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits for a batch; the members run one after another, so that memory is that of one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -41,6 +42,7 @@ class UNet(nn.Module):
         super().__init__()
         if not len(widths) == len(blocks) == len(decoder_blocks) + 1:
             raise BundleError("a UNet needs one number of blocks per stage, and one fewer for the decoder")
+        self.channels, self.classes = channels, classes
         self.encoder = nn.ModuleList()
         previous = channels
         for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
@@ -56,6 +58,20 @@ class UNet(nn.Module):
                 nn.Sequential(ConvBlock(2 * width, width), *(ConvBlock(width, width) for _ in range(count - 1)))
             )
         self.head = nn.Conv3d(widths[0], classes, 1)
+
+    def classes_on(self, channels: int, tile: Sequence[int]) -> int:
+        """How many classes it tells apart on a tile of such a size, without a run.
+
+        Raises:
+            ValueError: if it has another number of input channels, or cannot take a tile of that size.
+        """
+        if channels != self.channels:
+            raise ValueError(f"the network has {self.channels} input channels, expected {channels}")
+        step = 2 ** (len(self.encoder) - 1)
+        # Normalisation needs more than one voxel at the lowest stage.
+        if any(edge % step for edge in tile) or math.prod(tile) <= step**3:
+            raise ValueError(f"a tile of {' x '.join(map(str, tile))} voxels does not fit steps of {step} voxels")
+        return self.classes
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits for a batch."""

@@ -90,8 +90,8 @@ def load_case(
     progress("intake: check quality", len(found) / (len(found) + 1))
     opinion = check_sequences(scans)
     _ask_if_mixed_up(opinion, found)
-    flags += cautions(scans, facts, treated, opinion)
     head_state, disagree = head_state_of(list(scans.values()))
+    flags += cautions(scans, facts, treated, opinion, disagree)
     flags += _notes(found, treated, why)
     progress("intake: done", 1.0)
     return UploadedCase(
@@ -125,6 +125,7 @@ def cautions(
     facts: Mapping[MRSequence, NiftiFacts],
     treated: bool = False,
     opinion: VoxelOpinion | None = None,
+    mixed_heads: bool | None = None,
 ) -> list[QCFlag]:
     """All remarks on the voxels of a case's scans, one by one and against each other.
 
@@ -133,6 +134,7 @@ def cautions(
         facts: what reading each showed.
         treated: they share one atlas grid already.
         opinion: what `check_sequences` said of them; it is asked if not given.
+        mixed_heads: whether some show the brain alone and others the head; it is looked at if not given.
 
     Raises:
         InputError: if two scans cannot show one head.
@@ -146,7 +148,7 @@ def cautions(
         flags += [*scan_flags(scan, facts[sequence], sequence), *drawing_flags(scan, sequence)]
     if MRSequence.T1N in scans and MRSequence.T1C in scans:
         flags += contrast_flags(scans[MRSequence.T1N], scans[MRSequence.T1C])
-    if head_state_of(list(scans.values()))[1]:
+    if head_state_of(list(scans.values()))[1] if mixed_heads is None else mixed_heads:
         reason = "some scans show the brain alone and others the head; all are treated as heads"
         flags.append(QCFlag("mixed_head_state", Severity.CAUTION, reason))
     return flags

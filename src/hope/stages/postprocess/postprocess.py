@@ -14,7 +14,7 @@ import cc3d
 import numpy as np
 import numpy.typing as npt
 
-from hope.domain.box import bounding_box
+from hope.domain.box import EVERYTHING, Box, bounding_box
 from hope.domain.labels import ED, ET, NET, PEDS, REGIONS
 from hope.domain.volume import Volume
 from hope.stages.postprocess.postprocess_rules import PostprocessRules
@@ -221,13 +221,21 @@ def rename_small_parts(labels: Volume, minimum_ml: float = MINIMUM_PART_ML) -> L
         A new (i, j, k) uint8 mask.
     """
     renamed, least = labels.data.copy(), _voxels(minimum_ml, labels)
-    whole = (renamed > 0).astype(np.uint8)
+    tumour = renamed[bounding_box(renamed) or EVERYTHING]  # a view
+    whole = (tumour > 0).astype(np.uint8)
     large_tumour = remove_small_components(whole, {1: _voxels(SMALL_WT_ML, labels)}) > 0
     for values, name in ((REGIONS["TC"], ED), ((ET,), NET)):
-        part = np.isin(renamed, values)
+        part = np.isin(tumour, values)
         large = remove_small_components(part.astype(np.uint8), {1: least})
-        renamed[part & large_tumour & (large == 0)] = name
+        tumour[part & large_tumour & (large == 0)] = name
     return np.asarray(renamed)
+
+
+def _in_place(part: npt.NDArray[Any], box: Box, like: Volume) -> npt.NDArray[Any]:
+    """The values of a box where it lies in a volume of zeros."""
+    whole = np.zeros(like.data.shape, dtype=part.dtype)
+    whole[box] = part
+    return whole
 
 
 def _voxels(ml: float, labels: Volume) -> int:
@@ -258,16 +266,18 @@ def drop_unsure(
             f"probability of shape {wt_probability.shape} does not fit labels of shape {labels.data.shape}"
         )
     kept = default_cleanup(labels).labels
-    parts = cc3d.connected_components((kept.data > 0).astype(np.uint8), connectivity=CONNECTIVITY)
+    box = bounding_box(kept.data) or EVERYTHING
+    small, belief = kept.data[box], wt_probability[box]
+    parts = cc3d.connected_components((small > 0).astype(np.uint8), connectivity=CONNECTIVITY)
     size_ml = np.bincount(parts.ravel()) * labels.grid.voxel_volume_ml
     peak = np.zeros(len(size_ml))
     inside = parts > 0
-    np.maximum.at(peak, parts[inside], wt_probability[inside].astype(np.float64))
+    np.maximum.at(peak, parts[inside], belief[inside].astype(np.float64))
     stays = (size_ml >= SMALL_WT_ML) | (peak >= SURE_PROBABILITY)
     stays[0] = False
     note = ""
     if brain is not None:
-        pairs = stays & symmetric_components(parts, wt_probability, brain)
+        pairs = stays & symmetric_components(_in_place(parts, box, kept), wt_probability, brain)
         stays &= ~pairs
         if pairs.any():
             note = (
@@ -280,7 +290,8 @@ def drop_unsure(
         + (f"; mirrored pairs whose mean probability is below {PAIRED_MEAN:g} removed" if brain is not None else "")
         + f"; core components below {MINIMUM_PART_ML:g} ml in larger tumours called ED, and then enhancing ones NET"
     )
-    named = rename_small_parts(kept.with_data(np.asarray(kept.data * stays[parts], dtype=np.uint8)))
+    sure = _in_place(np.asarray(small * stays[parts], dtype=np.uint8), box, kept)
+    named = rename_small_parts(kept.with_data(sure))
     return replace(_outcome(labels, named, method), note=note)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from hope.domain.box import bounding_box
 from hope.domain.volume import Volume
 
 PAIRED_SHARE = 0.3
@@ -31,19 +32,21 @@ def symmetric_components(
         (components + 1,) bool, by number; the first, which is the background, is False.
     """
     count = int(parts.max()) + 1
-    ras = np.asarray(Volume(parts.astype(np.uint32), brain.grid).reoriented("RAS").data)
+    ras = Volume(parts, brain.grid).reoriented("RAS").data
+    own, box = bounding_box(parts), bounding_box(ras)
     inside = np.asarray(brain.reoriented("RAS").data, dtype=bool)
     across = np.flatnonzero(inside.any(axis=(1, 2)))
-    if count == 1 or not len(across):
+    if own is None or box is None or not len(across):
         return np.zeros(count, dtype=bool)
-    where = np.argwhere(ras)
-    number = ras[tuple(where.T)]
-    opposite = int(across[0]) + int(across[-1]) - where[:, 0]
-    there = (opposite >= 0) & (opposite < ras.shape[0])
-    mirrored = np.zeros(len(where), dtype=ras.dtype)
-    mirrored[there] = ras[opposite[there], where[there, 1], where[there, 2]]
+    part = ras[box].astype(np.uint32)
+    where = np.argwhere(part)
+    number = part[tuple(where.T)]
+    opposite = int(across[0]) + int(across[-1]) - 2 * box[0].start - where[:, 0]
+    there = (opposite >= 0) & (opposite < part.shape[0])
+    mirrored = np.zeros(len(where), dtype=part.dtype)
+    mirrored[there] = part[opposite[there], where[there, 1], where[there, 2]]
     voxels = np.bincount(number, minlength=count)
-    total = np.bincount(parts.ravel(), weights=probability.ravel().astype(np.float64), minlength=count)
+    total = np.bincount(parts[own].ravel(), weights=probability[own].ravel().astype(np.float64), minlength=count)
     faint = total < PAIRED_MEAN * voxels
     faint[0] = False  # the background
     paired = np.bincount(number, weights=faint[mirrored] & (mirrored != number), minlength=count)

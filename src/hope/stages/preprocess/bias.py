@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
 
 from hope.domain.volume import Volume
-from hope.formats.itk import from_itk
 
 _WORK_SPACING_MM = 5.5
 _ITERATIONS = [20, 15]
@@ -76,6 +74,11 @@ def _upsampled(thin: npt.NDArray[np.float32], axis: int, count: int, factor: int
 def _log_field(
     thin: npt.NDArray[np.float32], head: npt.NDArray[np.bool_], spacing_mm: list[float]
 ) -> npt.NDArray[np.float32]:
+    # Imported late: whoever only wants `head_threshold` does without it.
+    import SimpleITK as sitk
+
+    from hope.formats.itk import from_itk
+
     # SimpleITK ships half-typed wrappers; Any keeps that out of our own types.
     image: Any = sitk.GetImageFromArray(np.ascontiguousarray(thin.transpose(2, 1, 0)))
     mask: Any = sitk.GetImageFromArray(np.ascontiguousarray(head.transpose(2, 1, 0).astype(np.uint8)))

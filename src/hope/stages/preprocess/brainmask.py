@@ -113,7 +113,10 @@ def mask_of_stripped(images: list[Volume]) -> npt.NDArray[np.bool_]:
     Raises:
         StageError: if all images are empty.
     """
-    return solid(np.logical_or.reduce([image.data != 0 for image in images]))
+    shown = images[0].data != 0
+    for image in images[1:]:
+        shown |= image.data != 0
+    return solid(shown)
 
 
 def joined(mine: FoundBrain, other: FoundBrain, names: tuple[str, str]) -> tuple[FoundBrain, list[QCFlag]]:
@@ -164,6 +167,8 @@ def keep_cut_tissue(
     bright = (depth_mm > _ZONE_DEPTH_MM) & ~small.data & view & (data > middle + _BRIGHT_SPREADS * spread)
     parts = cc3d.connected_components(bright, connectivity=26)
     sizes_ml = np.bincount(parts.ravel()) * small.grid.voxel_volume_ml
+    if (sizes_ml[1:] < _SMALLEST_CUT_ML).all():
+        return mask, []
     touching = np.unique(parts[bright & grown(small, max(_NEAR_MASK_MM, *small.grid.spacing_mm)).data])
     cut = [p for p in touching.tolist() if sizes_ml[p] >= _SMALLEST_CUT_ML]
     if not cut:

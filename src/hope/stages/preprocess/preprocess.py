@@ -23,11 +23,9 @@ from hope.domain.qc import QCFlag, Severity
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.formats.atlas import atlas_brain
-from hope.formats.itk import interpolated
+from hope.formats.voxel_order import in_index_order
 from hope.ports import BrainExtractor
 from hope.stages.masks import mask_ml, solid
-from hope.stages.preprocess.align import coverage, to_atlas, to_reference
-from hope.stages.preprocess.bias import correct_bias
 from hope.stages.preprocess.brainmask import FoundBrain, find_brain, joined, judged, keep_cut_tissue, mask_of_stripped
 from hope.stages.preprocess.deface import deface
 from hope.stages.resample import field_of_view, resample, resample_labels
@@ -91,7 +89,7 @@ def _adopted(case: UploadedCase, extractor: BrainExtractor, progress: Progress) 
     for name, scan in case.scans.items():
         upright = scan.reoriented(ATLAS_GRID.orientation)
         _check_atlas_shaped(name, upright)
-        images[name] = Volume(np.ascontiguousarray(upright.data, dtype=np.float32), ATLAS_GRID)
+        images[name] = Volume(in_index_order(upright.data, np.dtype(np.float32)), ATLAS_GRID)
         to_scan[name] = Transform(upright.grid.affine_ras_mm @ np.linalg.inv(ATLAS_GRID.affine_ras_mm))
     progress("preprocess: brain mask", 0.2)
     if case.head_state is HeadState.BRAIN:
@@ -125,6 +123,11 @@ def _aligned(case: UploadedCase, extractor: BrainExtractor, progress: Progress) 
 
 def _aligned_with(beside: Executor, case: UploadedCase, extractor: BrainExtractor, progress: Progress) -> _OnAtlas:
     """`_aligned`, with an executor for what needs not be waited for at once."""
+    # Imported late: a preprocessed case does without the libraries behind these, a fifth of a second.
+    from hope.formats.itk import interpolated
+    from hope.stages.preprocess.align import coverage, to_atlas, to_reference
+    from hope.stages.preprocess.bias import correct_bias
+
     reference = case.reference
     progress("preprocess: even out the bias fields", 0.0)
     atlas = beside.submit(atlas_brain)

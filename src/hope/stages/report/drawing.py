@@ -25,16 +25,17 @@ WARNING: Final = (255, 196, 92)
 
 def windowed(data: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
     """Grey values 0..1 between the 1st and the 99.5th percentile of what is not zero; same shape."""
-    finite = np.nan_to_num(np.asarray(data, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    inside = finite[finite != 0]
+    image = np.asarray(data, dtype=np.float32)
+    shown = (image != 0) & np.isfinite(image)
+    inside, grey = image[shown], np.zeros(image.shape, dtype=np.float32)
     if inside.size == 0:
-        return np.zeros_like(finite)
+        return grey
     low, high = (float(q) for q in np.percentile(inside, (1.0, 99.5)))
     if high <= low:
         high = low + 1.0
-    grey = np.clip((finite - low) / (high - low), 0.0, 1.0)
-    grey[finite == 0] = 0.0
-    return np.asarray(grey**DISPLAY_GAMMA, dtype=np.float32)
+    # Powers take longest, and most of a scan is 0.
+    grey[shown] = np.clip((inside - low) / (high - low), 0.0, 1.0) ** DISPLAY_GAMMA
+    return grey
 
 
 def font(size: int) -> Font:

@@ -70,7 +70,7 @@ class _Tile:
         self._middle_mm = ends[:2, :2].mean(axis=0) * self._spacing[:2]
         self._field_mm = max(LEAST_FIELD_MM, FIELD_SHARE * axial.long.mm)
         self._grid, self._axial = scan.grid, axial
-        self._grey, self._inside = self._slice(scan.data), self._slice(inside.astype(np.float32))
+        self._grey, self._inside = self._slice(scan.data), self._slice(inside)
 
     def drawn(self) -> Image.Image:
         """The slice, the outline, both chords."""
@@ -96,7 +96,7 @@ class _Tile:
         (ax, ay), (bx, by) = pixels.tolist()
         return (ax, ay), (bx, by)
 
-    def _slice(self, data: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    def _slice(self, data: npt.NDArray[np.floating] | npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
         """The slice at screen size, linear between voxels, 0 outside the scan: (row, column)."""
         at_mm = (TILE / 2 - np.arange(TILE) - 0.5) * self._field_mm / TILE
         i, j = ((at_mm + self._middle_mm[axis]) / self._spacing[axis] for axis in (0, 1))

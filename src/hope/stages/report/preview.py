@@ -214,9 +214,12 @@ def _resized(values: npt.NDArray[np.generic], size: tuple[int, int], how: Image.
 def _labels_on_screen(labels: npt.NDArray[np.generic], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """Labels at screen size: for each pixel the label with the largest bilinear share, so that edges are not stairs."""
     values = (0, *PEDS.values)
-    shares = np.stack([_resized(labels == value, size, Image.Resampling.BILINEAR) for value in values])
-    labels_on_screen: npt.NDArray[np.uint8] = np.array(values, dtype=np.uint8)[shares.argmax(axis=0)]
-    return labels_on_screen
+    shares = [_resized(labels == value, size, Image.Resampling.BILINEAR) for value in values]
+    best, on_screen = shares[0].copy(), np.zeros(shares[0].shape, dtype=np.uint8)
+    for value, share in zip(values[1:], shares[1:], strict=True):
+        on_screen[share > best] = value
+        np.maximum(best, share, out=best)
+    return on_screen
 
 
 def _overlay(rgb: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -238,10 +241,10 @@ def _eroded(inside: npt.NDArray[np.bool_], steps: int) -> npt.NDArray[np.bool_]:
     return inside
 
 
-def _state(mask: npt.NDArray[np.integer], scan: npt.NDArray[np.generic]) -> str:
+def _state(mask: npt.NDArray[np.integer], scan: npt.NDArray[np.floating]) -> str:
     """Say in words what a picture without colour does not."""
     said = [] if (mask > 0).any() else ["No tumour found: no voxel was labelled"]
-    said += [] if np.any(np.nan_to_num(scan)) else ["Nothing of the scan is shown"]
+    said += [] if ((scan != 0) & ~np.isnan(scan)).any() else ["Nothing of the scan is shown"]
     return ". ".join(said)
 
 

@@ -73,10 +73,8 @@ def write_results(
         files.append(output)
         return folder / output.name(case_id)
 
-    write_labels(result.native_labels, path(OutputFile(Role.SEGMENTATION, space=Space.NATIVE)))
-    write_labels(result.atlas_labels, path(OutputFile(Role.SEGMENTATION, space=Space.ATLAS)))
-    if uncertainty is not None:
-        write_scan(uncertainty[0], path(OutputFile.of(Role.UNCERTAINTY, detail=uncertainty[1])))
+    native, atlas = (path(OutputFile(Role.SEGMENTATION, space=space)) for space in (Space.NATIVE, Space.ATLAS))
+    unsure = path(OutputFile.of(Role.UNCERTAINTY, detail=uncertainty[1])) if uncertainty is not None else None
     detail = FACE_REMOVED if delivered.deface else ""
     images = [
         (
@@ -85,21 +83,20 @@ def write_results(
         )
         for s, volume in harmonized.images.items()
     ]
-    title = f"{case_id}  ({aligned.reference})"
     picture = path(OutputFile.of(Role.PICTURE, detail=delivered.shows))
     with ThreadPoolExecutor(1, "hope-write") as beside:
-        # Packing gives Python's lock free, so the picture is drawn meanwhile.
+        # Packing gives Python's lock free, so the masks are written and the pictures drawn meanwhile.
         writing = [beside.submit(write_scan, volume, at) for volume, at in images]
-        volumes, axial, notice = result.report.millilitres(), _largest_axial(result.report), notice_of(result.report)
-        render_preview(delivered.scan, result.native_labels, volumes, title, picture, notice, axial)
+        write_labels(result.native_labels, native)
+        write_labels(result.atlas_labels, atlas)
+        if uncertainty is not None and unsure is not None:
+            write_scan(uncertainty[0], unsure)
+        drawn = _draw(result, delivered, f"{case_id}  ({aligned.reference})", picture)
         for one in writing:
             one.result()
-    sizes = result.report.measurements
-    drawn = b""
-    if sizes is not None:
+    if result.report.measurements is not None:
         with atomic_output(path(OutputFile.of(Role.LESIONS))) as stream:
-            stream.write(sizes.csv().encode())
-        drawn = draw_measurements(delivered.scan, result.native_labels, sizes)
+            stream.write(result.report.measurements.csv().encode())
     html = path(OutputFile.of(Role.REPORT, detail=delivered.shows))
     report = result.report.with_sections(stages=stages, files=_listing(folder, case_id, files))
     write_report(report, picture, html, drawn)
@@ -107,6 +104,15 @@ def write_results(
     with atomic_output(folder / RESULT) as stream:
         stream.write(report.text().encode())
     return report
+
+
+def _draw(result: CaseResult, delivered: Delivered, title: str, picture: Path) -> bytes:
+    """Write the picture of the result; returns that of its lesions, empty where there are none."""
+    report, labels = result.report, result.native_labels
+    volumes, axial, notice = report.millilitres(), _largest_axial(report), notice_of(report)
+    render_preview(delivered.scan, labels, volumes, title, picture, notice, axial)
+    sizes = report.measurements
+    return b"" if sizes is None else draw_measurements(delivered.scan, labels, sizes)
 
 
 def _handed_out(volume: Volume, result: CaseResult, aligned: AlignedCase, delivered: Delivered) -> Volume:
