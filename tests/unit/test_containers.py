@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -174,6 +175,17 @@ def test_what_the_dockerfile_copies_is_there_and_let_in() -> None:
     assert [s for s in sources if not in_build_context(s, IGNORE)] == []
 
 
+@pytest.mark.parametrize("dockerfile", [DOCKERFILE, DOCKERFILE.parent / "sagemaker" / "Dockerfile"])
+def test_the_licence_and_the_notice_go_into_the_wheel_of_each_image(dockerfile: Path) -> None:
+    """NOTICE names the public scans that the bundled models learnt from, as their licence asks."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    every = instructions(dockerfile.read_text(encoding="utf-8"))
+    (copied,) = (i.value.split() for i in every if i.name == "COPY" and "pyproject.toml" in i.value)
+    assert set(project["license-files"]) >= {"LICENSE", "NOTICE"}
+    assert set(project["license-files"]) <= set(copied)
+    assert [name for name in project["license-files"] if not in_build_context(name, IGNORE)] == []
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -203,6 +215,7 @@ def test_the_build_context_leaves_out(path: str) -> None:
         "src/hope/cli.py",
         "containers/gateway.txt",
         "src/hope/resources/models/starter/weights.safetensors",
+        "src/hope/resources/models/mixed/model.json",
         "viewer/src/main.ts",
         "viewer/.npmrc",
     ],
