@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shlex
 import shutil
 import subprocess
@@ -356,6 +357,7 @@ def test_the_wheel_can_be_built_from_what_is_copied_alone(tmp_path: Path) -> Non
     assert "hope/cli.py" in names
     assert "hope/web/static/index.html" in names
     assert "hope/resources/models/starter/weights.safetensors" in names
+    assert any(name.endswith(".dist-info/licenses/NOTICE") for name in names)
 
 
 def test_cleaning_deletes_our_store_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,3 +372,15 @@ def test_cleaning_deletes_our_store_and_nothing_else(tmp_path: Path, monkeypatch
     (tmp_path / "named" / "work").rmdir()
     containers.clean()
     assert not (tmp_path / "named").exists()
+
+
+def test_podman_reads_the_limits_of_its_containers_from_a_file_in_our_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`podman kube play` takes no option for them, and would raise them where that is not allowed."""
+    monkeypatch.setattr(container_store, "STORE", tmp_path / "named")
+    (given,) = (word.partition("=")[2] for word in container_store.arguments() if word.startswith("CONTAINERS_CONF="))
+    limits = tomllib.loads(Path(given).read_text(encoding="utf-8"))["containers"]["default_ulimits"]
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    assert f"nofile={most}:{most}" in limits
+    assert all(container_store.is_ours(path.name) for path in (tmp_path / "named").iterdir())
