@@ -41,7 +41,7 @@ def image(name: str) -> str:
 
 def run(image: str, *words: str, options: list[str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run a container to its end, which removes it."""
-    command = ["run", "--rm", *containers.limits(), *(options or []), image, *words]
+    command = ["run", "--rm", *(options or []), image, *words]
     return containers.podman(*command, check=False, seconds=500)
 
 
@@ -102,7 +102,7 @@ class Container:
 def running(image: str, *words: str, options: list[str] | None = None) -> Iterator[Container]:
     """A container whose port 8080 is published on loopback; it is removed at the end."""
     name, port = f"hope-test-{next(_NUMBERS)}-{free_port()}", free_port()
-    common = ["--detach", "--name", name, "--publish", f"127.0.0.1:{port}:8080", *containers.limits()]
+    common = ["--detach", "--name", name, "--publish", f"127.0.0.1:{port}:8080"]
     begun = time.monotonic()
     containers.podman("run", *common, *(options or []), image, *words)
     try:

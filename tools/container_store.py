@@ -16,7 +16,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 STORE = Path(os.environ.get("HOPE_CONTAINERS") or REPOSITORY / "build" / "containers").resolve()
 FIGURES = STORE / "figures.json"
-OURS = frozenset({"store", "run", "tmp", "networks", "compose", "figures.json", "pip.conf", "npmrc"})
+OURS = frozenset({"store", "run", "tmp", "networks", "compose", "figures.json", "containers.conf", "pip.conf", "npmrc"})
 DOCKERFILE = REPOSITORY / "containers" / "Dockerfile"
 STEP_SECONDS = 3000
 
@@ -44,11 +44,26 @@ def image(name: str) -> str:
 
 
 def arguments() -> list[str]:
-    """How podman is called: a store of its own, and runc, because crun refuses control groups of the first version."""
+    """How podman is called: own store and settings; runc, because crun refuses control groups of the first version."""
     STORE.mkdir(parents=True, exist_ok=True)
+    settings = STORE / "containers.conf"
+    wanted = f"[containers]\ndefault_ulimits = {json.dumps(limits())}\n"
+    if not settings.exists() or settings.read_text(encoding="utf-8") != wanted:
+        settings.write_text(wanted, encoding="utf-8")
     own = ["--root", str(STORE / "store"), "--runroot", str(STORE / "run"), "--tmpdir", str(STORE / "tmp")]
     networks = ["--network-config-dir", str(STORE / "networks")]
-    return ["podman", *own, *networks, "--runtime", "runc", "--cgroup-manager", "cgroupfs", "--events-backend", "file"]
+    engine = ["--runtime", "runc", "--cgroup-manager", "cgroupfs", "--events-backend", "file"]
+    return ["env", f"CONTAINERS_CONF={settings}", "podman", *own, *networks, *engine]
+
+
+def limits() -> list[str]:
+    """The limits of every container: no more open files than here, because podman would raise the limits itself.
+
+    They stand in podman's settings, because `podman kube play` has no option for them.
+    """
+    files, processes = (resource.getrlimit(which)[1] for which in (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC))
+    most = 4096 if processes == resource.RLIM_INFINITY else min(4096, processes)
+    return [f"nofile={files}:{files}", f"nproc={most}:{most}"]
 
 
 def podman(*words: str, check: bool = True, seconds: float = STEP_SECONDS) -> subprocess.CompletedProcess[str]:
@@ -66,13 +81,6 @@ def podman(*words: str, check: bool = True, seconds: float = STEP_SECONDS) -> su
 def shown(*words: str) -> None:
     """Run a podman command whose output belongs on the terminal."""
     subprocess.run([*arguments(), *words], timeout=STEP_SECONDS, check=True)
-
-
-def limits() -> list[str]:
-    """Options of `podman run`: no more open files than here, because podman would raise the limits itself."""
-    files, processes = (resource.getrlimit(which)[1] for which in (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC))
-    most = 4096 if processes == resource.RLIM_INFINITY else min(4096, processes)
-    return ["--ulimit", f"nofile={files}:{files}", "--ulimit", f"nproc={most}:{most}"]
 
 
 def exists(name: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -46,9 +47,7 @@ class Platform:
         (folder / "env").write_text("\n".join(lines) + "\n")
         # podman-compose calls "podman": a script of this name puts our options beside its words.
         self.podman = folder / "podman"
-        ours, limits = " ".join(containers.arguments()), " ".join(containers.limits())
-        with_limits = f'case "$1" in run|create) word=$1; shift; exec {ours} $word {limits} "$@";; esac'
-        self.podman.write_text(f'#!/bin/sh\n{with_limits}\nexec {ours} "$@"\n')
+        self.podman.write_text(f'#!/bin/sh\nexec {shlex.join(containers.arguments())} "$@"\n')
         self.podman.chmod(0o755)
         self.env_file = folder / "env"
 

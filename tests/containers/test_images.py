@@ -37,6 +37,13 @@ def test_an_image_holds_no_bytecode_no_tests_and_no_headers(name: str) -> None:
         assert "/opt/hope" not in asked.stdout, f"{program} is in the image"
 
 
+@pytest.mark.parametrize("name", MOST_MB)
+def test_an_image_brings_the_licence_and_the_notice(name: str) -> None:
+    program = "from importlib.metadata import distribution; print(*distribution('hope-platform').files, sep='\\n')"
+    found = run(image(name), "-c", program, options=["--entrypoint", "python"])
+    assert {"LICENSE", "NOTICE"} <= {line.rpartition("/")[2] for line in found.stdout.splitlines()}, found.stderr
+
+
 def test_the_gateway_has_none_of_the_models_libraries() -> None:
     program = f"from importlib.util import find_spec; print([name for name in {ABSENT} if find_spec(name)])"
     found = run(image("gateway"), "-c", program, options=["--entrypoint", "python"])

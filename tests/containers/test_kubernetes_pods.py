@@ -1,12 +1,14 @@
 """The Kubernetes manifests before readers of others: kustomize, the published schemas, and podman, which runs the pods.
 
-Podman reads Deployments, ConfigMaps, Secrets and volumes; services, budgets, policies and probes are not tried here.
+Podman reads Deployments, ConfigMaps, Secrets and volumes; services, budgets, policies, probes and the volume of the
+Secret with the tokens are not tried here.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -92,8 +94,18 @@ def secrets_of_podman(made: list[dict[str, Any]], folder: Path) -> Iterator[None
         containers.podman("secret", "rm", *names, check=False)
 
 
-def played(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The manifests as an overlay would change them: our images, one gateway."""
+def tokens_folder(folder: Path) -> Path:
+    """A directory with the file api-tokens, with owner, group and mode that Kubernetes gives the files of a Secret."""
+    tokens = folder / "tokens" / "api-tokens"
+    tokens.parent.mkdir()
+    tokens.write_text(new_api_token("test")[1] + "\n", encoding="utf-8")
+    os.chown(tokens, 0, 10001)
+    tokens.chmod(0o440)
+    return tokens.parent
+
+
+def played(documents: list[dict[str, Any]], tokens: Path) -> list[dict[str, Any]]:
+    """The manifests as an overlay would change them: our images, one gateway, tokens in a directory."""
     kept = [one for one in documents if one["kind"] == "ConfigMap"]
     for name in PODS:
         (one,) = (o for o in documents if (o["kind"], o["metadata"]["name"]) == ("Deployment", name))
@@ -103,6 +115,10 @@ def played(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
         # Podman would ask /healthz by a curl inside the image, which has none.
         for probe in ("startupProbe", "livenessProbe", "readinessProbe", "lifecycle"):
             container.pop(probe, None)
+        for volume in one["spec"]["template"]["spec"]["volumes"]:
+            # Podman 4.3 leaves out each Secret that is optional, and gives the files of others mode 0644.
+            if volume.pop("secret", None):
+                volume["hostPath"] = {"path": str(tokens), "type": "Directory"}
         kept.append(one)
     return kept
 
@@ -153,8 +169,8 @@ print(os.getuid(), rights, *(os.access(place, os.W_OK) for place in ("/opt", "/d
 @pytest.fixture(scope="module")
 def pods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Pod -> its container; podman made them of the base's manifests."""
-    documents = played(built("base"))
     file = tmp_path_factory.mktemp("kubernetes") / "pods.yaml"
+    documents = played(built("base"), tokens_folder(file.parent))
     with ExitStack() as stack:
         net = stack.enter_context(network())
         postgres, s3 = stores(stack, net)
@@ -165,8 +181,7 @@ def pods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         keys = secret("hope-s3", {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"})
         variables = [secret("hope-database", {"HOPE_DATABASE_URL": url}), keys]
         stack.enter_context(secrets_of_podman(variables, file.parent))
-        tokens = secret("hope-api-tokens", {"api-tokens": new_api_token("test")[1] + "\n"})
-        file.write_text(yaml.safe_dump_all([tokens, *documents]), encoding="utf-8")
+        file.write_text(yaml.safe_dump_all(documents), encoding="utf-8")
         begun = time.monotonic()
         containers.podman("kube", "play", "--network", net, str(file))
         try:
@@ -179,7 +194,7 @@ def pods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
             yield names
         finally:
             containers.podman("kube", "down", str(file), check=False)
-            containers.podman("secret", "rm", "hope-api-tokens", check=False)
+            containers.podman("volume", "rm", "--force", "data", "tmp", check=False)
 
 
 @pytest.mark.parametrize("pod", PODS)

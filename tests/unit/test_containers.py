@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -174,6 +176,17 @@ def test_what_the_dockerfile_copies_is_there_and_let_in() -> None:
     assert [s for s in sources if not in_build_context(s, IGNORE)] == []
 
 
+@pytest.mark.parametrize("dockerfile", [DOCKERFILE, DOCKERFILE.parent / "sagemaker" / "Dockerfile"])
+def test_the_licence_and_the_notice_go_into_the_wheel_of_each_image(dockerfile: Path) -> None:
+    """NOTICE names the public scans that the bundled models learnt from, as their licence asks."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    every = instructions(dockerfile.read_text(encoding="utf-8"))
+    (copied,) = (i.value.split() for i in every if i.name == "COPY" and "pyproject.toml" in i.value)
+    assert set(project["license-files"]) >= {"LICENSE", "NOTICE"}
+    assert set(project["license-files"]) <= set(copied)
+    assert [name for name in project["license-files"] if not in_build_context(name, IGNORE)] == []
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -203,6 +216,7 @@ def test_the_build_context_leaves_out(path: str) -> None:
         "src/hope/cli.py",
         "containers/gateway.txt",
         "src/hope/resources/models/starter/weights.safetensors",
+        "src/hope/resources/models/mixed/model.json",
         "viewer/src/main.ts",
         "viewer/.npmrc",
     ],
@@ -343,6 +357,7 @@ def test_the_wheel_can_be_built_from_what_is_copied_alone(tmp_path: Path) -> Non
     assert "hope/cli.py" in names
     assert "hope/web/static/index.html" in names
     assert "hope/resources/models/starter/weights.safetensors" in names
+    assert any(name.endswith(".dist-info/licenses/NOTICE") for name in names)
 
 
 def test_cleaning_deletes_our_store_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,3 +372,15 @@ def test_cleaning_deletes_our_store_and_nothing_else(tmp_path: Path, monkeypatch
     (tmp_path / "named" / "work").rmdir()
     containers.clean()
     assert not (tmp_path / "named").exists()
+
+
+def test_podman_reads_the_limits_of_its_containers_from_a_file_in_our_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`podman kube play` takes no option for them, and would raise them where that is not allowed."""
+    monkeypatch.setattr(container_store, "STORE", tmp_path / "named")
+    (given,) = (word.partition("=")[2] for word in container_store.arguments() if word.startswith("CONTAINERS_CONF="))
+    limits = tomllib.loads(Path(given).read_text(encoding="utf-8"))["containers"]["default_ulimits"]
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    assert f"nofile={most}:{most}" in limits
+    assert all(container_store.is_ours(path.name) for path in (tmp_path / "named").iterdir())

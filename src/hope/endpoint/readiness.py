@@ -7,7 +7,7 @@ import contextlib
 import logging
 from typing import Any
 
-from hope.domain.errors import HopeError
+from hope.domain.errors import HopeError, StageError
 from hope.jobs.processes import StageProcesses
 from hope.jobs.scratch import Scratch
 
@@ -69,9 +69,12 @@ class Readiness:
     async def _test(self) -> dict[str, Any]:
         async with self._gate:
             with self._scratch.folder() as folder:
-                async with asyncio.timeout(TEST_SECONDS):
-                    job = {"do": "selftest", "model": self._model, "scratch": str(folder)}
-                    return await self._processes.run(job)
+                job = {"do": "selftest", "model": self._model, "scratch": str(folder)}
+                try:
+                    async with asyncio.timeout(TEST_SECONDS):
+                        return await self._processes.run(job)
+                except TimeoutError as error:
+                    raise StageError(f"it took longer than {TEST_SECONDS:g} s") from error
 
 
 @contextlib.asynccontextmanager

@@ -17,7 +17,7 @@ from hope.endpoint.inputs import Limits
 from hope.endpoint.invocation import Invocations, Models
 from hope.endpoint.payload import parse
 from hope.endpoint.problems import Problem, UnknownModelError
-from hope.endpoint.readiness import READY, Readiness
+from hope.endpoint.readiness import BROKEN, READY, Readiness
 from hope.endpoint.results import commit, new_run_id, prior_result
 from hope.jobs.scratch import Scratch
 from hope.models.bundle import HARMONIZER, SEGMENTER
@@ -205,3 +205,24 @@ def test_a_self_test_that_fails_in_an_unforeseen_way_is_tried_again(
         task.cancel()
 
     asyncio.run(until_ready())
+
+
+def test_a_self_test_that_takes_too_long_says_so_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("hope.endpoint.readiness.TEST_SECONDS", 0.05)
+
+    class Slow:
+        async def run(self, job: Mapping[str, Any]) -> Any:
+            await asyncio.sleep(60)
+
+    async def until_broken() -> None:
+        readiness = Readiness(Slow(), Scratch(tmp_path), asyncio.Semaphore(), 1, "starter")  # type: ignore[arg-type]
+        task = asyncio.create_task(readiness.keep())
+        async with asyncio.timeout(30):
+            while readiness.state != BROKEN:
+                await asyncio.sleep(0.01)
+        task.cancel()
+
+    asyncio.run(until_broken())
+    assert "the self-test failed: it took longer than 0.05 s; trying again in 1 s" in caplog.text
