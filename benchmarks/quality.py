@@ -248,6 +248,8 @@ def fit(args: argparse.Namespace) -> None:
         print(
             f"expected Dice of WT below {free.below}: {free.patients} patients, {free.without_tumour} without a tumour"
         )
+    if rule and (apart := rule.core_apart):
+        print(f"most of the core apart from enhancement: {apart.patients} patients, {apart.poor} with a poor core")
     print(machine())
     if args.write and rule:
         manifest = json.loads((args.write / MANIFEST).read_bytes())
