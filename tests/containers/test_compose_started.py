@@ -6,6 +6,7 @@ which not every machine has; so the services are started in order here, and each
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shlex
@@ -25,7 +26,7 @@ from hope.web.auth.api_tokens import new_api_token
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(3600)]
 
-PROJECT = "hope-test"
+PROJECT = "hope-compose"  # no prefix of what other tests leave when they are killed
 PROGRAM = containers.STORE / "compose" / "bin" / "podman-compose"
 # podman-compose does not know again what --scale added, and takes it for an orphan.
 DOWN = ("down", "--volumes", "--remove-orphans", "--timeout", "20")
@@ -218,7 +219,7 @@ def test_a_raw_case_is_done_although_a_worker_is_killed_and_postgres_restarted(p
     platform.healthy("postgres")
     until(lambda: caller.ended(case), platform, RUN_SECONDS)
     outcome = caller.case(case)
-    assert outcome is not None and outcome["state"] == "done", outcome
+    assert outcome is not None and outcome["state"] == "done", f"{json.dumps(outcome, indent=1)}\n{platform.log()}"
     whole = round(time.monotonic() - begun, 1)
     note("compose case", {"seconds until begun again": again, "seconds with a kill and a restart": whole})
     assert platform.objects() > 0

@@ -69,6 +69,17 @@ class _News:
         self.message, self.share, self.changed = message, min(1.0, max(0.0, share)), True
 
 
+@dataclass
+class _Tries:
+    """What became of the attempts of one call of `StageWorker.run`: how many met a full disk, how many failed.
+
+    The number of an attempt also counts those that ended with their worker or its database: no fault of the stage.
+    """
+
+    full: int = 0
+    failed: int = 0
+
+
 class StageWorker:
     """Does stages, as many at once as ``slots``.
 
@@ -112,14 +123,14 @@ class StageWorker:
         # Made here because a semaphore belongs to the loop that runs the jobs.
         self._gate = self._gate or asyncio.Semaphore(self._slots)
         try:
-            full = 0
+            tries = _Tries()
             while True:
                 try:
                     async with self._gate:
-                        return await self._until_it_ends(job, full)
+                        return await self._until_it_ends(job, tries)
                 except _NoSpaceError as error:
                     # Others may have what they need: this one waits outside of the gate.
-                    full += 1
+                    tries.full += 1
                     await self._until_space(job, error.free)
         except GoneError:
             return STOPPED
@@ -144,11 +155,11 @@ class StageWorker:
                 return FAILED if case.state is CaseState.FAILED else STOPPED
             await asyncio.sleep(HEARTBEAT_SECONDS)
 
-    async def _until_it_ends(self, job: StageJob, full: int) -> str:
-        """Try until there is an outcome; ``full`` earlier attempts met a full disk and do not count."""
+    async def _until_it_ends(self, job: StageJob, tries: _Tries) -> str:
+        """Try until there is an outcome."""
         while True:
             attempt = await patiently(self._store.begin_attempt, job, self._executor)
-            if outcome := await self._try(attempt, full):
+            if outcome := await self._try(attempt, tries):
                 return outcome
             await asyncio.sleep(min(5.0, 0.2 * 2**attempt.number))
 
@@ -166,7 +177,7 @@ class StageWorker:
             if case.run != job.run or not case.state.in_work:
                 return
 
-    async def _try(self, attempt: Attempt, full: int = 0) -> str | None:
+    async def _try(self, attempt: Attempt, tries: _Tries) -> str | None:
         """One attempt; None means try again. Whatever happens, the store learns when its process is dead.
 
         Raises:
@@ -174,7 +185,7 @@ class StageWorker:
         """
         tidy = False
         try:
-            await self._attempt(attempt, attempt.number - full)
+            await self._attempt(attempt, attempt.number - tries.full)
             tidy = True
             return DONE
         except (GoneError, FencedError):
@@ -194,8 +205,8 @@ class StageWorker:
                 await self._failed(attempt, _FULL_MESSAGE, ours=True, final=False)
                 raise _NoSpaceError(free) from error
             # A store that is away for a while is not the stage's fault, and comes back.
-            tries = MAX_ATTEMPTS if isinstance(error, ConnectionError) else self._tries
-            final = attempt.number - full >= min(tries, MAX_ATTEMPTS)
+            tries.failed += not isinstance(error, ConnectionError)
+            final = tries.failed >= self._tries or attempt.number - tries.full >= MAX_ATTEMPTS
             log.warning("stage %s failed (try %d): %s", attempt.job.stage, attempt.number, _message(error))
             await self._failed(attempt, _message(error), ours=True, final=final)
             return FAILED if final else None

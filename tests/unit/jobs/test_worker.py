@@ -191,6 +191,27 @@ def test_tries_are_limited_and_the_fault_is_said_to_be_ours(
     assert platform.case.stages[0].attempts == 2
 
 
+def test_attempts_that_ended_with_their_worker_are_no_failures_of_the_stage(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three workers were killed in it; the fourth's first failure is not its last try."""
+    for _ in range(3):
+        platform.store.end_attempt(platform.store.begin_attempt(platform.job(Stage.PREPROCESS), new_id()))
+    monkeypatch.setenv("HOPE_SHORT_CRASH", "preprocess:1")
+    monkeypatch.setenv("HOPE_SHORT_DIR", str(platform.folder))
+    assert platform.stage(tries=3) == DONE
+    assert platform.case.stages[0].attempts == 5
+
+
+def test_what_ends_workers_again_and_again_is_given_up(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hope.jobs.worker.MAX_ATTEMPTS", 3)
+    for _ in range(3):
+        platform.store.end_attempt(platform.store.begin_attempt(platform.job(Stage.PREPROCESS), new_id()))
+    assert platform.stage() == FAILED
+    assert "begun 3 times" in platform.case.problem
+    assert platform.case.stages[0].attempts == 4
+
+
 def test_a_stage_that_takes_too_long_is_stopped_and_failed(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOPE_SHORT_SECONDS", "60")
     start = time.monotonic()
