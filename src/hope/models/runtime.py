@@ -136,8 +136,8 @@ class BundleRunner:
         unusual = self._out_of_distribution.flag(found) if self._out_of_distribution and found else None
         flags = (*missing_flags(missing, self._measured), *([unusual] if unusual else []))
         prediction = self._prediction(case, fine, inside > 0.5, box, missing, flags)
-        expected, doubts = self._expected(probability.numpy(), found, missing)
-        return replace(prediction, expected_quality=expected, flags=(*flags, *doubts))
+        expected, remarks = self._expected(probability.numpy(), found, missing)
+        return replace(prediction, expected_quality=expected, flags=(*flags, *remarks))
 
     def _measure_input(
         self, x: npt.NDArray[np.float32], inside: npt.NDArray[np.bool_], missing: tuple[MRSequence, ...]
