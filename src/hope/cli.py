@@ -100,13 +100,19 @@ class LazyGroup(click.Group):
 
 
 def _leave_tidily_when_terminated() -> None:
-    """Turn SIGTERM into an exit that runs every clean-up: private folders go, worker processes end."""
+    """Turn SIGTERM and SIGHUP into an exit that runs every clean-up: private folders go, worker processes end."""
+    # A closed terminal or connection sends SIGHUP, often twice; nohup has it ignored, which stays so.
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    numbers = [number for name in names if signal.getsignal(number := getattr(signal, name)) != signal.SIG_IGN]
 
     def leave(number: int, frame: FrameType | None) -> None:
+        for other in numbers:
+            signal.signal(other, signal.SIG_IGN)  # a second one would end the clean-up
         raise SystemExit(128 + number)
 
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, leave)
+        for number in numbers:
+            signal.signal(number, leave)
 
 
 @click.group(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from hope.contract.result import CaseResult
 from hope.contract.stages import STAGES, Step, steps_of
 from hope.domain.case import AlignedCase, CleanUp, HarmonizedCase, HeadState, Prediction, UploadedCase
 from hope.domain.progress import Progress, silent
+from hope.formats.private_directory import private_directory
 from hope.ports import BrainExtractor, Harmonizer, Predictor
 from hope.stages.harmonize.harmonize import default_style, harmonize, not_harmonized
 from hope.stages.harmonize.histogram import HistogramHarmonizer
@@ -124,8 +124,8 @@ def run_case(
     """
     chosen = options or RunOptions()
     clock = Clock(progress)
-    with tempfile.TemporaryDirectory(prefix="hope-") as scratch, result_folder(out, source.case_id) as folder:
-        prepared = prepare_case(source, predictor, brain, chosen, Path(scratch), clock)
+    with private_directory() as scratch, result_folder(out, source.case_id) as folder:
+        prepared = prepare_case(source, predictor, brain, chosen, scratch, clock)
         harmonized = harmonize_case(prepared.aligned, chosen, clock)
         prediction, model = segment_case(harmonized, predictor, clock)
         result = finish_case(folder, Segmented(prepared, harmonized, prediction, model), chosen, clock)

@@ -1,4 +1,4 @@
-"""SIGTERM in the middle of work: nothing half-made stays behind."""
+"""SIGTERM or SIGHUP in the middle of work: nothing half-made stays behind."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from hope.testing.live_files import files_below
 pytestmark = pytest.mark.alone
 
 
-def test_a_terminated_command_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP], ids=["terminated", "terminal closed"])
+def test_a_terminated_command_leaves_nothing(ending: signal.Signals, tmp_path: Path) -> None:
     out = tmp_path / "out"
     program = (
         "import sys, time; import hope.synthesis.raw as raw\n"
@@ -32,15 +33,17 @@ def test_a_terminated_command_leaves_nothing(tmp_path: Path) -> None:
         "raw.preprocessed_case = lambda *a: ({}, None, ())\n"
         "from hope.cli import main; main()"
     )
+    # Whoever runs the tests may have SIGHUP ignored, which a program keeps.
+    program = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n{program}"
     call = [sys.executable, "-c", program, "synth", "1", "-o", str(out), "--preprocessed"]
     process = subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline().strip() == "inside"
     assert list(out.iterdir()), "the private folder should exist now"
     started = time.monotonic()
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(ending)
     process.wait(timeout=20)
-    assert process.returncode == 128 + signal.SIGTERM
+    assert process.returncode == 128 + ending
     assert time.monotonic() - started < 10
     assert not out.exists()
 

@@ -62,15 +62,15 @@ def local(port: int, s3_port: int | None, container: str, bucket: str, env_file:
     Research use only. Not a medical device.
     """  # noqa: D301 - click reads the backspace
     require_extras("hope aws local", *(["aws-local"] if container else ["aws-local", "server"]))
-    import tempfile
     import threading
 
+    from hope.formats.private_directory import private_directory
     from hope.localaws.aws_local import LocalAws, LocalOptions
 
     # The log of the endpoint may be needed after an error, and holds nothing of a case.
-    with tempfile.TemporaryDirectory(prefix="hope-aws-") as folder:
+    with private_directory() as folder:
         options = LocalOptions(bucket=bucket, port=port, container=container.rstrip("/"), s3_port=s3_port or 0)
-        with LocalAws(Path(folder), options) as local_aws:
+        with LocalAws(folder, options) as local_aws:
             lines = _exports(local_aws.environment())
             if env_file:
                 _write(env_file, lines)

@@ -105,18 +105,17 @@ def harmonize(
 
 def _aligner(brain: BrainExtractor, preprocessed: bool) -> Aligner:
     """How a case gets to the atlas grid, as a stripped brain."""
-    import tempfile
-
     from hope.domain.case import HeadState
+    from hope.formats.private_directory import private_directory
     from hope.stages.intake.intake import load_case
     from hope.stages.preprocess.preprocess import preprocess
 
     def aligned(source: CaseSource, progress: Progress) -> AlignedCase:
-        with tempfile.TemporaryDirectory(prefix="hope-") as scratch:
+        with private_directory() as scratch:
             case = load_case(
                 source,
                 preprocessed=True if preprocessed else None,
-                scratch=Path(scratch),
+                scratch=scratch,
                 progress=lambda text, share: progress(text, 0.3 * share),
             )
             return preprocess(case, HeadState.BRAIN, brain, lambda text, share: progress(text, 0.3 + 0.7 * share))

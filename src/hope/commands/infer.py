@@ -18,11 +18,10 @@ def infer(data_path: Path, output_path: Path, model: str | None) -> None:
 
     Needs no network, no home and no user name; writes to O and to the directory for temporary files (TMPDIR) alone.
     """
-    import tempfile
-
     from hope.commands.batch import for_each_case
     from hope.domain.progress import Progress
     from hope.formats.nifti import write_labels
+    from hope.formats.private_directory import private_directory
     from hope.pipeline import run_case
     from hope.services import Services
     from hope.settings import Settings
@@ -38,8 +37,8 @@ def infer(data_path: Path, output_path: Path, model: str | None) -> None:
     predictor.prepare()
 
     def work(source: CaseSource, progress: Progress) -> None:
-        with tempfile.TemporaryDirectory(prefix="hope-") as scratch:
-            result = run_case(source, predictor, brain, Path(scratch), progress=progress)
+        with private_directory() as scratch:
+            result = run_case(source, predictor, brain, scratch, progress=progress)
         write_labels(result.native_labels, output_path / f"{source.case_id}.nii.gz")
         click.echo(f"{output_path / source.case_id}.nii.gz")
 

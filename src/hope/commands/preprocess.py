@@ -35,13 +35,13 @@ def preprocess(
     on the atlas grid (240x240x155, 1 mm), and preprocess.json with the transforms and every remark.
     """
     import json
-    import tempfile
 
     from hope.commands.batch import for_each_case
     from hope.domain.case import HeadState
     from hope.domain.progress import Progress
     from hope.formats.atomic import atomic_output
     from hope.formats.nifti import write_labels, write_scan
+    from hope.formats.private_directory import private_directory
     from hope.services import Services
     from hope.settings import Settings
     from hope.stages.intake.case_finding import find_all
@@ -53,10 +53,8 @@ def preprocess(
     brain = Services(Settings.from_environment()).brain_extractor()
 
     def work(source: CaseSource, progress: Progress) -> None:
-        with tempfile.TemporaryDirectory(prefix="hope-") as scratch:
-            case = load_case(
-                source, preprocessed=True if preprocessed else None, scratch=Path(scratch), progress=progress
-            )
+        with private_directory() as scratch:
+            case = load_case(source, preprocessed=True if preprocessed else None, scratch=scratch, progress=progress)
             aligned = run_stage(case, HeadState(head), brain, progress)
         with result_folder(output, source.case_id, facts="preprocess.json") as folder:
             for sequence, volume in aligned.images.items():

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from hope.domain.progress import Progress
+from hope.formats.private_directory import private_directory
 
 if TYPE_CHECKING:
     from hope.stages.intake.case_finding import CaseSource
@@ -29,9 +28,9 @@ def print_selection(source: CaseSource, progress: Progress) -> None:
 
     if source.problem:
         raise source.problem
-    with tempfile.TemporaryDirectory(prefix="hope-") as scratch:
+    with private_directory() as scratch:
         try:
-            resolved = resolve_all(source, Path(scratch))
+            resolved = resolve_all(source, scratch)
         except AmbiguousInputError:
             # The question that follows is answered by looking at this.
             progress("intake: asks", 1.0)

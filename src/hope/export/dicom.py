@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from hope.formats.dicom_seg import Algorithm, ObjectUIDs, dicom_bytes, make_segm
 from hope.formats.dicom_series import DicomSeries, read_series
 from hope.formats.dicom_source import SourceSeries, grid_of, read_source, uid_of
 from hope.formats.dicom_sr import LesionFigure, ReportFigures, VolumeFigure, make_report
+from hope.formats.private_directory import private_directory
 from hope.formats.reading import reading
 from hope.stages.intake.intake import hash_volume
 
@@ -156,9 +156,9 @@ def _by_voxels(report: CaseReport, fitting: list[DicomSeries]) -> DicomSeries | 
     reference = report.input.sequences.get(report.input.reference or "")
     if reference is None:
         return None
-    with tempfile.TemporaryDirectory(prefix="hope-") as scratch:
+    with private_directory() as scratch:
         for series in fitting:
-            volume, _ = convert_series(series, Path(scratch), report.input.reference or "reference")
+            volume, _ = convert_series(series, scratch, report.input.reference or "reference")
             if hash_volume(volume) == reference.sha256:
                 return series
     return None

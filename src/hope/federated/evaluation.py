@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from hope.domain.errors import HopeError, InputError, OutputError
 from hope.evaluation.evaluate import CaseScores, evaluate, flat_scores
 from hope.federated.responses import QUANTILES, QUANTILES_FROM, Measured, Scores
 from hope.formats.nifti import read_labels, write_labels
+from hope.formats.private_directory import private_directory
 from hope.pipeline import run_case
 from hope.ports import BrainExtractor, Predictor
 from hope.services import Services
@@ -47,10 +47,10 @@ def score_case(source: CaseSource, truth: Path, scheme: str, predictor: Predicto
         InputError: if scans or mask cannot be used.
         StageError: if a stage fails.
     """
-    with tempfile.TemporaryDirectory(prefix="hope-") as scratch:
-        result = run_case(source, predictor, brain, Path(scratch))
+    with private_directory() as scratch:
+        result = run_case(source, predictor, brain, scratch)
         # Through a file, as there: its header rounds the spacing that the distances are in.
-        mask = Path(scratch) / "mask.nii.gz"
+        mask = scratch / "mask.nii.gz"
         write_labels(result.native_labels, mask)
         return evaluate(read_labels(mask, "prediction"), read_labels(truth, "truth"), scheme)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +14,7 @@ from hope.domain.sequence import SEQUENCES, MRSequence
 from hope.domain.style import PERCENTILES, SequenceStyle, Style
 from hope.federated.evaluation import kind_of
 from hope.federated.responses import BINS, HIGHEST, Histogram, Histograms
+from hope.formats.private_directory import private_directory
 from hope.ports import BrainExtractor
 from hope.services import Services
 from hope.stages.harmonize.lesion_prior import regions_of
@@ -66,8 +65,8 @@ def collect_site(
 
 
 def _read(source: CaseSource, brain: BrainExtractor) -> dict[MRSequence, Shares]:
-    with tempfile.TemporaryDirectory(prefix="hope-") as scratch:
-        case = load_case(source, preprocessed=None, scratch=Path(scratch))
+    with private_directory() as scratch:
+        case = load_case(source, preprocessed=None, scratch=scratch)
         shares = histograms_of(preprocess(case, HeadState.BRAIN, brain))
     if not shares:
         raise InputError("no sequence has a positive scale")

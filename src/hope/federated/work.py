@@ -19,6 +19,7 @@ from hope.federated.responses import Difference, Refusal, Response, read_respons
 from hope.federated.site import CASES, DIFFERENCE, GIVEN, Request, respond
 from hope.federated.weights import Array, Weights, read_arrays, write_arrays
 from hope.formats.bounded_program import bounded_command
+from hope.formats.private_directory import private_directory
 from hope.settings import Settings
 
 POLL_SECONDS: Final = 0.2
@@ -32,8 +33,8 @@ def work(request: Request, stopped: Callable[[], bool] = lambda: False) -> Respo
         request: what is asked.
         stopped: says that the answer is not wanted any more; the child is killed then.
     """
-    with tempfile.TemporaryDirectory(prefix="hope-federated-") as private:
-        return _work_in(Path(private), request, stopped)
+    with private_directory() as private:
+        return _work_in(private, request, stopped)
 
 
 def train(
@@ -50,8 +51,8 @@ def train(
     Returns:
         the response, and the difference of the weights if it is one of training.
     """
-    with tempfile.TemporaryDirectory(prefix="hope-federated-") as private:
-        folder = Path(private)
+    with private_directory() as private:
+        folder = private
         write_arrays(folder / GIVEN, weights)
         (folder / CASES).symlink_to(cases, target_is_directory=True)
         given = _work_in(folder, request, stopped)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeAlias
 
 from hope.domain.case import SEQUENCES, MRSequence, UploadedCase
@@ -15,6 +13,7 @@ from hope.domain.errors import InputError
 from hope.domain.progress import Progress
 from hope.domain.qc import QCFlag
 from hope.domain.volume import Volume
+from hope.formats.private_directory import private_directory
 from hope.python_api.images import ImageLike, as_file
 from hope.python_api.progress import ProgressLike, listener
 from hope.stages.intake.case_finding import find_all
@@ -82,8 +81,8 @@ def read_case(
         if isinstance(found, UploadedCase):
             uploaded = found
         else:
-            with tempfile.TemporaryDirectory(prefix="hope-") as scratch:
-                uploaded = load_case(found, preprocessed=preprocessed, scratch=Path(scratch), progress=report)
+            with private_directory() as scratch:
+                uploaded = load_case(found, preprocessed=preprocessed, scratch=scratch, progress=report)
     return Case(
         uploaded.case_id,
         uploaded.scans,
@@ -128,10 +127,10 @@ def case_of(
         got = f"a {type(case).__module__}.{type(case).__qualname__}"
         expected = "a path or a hope.Case"
         raise InputError("the case cannot be used", expected=expected, got=got, fix="name single images: t1c=image")
-    with tempfile.TemporaryDirectory(prefix="hope-") as folder:
+    with private_directory() as folder:
         progress("intake: look for the scans", 0.0)
-        files = {s: as_file(image, Path(folder), str(s)) for s, image in given.items() if image is not None}
-        inputs = [] if case is None else [as_file(case, Path(folder), "case")]
+        files = {s: as_file(image, folder, str(s)) for s, image in given.items() if image is not None}
+        inputs = [] if case is None else [as_file(case, folder, "case")]
         sources = find_all(inputs, files).sources
         if len(sources) != 1:
             names = ", ".join(source.case_id for source in sources[:5]) + (", ..." if len(sources) > 5 else "")

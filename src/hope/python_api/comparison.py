@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from hope.contract.comparison import Comparison
 from hope.domain.errors import InputError
+from hope.formats.private_directory import private_directory
 from hope.longitudinal.compare import compare_visits
 from hope.longitudinal.dates import put_in_order
 from hope.longitudinal.report import write_comparison
@@ -67,7 +67,7 @@ def _name(visit: object) -> str:
 def _folder(visit: object, kept: ExitStack) -> Path:
     """Where the files of a date lie, as long as the stack is open."""
     if isinstance(visit, Result):
-        return visit.save(kept.enter_context(tempfile.TemporaryDirectory(prefix="hope-")))
+        return visit.save(kept.enter_context(private_directory()))
     if isinstance(visit, str | os.PathLike):
         return Path(visit)
     raise InputError(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hope.domain.errors import InputError
 from hope.domain.volume import Volume
 from hope.formats.nifti import read_labels
+from hope.formats.private_directory import private_directory
 from hope.python_api.images import ImageLike, as_file
 from hope.python_api.result import Result
 
@@ -45,5 +44,5 @@ def evaluate(
 
 
 def _labels(image: ImageLike, what: str) -> Volume:
-    with tempfile.TemporaryDirectory(prefix="hope-") as folder:
-        return read_labels(as_file(image, Path(folder), what), what)
+    with private_directory() as folder:
+        return read_labels(as_file(image, folder, what), what)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 import warnings
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from hope.contract.options import RunOptions
 from hope.domain.case import MRSequence
 from hope.domain.errors import InputError
+from hope.formats.private_directory import private_directory
 from hope.pipeline import run_case
 from hope.ports import BrainExtractor, Predictor
 from hope.python_api.cases import CaseLike, case_of
@@ -107,9 +107,9 @@ def segment(
             folder = Path(out)
             result = run_case(found, loaded.predictor, loaded.brain, folder, options, report)
             return Result(result, folder / result.case_id)
-        with tempfile.TemporaryDirectory(prefix="hope-") as private:
-            result = run_case(found, loaded.predictor, loaded.brain, Path(private), options, report)
-            files = {path.name: path.read_bytes() for path in sorted((Path(private) / result.case_id).iterdir())}
+        with private_directory() as private:
+            result = run_case(found, loaded.predictor, loaded.brain, private, options, report)
+            files = {path.name: path.read_bytes() for path in sorted((private / result.case_id).iterdir())}
         return Result(result, files)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -20,6 +19,7 @@ from hope.domain.progress import Progress
 from hope.domain.volume import Volume
 from hope.formats.hashing import sha256_of
 from hope.formats.nifti import read_labels
+from hope.formats.private_directory import private_directory
 from hope.models.model_grid import to_model_grid
 from hope.models.normalise import zscore_inside
 from hope.ports import BrainExtractor
@@ -106,8 +106,8 @@ def read_labelled(source: CaseSource, scheme: str, brain: BrainExtractor) -> Lab
     Raises:
         InputError: if there is not one segmentation, it lies on another grid, or its labels do not fit the scheme.
     """
-    with tempfile.TemporaryDirectory(prefix="hope-train-") as scratch:
-        case = load_case(source, preprocessed=None, scratch=Path(scratch))
+    with private_directory() as scratch:
+        case = load_case(source, preprocessed=None, scratch=scratch)
         aligned = preprocess(case, HeadState.BRAIN, brain)
     truth = _segmentation(source, aligned, scheme)
     on_atlas = resample(truth, aligned.grid, aligned.atlas_to_native[aligned.reference], "nearest")

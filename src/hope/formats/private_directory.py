@@ -1,0 +1,88 @@
+"""Private directories for working files, which hold scans: they go with the block, or with a later one if it is killed.
+
+Each is locked as long as its process lives, however that ends. Whoever makes one deletes those that nobody locks.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+_fcntl: Any = None
+with suppress(ImportError):  # not every system has it
+    _fcntl = import_module("fcntl")
+
+PREFIX: Final = "hope-own-"
+
+
+@contextmanager
+def private_directory() -> Iterator[Path]:
+    """A new directory among the system's temporary files, readable by its owner only, that is gone after the block.
+
+    Directories of this user whose process was killed are deleted first.
+
+    Raises:
+        OSError: if it cannot be made.
+    """
+    with suppress(OSError):
+        delete_unlocked(Path(tempfile.gettempdir()), PREFIX)
+    while True:
+        with tempfile.TemporaryDirectory(prefix=PREFIX) as name, locked(Path(name)):
+            # Somebody who looked between making and locking has taken it for a dead process's.
+            if not Path(name).is_dir():
+                continue
+            yield Path(name)
+            return
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Keep `delete_unlocked` away from a directory during the block; without effect where nothing can be locked."""
+    held = None
+    with suppress(OSError):
+        held = os.open(directory, os.O_RDONLY)
+        if _fcntl is not None:
+            _fcntl.flock(held, _fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if held is not None:
+            os.close(held)
+
+
+def delete_unlocked(folder: Path, prefix: str, suffix: str = "") -> None:
+    """Delete directories of this user, by the beginning and end of their names, that no living process has locked.
+
+    Raises:
+        OSError: if the folder cannot be listed.
+    """
+    if _fcntl is None:
+        return
+    for path in folder.iterdir():
+        if not (path.name.startswith(prefix) and path.name.endswith(suffix)):
+            continue
+        with suppress(OSError):
+            facts = path.lstat()
+            if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid():
+                _delete_if_unlocked(path)
+
+
+def _delete_if_unlocked(path: Path) -> None:
+    """Delete a directory unless it is locked.
+
+    Raises:
+        OSError: if it is, or cannot be.
+    """
+    found = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        _fcntl.flock(found, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
+        shutil.rmtree(path, ignore_errors=True)
+    finally:
+        os.close(found)
