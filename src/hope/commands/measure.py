@@ -9,6 +9,8 @@ import click
 from hope.commands.inputs import HELP, PATH
 from hope.commands.lesions import print_lesions
 
+_FACTS, _PICTURE = "measurements.json", "measurements.png"
+
 
 @click.command(short_help="Measure the lesions of a mask: diameters, volumes, sums.", context_settings=HELP)
 @click.argument("mask", type=PATH, metavar="MASK")
@@ -93,7 +95,7 @@ def measure(
     print_lesions(found)
     if output is None:
         return
-    files = {"measurements.json": found.text().encode(), "measurements.csv": found.csv().encode()}
+    files = {_FACTS: found.text().encode(), "measurements.csv": found.csv().encode(), _PICTURE: b""}
     if scan is not None:
         from hope.stages.intake.quality import shows_brain_only
         from hope.stages.report.face_free import SHOWN_NEAR_LABELS, near_labels
@@ -102,18 +104,22 @@ def measure(
         if not shows_brain_only(scan):
             scan = near_labels(scan, labels)
             click.echo(f"  the picture shows the scan {SHOWN_NEAR_LABELS}")
-        files["measurements.png"] = draw_measurements(scan, labels, found)
-    _write(output, {name: content for name, content in files.items() if content})
+        files[_PICTURE] = draw_measurements(scan, labels, found)
+    _write(output, files)
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:
+    """Write the files that have content; of the others those that an earlier call left are deleted."""
     from hope.formats.atomic import atomic_output, output_error
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if (folder / _FACTS).is_file():
+            for name in (name for name, content in files.items() if not content):
+                (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise output_error("the output directory", error) from error
-    for name, content in files.items():
+    for name, content in ((name, content) for name, content in files.items() if content):
         with atomic_output(folder / name) as stream:
             stream.write(content)
         click.echo(f"  {folder / name}")

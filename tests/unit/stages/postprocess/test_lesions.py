@@ -90,6 +90,11 @@ def test_the_command_writes_one_form_and_draws(tmp_path: Path) -> None:
     assert Measurements.model_validate_json(written) == measure_lesions(labels)
     with Image.open(tmp_path / "out" / "measurements.png") as picture:
         assert picture.width > picture.height > 400
+    # Another mask's measurements take the place of all of it: no picture of the first stays beside them.
+    write_labels(labels.with_data(np.zeros_like(labels.data)), tmp_path / "seg.nii.gz")
+    run = CliRunner().invoke(main, ["measure", f"{tmp_path}/seg.nii.gz", "-o", f"{tmp_path}/out"])
+    assert run.exit_code == 0 and "no lesion to measure" in run.output
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"measurements.json", "measurements.csv"}
 
 
 def test_the_picture_of_the_command_shows_the_scan_near_the_labels_only(tmp_path: Path) -> None:
