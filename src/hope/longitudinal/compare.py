@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Final
 
 import numpy as np
@@ -29,6 +29,7 @@ from hope.domain.progress import Progress, silent
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.longitudinal.calibration import ChangeRule, calibration_facts, interval_method, rule_for
+from hope.longitudinal.dates import subject_and_session
 from hope.longitudinal.fates import MOSTLY, fates_of
 from hope.longitudinal.targets import follow_targets, note_on, percent_of
 from hope.longitudinal.visits import Visit, common_sequence
@@ -138,6 +139,8 @@ def _check(visits: Sequence[Visit], days: Sequence[int] | None) -> None:
         raise InputError(
             "days do not rise", expected="days since the first date, in order", got=", ".join(map(str, days))
         )
+    if days[0] != 0:
+        raise InputError("days do not begin with the first date", expected="0 for the first date", got=str(days[0]))
 
 
 def _step(
@@ -267,6 +270,12 @@ def _cautions(visits: Sequence[Visit], steps: Sequence[StepFacts]) -> list[str]:
     said = []
     if len({visit.model for visit in visits}) > 1:
         said.append("the masks were made by different models: a change may be theirs")
+    for first, second in combinations(range(len(visits)), 2):
+        if visits[first].scan_sha256 and visits[first].scan_sha256 == visits[second].scan_sha256:
+            said.append(f"dates {first + 1} and {second + 1} are of one and the same scan: no change can be seen in it")
+    subjects = sorted({subject for visit in visits if (subject := subject_and_session(visit.case_id)[0])})
+    if len(subjects) > 1:
+        said.append(f"the dates are named after different subjects: {', '.join(subjects)}")
     if any(change.direction == Direction.UNKNOWN for step in steps for change in step.changes.values()):
         said.append("a mask comes without intervals, so that no change can be called larger than the uncertainty")
     for step in steps:

@@ -42,7 +42,10 @@ def days_of_sessions(table: Path, names: Sequence[str]) -> list[int]:
     """
     rows = _rows(table)
     named = re.fullmatch(r"(sub-[A-Za-z0-9]+)_sessions\.tsv", table.name)
+    listed = [row.get("session_id", "") for row in rows]
     stated = {row.get("session_id", ""): row.get("acq_time", "") for row in rows}
+    if len({subject for name in names if (subject := subject_and_session(name)[0])}) > 1:
+        raise InputError("the dates are of different subjects", expected="results of one subject with --sessions")
     days = []
     for number, name in enumerate(names, 1):
         subject, session = subject_and_session(name)
@@ -52,6 +55,8 @@ def days_of_sessions(table: Path, names: Sequence[str]) -> list[int]:
             )
         if named and subject and subject != named[1]:
             raise InputError(f"--sessions is of another subject than date {number}", fix="give its own sessions.tsv")
+        if listed.count(session) > 1:
+            raise InputError(f"--sessions lists {session} more than once", expected="one row a session")
         text = stated.get(session) or "n/a"
         try:
             days.append(datetime.fromisoformat(text).date())

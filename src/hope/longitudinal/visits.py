@@ -21,6 +21,7 @@ from hope.export.stored_result import StoredResult, read_result
 from hope.formats.names import read_name
 from hope.formats.nifti import read_labels, read_scan
 from hope.formats.reading import reading
+from hope.stages.intake.intake import hash_volume
 from hope.stages.intake.quality import shows_brain_only
 from hope.stages.postprocess.lesions import check_peds, refuse_other_grid
 from hope.stages.postprocess.postprocess import count_voxels
@@ -42,6 +43,7 @@ class Visit:
         model: id of the model that made the mask; empty for a mask from elsewhere.
         brain_only: whether the images show the brain alone, so that pictures may show all of them.
         model_sha256: of the model's bundle; None for a mask from elsewhere.
+        scan_sha256: of the voxels of the scan that the mask lies on; empty if not known.
     """
 
     case_id: str
@@ -52,6 +54,7 @@ class Visit:
     model: str = ""
     brain_only: bool = False
     model_sha256: str | None = None
+    scan_sha256: str = ""
 
     def image(self, sequence: MRSequence) -> Volume:
         """Read the scan of a sequence, float32.
@@ -142,7 +145,9 @@ def visit_of(stored: StoredResult, what: str) -> Visit:
     # Delivered images show what the scans show, but no more than the model wants to see.
     brain_only = HeadState.BRAIN in (report.input.head_state, report.model.head_state)
     volumes, model = dict(report.volumes_ml), report.model
-    return Visit(stored.case_id, labels, images, to_labels, volumes, model.id, brain_only, model.sha256)
+    scan = report.input.sequences.get(report.input.reference or "")
+    sha256 = (scan.sha256 if scan else None) or ""
+    return Visit(stored.case_id, labels, images, to_labels, volumes, model.id, brain_only, model.sha256, sha256)
 
 
 def _of_date(error: InputError, what: str) -> InputError:
@@ -172,4 +177,6 @@ def _of_scans(folder: Path, what: str) -> Visit:
     counts = count_voxels(labels.data)
     volumes = {key: VolumeMl(ml=round(count * labels.grid.voxel_volume_ml, 3)) for key, count in counts.items()}
     used = {reference: images[reference]}
-    return Visit(what.lower(), labels, used, Transform.identity(), volumes, brain_only=shows_brain_only(image))
+    brain_only, sha256 = shows_brain_only(image), hash_volume(image)
+    identity = Transform.identity()
+    return Visit(what.lower(), labels, used, identity, volumes, brain_only=brain_only, scan_sha256=sha256)

@@ -22,6 +22,8 @@ from hope.domain.lesion_size import MeasureRule
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.formats.nifti import write_labels, write_scan
+from hope.longitudinal.compare import _cautions
+from hope.longitudinal.visits import Visit
 from hope.stages.postprocess.lesions import numbered_lesions
 from hope.stages.resample import resample_labels
 from hope.synthesis.raw import rigid
@@ -133,6 +135,7 @@ def test_the_command_compares_two_dates(visits: tuple[Path, Path], tmp_path: Pat
     html = (out / "report.html").read_text(encoding="utf-8")
     for words in ("after surgery", "92 days", "<svg", "uncertainty unknown"):
         assert words in html
+    assert not any("one and the same scan" in text for text in comparison.cautions)
     assert "same" in run.output and "not a medical device" in run.output.lower()
 
 
@@ -142,6 +145,19 @@ def test_three_dates_in_python_give_a_curve_and_leave_nothing(visits: tuple[Path
     for step in comparison.steps:
         assert step.registration.shift_mm < 0.2 and step.registration.rotation_deg < 0.2
         assert step.changes["TC"].change_ml == 0
+    assert [text.partition(" are of one and the same scan")[0] for text in comparison.cautions[:3]] == [
+        "dates 1 and 2",
+        "dates 1 and 3",
+        "dates 2 and 3",
+    ]
+
+
+def test_names_of_two_subjects_are_said() -> None:
+    grid = Grid((2, 2, 2), np.eye(4))
+    one = Visit("sub-01_ses-01", Volume(np.zeros((2, 2, 2), np.uint8), grid), {}, Transform.identity(), {})
+    other = replace(one, case_id="sub-02_ses-02")
+    assert _cautions([one, other], []) == ["the dates are named after different subjects: sub-01, sub-02"]
+    assert _cautions([one, replace(one, case_id="sub-01_ses-02")], []) == []
 
 
 def test_what_cannot_be_compared_is_refused_in_a_sentence(visits: tuple[Path, Path], tmp_path: Path) -> None:
@@ -159,6 +175,7 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence(visits: tuple[Path, Pa
         ([first, first, "--days", "soon"], "whole numbers"),
         ([first, first, "--days", "0,0"], "do not rise"),
         ([first, first, "--days", "1,2,3"], "differ in number"),
+        ([first, first, "--days", "5,97"], "0 for the first date"),
     ):
         run = CliRunner().invoke(main, ["compare", *arguments, "-o", str(tmp_path / "out")])
         assert run.exit_code == 2 and words in run.output, run.output

@@ -32,6 +32,12 @@ def sessions(folder: Path, text: str = TABLE) -> Path:
     return folder / "sub-01_sessions.tsv"
 
 
+def twice(folder: Path) -> Path:
+    """A table that two programs appended to, under a name that says no subject."""
+    (folder / "sessions.tsv").write_text(f"{TABLE}ses-01\t1877-07-01\t5\n", encoding="utf-8")
+    return folder / "sessions.tsv"
+
+
 def test_days_come_from_study_dates(tmp_path: Path) -> None:
     later = examination(tmp_path / "later", StudyDate="20200401")
     first = examination(tmp_path / "first", StudyDate=None, AcquisitionDate="20191231")
@@ -61,6 +67,8 @@ def test_days_come_from_a_table_of_sessions(tmp_path: Path) -> None:
         (lambda folder: days_of_sessions(sessions(folder), ["sub-01_ses-09"]), "no date of ses-09"),
         (lambda folder: days_of_sessions(sessions(folder, "a\tb\n1\t2\n"), ["sub-01_ses-01"]), "columns session_id"),
         (lambda folder: days_of_sessions(sessions(folder, ""), ["sub-01_ses-01"]), "columns session_id"),
+        (lambda folder: days_of_sessions(twice(folder), ["sub-01_ses-01"]), "lists ses-01 more than once"),
+        (lambda folder: days_of_sessions(twice(folder), ["sub-01_ses-01", "sub-02_ses-02"]), "of different subjects"),
     ],
 )
 def test_what_cannot_be_used_is_one_sentence(tmp_path: Path, call: Callable[[Path], object], sentence: str) -> None:
