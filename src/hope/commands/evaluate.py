@@ -134,11 +134,12 @@ def find_masks(path: Path, role: str) -> dict[str, Path]:
         if not path.is_dir():
             raise InputError(f"{role} does not exist", expected="a mask or a directory of masks")
         # Not glob, which passes over what it may not read: a mask left out unsaid would change the mean.
-        inside = list(path.iterdir())
+        # A name that begins with a dot is of a result that is being written, or a file system's own.
+        inside = [file for file in path.iterdir() if not file.name.startswith(".")]
         files = [*inside, *(file for folder in inside if folder.is_dir() for file in folder.iterdir())]
     found: dict[str, Path] = {}
     for file in sorted(files):
-        if not file.name.endswith((".nii", ".nii.gz")) or _is_no_mask(file):
+        if not file.name.endswith((".nii", ".nii.gz")) or file.name.startswith(".") or _is_no_mask(file):
             continue
         name = case_name(file)
         if name in found:

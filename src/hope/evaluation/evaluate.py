@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from hope.domain.box import bounding_box
 from hope.domain.errors import InputError
-from hope.domain.labels import SCHEMAS, region_mask
+from hope.domain.labels import CC, ED, ET, NET, SCHEMAS, region_mask
 from hope.domain.volume import Volume
 from hope.evaluation.lesionwise import HEADLINE_RULES, PENALTY_MM, RULES, RULES_FOR_SCHEME, LesionScores, score_lesions
 from hope.evaluation.surface import dice, hd95_mm
@@ -24,6 +24,10 @@ COMPARED: Mapping[str, tuple[str, ...]] = {
     "brats2021": ("ET", "TC", "WT", "NET", "ED"),
 }
 """Regions and labels that are compared, by the scheme of the truth; adult schemes have no cystic component."""
+
+
+_CLEARLY = 0.25
+"""By so much the mean Dice under other label schemes has to be higher for a note."""
 
 
 class RegionScores(TypedDict):
@@ -73,6 +77,7 @@ def evaluate(prediction: Volume, truth: Volume, scheme: str = "peds", prediction
     box = bounding_box((predicted > 0) | (true > 0))
     if box is not None:
         predicted, true = predicted[box], true[box]
+        notes += _on_schemes(ours.data[box], theirs.data[box], scheme, prediction_scheme)
     spacing = theirs.grid.spacing_mm
     regions = {
         key: _score_region(region_mask(predicted, key), region_mask(true, key), spacing, voxel_ml, scheme)
@@ -119,6 +124,37 @@ def _peds_values(mask: npt.NDArray[np.uint8], scheme: str, what: str) -> npt.NDA
     except ValueError as error:
         option = "--scheme" if what == "truth" else "--pred-scheme"
         raise InputError(f"the {what} does not fit its label scheme: {error}", fix=f"name it with {option}") from error
+
+
+def _on_schemes(
+    prediction: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], scheme: str, prediction_scheme: str
+) -> list[str]:
+    """Say so if the masks agree far better under other label schemes: one number means different parts in them."""
+    named = _agreement(prediction, truth, prediction_scheme, scheme)
+    others = [(ours, theirs) for ours in SCHEMAS for theirs in SCHEMAS if (ours, theirs) != (prediction_scheme, scheme)]
+    # Those that differ in one scheme first, since the first of equals is named.
+    others.sort(key=lambda pair: (pair[0] != prediction_scheme) + (pair[1] != scheme))
+    best, ours, theirs = max(
+        ((_agreement(prediction, truth, ours, theirs), ours, theirs) for ours, theirs in others), key=lambda one: one[0]
+    )
+    if best < named + _CLEARLY:
+        return []
+    return [
+        f"check the label schemes: the parts agree far better (mean Dice {best:.2f} instead of {named:.2f}) "
+        f"if the truth is {theirs} and the prediction {ours}"
+    ]
+
+
+def _agreement(
+    prediction: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], prediction_scheme: str, scheme: str
+) -> float:
+    """Mean Dice of ET, NET with CC, and ED, of those in either mask; -1 if a scheme does not know a value."""
+    try:
+        ours, theirs = SCHEMAS[prediction_scheme].convert_to_peds(prediction), SCHEMAS[scheme].convert_to_peds(truth)
+    except ValueError:
+        return -1.0
+    parts = [(np.isin(ours, values), np.isin(theirs, values)) for values in ((ET,), (NET, CC), (ED,))]
+    return float(np.mean([dice(one, other) for one, other in parts if one.any() or other.any()]))
 
 
 def _on_one_grid(prediction: Volume, truth: Volume) -> tuple[Volume, Volume, list[str]]:

@@ -116,6 +116,17 @@ def test_adult_truth_judges_a_childrens_model(scheme: str) -> None:
     assert all(region["dice"] == 1.0 for region in both["regions"].values())
 
 
+@pytest.mark.parametrize("scheme", ["brats2023", "brats2021"])
+def test_a_scheme_that_was_not_named_is_told(scheme: str) -> None:
+    ours, theirs = phantom(), adult(phantom(), scheme)
+    (note,) = evaluate(volume(ours), volume(theirs))["notes"]
+    assert f"if the truth is {scheme} and the prediction peds" in note and "check the label schemes" in note
+    (note,) = evaluate(volume(theirs), volume(ours))["notes"]
+    assert f"if the truth is peds and the prediction {scheme}" in note
+    poor = np.roll(ours, 6, axis=0)
+    assert evaluate(volume(poor), volume(ours))["notes"] == [], "a poor mask is a poor mask"
+
+
 def test_values_outside_the_scheme_are_refused() -> None:
     with pytest.raises(InputError, match="--pred-scheme"):
         evaluate(volume(adult(phantom(), "brats2021") + np.uint8(3)), volume(phantom()))
@@ -228,6 +239,13 @@ class TestCommand:
             write_labels(volume(phantom()), tmp_path / name)
         with pytest.raises(InputError, match="two masks for case x"):
             find_masks(tmp_path, "PRED")
+
+    def test_what_an_interrupted_run_left_is_no_mask(self, tmp_path: Path) -> None:
+        for folder in ("x", ".y.0a1b2c3d.part"):
+            (tmp_path / folder).mkdir()
+            write_labels(volume(phantom()), tmp_path / folder / f"{folder.strip('.')[0]}-seg.nii.gz")
+        (tmp_path / "x" / "._x-seg.nii.gz").write_bytes(b"never opened")
+        assert list(find_masks(tmp_path, "PRED")) == ["x"]
 
     def test_scans_of_every_naming_scheme_are_passed_over(self, tmp_path: Path) -> None:
         for name in ("sub-01_T1w", "sub-01_ce-gad_T1w", "sub-01_FLAIR", "x-t1gd", "y_t1ce", "z-t1c-atlas"):
