@@ -77,16 +77,24 @@ class ModelRegistry:
         for folder in self._folders():
             with suppress(BundleError):
                 bundles.append(read_bundle(folder))
-        # A user's bundle never takes the place of one that ships: `problems` names it.
+        # A user's bundle never takes the place of one that ships, nor a copy that of the one that was added under the
+        # id, even if that is damaged: `problems` names them.
+        bundles = [bundle for bundle in bundles if not self._is_copy(bundle)]
         first: dict[str, Bundle] = {}
         for bundle in bundles:
             first.setdefault(bundle.id, bundle)
         return [bundle for bundle in first.values() if kind in (None, bundle.kind)]
 
+    def _is_copy(self, bundle: Bundle) -> bool:
+        """Whether another directory of the user's has the name that is this bundle's id."""
+        named = self.user_folder / bundle.id
+        return bundle.folder.parent != BUNDLED and bundle.folder.name != bundle.id and (named / MANIFEST).is_file()
+
     def problems(self) -> dict[str, str]:
         """Folder name and reason of every bundle that this version cannot use."""
         found: dict[str, str] = {}
         shipped = {folder.name for folder in self._folders() if folder.parent == BUNDLED}
+        used = {bundle.folder for bundle in self.list()}
         for folder in self._folders():
             try:
                 bundle = read_bundle(folder)
@@ -95,6 +103,8 @@ class ModelRegistry:
                 continue
             if folder.parent != BUNDLED and bundle.id in shipped:
                 found[folder.name] = f"a model that ships is called {bundle.id}: remove it, and add it under another id"
+            elif folder not in used:
+                found[folder.name] = f"another directory is the model {bundle.id}: remove this one by its own name"
         return found
 
     def get(self, model_id: str, kind: str | None = None) -> Bundle:

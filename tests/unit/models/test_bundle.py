@@ -182,6 +182,24 @@ def test_a_users_bundle_never_takes_the_place_of_one_that_ships(bundle: Path, tm
     assert not own.exists() and registry.get(DEFAULT_MODEL).folder == BUNDLED / DEFAULT_MODEL
 
 
+def test_a_copy_never_takes_the_place_of_the_bundle_that_was_added(bundle: Path, tmp_path: Path) -> None:
+    registry = ModelRegistry(tmp_path / "models")
+    added = registry.add(bundle)
+    copy = tmp_path / "models" / "a-copy"
+    shutil.copytree(bundle, copy)
+    manifest = json.loads((copy / MANIFEST).read_bytes())
+    (copy / MANIFEST).write_text(json.dumps(manifest | {"version": "other"}))
+    assert registry.get("tiny").sha256 == added.sha256
+    assert list(registry.problems()) == ["a-copy"] and "the model tiny" in registry.problems()["a-copy"]
+    (added.folder / MANIFEST).write_text("{}")
+    with pytest.raises(BundleError, match="model tiny"):
+        registry.get("tiny")
+    registry.remove("tiny")
+    assert registry.get("tiny").version == "other" and not registry.problems(), "the only one of the id"
+    registry.remove("a-copy")
+    assert not copy.exists()
+
+
 def test_one_unusable_bundle_does_not_hide_the_others(bundle: Path, tmp_path: Path) -> None:
     registry = ModelRegistry(tmp_path / "models")
     registry.add(bundle)
