@@ -6,6 +6,7 @@ Each is locked as long as its process lives, however that ends. Whoever makes on
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -20,6 +21,7 @@ with suppress(ImportError):  # not every system has it
     _fcntl = import_module("fcntl")
 
 PREFIX: Final = "hope-own-"
+NAME: Final = re.compile(f"{PREFIX}[a-z0-9_]{{8}}")
 
 
 @contextmanager
@@ -32,7 +34,7 @@ def private_directory() -> Iterator[Path]:
         OSError: if it cannot be made.
     """
     with suppress(OSError):
-        delete_unlocked(Path(tempfile.gettempdir()), PREFIX)
+        delete_unlocked(Path(tempfile.gettempdir()), NAME)
     while True:
         with tempfile.TemporaryDirectory(prefix=PREFIX) as name, locked(Path(name)):
             # Somebody who looked between making and locking has taken it for a dead process's.
@@ -57,8 +59,8 @@ def locked(directory: Path) -> Iterator[None]:
             os.close(held)
 
 
-def delete_unlocked(folder: Path, prefix: str, suffix: str = "") -> None:
-    """Delete directories of this user, by the beginning and end of their names, that no living process has locked.
+def delete_unlocked(folder: Path, named: re.Pattern[str]) -> None:
+    """Delete directories of this user, whose whole name has a form, that no living process has locked.
 
     Raises:
         OSError: if the folder cannot be listed.
@@ -66,7 +68,7 @@ def delete_unlocked(folder: Path, prefix: str, suffix: str = "") -> None:
     if _fcntl is None:
         return
     for path in folder.iterdir():
-        if not (path.name.startswith(prefix) and path.name.endswith(suffix)):
+        if not named.fullmatch(path.name):
             continue
         with suppress(OSError):
             facts = path.lstat()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hope.formats.private_directory import PREFIX, delete_unlocked, private_directory
+from hope.formats.private_directory import NAME, PREFIX, delete_unlocked, private_directory
 
 HOLD = (
     "import sys; from hope.formats.private_directory import private_directory\n"
@@ -56,9 +56,15 @@ def test_only_own_directories_of_the_name_are_deleted(temporary: Path) -> None:
     elsewhere = temporary / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "kept").touch()
-    (temporary / f"{PREFIX}link").symlink_to(elsewhere, target_is_directory=True)
-    (temporary / f"{PREFIX}file").touch()
-    (temporary / f"{PREFIX}left").mkdir()
-    delete_unlocked(temporary, PREFIX)
-    assert {path.name for path in temporary.iterdir()} == {"elsewhere", f"{PREFIX}link", f"{PREFIX}file"}
+    (temporary / f"{PREFIX}0000link").symlink_to(elsewhere, target_is_directory=True)
+    (temporary / f"{PREFIX}0000file").touch()
+    (temporary / f"{PREFIX}0000left").mkdir()
+    (temporary / f"{PREFIX}of-somebody").mkdir()
+    delete_unlocked(temporary, NAME)
+    assert {path.name for path in temporary.iterdir()} == {
+        "elsewhere",
+        f"{PREFIX}0000link",
+        f"{PREFIX}0000file",
+        f"{PREFIX}of-somebody",
+    }
     assert (elsewhere / "kept").is_file()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from typing import Any
 from hope.domain.errors import OutputError
 from hope.formats.atomic import atomic_output, output_error
 from hope.formats.hashing import sha256_of
+from hope.formats.private_directory import delete_unlocked, locked
 
 RESULT = "result.json"
 
@@ -25,7 +27,7 @@ def result_folder(out: Path, case_id: str, facts: str = RESULT) -> Iterator[Path
 
     An earlier result of the same case, known by its file ``facts``, is replaced as a whole, never mixed. One that holds
     files that were added or changed since, such as a mask corrected by hand, is not replaced: this is looked at before
-    the block, and again when the new result takes the old one's place.
+    the block, and again when the new result takes the old one's place. What a killed run of the case left is deleted.
 
     Raises:
         OutputError: if ``out`` cannot be written, or something that must not be replaced lies at ``out/case_id``.
@@ -37,11 +39,14 @@ def result_folder(out: Path, case_id: str, facts: str = RESULT) -> Iterator[Path
         with _as_output_error():
             _refuse_to_replace(target, target, facts)
             made = [p for p in (out, *out.parents) if not p.exists()]
+            if not made:
+                delete_unlocked(out, re.compile(rf"\.{re.escape(case_id)}\.[0-9a-f]{{8}}\.part"))
             partial.mkdir(parents=True)
-        yield partial
-        with _as_output_error():
-            _list_files(partial, facts)
-            _swap(partial, target, facts)
+        with locked(partial):
+            yield partial
+            with _as_output_error():
+                _list_files(partial, facts)
+                _swap(partial, target, facts)
         finished = True
     finally:
         if not finished:

@@ -104,3 +104,18 @@ def test_a_link_and_a_foreign_directory_are_left_alone(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="not a result of hope"):
         _run(tmp_path / "out", "x")
     assert (tmp_path / "elsewhere" / "result.json").read_text() == "{}"
+
+
+def test_what_a_killed_run_of_the_case_left_goes_with_its_next_run(tmp_path: Path) -> None:
+    for name in (".case.0a1b2c3d.part", ".other.0a1b2c3d.part", ".case.0a1b2c3d.part.old", ".case.mine.part"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "case-t1c-atlas.nii.gz").write_bytes(b"1")
+    with result_folder(tmp_path, "case") as living:
+        assert not (tmp_path / ".case.0a1b2c3d.part").exists()
+        with pytest.raises(KeyError), result_folder(tmp_path, "case"):
+            assert living.is_dir(), "its process lives"
+            raise KeyError
+        (living / "result.json").write_text("{}", encoding="utf-8")
+    # An earlier result that was being replaced is the user's; so is what other cases left, until they are run.
+    kept = {".other.0a1b2c3d.part", ".case.0a1b2c3d.part.old", ".case.mine.part"}
+    assert {path.name for path in tmp_path.iterdir()} == {"case", *kept}
