@@ -40,7 +40,8 @@ def cases_csv(cases: Sequence[CaseOut]) -> str:
             [case.volumes_ml[key].ml if key in case.volumes_ml else 0.0 for key in keys] if done else [""] * len(keys)
         )
         worst = next((flag.reason for flag in case.qc if flag.severity in (Severity.WARNING, Severity.CAUTION)), "")
-        quality = case.expected_quality.verdict if case.expected_quality else ""
+        # What is expected of the model's mask says nothing of one that a person corrected.
+        quality = case.expected_quality.verdict if case.expected_quality and not case.version else ""
         said = (case_title(case), begun, STATE_TITLES[case.state])
         table.writerow([*map(_text, said), case.version, *volumes, _text(str(quality)), _text(worst)])
     return stream.getvalue()

@@ -144,6 +144,18 @@ def test_the_table_has_volumes_of_results_only() -> None:
     ]
 
 
+def test_the_expected_quality_in_the_table_is_of_the_models_mask_only() -> None:
+    rows = [
+        next(
+            csv.DictReader(
+                io.StringIO(cases_csv([a_case(version=version, expected_quality={"verdict": "likely good"})]))
+            )
+        )
+        for version in (0, 1)
+    ]
+    assert [row["expected_quality"] for row in rows] == ["likely good", ""]
+
+
 def test_the_table_names_the_worst_remark_that_asks_to_look() -> None:
     flags = [
         {"code": "a", "severity": "caution", "reason": "slices are thick, 5 mm", "sequence": ""},

@@ -29,7 +29,8 @@ function Line(props: { found: CaseOut; table: Vocabulary }) {
   const done = found.state === 'done'
   const wt = volumeOf(found.volumes_ml, 'WT').ml
   const worst = worstOf(found.qc)
-  const verdict = done ? found.expected_quality?.verdict : undefined
+  // Of the model's mask: it says nothing of a correction, whose volume stands in the line.
+  const verdict = done && !found.version ? found.expected_quality?.verdict : undefined
   return (
     <tr class="case-line" data-case-id={found.id} data-state={found.state}>
       <th scope="row">
