@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from hope.domain.errors import FullError, OutputError
+from hope.formats.private_directory import delete_unlocked, locked
 
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space or choose another output directory"),
@@ -63,6 +65,8 @@ def atomic_output(path: Path) -> Iterator[BinaryIO]:
 def atomic_directory(target: Path, mode: int = 0o777) -> Iterator[Path]:
     """A directory that becomes ``target`` only when the block ends well; else nothing stays behind.
 
+    What a killed process left of an earlier one of the same name is deleted.
+
     Args:
         target: not there yet, or an empty directory; the directories above it are made.
         mode: of the directory, less what the process masks.
@@ -73,10 +77,12 @@ def atomic_directory(target: Path, mode: int = 0o777) -> Iterator[Path]:
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        delete_unlocked(target.parent, re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.part"))
         partial.mkdir(mode=mode)
         try:
-            yield partial
-            partial.replace(target)
+            with locked(partial):
+                yield partial
+                partial.replace(target)
         finally:
             # After a success the name is gone already.
             if partial.exists():

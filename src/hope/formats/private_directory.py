@@ -33,8 +33,7 @@ def private_directory() -> Iterator[Path]:
     Raises:
         OSError: if it cannot be made.
     """
-    with suppress(OSError):
-        delete_unlocked(Path(tempfile.gettempdir()), NAME)
+    delete_unlocked(Path(tempfile.gettempdir()), NAME)
     while True:
         with tempfile.TemporaryDirectory(prefix=PREFIX) as name, locked(Path(name)):
             # Somebody who looked between making and locking has taken it for a dead process's.
@@ -62,14 +61,12 @@ def locked(directory: Path) -> Iterator[None]:
 def delete_unlocked(folder: Path, named: re.Pattern[str]) -> None:
     """Delete directories of this user, whose whole name has a form, that no living process has locked.
 
-    Raises:
-        OSError: if the folder cannot be listed.
+    A folder that cannot be listed, and what cannot be deleted, stays as it is.
     """
-    if _fcntl is None:
-        return
-    for path in folder.iterdir():
-        if not named.fullmatch(path.name):
-            continue
+    found: list[Path] = []
+    with suppress(OSError):
+        found = [path for path in folder.iterdir() if named.fullmatch(path.name)]
+    for path in found if _fcntl is not None else ():
         with suppress(OSError):
             facts = path.lstat()
             if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid():

@@ -27,6 +27,17 @@ def test_nothing_stays_of_a_block_that_fails_and_its_error_comes_through(tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_killed_process_left_goes_with_the_next_of_the_name(tmp_path: Path) -> None:
+    """A study of an archive holds its patient's name."""
+    for name in (".study.0a1b2c3d.part", ".study-2.0a1b2c3d.part"):
+        (tmp_path / name).mkdir()
+    with atomic_directory(tmp_path / "study") as living:
+        with pytest.raises(KeyError), atomic_directory(tmp_path / "study"):
+            raise KeyError("a")
+        assert living.is_dir(), "its process lives"
+    assert {path.name for path in tmp_path.iterdir()} == {"study", ".study-2.0a1b2c3d.part"}
+
+
 def test_what_cannot_be_deleted_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: Path) -> None:
         raise PermissionError(13, "Permission denied")
