@@ -132,9 +132,24 @@ def _read_style(path: Path) -> Style:
 
 
 def _learnt_with(style: Style, services: Services) -> str | None:
-    """Id of the network that a style was learnt with, if it is here; None for a style without one."""
+    """Id of the network that a style was learnt with; None for a style without one.
+
+    Raises:
+        InputError: if the network is not here.
+    """
+    from hope.domain.errors import InputError
+
     network = style.network_sha256
-    return next((bundle.id for bundle in services.models.list() if network and bundle.sha256 == network), None)
+    if not network:
+        return None
+    for bundle in services.models.list():
+        if bundle.sha256 == network:
+            return bundle.id
+    raise InputError(
+        "the network that the style was learnt with is not installed",
+        expected=f"a harmonizer whose sha256 begins with {network[:12]}",
+        fix="add it with `hope models add`, or say --method histogram, which uses the style's histograms alone",
+    )
 
 
 def _style(target: Path | None, harmonizer: Harmonizer, aligned: Aligner, progress: Progress) -> Style:
