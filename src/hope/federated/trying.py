@@ -55,13 +55,12 @@ def try_job(
     if any(not site.is_dir() for site in sites):
         raise InputError("a site's directory does not exist", expected="directories of cases after --sites")
     names = [f"site-{number}" for number in range(1, len(sites) + 1)]
-    with private_directory() as private:
-        root = private
-        if not poc and len(private) > LONGEST_ROOT:
+    with private_directory() as root:
+        if not poc and len(str(root)) > LONGEST_ROOT:
             raise InputError(
                 "the path of the directory for temporary files is too long for the simulator's sockets",
                 expected=f"{LONGEST_ROOT} characters with a directory of its own in it",
-                got=str(len(private)),
+                got=str(len(str(root))),
                 fix="set TMPDIR to a directory with a short path",
             )
         # What lies beside the configuration goes to the sites too: a copy holds only what we wrote.
