@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from hope.python_api.scores import evaluate
     from hope.python_api.segmentation import segment
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0"
 
 DISCLAIMER = "Research use only. Not a medical device; not for diagnosis or treatment decisions."
 

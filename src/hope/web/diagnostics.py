@@ -25,7 +25,7 @@ class DiagnosticsOut(ResponseModel):
     """Facts about one case and the software."""
 
     reference: str = Field(description="a hash under which the audit log knows the case")
-    software: dict[str, str] = Field(examples=[{"hope": "0.2.0.dev0", "python": "3.11.9"}])
+    software: dict[str, str] = Field(examples=[{"hope": "0.2.0", "python": "3.11.9"}])
     case: dict[str, Any] = Field(description="the case as GET /api/cases/{case_id} tells it, without id and name")
     events: list[dict[str, Any]] = Field(description="what happened, oldest first")
 
