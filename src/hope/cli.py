@@ -101,7 +101,7 @@ class LazyGroup(click.Group):
 
 def _leave_tidily_when_terminated() -> None:
     """Turn SIGTERM and SIGHUP into an exit that runs every clean-up: private folders go, worker processes end."""
-    # A closed terminal or connection sends SIGHUP, often twice; nohup has it ignored, which stays so.
+    # A closed terminal or connection sends SIGHUP, often twice; nohup makes a command ignore it, which stays so.
     names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     numbers = [number for name in names if signal.getsignal(number := getattr(signal, name)) != signal.SIG_IGN]
 

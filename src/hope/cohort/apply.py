@@ -38,7 +38,7 @@ def read_model(path: Path) -> dict[str, Any]:
     """A report of `hope survival fit` that holds a published model.
 
     Raises:
-        InputError: if it is none, or a figure of it is missing or cannot be one.
+        InputError: if it is none, or a figure of it is missing or impossible.
     """
     with reading("the survival model"):
         text = path.read_bytes()
@@ -58,7 +58,7 @@ def read_model(path: Path) -> dict[str, Any]:
 
 
 def _is_whole(found: Mapping[str, Any]) -> bool:
-    """Whether a published report holds every figure that is needed to apply it, and each can be one."""
+    """Whether a published report holds every figure that is needed to apply it, and none is impossible."""
     try:
         model, count = found["model"], len(found["covariates"])
         baseline, spread_of_fits = model["baseline"], model.get("uncertainty")

@@ -118,5 +118,5 @@ def _days(text: str | None, count: int) -> list[int] | None:
         days = [int(part) for part in text.split(",")]
     except ValueError as error:
         raise InputError("--days is not usable", expected="whole numbers with commas", got=text) from error
-    # Where each date has its number, the first is 0, which is looked at later with the rest.
+    # A number for every date has to begin with 0, which `compare_visits` checks.
     return [0, *days] if len(days) == count - 1 else days

@@ -109,7 +109,7 @@ def measure(
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:
-    """Write the files that have content; of the others those that an earlier call left are deleted."""
+    """Write the files that have content, and delete what an earlier call left of the others."""
     from hope.formats.atomic import atomic_output, output_error
 
     try:

@@ -39,7 +39,7 @@ class CoreApartRule:
 
         Args:
             apart: share of the core.
-            core_ml: its volume.
+            core_ml: its volume in the model's answer, which clean-up may change.
             poor_below: Dice below which a core counts as poorly outlined.
         """
         if apart < APART_FROM or core_ml < LEAST_ML:
@@ -47,9 +47,9 @@ class CoreApartRule:
         return QCFlag(
             CODE,
             Severity.CAUTION,
-            f"{apart * core_ml:.0f} of {core_ml:.0f} ml of the core (TC) are NET that enhancement does not enclose; "
-            f"the model tells such tissue poorly from oedema: in {self.poor} of {self.patients} patients with such an "
-            f"answer the Dice of the core was below {poor_below:g}. Were it oedema, the core would have about "
+            f"before clean-up {apart * core_ml:.0f} of {core_ml:.0f} ml of the core (TC) are NET that enhancement does "
+            f"not enclose; the model tells such tissue poorly from oedema: in {self.poor} of {self.patients} patients "
+            f"with such an answer the Dice of the core was below {poor_below:g}. If it is oedema, the core has about "
             f"{(1 - apart) * core_ml:.0f} ml",
         )
 

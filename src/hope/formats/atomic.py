@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from hope.domain.errors import FullError, OutputError
-from hope.formats.private_directory import delete_unlocked, locked
+from hope.formats.private_directory import partial_directory
 
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space or choose another output directory"),
@@ -65,7 +64,7 @@ def atomic_output(path: Path) -> Iterator[BinaryIO]:
 def atomic_directory(target: Path, mode: int = 0o777) -> Iterator[Path]:
     """A directory that becomes ``target`` only when the block ends well; else nothing stays behind.
 
-    What a killed process left of an earlier one of the same name is deleted.
+    What a process that was killed on this machine left of an earlier one of the same name is deleted.
 
     Args:
         target: not there yet, or an empty directory; the directories above it are made.
@@ -74,18 +73,15 @@ def atomic_directory(target: Path, mode: int = 0o777) -> Iterator[Path]:
     Raises:
         OutputError: if the operating system refuses, also to delete what a failed block left.
     """
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        delete_unlocked(target.parent, re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.part"))
-        partial.mkdir(mode=mode)
-        try:
-            with locked(partial):
+        with partial_directory(target, mode) as partial:
+            try:
                 yield partial
                 partial.replace(target)
-        finally:
-            # After a success the name is gone already.
-            if partial.exists():
-                shutil.rmtree(partial)
+            finally:
+                # After a success the name is gone already.
+                if partial.exists():
+                    shutil.rmtree(partial)
     except OSError as error:
         raise output_error("the output directory", error) from error

@@ -1,12 +1,16 @@
 """Private directories for working files, which hold scans: they go with the block, or with a later one if it is killed.
 
-Each is locked as long as its process lives, however that ends. Whoever makes one deletes those that nobody locks.
+Each is locked as long as its process lives, however that ends. Whoever makes one deletes those that nobody locks. Such
+a lock is seen on its own machine alone, also where several share the disk, so the names say which machine it is.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
 import re
+import secrets
 import shutil
 import stat
 import tempfile
@@ -20,7 +24,10 @@ _fcntl: Any = None
 with suppress(ImportError):  # not every system has it
     _fcntl = import_module("fcntl")
 
-PREFIX: Final = "hope-own-"
+MACHINE: Final = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+"""Part of the names, from the machine's host name; a container with a host name of its own is another machine."""
+
+PREFIX: Final = f"hope-own-{MACHINE}-"
 NAME: Final = re.compile(f"{PREFIX}[a-z0-9_]{{8}}")
 
 
@@ -28,7 +35,7 @@ NAME: Final = re.compile(f"{PREFIX}[a-z0-9_]{{8}}")
 def private_directory() -> Iterator[Path]:
     """A new directory among the system's temporary files, readable by its owner only, that is gone after the block.
 
-    Directories of this user whose process was killed are deleted first.
+    Directories of this user whose process was killed on this machine are deleted first.
 
     Raises:
         OSError: if it cannot be made.
@@ -41,6 +48,31 @@ def private_directory() -> Iterator[Path]:
                 continue
             yield Path(name)
             return
+
+
+@contextmanager
+def partial_directory(target: Path, mode: int = 0o777) -> Iterator[Path]:
+    """A new directory beside ``target``, where it is made under a hidden name; the caller renames or deletes it.
+
+    Those for the same target that this user's killed processes left on this machine are deleted first.
+
+    Args:
+        target: whose parent is there.
+        mode: of the directory, less what the process masks.
+
+    Raises:
+        OSError: if it cannot be made.
+    """
+    begin = f".{target.name}.{MACHINE}-"
+    delete_unlocked(target.parent, re.compile(rf"{re.escape(begin)}[0-9a-f]{{8}}\.part"))
+    while True:
+        partial = target.with_name(f"{begin}{secrets.token_hex(4)}.part")
+        partial.mkdir(mode=mode)
+        with locked(partial):
+            # As in `private_directory`.
+            if partial.is_dir():
+                yield partial
+                return
 
 
 @contextmanager

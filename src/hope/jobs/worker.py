@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hope.contract.job import Artifact, Attempt, CaseState, DamagedError, FencedError, GoneError, StageJob, StageState
+from hope.contract.job import Artifact, Attempt, CaseState, FencedError, GoneError, StageJob, StageState
 from hope.contract.outputs import OutputFile
 from hope.contract.stages import SCANS
-from hope.domain.errors import FullError, HopeError, InputError, OutputError, StageError
-from hope.formats.atomic import FULL
+from hope.domain.errors import FullError, HopeError, InputError, StageError
 from hope.formats.hashing import hash_file
 from hope.jobs.disk_space import DiskSpace
+from hope.jobs.failures import is_full, message_of
 from hope.jobs.processes import StageProcesses
 from hope.jobs.scratch import Scratch
 from hope.jobs.waiting import AWAY_SECONDS, in_thread, patiently, race
@@ -198,7 +198,7 @@ class StageWorker:
             await self._failed(attempt, reason, ours=True, final=True)
             return FAILED
         except (HopeError, OSError) as error:
-            if _is_full(error):
+            if is_full(error):
                 log.warning("stage %s waits: the disk is full", attempt.job.stage)
                 # Now: the store may be on the same disk, and takes the news only when there is room.
                 free = await in_thread(self._disk.free)
@@ -207,8 +207,8 @@ class StageWorker:
             # A store that is away for a while is not the stage's fault, and comes back.
             tries.failed += not isinstance(error, ConnectionError)
             final = tries.failed >= self._tries or attempt.number - tries.full >= MAX_ATTEMPTS
-            log.warning("stage %s failed (try %d): %s", attempt.job.stage, attempt.number, _message(error))
-            await self._failed(attempt, _message(error), ours=True, final=final)
+            log.warning("stage %s failed (try %d): %s", attempt.job.stage, attempt.number, message_of(error))
+            await self._failed(attempt, message_of(error), ours=True, final=final)
             return FAILED if final else None
         finally:
             # A kill waits for these words.
@@ -314,10 +314,6 @@ class StageWorker:
         return stored
 
 
-def _is_full(error: Exception) -> bool:
-    return isinstance(error, FullError) or (isinstance(error, OSError) and error.errno in FULL)
-
-
 def _reads(roles: Collection[str], artifact: Artifact) -> bool:
     """Whether a stage that reads these roles needs the file; one of an earlier version's worker names no role."""
     return artifact.output is None or artifact.output.role in roles
@@ -340,16 +336,3 @@ def _job(attempt: Attempt, paths: Mapping[str, Path]) -> dict[str, Any]:
         "choice": attempt.choice.to_json(),
         "staging": _prefix(attempt),
     }
-
-
-def _message(error: Exception) -> str:
-    """Word our own fault without paths, which may hold ids."""
-    if isinstance(error, DamagedError):
-        return f"a stored file is damaged: {error}"
-    if isinstance(error, ConnectionError):
-        return "the platform's database or file store does not answer"
-    if isinstance(error, OSError) and not isinstance(error, HopeError):
-        return f"the worker's machine refused: {error.strerror or 'input/output error'}"
-    if isinstance(error, HopeError | OutputError):
-        return str(error)
-    return type(error).__name__

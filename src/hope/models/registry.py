@@ -6,7 +6,7 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -79,16 +79,24 @@ class ModelRegistry:
                 bundles.append(read_bundle(folder))
         # A user's bundle never takes the place of one that ships, nor a copy that of the one that was added under the
         # id, even if that is damaged: `problems` names them.
-        bundles = [bundle for bundle in bundles if not self._is_copy(bundle)]
+        ids = {bundle.folder: bundle.id for bundle in bundles}
+        bundles = [bundle for bundle in bundles if not self._is_copy(bundle, ids)]
         first: dict[str, Bundle] = {}
         for bundle in bundles:
             first.setdefault(bundle.id, bundle)
         return [bundle for bundle in first.values() if kind in (None, bundle.kind)]
 
-    def _is_copy(self, bundle: Bundle) -> bool:
-        """Whether another directory of the user's has the name that is this bundle's id."""
+    def _is_copy(self, bundle: Bundle, ids: Mapping[Path, str]) -> bool:
+        """Whether another directory of the user's has the name that is this bundle's id, and is no model of another id.
+
+        Args:
+            bundle: which.
+            ids: of the usable bundles, by directory.
+        """
         named = self.user_folder / bundle.id
-        return bundle.folder.parent != BUNDLED and bundle.folder.name != bundle.id and (named / MANIFEST).is_file()
+        if bundle.folder.parent == BUNDLED or bundle.folder.name == bundle.id:
+            return False
+        return (named / MANIFEST).is_file() and ids.get(named, bundle.id) == bundle.id
 
     def problems(self) -> dict[str, str]:
         """Folder name and reason of every bundle that this version cannot use."""

@@ -9,6 +9,7 @@ import pytest
 
 from hope.domain.errors import OutputError
 from hope.formats.atomic import atomic_directory
+from hope.formats.private_directory import MACHINE
 
 
 def test_it_appears_when_the_block_ends_well(tmp_path: Path) -> None:
@@ -29,13 +30,14 @@ def test_nothing_stays_of_a_block_that_fails_and_its_error_comes_through(tmp_pat
 
 def test_what_a_killed_process_left_goes_with_the_next_of_the_name(tmp_path: Path) -> None:
     """A study of an archive holds its patient's name."""
-    for name in (".study.0a1b2c3d.part", ".study-2.0a1b2c3d.part"):
-        (tmp_path / name).mkdir()
+    left, other = (tmp_path / f".{name}.{MACHINE}-0a1b2c3d.part" for name in ("study", "study-2"))
+    left.mkdir()
+    other.mkdir()
     with atomic_directory(tmp_path / "study") as living:
         with pytest.raises(KeyError), atomic_directory(tmp_path / "study"):
             raise KeyError("a")
         assert living.is_dir(), "its process lives"
-    assert {path.name for path in tmp_path.iterdir()} == {"study", ".study-2.0a1b2c3d.part"}
+    assert {path.name for path in tmp_path.iterdir()} == {"study", other.name}
 
 
 def test_what_cannot_be_deleted_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from hope.formats.private_directory import NAME, PREFIX, delete_unlocked, private_directory
+import hope.formats.private_directory as module
+from hope.formats.private_directory import (
+    MACHINE,
+    NAME,
+    PREFIX,
+    delete_unlocked,
+    locked,
+    partial_directory,
+    private_directory,
+)
 
 HOLD = (
     "import sys; from hope.formats.private_directory import private_directory\n"
@@ -60,11 +72,43 @@ def test_only_own_directories_of_the_name_are_deleted(temporary: Path) -> None:
     (temporary / f"{PREFIX}0000file").touch()
     (temporary / f"{PREFIX}0000left").mkdir()
     (temporary / f"{PREFIX}of-somebody").mkdir()
+    (temporary / f"{PREFIX.replace(MACHINE, 'another')}0000left").mkdir()
     delete_unlocked(temporary, NAME)
     assert {path.name for path in temporary.iterdir()} == {
         "elsewhere",
         f"{PREFIX}0000link",
         f"{PREFIX}0000file",
         f"{PREFIX}of-somebody",
+        f"{PREFIX.replace(MACHINE, 'another')}0000left",
     }
     assert (elsewhere / "kept").is_file()
+
+
+def test_a_machine_that_shares_the_disk_is_left_alone(tmp_path: Path) -> None:
+    """A lock of another machine is not seen here: its living directory looks like one of a killed process."""
+    ours, theirs = (tmp_path / f".case.{machine}-0a1b2c3d.part" for machine in (MACHINE, "f" * 6))
+    ours.mkdir()
+    theirs.mkdir()
+    with partial_directory(tmp_path / "case") as own:
+        assert own.parent == tmp_path and MACHINE in own.name and own.is_dir()
+    assert not ours.exists() and theirs.is_dir()
+
+
+@pytest.mark.parametrize(
+    "make", [private_directory, lambda: partial_directory(Path(tempfile.gettempdir()) / "case")], ids=["own", "partial"]
+)
+def test_one_that_goes_before_it_is_locked_is_made_again(
+    make: Callable[[], AbstractContextManager[Path]], temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs of one case that begin at one time: one may take the other's new directory for a dead process's."""
+    taken: list[Path] = []
+
+    def late(directory: Path) -> AbstractContextManager[None]:
+        if not taken:
+            taken.append(directory)
+            delete_unlocked(temporary, re.compile(re.escape(directory.name)))
+        return locked(directory)
+
+    monkeypatch.setattr(module, "locked", late)
+    with make() as folder:
+        assert folder.is_dir() and folder not in taken and not taken[0].exists()

@@ -200,6 +200,17 @@ def test_a_copy_never_takes_the_place_of_the_bundle_that_was_added(bundle: Path,
     assert not copy.exists()
 
 
+def test_a_directory_named_after_another_model_hides_none(bundle: Path, tmp_path: Path) -> None:
+    registry = ModelRegistry(tmp_path / "models")
+    for name, model_id in (("tiny", "other"), ("a-copy", "tiny")):
+        folder = tmp_path / "models" / name
+        shutil.copytree(bundle, folder)
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        (folder / MANIFEST).write_text(json.dumps(manifest | {"id": model_id}))
+    assert registry.get("tiny").folder.name == "a-copy" and registry.get("other").folder.name == "tiny"
+    assert not registry.problems()
+
+
 def test_one_unusable_bundle_does_not_hide_the_others(bundle: Path, tmp_path: Path) -> None:
     registry = ModelRegistry(tmp_path / "models")
     registry.add(bundle)

@@ -242,7 +242,7 @@ def _intensity_cautions(values: npt.NDArray[np.float32]) -> list[tuple[str, str]
 
 
 def _grey_levels(values: npt.NDArray[np.float32]) -> int:
-    """How many different values there are, at least ``MIN_DISTINCT_VALUES`` where they are no fewer."""
+    """The number of different values if it is below ``MIN_DISTINCT_VALUES``; else a number that is not below it."""
     few = np.unique(values[:: max(1, values.size // 5_000)]).size
     return few if few >= MIN_DISTINCT_VALUES else np.unique(values).size
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from hope.domain.errors import OutputError
 from hope.formats.atomic import atomic_output, output_error
 from hope.formats.hashing import sha256_of
-from hope.formats.private_directory import delete_unlocked, locked
+from hope.formats.private_directory import partial_directory
 
 RESULT = "result.json"
 
@@ -27,22 +26,24 @@ def result_folder(out: Path, case_id: str, facts: str = RESULT) -> Iterator[Path
 
     An earlier result of the same case, known by its file ``facts``, is replaced as a whole, never mixed. One that holds
     files that were added or changed since, such as a mask corrected by hand, is not replaced: this is looked at before
-    the block, and again when the new result takes the old one's place. What a killed run of the case left is deleted.
+    the block, and again when the new result takes the old one's place. What a run of the case left that was
+    killed on this machine is deleted.
 
     Raises:
         OutputError: if ``out`` cannot be written, or something that must not be replaced lies at ``out/case_id``.
     """
-    target, partial = out / case_id, out / f".{case_id}.{secrets.token_hex(4)}.part"
+    target = out / case_id
+    partial: Path | None = None
     made: list[Path] = []
     finished = False
     try:
-        with _as_output_error():
-            _refuse_to_replace(target, target, facts)
-            made = [p for p in (out, *out.parents) if not p.exists()]
-            if not made:
-                delete_unlocked(out, re.compile(rf"\.{re.escape(case_id)}\.[0-9a-f]{{8}}\.part"))
-            partial.mkdir(parents=True)
-        with locked(partial):
+        with ExitStack() as until_it_ends:
+            with _as_output_error():
+                _refuse_to_replace(target, target, facts)
+                made = [p for p in (out, *out.parents) if not p.exists()]
+                if made:
+                    out.mkdir(parents=True, exist_ok=True)
+                partial = until_it_ends.enter_context(partial_directory(target))
             yield partial
             with _as_output_error():
                 _list_files(partial, facts)
@@ -50,7 +51,8 @@ def result_folder(out: Path, case_id: str, facts: str = RESULT) -> Iterator[Path
         finished = True
     finally:
         if not finished:
-            shutil.rmtree(partial, ignore_errors=True)
+            if partial is not None:
+                shutil.rmtree(partial, ignore_errors=True)
             for folder in made:
                 if folder.is_dir() and not any(folder.iterdir()):
                     folder.rmdir()

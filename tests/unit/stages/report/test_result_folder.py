@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hope.domain.errors import OutputError
+from hope.formats.private_directory import MACHINE
 from hope.stages.report import result_folder as module
 from hope.stages.report.result_folder import result_folder
 
@@ -107,15 +108,16 @@ def test_a_link_and_a_foreign_directory_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_run_of_the_case_left_goes_with_its_next_run(tmp_path: Path) -> None:
-    for name in (".case.0a1b2c3d.part", ".other.0a1b2c3d.part", ".case.0a1b2c3d.part.old", ".case.mine.part"):
+    left = f"{MACHINE}-0a1b2c3d.part"
+    # An earlier result that was being replaced is the user's; so is what other cases left, until they are run.
+    kept = {f".other.{left}", f".case.{left}.old", ".case.mine.part"}
+    for name in (f".case.{left}", *kept):
         (tmp_path / name).mkdir()
         (tmp_path / name / "case-t1c-atlas.nii.gz").write_bytes(b"1")
     with result_folder(tmp_path, "case") as living:
-        assert not (tmp_path / ".case.0a1b2c3d.part").exists()
+        assert not (tmp_path / f".case.{left}").exists()
         with pytest.raises(KeyError), result_folder(tmp_path, "case"):
             assert living.is_dir(), "its process lives"
             raise KeyError
         (living / "result.json").write_text("{}", encoding="utf-8")
-    # An earlier result that was being replaced is the user's; so is what other cases left, until they are run.
-    kept = {".other.0a1b2c3d.part", ".case.0a1b2c3d.part.old", ".case.mine.part"}
     assert {path.name for path in tmp_path.iterdir()} == {"case", *kept}
