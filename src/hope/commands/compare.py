@@ -36,6 +36,7 @@ def compare(
 
     Days come from --days, from the dates in DICOM headers (--dicom, once a date), or from acq_time in sessions.tsv
     for results named sub-<label>_ses-<label>; the last two put the dates in order. Only days since the first are kept.
+    Each --dicom has to hold the scan that its result was made on; a caution says where that cannot be checked.
 
     \b
     hope compare results/first results/second -o change --days 92
@@ -48,8 +49,15 @@ def compare(
     from hope.longitudinal.report import NO_CATEGORY, describe_targets, headline, write_comparison
     from hope.longitudinal.visits import read_visit
 
-    visits, given = _in_time(visits, days, dicom, sessions)
-    found = [read_visit(folder, _role(number, len(visits))) for number, folder in enumerate(visits)]
+    order, given = _in_time(visits, days, dicom, sessions)
+    found = [read_visit(visits[number], _role(place, len(visits))) for place, number in enumerate(order)]
+    unchecked: list[str] = []
+    if dicom:
+        from hope.longitudinal.dicom_check import check_directories
+
+        unchecked = check_directories(found, dicom, order)
+    if order != sorted(order):
+        click.echo("hope: the dates were given in another order than that of time; they are compared in time", err=True)
     table = None
     if rules is not None:
         from hope.longitudinal.response import read_rules
@@ -57,6 +65,7 @@ def compare(
         table = read_rules(rules)
     with ConsoleProgress() as progress:
         comparison, overlay = compare_visits(found, given, table.measure_rule() if table else None, progress)
+    comparison = comparison.model_copy(update={"cautions": [*unchecked, *comparison.cautions]})
     if table is not None:
         from hope.longitudinal.response import with_response
 
@@ -92,20 +101,15 @@ def _role(number: int, count: int) -> str:
 
 def _in_time(
     visits: tuple[Path, ...], days: str | None, dicom: tuple[Path, ...], sessions: Path | None
-) -> tuple[tuple[Path, ...], list[int] | None]:
-    """The dates in order, and days since the first where they are known."""
+) -> tuple[list[int], list[int] | None]:
+    """The numbers of the dates in order, and days since the first where they are known."""
     from hope.domain.errors import InputError
     from hope.longitudinal.dates import put_in_order
 
     if sum(map(bool, (days, dicom, sessions))) > 1:
         raise InputError("days come from one place", fix="give --days, --dicom or --sessions")
     ordered = put_in_order([str(folder.absolute()) for folder in visits], dicom, sessions)
-    if ordered is None:
-        return visits, _days(days, len(visits))
-    order, since = ordered
-    if order != sorted(order):
-        click.echo("hope: the dates were given in another order than that of time; they are compared in time", err=True)
-    return tuple(visits[number] for number in order), since
+    return (list(range(len(visits))), _days(days, len(visits))) if ordered is None else ordered
 
 
 def _days(text: str | None, count: int) -> list[int] | None:

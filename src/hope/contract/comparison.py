@@ -8,9 +8,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from hope.contract.measurements import Measurements
 from hope.contract.report import Software, Volumes
@@ -21,6 +21,11 @@ OUTSIDE: Final = (
     "Change after surgery lies outside what was validated: cavities and blood are not told from tumour. "
     "A change of scanner, sequence or model changes volumes, too."
 )
+
+Percent = Annotated[float, PlainSerializer(lambda percent: round(percent, 1), return_type=float)]
+"""Rounded where it is written, not before: a category is found by the value itself."""
+
+Mm2 = Annotated[float, PlainSerializer(lambda mm2: round(mm2, 1), return_type=float)]
 
 
 class _Part(BaseModel):
@@ -54,7 +59,7 @@ class ChangeFacts(_Part):
     earlier_ml: float
     later_ml: float
     change_ml: float
-    percent: float | None = Field(description="of the earlier volume; null where that is 0")
+    percent: Percent | None = Field(description="of the earlier volume; null where that is 0")
     low_ml: float | None = Field(description="low end of the interval of the difference; null if unknown")
     high_ml: float | None
     direction: str = Field(
@@ -79,8 +84,8 @@ class TargetFacts(_Part):
     fate: str = Field(description="of the group of linked lesions that it belongs to", examples=["same", "gone"])
     earlier: list[int] = Field(description="the targets' numbers at the earlier date")
     later: list[int] = Field(description="what they became, measurable or not; empty where nothing is left")
-    earlier_mm2: float = Field(description="axial products of the targets")
-    later_mm2: float | None = Field(
+    earlier_mm2: Mm2 = Field(description="axial products of the targets")
+    later_mm2: Mm2 | None = Field(
         description="axial products of what they became; 0 where they are gone, null outside of the later scan"
     )
     shared: bool = Field(description="what they became is that of several earlier lesions, and is counted once")
@@ -96,7 +101,7 @@ class StepFacts(_Part):
     lesions: list[MatchFacts] = Field(description="every measured lesion of both dates, once")
     cautions: list[str] = Field(default=[], description="lesions that the other date's scan does not show whole")
     targets: list[TargetFacts] = Field(default=[], description="chosen at the earlier date, and followed")
-    sum_of_products_percent: float | None = Field(
+    sum_of_products_percent: Percent | None = Field(
         default=None, description="change of the sum over `targets`; null where `targets_note` says why"
     )
     targets_note: str = Field(default="", description="what speaks against the percentage; empty if nothing does")

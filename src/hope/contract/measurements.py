@@ -10,12 +10,16 @@ import io
 import json
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 FORMAT: Final = "hope-measurements/1"
 
 Point = Annotated[list[float], Field(min_length=3, max_length=3)]
 Positive = Annotated[float, Field(ge=0)]
+
+PRODUCT_DIGITS: Final = 1
+Product = Annotated[Positive, PlainSerializer(lambda mm2: round(mm2, PRODUCT_DIGITS), return_type=Positive)]
+"""Square millimetres. It is rounded where it is written, not before: a limit is held against the measured value."""
 
 
 class _Part(BaseModel):
@@ -52,7 +56,7 @@ class PlaneDiameters(_Part):
     slice_index: int = Field(ge=0, description="in the file's order, from 0")
     long: Chord = Field(description="the longest chord inside the lesion")
     short: Chord = Field(description="the longest chord inside the lesion perpendicular to it that crosses it")
-    product_mm2: Positive
+    product_mm2: Product
 
 
 class LesionFacts(_Part):
@@ -79,7 +83,7 @@ class Measurements(_Part):
     rule: MeasureRuleFacts
     lesions: list[LesionFacts] = []
     smaller: int = Field(default=0, ge=0, description="components below least_ml, which were not measured")
-    sum_of_products_mm2: Positive = Field(default=0.0, description="axial products of the targets")
+    sum_of_products_mm2: Product = Field(default=0.0, description="axial products of the targets")
     sum_of_longest_mm: Positive = Field(default=0.0, description="longest axial diameters of the targets")
 
     def text(self) -> str:
@@ -146,4 +150,4 @@ def _plane_cells(plane: PlaneDiameters | None) -> list[object]:
     if plane is None:
         return [""] * 10
     chords = [value for chord in (plane.long, plane.short) for value in (chord.mm, chord.low_mm, chord.high_mm)]
-    return [plane.plane, plane.file_axis, plane.slice_index, *chords, plane.product_mm2]
+    return [plane.plane, plane.file_axis, plane.slice_index, *chords, round(plane.product_mm2, PRODUCT_DIGITS)]

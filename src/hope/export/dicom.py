@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,7 +133,9 @@ def find_original(result: StoredResult, folder: Path, mask: Volume, as_dicom: bo
             got=f"{len(every)} series" + (f"; one of them cannot be used: {faults[0]}" if faults else ""),
             fix="give the series that the result was made on",
         )
-    proven = _by_voxels(result.report, [original.series for original in fitting])
+    name = result.report.input.reference or "reference"
+    scan = result.report.input.sequences.get(name)
+    proven = series_of_scan(scan.sha256 or "", [one.series for one in fitting], name) if scan else None
     if proven is not None:
         chosen = next(original for original in fitting if original.series is proven)
         return _Original(chosen.series, chosen.mask, proven=True)
@@ -151,15 +154,21 @@ def find_original(result: StoredResult, folder: Path, mask: Volume, as_dicom: bo
     return fitting[0]
 
 
-def _by_voxels(report: CaseReport, fitting: list[DicomSeries]) -> DicomSeries | None:
-    """The series whose voxels are those of the reference scan, by their hash."""
-    reference = report.input.sequences.get(report.input.reference or "")
-    if reference is None:
-        return None
+def series_of_scan(sha256: str, fitting: Sequence[DicomSeries], what: str) -> DicomSeries | None:
+    """The series whose voxels are those of a scan; None if there is none.
+
+    Args:
+        sha256: of the scan, as `hope.stages.intake.intake.hash_volume`.
+        fitting: series on the grid of the scan, without fault.
+        what: role of the scan, for messages.
+
+    Raises:
+        InputError: if a series before it cannot be converted.
+    """
     with private_directory() as scratch:
         for series in fitting:
-            volume, _ = convert_series(series, scratch, report.input.reference or "reference")
-            if hash_volume(volume) == reference.sha256:
+            volume, _ = convert_series(series, scratch, what)
+            if hash_volume(volume) == sha256:
                 return series
     return None
 

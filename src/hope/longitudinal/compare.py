@@ -247,14 +247,14 @@ def _measured(visit: Visit, key: str) -> MeasuredVolume:
 def _change(earlier: MeasuredVolume, later: MeasuredVolume, factor: float) -> ChangeFacts:
     change = change_between(earlier, later, factor)
 
-    def rounded(value: float | None, digits: int = 3) -> float | None:
-        return None if value is None else round(value, digits)
+    def rounded(value: float | None) -> float | None:
+        return None if value is None else round(value, 3)
 
     return ChangeFacts(
         earlier_ml=earlier.ml,
         later_ml=later.ml,
         change_ml=round(change.ml, 3),
-        percent=rounded(change.percent, 1),
+        percent=change.percent,
         low_ml=rounded(change.low_ml),
         high_ml=rounded(change.high_ml),
         direction=str(change.direction),

@@ -17,6 +17,9 @@ from hope.longitudinal.targets import NO_TARGET
 FORMAT: Final = "hope-response-rules/1"
 LARGEST_BYTES: Final = 100_000
 
+_ARITHMETIC_ERROR: Final = 1e-9
+"""Per cent: 4.0 to 4.8 ml comes out as 19.999999999999996 %, which reaches a limit of 20 %."""
+
 
 class Category(BaseModel):
     """One category: what has to hold for it. Categories are tried in order; the first that holds is said."""
@@ -24,8 +27,8 @@ class Category(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(min_length=1, max_length=80)
-    least_percent: float | None = Field(default=None, description="the change is at least this, per cent")
-    most_percent: float | None = Field(default=None, description="the change is at most this, per cent")
+    least_percent: float | None = Field(default=None, description="the change, unrounded, is at least this, per cent")
+    most_percent: float | None = Field(default=None, description="the change, unrounded, is at most this, per cent")
     new_lesions: bool | None = Field(default=None, description="true: at least one lesion is new; false: none is")
     all_gone: bool | None = Field(default=None, description="true: nothing of the measured region is left")
 
@@ -135,9 +138,14 @@ def _change(step: StepFacts, rules: ResponseRules) -> tuple[float | None, str]:
             percent, lacks = None, "a lesion lies outside of the other scan: the volumes are not of the same place"
     if percent is None:
         return None, lacks
-    said = f"{word} {percent:+.0f} %, {fates.count(Fate.NEW)} new lesions"
+    said = f"{word} {_shown(percent)} %, {fates.count(Fate.NEW)} new lesions"
     more = (f"{unseen} outside of the other scan" if unseen else "", note)
     return percent, "; ".join([said, *(text for text in more if text)])
+
+
+def _shown(percent: float) -> str:
+    """The change to 0.01, without zeros at its end: whole numbers would hide on which side of a limit it lies."""
+    return f"{percent:+.2f}".rstrip("0").rstrip(".")
 
 
 def _new(step: StepFacts) -> bool | None:
@@ -171,7 +179,9 @@ def _category(rules: ResponseRules, percent: float, new: bool | None, gone: bool
 def _holds(category: Category, percent: float, new: bool | None, gone: bool | None) -> bool | None:
     """Whether all conditions hold; None where it depends on what is not known."""
     low, high = category.least_percent, category.most_percent
-    if (low is not None and percent < low) or (high is not None and percent > high):
+    if low is not None and percent < low - _ARITHMETIC_ERROR:
+        return False
+    if high is not None and percent > high + _ARITHMETIC_ERROR:
         return False
     asked = [(category.new_lesions, new), (category.all_gone, gone)]
     held = [None if found is None else found is wanted for wanted, found in asked if wanted is not None]

@@ -33,8 +33,8 @@ def follow_targets(earlier: Measurements, later: Measurements, matches: Sequence
             fate=match.fate,
             earlier=chosen,
             later=match.later,
-            earlier_mm2=round(sum(before[number] for number in chosen), 1),
-            later_mm2=None if match.fate == Fate.OUTSIDE else round(sum(after[number] for number in match.later), 1),
+            earlier_mm2=sum(before[number] for number in chosen),
+            later_mm2=None if match.fate == Fate.OUTSIDE else sum(after[number] for number in match.later),
             shared=len(match.earlier) > 1 and bool(match.later),
         )
         for match in matches
@@ -53,7 +53,7 @@ def sums_of(targets: Sequence[TargetFacts]) -> tuple[float, float] | None:
 def percent_of(targets: Sequence[TargetFacts]) -> float | None:
     """Change of the sum of products, per cent of the earlier sum; None where there is no such sum."""
     sums = sums_of(targets)
-    return round(100 * (sums[1] - sums[0]) / sums[0], 1) if sums else None
+    return 100 * (sums[1] - sums[0]) / sums[0] if sums else None
 
 
 def note_on(targets: Sequence[TargetFacts]) -> str:

@@ -31,7 +31,9 @@ def compare(
     Args:
         visits: in the order of their dates: a `hope.Result`, its directory, or a directory with a mask and its t1c.
         days: of each date since the first, rising, the first 0; None where they are not known. Dates are never kept.
-        dicom: instead of days, the DICOM directory of each date; the dates are put in the order of StudyDate.
+        dicom: instead of days, the DICOM directory of each date, in the order of ``visits``; the dates are put in the
+            order of StudyDate. It has to hold the scan that the result was made on; where a result was not made from
+            DICOM that cannot be checked, and a caution says so.
         sessions: instead of days, the subject's BIDS sessions.tsv, for results that are named sub-X_ses-Y; likewise.
         out: the directory for JSON, table, picture and report; None leaves nothing on disk.
         progress: True shows a bar; or a function ``progress(text, share)``.
@@ -40,18 +42,27 @@ def compare(
         volumes with the interval of their change, lesions matched, diameters at each date.
 
     Raises:
-        InputError: if a date cannot be used, they do not fit together, or cannot be laid on each other.
+        InputError: if a date cannot be used, they do not fit together, or cannot be laid on each other; if a DICOM
+            directory is of another date.
         OutputError: if ``out`` cannot be written.
     """
     if sum((days is not None, bool(dicom), sessions is not None)) > 1:
         raise InputError("days come from one place", fix="give days, dicom or sessions")
     table = None if sessions is None else Path(sessions)
-    ordered = put_in_order([_name(visit) for visit in visits], [Path(folder) for folder in dicom], table)
+    directories = [Path(folder) for folder in dicom]
+    ordered = put_in_order([_name(visit) for visit in visits], directories, table)
     order, days = ordered or (range(len(visits)), days)
     with ExitStack() as kept, listener(progress) as report:
         folders = [_folder(visits[number], kept) for number in order]
         found = [read_visit(folder, f"date {number}") for number, folder in enumerate(folders, 1)]
+        unchecked: list[str] = []
+        if directories:
+            # Its libraries are slow to import.
+            from hope.longitudinal.dicom_check import check_directories
+
+            unchecked = check_directories(found, directories, order)
         comparison, overlay = compare_visits(found, days, progress=report)
+        comparison = comparison.model_copy(update={"cautions": [*unchecked, *comparison.cautions]})
         if out is not None:
             write_comparison(comparison, overlay, Path(out))
     return comparison

@@ -103,7 +103,7 @@ def write_stored_result(
         },
     }
     if from_dicom:
-        facts["series_selection"] = {"series": []}
+        facts["series_selection"] = {"series": [{"series": 1, "taken_as": reference}]}
     report = CaseReport.stored(facts)
     (folder / "result.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
     return report

@@ -10,8 +10,12 @@ import jsonschema
 import pytest
 
 from hope.contract.comparison import Comparison
+from hope.contract.measurements import Measurements
+from hope.domain.change import MeasuredVolume
 from hope.domain.errors import InputError
+from hope.longitudinal.compare import _change
 from hope.longitudinal.response import json_schema, read_rules, with_response
+from hope.longitudinal.targets import follow_targets, percent_of
 
 
 @pytest.fixture
@@ -25,6 +29,16 @@ def written(values: dict[str, Any], folder: Path) -> Path:
     path = folder / "response-rules.json"
     path.write_text(json.dumps(values), encoding="utf-8")
     return path
+
+
+def sizes(product_mm2: float) -> Measurements:
+    """One target with this product."""
+    rule = {"region": "TC", "cysts": "outer", "three_planes": False, "least_mm": 10, "least_ml": 0.05, "targets": 3}
+    chord = {"mm": 10, "low_mm": 9, "high_mm": 11, "ends_ras_mm": [[0, 0, 0], [10, 0, 0]]}
+    plane = {"plane": "axial", "file_axis": 2, "slice_index": 0, "long": chord, "short": chord}
+    lesion = {"number": 1, "ml": 1, "centre_ras_mm": [0, 0, 0], "measurable": True, "near_limit": False, "target": True}
+    planes = [{**plane, "product_mm2": product_mm2}]
+    return Measurements.model_validate({"rule": rule, "lesions": [{**lesion, "planes": planes}]})
 
 
 def comparison(products: tuple[float, float], core_ml: float = 3.0, fates: tuple[str, ...] = ("same",)) -> Comparison:
@@ -41,7 +55,7 @@ def comparison(products: tuple[float, float], core_ml: float = 3.0, fates: tuple
     ]
     step = {
         **{"earlier": 0, "later": 1, "registration": fit, "changes": {"TC": change}},
-        "lesions": [{"fate": f, "earlier": [], "later": [], "earlier_ml": 0, "later_ml": 0} for f in fates],
+        "lesions": [{"fate": f, "earlier": [1], "later": [1], "earlier_ml": 0, "later_ml": 0} for f in fates],
         "sum_of_products_percent": 100 * (products[1] / products[0] - 1) if products[0] else None,
     }
     return Comparison.model_validate({"visits": visits, "steps": [step]})
@@ -80,6 +94,49 @@ def test_the_first_category_that_holds_is_said(
     assert response is not None
     assert (response.category, response.imaging_part_only) == (category, True)
     assert "source: made up" in response.reason
+
+
+@pytest.mark.parametrize(
+    ("quantity", "later", "limits", "category"),
+    [
+        ("volume", 119.96, {"least_percent": 20}, "about the same"),
+        ("volume", 120.0, {"least_percent": 20}, "more"),
+        ("volume", 80.04, {"most_percent": -20}, "about the same"),
+        ("volume", 80.0, {"most_percent": -20}, "more"),
+        ("sum_of_products", 119.96, {"least_percent": 20}, "about the same"),
+        ("sum_of_products", 120.0, {"least_percent": 20}, "more"),
+    ],
+)
+def test_a_limit_is_held_against_the_unrounded_change(
+    example: dict[str, Any], tmp_path: Path, quantity: str, later: float, limits: dict[str, float], category: str
+) -> None:
+    changes = {"example": False, "quantity": quantity, "categories": [{"name": "more", **limits}]}
+    rules = read_rules(written({**example, **changes}, tmp_path))
+    made = comparison((100.0, 100.0))
+    targets = follow_targets(sizes(100.0), sizes(later), made.steps[0].lesions)
+    change = _change(MeasuredVolume(100.0), MeasuredVolume(later), 1.0)
+    step = made.steps[0].model_copy(
+        update={"sum_of_products_percent": percent_of(targets), "targets": targets, "changes": {"TC": change}}
+    )
+    response = with_response(made.model_copy(update={"steps": [step]}), rules).response
+    assert response is not None
+    assert response.category == category
+    assert f"{later - 100:+.2f}".rstrip("0").rstrip(".") in response.reason
+    # What is written stays rounded.
+    stored = step.model_dump(mode="json")
+    assert stored["changes"]["TC"]["percent"] == stored["sum_of_products_percent"] == round(later - 100, 1)
+    assert stored["targets"][0]["later_mm2"] == round(later, 1)
+
+
+def test_a_change_that_is_a_limit_but_for_arithmetic_reaches_it(example: dict[str, Any], tmp_path: Path) -> None:
+    change = _change(MeasuredVolume(4.0), MeasuredVolume(4.8), 1.0)
+    assert change.percent is not None and change.percent < 20
+    changes = {"example": False, "quantity": "volume", "categories": [{"name": "more", "least_percent": 20}]}
+    made = comparison((100.0, 100.0))
+    step = made.steps[0].model_copy(update={"changes": {"TC": change}})
+    rules = read_rules(written({**example, **changes}, tmp_path))
+    response = with_response(made.model_copy(update={"steps": [step]}), rules).response
+    assert response is not None and response.category == "more"
 
 
 @pytest.mark.parametrize(

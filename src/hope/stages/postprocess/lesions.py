@@ -47,7 +47,7 @@ def measure_lesions(labels: Volume, rule: MeasureRule | None = None) -> Measurem
         rule=_rule_facts(used),
         lesions=[_lesion_facts(lesion, lesion in targets, start) for lesion in found],
         smaller=smaller,
-        sum_of_products_mm2=round(sum(lesion.product_mm2 for lesion in targets), 1),
+        sum_of_products_mm2=sum(lesion.product_mm2 for lesion in targets),
         sum_of_longest_mm=round(sum(lesion.planes[0].shape.long_mm for lesion in targets), 2),
     )
 
@@ -147,7 +147,7 @@ def _plane_facts(size: PlaneSize, start: Sequence[int]) -> PlaneDiameters:
             "slice_index": size.slice_index + start[size.file_axis],
             "long": _chord(shape.long_mm, shape.long_step_mm, size.long_ends_ras_mm),
             "short": _chord(shape.short_mm, shape.short_step_mm, size.short_ends_ras_mm),
-            "product_mm2": round(shape.product_mm2, 1),
+            "product_mm2": shape.product_mm2,
         }
     )
 
