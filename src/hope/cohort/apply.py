@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from hope.cohort.survival import FORMAT
 from hope.cohort.table import category_of, is_level
 from hope.cohort.uncertainty import curve_interval
+from hope.domain import json_text
 from hope.domain.errors import InputError
 from hope.formats.reading import reading
 
@@ -43,7 +43,9 @@ def read_model(path: Path) -> dict[str, Any]:
     with reading("the survival model"):
         text = path.read_bytes()
     try:
-        found = json.loads(text)
+        found = json_text.loads(text)
+    except json_text.RepeatedKeyError as error:
+        raise error.input_error("the survival model is damaged") from error
     except ValueError as error:
         raise InputError("the survival model is no JSON") from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from hope.cohort.cox import FloatArray, Outcomes
 from hope.domain.errors import InputError
+from hope.domain.json_text import RepeatedKeyError, refuse_repeated_keys
 from hope.formats.reading import reading
 
 LARGEST_BYTES: Final = 50_000_000
@@ -85,12 +86,15 @@ def read_dictionary(path: Path) -> dict[str, Column]:
     """A user's data dictionary: column -> what it may hold.
 
     Raises:
-        InputError: if it cannot be read or breaks its form.
+        InputError: if it cannot be read, breaks its form or describes a column twice.
     """
     with reading("the data dictionary"):
         text = path.read_bytes()
     try:
+        refuse_repeated_keys(text)
         return TypeAdapter(Dictionary).validate_json(text)
+    except RepeatedKeyError as error:
+        raise error.input_error("the data dictionary is not usable") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the whole"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from hope.domain import json_text
 from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.errors import InputError
 
@@ -107,7 +108,9 @@ class Style:
             InputError: if the text is damaged or is no style of this version.
         """
         try:
-            facts = json.loads(text)
+            facts = json_text.loads(text)
+        except json_text.RepeatedKeyError as error:
+            raise error.input_error("the style file is damaged") from error
         except (ValueError, RecursionError) as error:
             raise InputError("the style file is damaged", expected="JSON text", fix="learn the style again") from error
         if not isinstance(facts, dict) or facts.get("format") != FORMAT:

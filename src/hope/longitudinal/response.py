@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from hope.contract.comparison import Comparison, ResponseFacts, StepFacts
 from hope.domain.errors import InputError
+from hope.domain.json_text import RepeatedKeyError, refuse_repeated_keys
 from hope.domain.lesion_matching import Fate
 from hope.domain.lesion_size import CystRule, MeasureRule
 from hope.formats.reading import reading
@@ -69,14 +70,18 @@ def read_rules(path: Path) -> ResponseRules:
     """Read a site's table.
 
     Raises:
-        InputError: if it cannot be read or breaks its schema, docs/reference/response-rules.schema.json.
+        InputError: if it cannot be read, names a key twice, or breaks its schema,
+            docs/reference/response-rules.schema.json.
     """
     with reading("the table of response categories"):
         if path.stat().st_size > LARGEST_BYTES:
             raise InputError("the table of response categories is too large", expected=f"at most {LARGEST_BYTES} bytes")
         text = path.read_bytes()
     try:
+        refuse_repeated_keys(text)
         return ResponseRules.model_validate_json(text)
+    except RepeatedKeyError as error:
+        raise error.input_error("the table of response categories is not usable") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the whole"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hope.domain import json_text
 from hope.domain.case import SEQUENCES, CleanUp, HeadState, MRSequence
 from hope.domain.errors import BundleError, InputError
 from hope.domain.expected_quality import QualityRule
@@ -119,9 +120,11 @@ class Bundle:
         if POSTPROCESS not in self.manifest["files"]:
             return None
         try:
-            record: Mapping[str, Any] = json.loads((self.folder / POSTPROCESS).read_bytes())
+            record: Mapping[str, Any] = json_text.loads((self.folder / POSTPROCESS).read_bytes())
         except (OSError, ValueError, RecursionError) as error:
-            raise BundleError(f"model {self.id}: {POSTPROCESS} cannot be read; add the bundle again") from error
+            raise BundleError(
+                f"model {self.id}: {POSTPROCESS} cannot be read{_repeated(error)}; add the bundle again"
+            ) from error
         return record
 
     def verify(self) -> None:
@@ -165,13 +168,21 @@ def read_bundle(folder: Path) -> Bundle:
         )
     raw = path.read_bytes()
     try:
-        manifest = json.loads(raw)
+        manifest = json_text.loads(raw)
         if manifest["format"] not in (FORMAT, ENSEMBLE_FORMAT):
             known = f"{FORMAT}, {ENSEMBLE_FORMAT}"
             raise BundleError(f"bundle format {manifest['format']!r} is not known to this version ({known})")
         return _from_manifest(folder, manifest, hashlib.sha256(raw).hexdigest())
+    except json_text.RepeatedKeyError as error:
+        raise BundleError(f"the bundle's {MANIFEST} is not usable{_repeated(error)}; add the bundle again") from error
     except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise BundleError(f"the bundle's {MANIFEST} is not usable: {type(error).__name__}: {error}") from error
+
+
+def _repeated(error: Exception) -> str:
+    """What to say of a key that stands twice; empty for another error."""
+    repeated = isinstance(error, json_text.RepeatedKeyError)
+    return f" (expected each key once in an object, got {error})" if repeated else ""
 
 
 def _from_manifest(folder: Path, manifest: Mapping[str, Any], sha256: str) -> Bundle:

@@ -17,6 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
+from hope.domain import json_text
 from hope.domain.errors import InputError
 from hope.domain.progress import Progress
 from hope.formats.atomic import atomic_output
@@ -92,10 +93,12 @@ class Folds:
         """Read ``{"folds": [[id, ...], ...]}``.
 
         Raises:
-            InputError: if the file is no such list, or a case stands in two folds.
+            InputError: if the file is no such list, names a key twice, or a case stands in two folds.
         """
         try:
-            folds = tuple(tuple(str(case) for case in fold) for fold in json.loads(path.read_bytes())["folds"])
+            folds = tuple(tuple(str(case) for case in fold) for fold in json_text.loads(path.read_bytes())["folds"])
+        except json_text.RepeatedKeyError as error:
+            raise error.input_error(f"{path.name} is no list of folds") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"{path.name} is no list of folds", expected='{"folds": [["case-1", ...], ["case-2", ...]]}'

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from hope.domain import json_text
 from hope.domain.errors import BundleError
 from hope.formats.reading import reading
 from hope.models.ensemble.spec import Average, Group, Outside, Preprocessing, Tiling
@@ -103,7 +104,11 @@ def _json(path: Path) -> Mapping[str, Any]:
     with reading(path.name):
         raw = path.read_bytes() if path.stat().st_size <= _MAX_JSON_BYTES else b""
     try:
-        content = json.loads(raw)
+        content = json_text.loads(raw)
+    except json_text.RepeatedKeyError as error:
+        raise BundleError(
+            f"nnU-Net's {path.name} is not usable (expected each key once in an object, got {error})"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise BundleError(f"nnU-Net's {path.name} is not JSON") from error
     if not isinstance(content, Mapping):

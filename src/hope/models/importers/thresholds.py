@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from hope.domain import json_text
 from hope.domain.errors import BundleError
 from hope.domain.labels import PEDS
 from hope.formats.reading import reading
@@ -111,7 +112,9 @@ def _json(path: Path) -> Any:
             return None
         raw = path.read_bytes()
     try:
-        return json.loads(raw)
+        return json_text.loads(raw)
+    except json_text.RepeatedKeyError as error:
+        raise BundleError(f"{path.name} is not usable (expected each key once in an object, got {error})") from error
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path.name} is not JSON") from error
 

@@ -18,6 +18,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from hope.domain import json_text
 from hope.domain.errors import InputError
 from hope.domain.labels import PEDS
 
@@ -171,12 +172,14 @@ def read_json(path: Path) -> object:
     """What a JSON file holds.
 
     Raises:
-        InputError: if the file cannot be read or is not JSON.
+        InputError: if the file cannot be read, is not JSON or names a key twice.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json_text.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError("the rules file cannot be read", got=error.strerror or "an I/O error") from error
+    except json_text.RepeatedKeyError as error:
+        raise error.input_error("the rules file is not usable") from error
     except ValueError as error:  # both broken JSON and broken UTF-8
         raise InputError("the rules file is not JSON text", got=str(error)) from error
 
