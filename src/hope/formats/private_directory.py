@@ -16,13 +16,14 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 _fcntl: Any = None
-with suppress(ImportError):  # not every system has it
-    _fcntl = import_module("fcntl")
+with suppress(ImportError):  # Windows lacks it
+    import fcntl
+
+    _fcntl = fcntl
 
 MACHINE: Final = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
 """Part of the names, from the machine's host name; a container with a host name of its own is another machine."""
