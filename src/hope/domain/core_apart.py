@@ -47,10 +47,10 @@ class CoreApartRule:
         return QCFlag(
             CODE,
             Severity.CAUTION,
-            f"before clean-up {apart * core_ml:.0f} of {core_ml:.0f} ml of the core (TC) are NET that enhancement does "
-            f"not enclose; the model tells such tissue poorly from oedema: in {self.poor} of {self.patients} patients "
-            f"with such an answer the Dice of the core was below {poor_below:g}. If it is oedema, the core has about "
-            f"{(1 - apart) * core_ml:.0f} ml",
+            f"{apart * core_ml:.0f} of {core_ml:.0f} ml of the core (TC, before clean-up) are NET that enhancement "
+            f"does not enclose; the model tells such tissue poorly from oedema: in {self.poor} of {self.patients} "
+            f"patients with such an answer the Dice of the core was below {poor_below:g}. If it is oedema, the core "
+            f"has about {(1 - apart) * core_ml:.0f} ml",
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -143,7 +143,7 @@ def test_a_core_apart_from_enhancement_is_said(changed: dict[str, float], said: 
     flags = rule.flags({"TC": APART | changed}, ExpectedQuality({}, "cases"))
     assert [flag.code for flag in flags] == ([CODE] if said else [])
     if said:
-        assert flags[0].reason.startswith("before clean-up 16 of 20 ml")
+        assert flags[0].reason.startswith("16 of 20 ml of the core (TC, before clean-up)")
         assert "in 11 of 15 patients" in flags[0].reason
         assert "below 0.6" in flags[0].reason
         assert "about 4 ml" in flags[0].reason
