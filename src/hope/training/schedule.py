@@ -273,6 +273,10 @@ def _state_of(
         if kept.real_sha256 != config.real_sha256:
             raise InputError("a resumed phase needs the cases that it was started with", got=f"others in {here.name}")
         had_ended = kept.steps <= state.step < config.steps
+        if had_ended and kept.network_arguments() != config.network_arguments():
+            raise InputError(
+                f"{here.name} has ended with another network than today's recipe makes", fix="choose another -o"
+            )
         return state, config if had_ended else replace(kept, steps=config.steps)
     state = start(config, None if earlier else base)
     if earlier:

@@ -203,6 +203,9 @@ def test_more_steps_for_a_fold_that_had_ended_take_the_recipe_of_today(
     state, config = load_checkpoint(folder)
     save_checkpoint(state, replace(config, steps=9), folder)  # as if it had been stopped on its way to 9
     assert shares(4, 0.5) == (4, 0.9)
+    other = Phase("phase-2-fold-0", replace(TINY, steps=5, widths=(4, 12)), fold=0)
+    with pytest.raises(InputError, match="another network than today's recipe"):
+        run_schedule(tmp_path / "run", [other], lambda: stored, FOLDS, base, silent)
 
 
 def test_a_schedule_goes_on_with_what_it_was_begun_with(tmp_path: Path) -> None:
