@@ -139,7 +139,7 @@ def find_original(result: StoredResult, folder: Path, mask: Volume, as_dicom: bo
     if proven is not None:
         chosen = next(original for original in fitting if original.series is proven)
         return _Original(chosen.series, chosen.mask, proven=True)
-    if as_dicom or result.report.series_selection is not None:
+    if as_dicom or result.reference_from_dicom:
         raise InputError(
             "no series that was given has the voxels that the result was made on",
             expected="the series that the run was given",

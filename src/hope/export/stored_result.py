@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,13 @@ class StoredResult:
     def case_id(self) -> str:
         """The name of the case, which carries no identity."""
         return self.report.case_id
+
+    @property
+    def reference_from_dicom(self) -> bool:
+        """Whether the report says of its reference scan that it was a series of a DICOM study; others may have been."""
+        rows = (self.report.series_selection or {}).get("series")
+        listed = rows if isinstance(rows, list) else []
+        return any(isinstance(row, Mapping) and row.get("taken_as") == self.report.input.reference for row in listed)
 
     def files(self) -> list[tuple[OutputFile, Path, FileFacts]]:
         """Every listed file that is there: what it is, its path, and what result.json says of it."""

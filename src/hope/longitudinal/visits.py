@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from hope.contract.outputs import Role, Space
-from hope.contract.report import CaseReport, VolumeMl
+from hope.contract.report import VolumeMl
 from hope.domain.case import HeadState
 from hope.domain.errors import InputError
 from hope.domain.sequence import MRSequence
@@ -149,15 +149,8 @@ def visit_of(stored: StoredResult, what: str) -> Visit:
     volumes, model = dict(report.volumes_ml), report.model
     scan = report.input.sequences.get(report.input.reference or "")
     sha256 = (scan.sha256 if scan else None) or ""
-    dicom = _reference_from_dicom(report)
+    dicom = stored.reference_from_dicom
     return Visit(stored.case_id, labels, images, to_labels, volumes, model.id, brain_only, model.sha256, sha256, dicom)
-
-
-def _reference_from_dicom(report: CaseReport) -> bool:
-    """Whether a report says of its reference scan that it was a series of a DICOM study; others may have been."""
-    rows = (report.series_selection or {}).get("series")
-    listed = rows if isinstance(rows, list) else []
-    return any(isinstance(row, Mapping) and row.get("taken_as") == report.input.reference for row in listed)
 
 
 def _of_date(error: InputError, what: str) -> InputError:

@@ -244,6 +244,9 @@ class ModelRegistry:
             InputError: if there is none, or it is one that ships with the package.
         """
         folder = self.user_folder / model_id
+        found = [bundle for bundle in self.list() if bundle.id == model_id and bundle.folder.parent != BUNDLED]
+        if found and found[0].folder != folder:  # its directory has another name, and the one of its name another model
+            folder = found[0].folder
         if _ID.fullmatch(model_id) and (folder / MANIFEST).is_file():
             shutil.rmtree(folder)
             return

@@ -226,3 +226,22 @@ def test_a_self_test_that_takes_too_long_says_so_in_the_log(
 
     asyncio.run(until_broken())
     assert "the self-test failed: it took longer than 0.05 s; trying again in 1 s" in caplog.text
+
+
+def test_a_time_limit_within_the_self_test_is_not_taken_for_that_of_the_test(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Refusing:
+        async def run(self, job: Mapping[str, Any]) -> Any:
+            raise TimeoutError
+
+    async def until_broken() -> None:
+        readiness = Readiness(Refusing(), Scratch(tmp_path), asyncio.Semaphore(), 1, "starter")  # type: ignore[arg-type]
+        task = asyncio.create_task(readiness.keep())
+        async with asyncio.timeout(30):
+            while readiness.state != BROKEN:
+                await asyncio.sleep(0.01)
+        task.cancel()
+
+    asyncio.run(until_broken())
+    assert "the self-test failed: TimeoutError; trying again in 1 s" in caplog.text

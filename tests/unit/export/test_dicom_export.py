@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ from hope.domain.errors import InputError, OutputError
 from hope.domain.grid import Grid
 from hope.domain.volume import Volume
 from hope.export.dicom import export_objects
-from hope.export.stored_result import read_result
+from hope.export.stored_result import FACTS, read_result
 from hope.formats.dicom import convert_series, read_series
 from hope.stages.intake.intake import hash_volume
 from hope.testing.dicom_series import SeriesRecipe, write_series
@@ -352,6 +353,18 @@ def test_of_several_series_on_one_grid_the_one_with_the_voxels_is_taken(case: Ca
     written = export_objects(read_result(case.result), both, tmp_path / "out")
 
     assert pydicom.dcmread(written.files[0]).ReferencedSeriesSequence[0].SeriesInstanceUID == uid
+
+
+def test_a_scan_given_as_nifti_beside_a_dicom_study_is_known_by_its_place(case: Case, tmp_path: Path) -> None:
+    result = shutil.copytree(case.result, tmp_path / "result")
+    facts = json.loads((result / FACTS).read_bytes())
+    facts["input"]["sequences"]["t1c"]["sha256"] = "1" * 64
+    facts["series_selection"] = {"series": [{"series": 3, "taken_as": "t2w"}]}
+    (result / FACTS).write_text(json.dumps(facts))
+
+    written = export_objects(read_result(result), case.series, tmp_path / "out")
+
+    assert len(written.files) == 2 and "only its geometry was compared" in written.notes[0]
 
 
 def test_a_mask_that_was_changed_since_is_refused(case: Case, tmp_path: Path) -> None:

@@ -209,6 +209,10 @@ def test_a_directory_named_after_another_model_hides_none(bundle: Path, tmp_path
         (folder / MANIFEST).write_text(json.dumps(manifest | {"id": model_id}))
     assert registry.get("tiny").folder.name == "a-copy" and registry.get("other").folder.name == "tiny"
     assert not registry.problems()
+    registry.remove("tiny")
+    assert not (tmp_path / "models" / "a-copy").exists() and registry.get("other").folder.name == "tiny"
+    registry.remove("other")
+    assert not list((tmp_path / "models").iterdir())
 
 
 def test_one_unusable_bundle_does_not_hide_the_others(bundle: Path, tmp_path: Path) -> None:
