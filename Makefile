@@ -103,7 +103,7 @@ federated: training-paused $(INSTALLED) ## federated training on three synthetic
 aws-faults: $(INSTALLED) ## the AWS route under faults, on this machine (five minutes); CI runs a short form
 	$(BIN)/python benchmarks/aws_faults.py
 
-containers: $(INSTALLED) ## images on stand-in bases, built and run: docs/how-to/deploy.md (root; about half an hour)
+containers: $(INSTALLED) ## images on stand-in bases, built and run: docs/how-to/deploy.md (root; a quarter of an hour)
 	$(BIN)/python -m tools.containers bases
 	$(BIN)/python -m tools.containers build
 	@[ -x $(COMPOSE)/bin/kubernetes-validate ] || { python=$$(tools/find-python.sh) && $$python -m venv $(COMPOSE) && PIP_CONSTRAINT= $(COMPOSE)/bin/python -m pip install --quiet podman-compose==1.6.0 kubernetes-validate==1.37.0; }
