@@ -37,12 +37,13 @@ def campaign(
     rng = random.Random(seed)  # noqa: S311 - which process dies is no secret
     roles = [("gateway",), ("worker", "--slots", "2"), ("worker", "--slots", "2")]
     running = [fleet.start(*role) for role in roles]
-    fleet.wait_ready()
+    fleet.wait_ready(300)
     clients = [fleet.client() for _ in range(4)]
     cases: list[tuple[SessionClient, str]] = []
     scan = small_scan()
     begin = time.monotonic()
     kills_done: list[tuple[float, str]] = []
+    starts: list[float] = []
     try:
         for number in range(pipelines):
             client = clients[number % len(clients)]
@@ -53,6 +54,9 @@ def campaign(
                 fleet.kill(running[which])
                 kills_done.append((time.time(), roles[which][0]))
                 running[which] = fleet.start(*roles[which])
+                if roles[which] == ("gateway",):
+                    fleet.wait_ready(300)
+                    starts.append(time.time() - kills_done[-1][0])
         states = Counter(persist(lambda c=client, i=case: c.wait(i, LIMIT_SECONDS)) for client, case in cases)
         seconds = time.monotonic() - begin
         events = [all_events(client, case) for client, case in cases]
@@ -70,6 +74,7 @@ def campaign(
             "stages begun again": sum(len(recoveries(e, kills_done)) for e in events),
             "after a worker's death": summary([wait for e in events for wait in recoveries(e, kills_done)]),
             "after a gateway's death": summary(takeovers(events, kills_done)),
+            "a gateway starts in": summary(starts),
             "seconds": round(seconds, 1),
         }
     finally:
