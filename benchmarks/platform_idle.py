@@ -16,6 +16,7 @@ from pathlib import Path
 from database import database
 from machine import machine
 
+from hope.localaws.aws_processes import free_port
 from hope.testing.fleet import Fleet, small_scan
 
 SETTLE_SECONDS = 5.0
@@ -53,6 +54,15 @@ def processor_seconds(pid: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
+def wait_for_words(fleet: Fleet, words: str, number: int, seconds: float = 300.0) -> None:
+    """Return when so many logs of the fleet hold the words; TimeoutError with the logs if they never do."""
+    deadline = time.monotonic() + seconds
+    while sum(words in path.read_text(errors="replace") for path in fleet.folder.glob("*.log")) < number:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not in {number} logs after {seconds:g} s: {words}\n{fleet.logs()}")
+        time.sleep(0.1)
+
+
 def idle(folder: Path, url: str, seconds: float, tries: int) -> Idle:
     """Start a platform, let it rest, and measure: `hope up` on SQLite, two gateways and two workers elsewhere.
 
@@ -71,7 +81,10 @@ def idle(folder: Path, url: str, seconds: float, tries: int) -> Idle:
             named = {"gateway 1": fleet.start("gateway")}
             fleet.wait_ready(300)
             named |= {f"worker {n}": fleet.start("worker") for n in (1, 2)}
-            named["gateway 2"] = fleet.start("gateway", environment={"HOPE_PORT": str(fleet.port + 1)})
+            named["gateway 2"] = fleet.start("gateway", environment={"HOPE_PORT": str(free_port())})
+            # Else the first cases would wait for workers that are still importing.
+            wait_for_words(fleet, "worker ready", 2)
+            wait_for_words(fleet, "Application startup complete", 2)
         fleet.wait_ready(300)
         client, pickups = fleet.client(), []
         for _ in range(tries):
@@ -88,6 +101,8 @@ def idle(folder: Path, url: str, seconds: float, tries: int) -> Idle:
         time.sleep(seconds)
         used = {name: processor_seconds(process.pid) - before[name] for name, process in named.items()}
         passed = time.monotonic() - start
+        if ended := [name for name, process in named.items() if process.poll() is not None]:
+            raise RuntimeError(f"{', '.join(ended)} ended meanwhile\n{fleet.logs()}")
         return Idle({name: value / passed for name, value in used.items()}, pickups)
     finally:
         fleet.stop()

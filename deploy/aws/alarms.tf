@@ -20,13 +20,28 @@ resource "aws_cloudwatch_metric_alarm" "stuck" {
   }
 }
 
-resource "aws_cloudwatch_metric_alarm" "faults" {
-  count = local.endpoints
+# What an invocation may end in. The second counts whatever the reason: the container's own faults, and those that it never
+# hears of, such as a request that SageMaker could not fetch or a container that died.
+locals {
+  errors = {
+    faults = {
+      metric      = "Invocation5XXErrors"
+      description = "The container answered with a fault of its own; the logs tell which"
+    }
+    failures = {
+      metric      = "InvocationFailures"
+      description = "An invocation failed; the message of the topic for errors and the logs tell why"
+    }
+  }
+}
 
-  alarm_name          = "${var.name}-faults"
-  alarm_description   = "The container answered with a fault of its own; the logs tell which"
+resource "aws_cloudwatch_metric_alarm" "errors" {
+  for_each = local.endpoints == 0 ? {} : local.errors
+
+  alarm_name          = "${var.name}-${each.key}"
+  alarm_description   = each.value.description
   namespace           = "AWS/SageMaker"
-  metric_name         = "Invocation5XXErrors"
+  metric_name         = each.value.metric
   statistic           = "Sum"
   period              = 300
   evaluation_periods  = 1
@@ -41,27 +56,14 @@ resource "aws_cloudwatch_metric_alarm" "faults" {
   }
 }
 
-# Whatever the reason: the container's own faults, and those that it never hears of, such as a request that SageMaker could
-# not fetch or a container that died.
-resource "aws_cloudwatch_metric_alarm" "failures" {
-  count = local.endpoints
+moved {
+  from = aws_cloudwatch_metric_alarm.faults[0]
+  to   = aws_cloudwatch_metric_alarm.errors["faults"]
+}
 
-  alarm_name          = "${var.name}-failures"
-  alarm_description   = "An invocation failed; the message of the topic for errors and the logs tell why"
-  namespace           = "AWS/SageMaker"
-  metric_name         = "InvocationFailures"
-  statistic           = "Sum"
-  period              = 300
-  evaluation_periods  = 1
-  threshold           = 0
-  comparison_operator = "GreaterThanThreshold"
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = var.alarm_topic_arns
-
-  dimensions = {
-    EndpointName = aws_sagemaker_endpoint.hope[0].name
-    VariantName  = local.variant
-  }
+moved {
+  from = aws_cloudwatch_metric_alarm.failures[0]
+  to   = aws_cloudwatch_metric_alarm.errors["failures"]
 }
 
 # It never should: somebody pays for a machine that has been needed without a pause for half a day.

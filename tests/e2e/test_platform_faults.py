@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from platform_fairness import fairness, kill_seconds
-from platform_faults import campaign, one_recovery
+from platform_faults import campaign, one_recovery, recoveries, summary, takeovers
 
 pytestmark = pytest.mark.slow
 
@@ -48,3 +48,22 @@ def test_workers_share_a_stage_and_sessions_take_turns(
     shares = result["stages per process"]
     assert len(shares) == 2
     assert min(shares.values()) >= 0.2 * sum(shares.values())
+
+
+def test_waits_are_counted_from_the_death_that_caused_them() -> None:
+    """The first worker's death after a stage was begun; for a gateway a stage that nobody had queued before it died."""
+
+    def event(at: float, stage: str, state: str) -> dict[str, object]:
+        return {"kind": "stage", "run": 1, "stage": stage, "state": state, "at": at}
+
+    case = [
+        event(1.0, "preprocess", "running"),
+        event(2.0, "preprocess", "done"),
+        event(8.0, "harmonize", "running"),
+        event(15.0, "harmonize", "running"),
+        event(16.0, "harmonize", "done"),
+    ]
+    kills = [(1.5, "gateway"), (7.0, "worker"), (9.0, "worker"), (12.0, "worker"), (17.0, "gateway")]
+    assert recoveries(case, kills) == [6.0]
+    assert takeovers([case], kills) == [6.5]
+    assert summary([3.0, 1.0, 2.0, 10.0]) == "4: median 2.5, p95 10.0, longest 10.0 s"

@@ -12,8 +12,8 @@ from platform_idle import idle
 
 pytestmark = [pytest.mark.alone, pytest.mark.slow]
 
-MOST_SHARE = 0.04
-"""Of a core. Measured: 1 to 2 % (docs/benchmarks.md); polling every 0.1 s took 6 to 15 %."""
+MOST_SHARE = 0.03
+"""Of a core. Measured: below 1 % (docs/benchmarks.md); polling every 0.1 s took 6 to 15 %."""
 
 MOST_PICKUP_SECONDS = 1.5
 """A queue at rest is looked at every 5 s, so a ring that is not heard takes 2.5 s on average."""

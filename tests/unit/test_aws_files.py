@@ -161,12 +161,25 @@ def test_the_endpoint_writes_metrics_of_its_own_kind_only() -> None:
 
 def test_every_way_to_fail_has_an_alarm_and_the_page_counts_them() -> None:
     alarms = of_type("resource", "aws_cloudwatch_metric_alarm")
-    metrics = {name: alarm["metric_name"] for name, alarm in alarms.items()}
-    assert metrics["failures"] == "InvocationFailures"
-    assert alarms["failures"]["dimensions"] == alarms["faults"]["dimensions"]
+    (errors,) = (block["errors"] for block in MODULE["locals"] if "errors" in block)
+    assert {name: one["metric"] for name, one in errors.items()} == {
+        "faults": "Invocation5XXErrors",
+        "failures": "InvocationFailures",
+    }
+    assert alarms["errors"]["for_each"] == "${local.endpoints == 0 ? {} : local.errors}"
+    assert alarms["errors"]["dimensions"]["VariantName"] == "${local.variant}"
     # Target tracking makes two of its own.
+    number = len(alarms) - 1 + len(errors) + 2
     words = {4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight"}
-    assert f", {words[len(alarms) + 2]} alarms," in PAGE
+    assert f", {words[number]} alarms," in PAGE
+
+
+def test_alarms_that_stand_already_are_kept_under_their_new_address() -> None:
+    kept = {block["from"]: block["to"] for block in MODULE["moved"]}
+    assert kept == {
+        "${aws_cloudwatch_metric_alarm.faults[0]}": '${aws_cloudwatch_metric_alarm.errors["faults"]}',
+        "${aws_cloudwatch_metric_alarm.failures[0]}": '${aws_cloudwatch_metric_alarm.errors["failures"]}',
+    }
 
 
 def test_the_page_names_the_grant_that_a_key_of_ones_own_needs() -> None:
@@ -272,6 +285,7 @@ def test_only_the_region_has_to_be_given() -> None:
 
 def test_everything_named_is_there_and_used() -> None:
     code = re.sub(r"(?m)^\s*#.*$", "", TEXT)
+    code = re.sub(r"(?m)^  from = .*$", "", code)  # of `moved`: what is no longer there
     there = {f"var.{name}" for name in variables()} | {f"local.{name}" for name in local_values()}
     for kind, prefix in (("resource", ""), ("data", "data.")):
         there |= {f"{prefix}{t}.{name}" for block in MODULE[kind] for t, named in block.items() for name in named}

@@ -9,6 +9,7 @@ The functions that are wrapped are private to the engine; the pin is exact, and 
 from __future__ import annotations
 
 import logging
+import selectors
 import threading
 import time
 from collections import Counter, defaultdict
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
-from dbos import _dbos, _queue, _workflow_commands
+from dbos import _dbos, _queue
 
 from hope.adapters import postgres_connection
 
@@ -31,6 +32,7 @@ RESTING_SECONDS: Final = 5.0
 
 CHANNEL: Final = "hope_queues"
 _MANAGER = "new queues"
+_PROOF = "proof "
 _PROOF_SECONDS = 30.0
 _PROOF_WAIT_SECONDS = 2.0
 
@@ -60,6 +62,12 @@ class Bell:
                 self._rung_at[queue] = time.monotonic()
             self._changed.notify_all()
 
+    def rely(self, reaches_all: bool) -> None:
+        """Say whether no ring can be missed here. Where one can, whoever rests polls again from now on."""
+        with self._changed:
+            self.reaches_all = reaches_all
+            self._changed.notify_all()
+
     def close(self) -> None:
         """End all pauses, those to come too."""
         with self._changed:
@@ -69,9 +77,11 @@ class Bell:
     def pause(self, queue: str, seconds: float) -> None:
         """Wait until the queue is rung for, at most ``seconds``, or longer where nothing can be missed meanwhile."""
         with self._changed:
-            if self.reaches_all and time.monotonic() - self._rung_at[queue] > LIVELY_SECONDS:
-                seconds = max(seconds, RESTING_SECONDS)
-            self._changed.wait_for(lambda: self._closed or self._rings[queue] != self._received[queue], seconds)
+            rests = self.reaches_all and time.monotonic() - self._rung_at[queue] > LIVELY_SECONDS
+            self._changed.wait_for(
+                lambda: self._closed or self._rings[queue] != self._received[queue] or (rests and not self.reaches_all),
+                max(seconds, RESTING_SECONDS) if rests else seconds,
+            )
             self._received[queue] = self._rings[queue]
 
 
@@ -122,7 +132,7 @@ class Listener:
                 self._listen()
             except (psycopg.Error, sa.exc.DBAPIError, OSError) as error:
                 log.info("notifications of work are not heard for now: %s", type(error).__name__)
-            self._bell.reaches_all = False
+            self._bell.rely(False)
             time.sleep(1.0)
 
     def _listen(self) -> None:
@@ -134,20 +144,27 @@ class Listener:
             connection.execute(f"listen {CHANNEL}")
             while True:
                 # Through the pool, as peers send it: a proxy in between may drop what is sent so.
-                proof = f"proof {threading.get_ident()} {time.monotonic_ns()}"
+                proof = f"{_PROOF}{threading.get_ident()} {time.monotonic_ns()}"
                 self.tell(proof)
-                self._bell.reaches_all = self._receive(connection, _PROOF_WAIT_SECONDS, proof)
+                self._bell.rely(self._receive(connection, _PROOF_WAIT_SECONDS, proof))
                 self._receive(connection, _PROOF_SECONDS)
 
     def _receive(self, connection: psycopg.Connection[Any], seconds: float, proof: str = "") -> bool:
         """Ring for what arrives for so many seconds, or until ``proof`` arrives; whether it did."""
         until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            for notice in connection.notifies(timeout=left, stop_after=1):
-                if notice.payload == proof:
-                    return True
-                self._bell.ring(notice.payload)
-        return False
+        proven = False
+        # psycopg's own wait wakes up ten times a second.
+        with selectors.DefaultSelector() as selector:
+            selector.register(connection, selectors.EVENT_READ)
+            while not proven and (left := until - time.monotonic()) > 0:
+                if not selector.select(left):
+                    continue
+                # All that came in one packet: what is not taken now is lost.
+                for notice in connection.notifies(timeout=0):
+                    proven = proven or notice.payload == proof
+                    if not notice.payload.startswith(_PROOF):  # a peer's own
+                        self._bell.ring(notice.payload)
+        return proven
 
 
 def install(bell: Bell) -> None:
@@ -162,8 +179,6 @@ def install(bell: Bell) -> None:
 
     setattr(_queue, "queue_worker_thread", work_with_bell)  # noqa: B010 - private names of the engine
     setattr(_dbos, "queue_thread", manage_with_bell)  # noqa: B010
-    # Nothing here has a delay or a deadline of the engine's, which it would look for every second.
-    setattr(_workflow_commands, "_BACKGROUND_JOBS_INTERVAL_SEC", RESTING_SECONDS)  # noqa: B010
 
 
 _kept: list[tuple[Callable[..., None], Callable[..., None]]] = []

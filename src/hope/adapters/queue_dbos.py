@@ -19,7 +19,7 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, WorkflowHandleAsy
 from dbos._error import DBOSAwaitedWorkflowCancelledError
 from sqlalchemy import event
 
-from hope.adapters import dbos_patience, postgres_connection, queue_bell
+from hope.adapters import dbos_patience, dbos_threads, postgres_connection, queue_bell
 from hope.adapters.database_errors import worded
 from hope.contract.job import PIPELINE_QUEUE, StageJob
 from hope.contract.stages import STAGES, Stage
@@ -140,6 +140,7 @@ class DbosQueue:
         _tell = self._listener.tell if self._listener else self._bell.ring
         queue_bell.install(self._bell)
         dbos_patience.install()
+        dbos_threads.install()
         config: DBOSConfig = {
             "name": "hope",
             "application_version": PROTOCOL_VERSION,
@@ -148,9 +149,6 @@ class DbosQueue:
             "system_database_url": database_url,
             "serializer": DBOSPortableJSONSerializer(),
             "log_level": "WARNING",
-            # Nothing here uses the engine's own notifications, which it would look for a hundred times a second.
-            "notification_listener_polling_interval_sec": 60.0,
-            "notification_coalesce_sec": 60.0,
         }
         DBOS(config=config)
         engine_log = logging.getLogger("dbos")
@@ -180,7 +178,7 @@ class DbosQueue:
             )
         if self._listener:
             self._listener.start()
-        self._bell.reaches_all = alone and not self._listener
+        self._bell.rely(alone and not self._listener)
 
     def stop(self) -> None:
         """End the engine's threads; what was running is taken up by whoever recovers this executor."""

@@ -67,14 +67,14 @@ class Lease:
         judge_from = 0.0
         while not self._stop.wait(self._seconds / 5):
             try:
-                self._store.renew_lease(self._executor, self._seconds)
+                expired = self._store.renew_lease(self._executor, self._seconds)
                 if time.monotonic() - self.renewed_at > self._seconds:
                     # The database was away, for the others too: they have not died, they could not say that they live.
                     judge_from = time.monotonic() + 2 * self._seconds
                 self.renewed_at = time.monotonic()
                 if self.renewed_at < judge_from:
                     continue
-                dead = [name for name in self._store.expired_executors() if name != self._executor]
+                dead = [name for name in expired if name != self._executor]
                 if dead:
                     self._on_death()
                     pieces = self._queue.recover(dead)

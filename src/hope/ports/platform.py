@@ -197,12 +197,12 @@ class CaseStore(SessionStore, ScanStore, UploadStore, Protocol):
         """Write a tombstone and delete every row of a case. Idempotent."""
         ...
 
-    def renew_lease(self, executor: str, seconds: float) -> None:
-        """Say that an executor lives; the database's or this machine's clock plus ``seconds`` is its deadline."""
-        ...
+    def renew_lease(self, executor: str, seconds: float) -> list[str]:
+        """Say that an executor lives; the database's or this machine's clock plus ``seconds`` is its deadline.
 
-    def expired_executors(self) -> list[str]:
-        """Executors whose deadline has passed."""
+        Returns:
+            All executors whose deadline has passed, those that ran out first before the others.
+        """
         ...
 
     def forget_executor(self, executor: str) -> None:

@@ -6,6 +6,7 @@ they lack. Nothing here knows a route or a user.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import resource
@@ -37,6 +38,8 @@ ACCEPTED_AT_ONCE: Final = 16
 WAITING_IN_KERNEL: Final = 1024
 
 _TICK_SECONDS: Final = 1.0
+_TICKS: Final = 4
+"""So many times in that time it is looked whether the process is to end. uvicorn would look ten times."""
 
 log = logging.getLogger(__name__)
 
@@ -238,6 +241,13 @@ class GatewayServer(uvicorn.Server):
         await super().startup(sockets)
         for listener in sockets or []:
             listener.listen(WAITING_IN_KERNEL)
+
+    async def main_loop(self) -> None:
+        """See uvicorn, which counts tenths of a second and does what is due once a second at multiples of ten."""
+        tick = 0
+        while not await self.on_tick(10 if tick % _TICKS == 0 else 1):
+            tick += 1
+            await asyncio.sleep(_TICK_SECONDS / _TICKS)
 
     async def on_tick(self, counter: int) -> bool:
         """See uvicorn; look at the connections once a second."""

@@ -35,6 +35,8 @@ MAILS_AT_ONCE: Final = 8
 _PAGE: Final = 500
 _LATE_SECONDS: Final = 5.0
 """A look may come so long after somebody has asked to be told."""
+_QUIET_POLLS: Final = 3
+"""While nobody wants to be told, the pause is so many times as long; it must stay below that."""
 
 _WORDS: Final = {
     CaseState.RUNNING: "has started",
@@ -90,7 +92,7 @@ class Notifier:
     Args:
         settings: what the environment chose.
         store: whose events are watched; its calls block and run in threads.
-        poll_seconds: pause between two looks.
+        poll_seconds: pause between two looks while somebody wants to be told.
         back_off_seconds: pauses between tries.
         webhook: sends one webhook; replaced in tests.
         mail: sends one e-mail, blocking; replaced in tests.
@@ -136,7 +138,7 @@ class Notifier:
                     session_id, notice = self._found.popleft()
                     for way, target in notice.targets.items():
                         self._outboxes.put(Receiver(session_id, way, target), notice)
-                await asyncio.sleep(self._poll_seconds)
+                await asyncio.sleep(self._poll_seconds * (1 if self._since else _QUIET_POLLS))
         finally:
             await self._outboxes.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -12,6 +13,17 @@ from hope.adapters import queue_bell
 from hope.adapters.queue_bell import Bell, Listener
 
 FOREVER = 30.0
+
+
+class Recording(Bell):
+    """Keeps what it was rung for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rung: list[str] = []
+
+    def ring(self, *queues: str) -> None:
+        self.rung += queues
 
 
 def seconds_of(pause: threading.Thread) -> float:
@@ -93,6 +105,42 @@ def test_peers_hear_of_work_over_postgres(postgres_url: str) -> None:
     listeners[0].tell("segment")
 
     assert seconds_of(pause) < FOREVER / 2
+
+
+def test_a_ring_in_the_packet_of_a_proof_counts_and_the_proof_of_a_peer_does_not(postgres_url: str) -> None:
+    """The proof ends the wait; what came with it would else be found only when the queue is looked at next."""
+    engine, bell = sa.create_engine(postgres_url), Recording()
+    listener = Listener(engine, bell)
+    with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(f"listen {queue_bell.CHANNEL}")
+        with engine.begin() as sender:
+            for payload in ("segment", "proof of a peer", "proof of ours", "report"):
+                sender.execute(sa.text("select pg_notify(:c, :p)"), {"c": queue_bell.CHANNEL, "p": payload})
+
+        assert listener._receive(connection, FOREVER, "proof of ours") is True
+
+    assert bell.rung == ["segment", "report"]
+
+
+def test_without_a_proof_the_wait_ends_and_nothing_is_proven(postgres_url: str) -> None:
+    listener = Listener(sa.create_engine(postgres_url), Bell())
+    with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as connection:
+        assert listener._receive(connection, 0.05, "proof of ours") is False
+
+
+def test_a_rest_ends_where_rings_can_be_missed_from_now_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_bell, "LIVELY_SECONDS", 0.0)
+    monkeypatch.setattr(queue_bell, "RESTING_SECONDS", FOREVER)
+    bell = Bell()
+    bell.rely(True)
+    bell.pause("segment", 0.01)  # not at rest before it is known
+    rest = pausing(bell, "segment", 0.01)
+    rest.join(0.2)
+    assert rest.is_alive()
+
+    bell.rely(False)
+
+    assert seconds_of(rest) < FOREVER / 2
 
 
 def test_without_a_database_that_answers_nothing_rests() -> None:

@@ -50,19 +50,19 @@ class Logbook:
         with self._db.read() as connection:
             return [audit_from(row) for row in connection.execute(query).mappings()]
 
-    def renew_lease(self, executor: str, seconds: float) -> None:
-        """Say that an executor lives; the database's or this machine's clock plus ``seconds`` is its deadline."""
+    def renew_lease(self, executor: str, seconds: float) -> list[str]:
+        """Say that an executor lives; the database's or this machine's clock plus ``seconds`` is its deadline.
+
+        Returns:
+            All executors whose deadline has passed, those that ran out first before the others.
+        """
         insert = (postgresql if self._db.postgres else sqlite).insert(leases)
         query = insert.values(executor=executor, deadline=self._db.now() + seconds)
         query = query.on_conflict_do_update(index_elements=["executor"], set_={"deadline": query.excluded.deadline})
         with self._db.write() as transaction:
             transaction.connection.execute(query)
-
-    def expired_executors(self) -> list[str]:
-        """Executors whose deadline has passed."""
-        with self._db.read() as connection:
-            query = select(leases.c.executor).where(leases.c.deadline < self._db.now()).order_by(leases.c.deadline)
-            return list(connection.execute(query).scalars())
+            expired = select(leases.c.executor).where(leases.c.deadline < self._db.now()).order_by(leases.c.deadline)
+            return list(transaction.connection.execute(expired).scalars())
 
     def forget_executor(self, executor: str) -> None:
         """Remove an expired executor's lease; a lease that was renewed meanwhile stays."""
