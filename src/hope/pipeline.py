@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -122,12 +122,46 @@ def run_case(
         OutputError: if the results cannot be written.
         StageError: if a stage fails on input that looked right.
     """
+    steps = case_steps(source, predictor, brain, out, options, progress)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            result: CaseResult = done.value
+            return result
+
+
+def case_steps(
+    source: CaseSource | UploadedCase,
+    predictor: Predictor,
+    brain: BrainExtractor,
+    out: Path,
+    options: RunOptions | None = None,
+    progress: Progress = silent,
+) -> Generator[None, None, CaseResult]:
+    """What `run_case` does, in three steps, for callers that let the steps of several cases overlap.
+
+    It yields twice: when the scans are read (and on the atlas, if they came preprocessed: that takes no registration),
+    and when the network has answered. Each step may run in another thread. Closing it early leaves nothing behind.
+
+    Returns:
+        the result, as the generator's value.
+
+    Raises:
+        InputError, OutputError, StageError: as `run_case`.
+    """
     chosen = options or RunOptions()
     clock = Clock(progress)
     with private_directory() as scratch, result_folder(out, source.case_id) as folder:
-        prepared = prepare_case(source, predictor, brain, chosen, scratch, clock)
+        uploaded = _read_case(source, predictor, chosen, scratch, clock)
+        if not uploaded.preprocessed:
+            yield
+        prepared = _align_case(uploaded, predictor, brain, clock)
+        if uploaded.preprocessed:
+            yield
         harmonized = harmonize_case(prepared.aligned, chosen, clock)
         prediction, model = segment_case(harmonized, predictor, clock)
+        yield
         result = finish_case(folder, Segmented(prepared, harmonized, prediction, model), chosen, clock)
     progress("done", 1.0)
     return result
@@ -147,6 +181,12 @@ def prepare_case(
         InputError: if the scans cannot be used, or the model cannot do without one that is missing.
         StageError: if they cannot be brought together.
     """
+    return _align_case(_read_case(source, predictor, options, scratch, clock), predictor, brain, clock)
+
+
+def _read_case(
+    source: CaseSource | UploadedCase, predictor: Predictor, options: RunOptions, scratch: Path, clock: Clock
+) -> UploadedCase:
     with clock.stage("intake") as step:
         uploaded = (
             load_case(source, preprocessed=options.preprocessed, scratch=scratch, progress=step)
@@ -155,6 +195,10 @@ def prepare_case(
         )
         predictor.missing_sequences(uploaded.scans.keys())
     clock.preprocessed = uploaded.preprocessed
+    return uploaded
+
+
+def _align_case(uploaded: UploadedCase, predictor: Predictor, brain: BrainExtractor, clock: Clock) -> Prepared:
     with clock.stage("preprocess") as step:
         aligned = preprocess(uploaded, predictor.head_state, brain, step)
     return Prepared(uploaded, aligned, brain_method(aligned, uploaded, brain))

@@ -129,6 +129,40 @@ def test_batch_goes_on_past_a_bad_case_and_the_same_scans_give_the_same_mask(
     assert "1 complete" in done.err
 
 
+def test_cases_that_overlap_give_the_files_of_each_alone(
+    preprocessed_case_dir: Path, tmp_path: Path, hope: Callable
+) -> None:
+    batch, alone, together = (tmp_path / name for name in ("batch", "alone", "together"))
+    batch.mkdir()
+    good, bad = [f"BraTS-PED-0000{n}-000" for n in (3, 4, 6)], "BraTS-PED-00005-000"
+    for name in (*good, bad):
+        (batch / name).mkdir()
+        for sequence in SEQUENCES:
+            scan = preprocessed_case_dir / f"{preprocessed_case_dir.name}-{sequence}.nii.gz"
+            copy = batch / name / f"{name}-{sequence}.nii.gz"
+            if name == bad:
+                copy.write_bytes(b"junk")
+            else:
+                shutil.copy(scan, copy)
+    for name in good[::2]:
+        assert hope("segment", batch / name, "-o", alone, "--model", "tiny", "--device", "cpu").status == 0
+    done = hope("segment", batch, "-o", together, "--model", "tiny", "--device", "cpu")
+    assert done.status == 3
+    assert f"1 of 4 cases failed ({bad}); 3 complete" in done.err
+    assert [line for line in done.out.splitlines() if line in (*good, bad)] == good
+    assert sorted(path.name for path in together.iterdir()) == good
+    for path in alone.glob("*/*"):
+        other = together / path.relative_to(alone)
+        if path.name == "result.json":
+            one, two = (json.loads(p.read_text()) for p in (path, other))
+            for facts in (one, two):
+                facts.pop("stages")
+                facts["files"] = [entry for entry in facts["files"] if entry["kind"] != "report"]
+            assert one == two
+        elif path.suffix != ".html":  # it holds the seconds
+            assert path.read_bytes() == other.read_bytes(), path.name
+
+
 def test_an_earlier_result_is_replaced_but_never_what_a_person_added(
     preprocessed_case_dir: Path, tiny_result: Path, tmp_path: Path, hope: Callable
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -46,6 +47,45 @@ def test_a_terminated_command_leaves_nothing(ending: signal.Signals, tmp_path: P
     assert process.returncode == 128 + ending
     assert time.monotonic() - started < 10
     assert not out.exists()
+
+
+def test_a_terminated_batch_leaves_whole_results_alone(
+    models_dir: Path, preprocessed_case_dir: Path, tmp_path: Path
+) -> None:
+    batch, out = tmp_path / "batch", tmp_path / "out"
+    batch.mkdir()
+    names = [f"BraTS-PED-0000{n}-000" for n in range(4)]
+    for name in names:
+        (batch / name).mkdir()
+        for scan in preprocessed_case_dir.iterdir():
+            (batch / name / scan.name.replace(preprocessed_case_dir.name, name)).symlink_to(scan)
+    program = (
+        "import time; import hope.pipeline as pipeline\n"
+        "whole, seen = pipeline.segment_case, []\n"
+        "def slow(*a):\n"
+        "    seen.append(1)\n"
+        "    if len(seen) == 2:\n"
+        "        print('\\ninside', flush=True); time.sleep(60)\n"
+        "    return whole(*a)\n"
+        "pipeline.segment_case = slow\n"
+        "from hope.cli import main; main()"
+    )
+    call = [sys.executable, "-c", program, "segment", batch, "-o", out, "--model", "tiny", "--device", "cpu"]
+    environment = os.environ | {"HOPE_MODELS_DIR": str(models_dir), "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(
+        call, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment, cwd=tmp_path
+    )
+    assert process.stdout is not None
+    assert any(line.strip() == "inside" for line in process.stdout)
+    started = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert time.monotonic() - started < 30
+    assert {path.name for path in tmp_path.iterdir()} <= {"batch", "out"}
+    assert not out.exists() or [path.name for path in out.iterdir()] == names[:1]
+    if out.exists():
+        assert (out / names[0] / "result.json").is_file()
 
 
 def test_an_upload_that_the_end_cuts_off_is_told_to_come_again(tmp_path: Path) -> None:

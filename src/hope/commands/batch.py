@@ -33,8 +33,7 @@ def for_each_case(
         SystemExit: with status 3 if some cases of a batch failed.
     """
     failed: list[str] = []
-    for reason, count in (skipped or {}).items():
-        click.echo(f"hope: left out beside the cases: {count} {reason}", err=True)
+    say_skipped(skipped)
     for number, source in enumerate(sources, start=1):
         prefix = f"case {number} of {len(sources)}: " if len(sources) > 1 else ""
         with ConsoleProgress(prefix=prefix) as progress:
@@ -45,10 +44,24 @@ def for_each_case(
                     raise
                 progress.finish()
                 failed.append(source.case_id)
-                click.echo(f"hope: {source.case_id} failed: {_reason(error)}", err=True)
+                click.echo(f"hope: {source.case_id} failed: {reason_of(error)}", err=True)
+    say_failed(failed, len(sources), skipped)
+
+
+def say_skipped(skipped: Mapping[str, int] | None) -> None:
+    """Say what of the inputs belongs to no case."""
+    for reason, count in (skipped or {}).items():
+        click.echo(f"hope: left out beside the cases: {count} {reason}", err=True)
+
+
+def say_failed(failed: Sequence[str], cases: int, skipped: Mapping[str, int] | None) -> None:
+    """Say at the end which of the cases failed.
+
+    Raises:
+        SystemExit: with status 3 if some did.
+    """
     if failed:
-        done = len(sources) - len(failed)
-        summary = f"{len(failed)} of {len(sources)} cases failed ({', '.join(failed)}); {done} complete"
+        summary = f"{len(failed)} of {cases} cases failed ({', '.join(failed)}); {cases - len(failed)} complete"
         click.echo(f"hope: {summary}{_beside(skipped)}", err=True)
         raise SystemExit(SOME_FAILED)
 
@@ -58,7 +71,7 @@ def _beside(skipped: Mapping[str, int] | None) -> str:
     return f"; {count} left out beside them (named above)" if count else ""
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """What may be shown: our own sentences; of other errors nothing that could hold a path, and so a name."""
     if isinstance(error, HopeError):
         return str(error)

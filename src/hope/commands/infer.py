@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 
 import click
@@ -18,11 +19,11 @@ def infer(data_path: Path, output_path: Path, model: str | None) -> None:
 
     Needs no network, no home and no user name; writes to O and to the directory for temporary files (TMPDIR) alone.
     """
-    from hope.commands.batch import for_each_case
+    from hope.commands.batch_overlap import for_each_case_overlapping
     from hope.domain.progress import Progress
     from hope.formats.nifti import write_labels
     from hope.formats.private_directory import private_directory
-    from hope.pipeline import run_case
+    from hope.pipeline import case_steps
     from hope.services import Services
     from hope.settings import Settings
     from hope.stages.intake.case_finding import find_all
@@ -36,13 +37,13 @@ def infer(data_path: Path, output_path: Path, model: str | None) -> None:
     predictor, brain = services.predictor(model, where="local"), services.brain_extractor()
     predictor.prepare()
 
-    def work(source: CaseSource, progress: Progress) -> None:
+    def steps(source: CaseSource, progress: Progress) -> Generator[None, None, None]:
         with private_directory() as scratch:
-            result = run_case(source, predictor, brain, scratch, progress=progress)
+            result = yield from case_steps(source, predictor, brain, scratch, progress=progress)
         write_labels(result.native_labels, output_path / f"{source.case_id}.nii.gz")
         click.echo(f"{output_path / source.case_id}.nii.gz")
 
-    for_each_case(found.sources, work, found.skipped)
+    for_each_case_overlapping(found.sources, steps, found.skipped)
 
 
 def _check_output(folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -67,7 +67,7 @@ def segment(
     \b
     INPUT is one of
       a case directory      BraTS names (<case>-t1c.nii.gz or <case>_t1ce.nii.gz) or BIDS anat names
-      a directory of them   every case in turn; a bad one is reported, the rest go on
+      a directory of them   every case; a bad one is reported, the rest go on
       DICOM                 a directory or zip; the series are identified, or you are asked
     or leave INPUT out and name the scans with --t1n, --t1c, --t2w, --t2f.
 
@@ -90,12 +90,14 @@ def segment(
     """  # noqa: D301 - click reads the backspace
     with _loading():
         from hope.commands.batch import for_each_case
+        from hope.commands.batch_overlap import for_each_case_overlapping
         from hope.domain.progress import Progress
-        from hope.pipeline import run_case
+        from hope.pipeline import case_steps
         from hope.services import Services
         from hope.settings import Settings
         from hope.stages.intake.case_finding import find_all
         from hope.stages.intake.intake import CaseSource
+        from hope.stages.report.result_folder import output_directory
 
     if output is None and not dry_run:
         context = click.get_current_context()
@@ -114,11 +116,12 @@ def segment(
     if note := predictor.device_note:
         click.echo(f"hope: {note}", err=True)
 
-    def work(source: CaseSource, progress: Progress) -> None:
-        result = run_case(source, predictor, brain, output, options, progress)
+    def steps(source: CaseSource, progress: Progress) -> Generator[None, None, None]:
+        result = yield from case_steps(source, predictor, brain, output, options, progress)
         _print_result(result.report, output / source.case_id)
 
-    for_each_case(found.sources, work, found.skipped)
+    with output_directory(output):
+        for_each_case_overlapping(found.sources, steps, found.skipped)
 
 
 @contextmanager

@@ -245,6 +245,18 @@ def test_where_the_anatomy_suffers_less_is_done(bundle: Bundle) -> None:
     assert curved(careful[T2W]) < curved(whole[T2W])
 
 
+def test_what_lies_outside_the_brain_is_mapped_too(bundle: Bundle) -> None:
+    case, style = a_case(1), HailHarmonizer(bundle, "cpu").learn(a_case(2))
+    data = np.asarray(case.images[T2W].data).copy()
+    outside = tuple(np.argwhere(~np.asarray(case.brain_mask.data))[0])
+    data[outside] = np.median(data[data > 0])
+    other = replace(case, images={**case.images, T2W: case.images[T2W].with_data(data)})
+    one, two = harmonized(bundle, case, style)[T2W], harmonized(bundle, other, style)[T2W]
+    changed = np.argwhere(one.data != two.data)
+    assert [tuple(place) for place in changed] == [outside]
+    assert two.data[outside] > 0
+
+
 def test_a_harmonizer_is_no_segmenter(bundle: Bundle, tmp_path: Path) -> None:
     registry = ModelRegistry(tmp_path / "models")
     added = registry.add(bundle.folder)

@@ -221,8 +221,17 @@ def apply_curve(x: Tensor, curve: Tensor) -> Tensor:
         x: (n, 4, m) intensities, not negative, in units of the source's median.
         curve: (n, 4, knots) values at ``KNOTS``.
     """
+    return between_knots(curve, *places_on_curve(x))
+
+
+def places_on_curve(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Where intensities (n, 4, m) lie: the number of the knot below each, and the share of the way to the next one."""
     knots = _knots(x)
     place = torch.bucketize(x.detach().contiguous(), knots[1:-1], right=True)
+    return place, (x - knots[place]) / (knots[place + 1] - knots[place])
+
+
+def between_knots(curve: Tensor, place: Tensor, share: Tensor) -> Tensor:
+    """The values (n, 4, m) of curves (n, 4, knots) at places that `places_on_curve` found."""
     low, high = curve.gather(2, place), curve.gather(2, place + 1)
-    share = (x - knots[place]) / (knots[place + 1] - knots[place])
     return low + share * (high - low)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,7 @@ from hope.domain.volume import Volume
 from hope.models.bundle import WEIGHTS, Bundle
 from hope.models.devices import choose_device
 from hope.models.hail.coarse import SPACING_MM, VIEW_PERCENTILES, averaged, inside, medians, places, view
-from hope.models.hail.network import KNOTS, MOST_SHADING, STEEPEST, HailNetwork, apply_curve
+from hope.models.hail.network import KNOTS, MOST_SHADING, STEEPEST, HailNetwork, between_knots, places_on_curve
 from hope.models.model_grid import from_model_grid, to_model_grid
 from hope.models.networks.sane import check_arguments
 from hope.models.tensor_files import load_tensors
@@ -32,6 +33,9 @@ NORMALISATION = "median-brain"
 
 STRENGTHS = (1.0, 0.8, 0.6, 0.4, 0.2)
 """How much of the way to the target's contrast is tried, where the whole way would cost too much of the anatomy."""
+
+_AT_ONCE = 2
+"""Sequences that are mapped and checked at once; more would take memory that a small machine lacks."""
 
 Mask = npt.NDArray[np.bool_]
 Healthy = Callable[[AlignedCase], Mask]
@@ -141,30 +145,39 @@ class HailHarmonizer:
         """Bring every sequence that case and style share to the style; see ``ports.Harmonizer``."""
         target = self._target(style)
         progress("harmonize: look at the case", 0.0)
-        look = self._look(case)
-        with torch.inference_mode():
-            curve, shading = self._network(look.view, look.code, target)
-        shape = tuple(s.stop - s.start for s in look.box)
-        spacing = case.grid.reoriented("RAS").spacing_mm
-        field = from_model_grid(shading[0].float().cpu(), (shape[0], shape[1], shape[2]), spacing, SPACING_MM)
-        grid = case.grid.reoriented("RAS").shape
-        around = [(s.start, n - s.stop) for s, n in zip(look.box, grid, strict=True)]
-        keeps = self._guard(case, style) if self._guard else None
-        done: dict[MRSequence, Volume] = {}
-        for index, sequence in enumerate(SEQUENCES):
-            if look.scale[index] <= 0 or sequence not in style.sequences or not bool(target[0, index].any()):
-                continue
-            progress(f"harmonize: map {sequence}", 0.2 + 0.2 * index)
-            entry = style.sequences[sequence]
-            image = case.images[sequence].reoriented("RAS")
-            even = np.asarray(image.data, np.float32).copy()
-            even *= np.pad(np.exp(-field[index].numpy()), around, mode="edge")
-            even /= np.float32(look.scale[index])
-            unit = np.float32(entry.code[-1] * entry.unit)
-            for strength in STRENGTHS:
-                done[sequence] = _mapped(even, _weaker(curve[0, index].cpu(), strength), unit, case.grid)
-                if keeps is None or keeps(sequence, done[sequence]):
-                    break
+        with ThreadPoolExecutor(_AT_ONCE, "hope-harmonize") as pool:
+            guard = pool.submit(self._guard, case, style) if self._guard else None
+            look = self._look(case)
+            with torch.inference_mode():
+                curve, shading = self._network(look.view, look.code, target)
+            shape = tuple(s.stop - s.start for s in look.box)
+            spacing = case.grid.reoriented("RAS").spacing_mm
+            field = from_model_grid(shading[0].float().cpu(), (shape[0], shape[1], shape[2]), spacing, SPACING_MM)
+            keeps = guard.result() if guard else None
+
+            def mapped(index: int, sequence: MRSequence) -> Volume:
+                entry = style.sequences[sequence]
+                even = _Even.of(case.images[sequence], np.exp(-field[index].numpy()), look.box, look.scale[index])
+                unit = np.float32(entry.code[-1] * entry.unit)
+                for strength in STRENGTHS:
+                    image = even.through(_weaker(curve[0, index].cpu(), strength), unit)
+                    if keeps is None or keeps(sequence, image):
+                        break
+                return image
+
+            running = [
+                (index, sequence, pool.submit(mapped, index, sequence))
+                for index, sequence in enumerate(SEQUENCES)
+                if look.scale[index] > 0 and sequence in style.sequences and bool(target[0, index].any())
+            ]
+            done: dict[MRSequence, Volume] = {}
+            try:
+                for index, sequence, one in running:
+                    progress(f"harmonize: map {sequence}", 0.2 + 0.2 * index)
+                    done[sequence] = one.result()
+            finally:
+                for *_, one in running:
+                    one.cancel()
         return done
 
     def _look(self, case: AlignedCase) -> _View:
@@ -218,13 +231,56 @@ class HailHarmonizer:
         return target
 
 
-def _mapped(even: npt.NDArray[np.float32], curve: Tensor, unit: np.float32, grid: Grid) -> Volume:
-    """An image without shading through a curve, from RAS order to that of ``grid``; below 0 it is only scaled."""
-    mapped = even * unit
-    positive = even > 0
-    mapped[positive] = apply_curve(torch.from_numpy(even[positive])[None, None], curve[None, None])[0, 0].numpy() * unit
-    data = Volume(mapped, grid.reoriented("RAS")).reoriented(grid.orientation).data
-    return Volume(np.ascontiguousarray(data, dtype=np.float32), grid)
+@dataclass(frozen=True)
+class _Even:
+    """An image without shading, in units of its median, in the box outside of which it is 0.
+
+    Attributes:
+        grid: of the image, to whose order `through` goes back.
+        box: part of the grid in RAS order.
+        data: voxels in the box.
+        positive: where they are above 0.
+        place, share: where those lie between the knots of any curve.
+    """
+
+    grid: Grid
+    box: tuple[slice, slice, slice]
+    data: npt.NDArray[np.float32]
+    positive: Mask
+    place: Tensor
+    share: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        volume: Volume,
+        gain: npt.NDArray[np.float32],
+        known: tuple[slice, slice, slice],
+        scale: np.float64,
+    ) -> _Even:
+        """Divide the shading out: ``gain`` is known in a box, and goes on unchanged beyond its sides."""
+        image = np.asarray(volume.reoriented("RAS").data, np.float32)
+        there = image != 0
+        box = box_of(there) if there.any() else known
+        nearest = [
+            np.clip(np.arange(b.start, b.stop) - k.start, 0, k.stop - k.start - 1)
+            for b, k in zip(box, known, strict=True)
+        ]
+        data = image[box] * gain[np.ix_(*nearest)]
+        data /= np.float32(scale)
+        positive = data > 0
+        place, share = places_on_curve(torch.from_numpy(data[positive])[None, None])
+        return cls(volume.grid, box, data, positive, place, share)
+
+    def through(self, curve: Tensor, unit: np.float32) -> Volume:
+        """The image through a curve (knots); below 0 it is only scaled."""
+        mapped = self.data * unit
+        mapped[self.positive] = between_knots(curve[None, None], self.place, self.share)[0, 0].numpy() * unit
+        upright = self.grid.reoriented("RAS")
+        whole = np.zeros(upright.shape, np.float32)
+        whole[self.box] = mapped
+        data = Volume(whole, upright).reoriented(self.grid.orientation).data
+        return Volume(np.ascontiguousarray(data, dtype=np.float32), self.grid)
 
 
 def _weaker(curve: Tensor, strength: float) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -58,19 +59,51 @@ class AnatomyCheck:
         return {**figures, "reason": self.reason} if self.reason else figures
 
 
+class _Before:
+    """What is measured of a sequence before, once for all that it is brought to."""
+
+    def __init__(self, asked: _Asked, like: Edges | None = None) -> None:
+        self.asked = asked
+        self._like = like
+
+    @cached_property
+    def edges(self) -> Edges:
+        volume, regions, _ = self.asked
+        return Edges(volume, regions.brain, self._like)
+
+    @cached_property
+    def contrast(self) -> float | None:
+        volume, regions, _ = self.asked
+        return _contrast(volume, regions)
+
+    @cached_property
+    def distance(self) -> float | None:
+        return style_distance(*self.asked)
+
+
 def guard(case: AlignedCase, style: Style) -> Callable[[MRSequence, Volume], bool]:
-    """The check for methods that ask it while they choose how far to go: whether an image of the case may be used."""
+    """The check for methods that ask it while they choose how far to go: whether an image of the case may be used.
+
+    It may be asked about different sequences by several threads at once.
+    """
     regions = regions_of(case)
-    edges: dict[MRSequence, Edges] = {}
+    known: dict[MRSequence, _Before] = {}
+    for sequence, image in case.images.items():
+        if sequence in style.sequences:
+            first = next(iter(known.values()), None)
+            known[sequence] = _Before((image, regions, style.sequences[sequence]), first.edges if first else None)
 
     def passes(sequence: MRSequence, after: Volume) -> bool:
-        before = case.images[sequence]
-        if sequence not in edges:
-            edges[sequence] = Edges(before, regions.brain)
-        wanted = style.sequences[sequence]
-        found = _measured(before, after, regions, wanted, edges[sequence])
-        if after is not before:
-            _checked[after] = ((before, regions, wanted), found)
+        before = known[sequence]
+        if after is before.asked[0]:
+            return not _measured(before, after).reason
+        _checked[after] = before
+        # Edges take longest: where the rest says no already, they are looked at only if this is the last try.
+        rest = _rest(before, after)
+        if _objections(1.0, *rest):
+            return False
+        found = _measured(before, after, rest)
+        _checked[after] = before.asked, found
         return not found.reason
 
     return passes
@@ -86,21 +119,31 @@ def check_anatomy(before: Volume, after: Volume, regions: Regions, style: Sequen
         style: what it was brought to.
     """
     asked, known = (before, regions, style), _checked.get(after)
-    if known is not None and all(one is other for one, other in zip(known[0], asked, strict=True)):
-        return known[1]
-    return _measured(before, after, regions, style, Edges(before, regions.brain))
+    known_for = known.asked if isinstance(known, _Before) else known[0] if known else None
+    if known is None or known_for is None or any(one is not other for one, other in zip(known_for, asked, strict=True)):
+        return _measured(_Before(asked), after)
+    if isinstance(known, _Before):
+        # Kept without the edges, which are larger than the images.
+        known = _checked[after] = asked, _measured(known, after)
+    return known[1]
 
 
 _Asked = tuple[Volume, Regions, SequenceStyle]
-_checked: weakref.WeakKeyDictionary[Volume, tuple[_Asked, AnatomyCheck]] = weakref.WeakKeyDictionary()
-"""What a guard found of images that are still in use: the last check asks the same."""
+_Rest = tuple[float | None, float | None, float | None, float | None]
+_checked: weakref.WeakKeyDictionary[Volume, _Before | tuple[_Asked, AnatomyCheck]] = weakref.WeakKeyDictionary()
+"""What a guard found of images that are still in use, or what it compares them with: the last check asks the same."""
 
 
-def _measured(before: Volume, after: Volume, regions: Regions, style: SequenceStyle, edges: Edges) -> AnatomyCheck:
-    contrasts = _contrast(before, regions), _contrast(after, regions)
-    distances = style_distance(before, regions, style), style_distance(after, regions, style)
-    figures = edges.similarity(after.data[edges.box]), *contrasts, *distances
+def _measured(before: _Before, after: Volume, rest: _Rest | None = None) -> AnatomyCheck:
+    rest = rest or _rest(before, after)
+    figures = before.edges.similarity(after.data[before.edges.box]), *rest
     return AnatomyCheck(*figures, reason="; ".join(_objections(*figures)))
+
+
+def _rest(before: _Before, after: Volume) -> _Rest:
+    """Contrast and distance, before and after."""
+    _, regions, style = before.asked
+    return before.contrast, _contrast(after, regions), before.distance, style_distance(after, regions, style)
 
 
 def _objections(

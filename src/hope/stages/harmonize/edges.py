@@ -27,15 +27,16 @@ class Edges:
     Args:
         image: any scale.
         brain: (i, j, k) bool on its grid.
+        like: the edges of another image inside the same brain, whose inner part is then not looked for again.
 
     Attributes:
         box: the part of the grid that is looked at, which holds the brain.
     """
 
-    def __init__(self, image: Volume, brain: npt.NDArray[np.bool_]) -> None:
-        self.box = box_around(image.with_data(brain))
-        inner = ndimage.binary_erosion(np.pad(brain[self.box], 1), iterations=_RIM_VOXELS)[1:-1, 1:-1, 1:-1]
-        self._inner: npt.NDArray[np.bool_] = inner if inner.any() else brain[self.box]
+    def __init__(self, image: Volume, brain: npt.NDArray[np.bool_], like: Edges | None = None) -> None:
+        inside = (like.box, like._inner) if like else _inside(image, brain)
+        self.box: tuple[slice, slice, slice] = inside[0]
+        self._inner: npt.NDArray[np.bool_] = inside[1]
         if not self._inner.any():
             return
         self._own = _gradient(image.data[self.box], self._inner)
@@ -58,6 +59,13 @@ class Edges:
         whole = (self._mean**2 + mean**2 + self._c1) * (self._spread + spread + self._c2)
         where = self._inner & (whole > 0)
         return float((alike[where] / whole[where]).mean(dtype=np.float64)) if where.any() else 1.0
+
+
+def _inside(image: Volume, brain: npt.NDArray[np.bool_]) -> tuple[tuple[slice, slice, slice], npt.NDArray[np.bool_]]:
+    """The box around the brain, and the brain in it without its rim, or with it if nothing else is there."""
+    box = box_around(image.with_data(brain))
+    inner = ndimage.binary_erosion(np.pad(brain[box], 1), iterations=_RIM_VOXELS)[1:-1, 1:-1, 1:-1]
+    return box, inner if inner.any() else brain[box]
 
 
 def _gradient(data: npt.NDArray[np.float32], inner: npt.NDArray[np.bool_]) -> Field:

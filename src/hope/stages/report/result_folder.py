@@ -6,7 +6,7 @@ import json
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,23 @@ def result_folder(out: Path, case_id: str, facts: str = RESULT) -> Iterator[Path
             for folder in made:
                 if folder.is_dir() and not any(folder.iterdir()):
                     folder.rmdir()
+
+
+@contextmanager
+def output_directory(out: Path) -> Iterator[None]:
+    """``out`` for several results at once: made before the block, and gone after it if it was not there and is empty.
+
+    One that cannot be made is left to `result_folder`, which says so.
+    """
+    made = [p for p in (out, *out.parents) if not p.exists()]
+    with suppress(OSError):
+        out.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            for folder in made:
+                folder.rmdir()  # refused unless it is empty
 
 
 @contextmanager

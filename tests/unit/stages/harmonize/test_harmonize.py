@@ -82,15 +82,35 @@ def test_the_last_check_takes_what_the_guard_found_of_the_same_image_and_style(
     before = ill.images[T2F]
     after = before.with_data(before.data * np.float32(1.1))
     passes = guard(ill, style)(T2F, after)
-    fresh = anatomy_check._measured(
-        before, after, regions_of(ill), style.sequences[T2F], anatomy_check.Edges(before, regions_of(ill).brain)
-    )
+    fresh = anatomy_check._measured(anatomy_check._Before((before, regions_of(ill), style.sequences[T2F])), after)
     monkeypatch.setattr(anatomy_check, "_measured", lambda *given: pytest.fail("it was measured again"))
 
     found = anatomy_check.check_anatomy(before, after, regions_of(ill), style.sequences[T2F])
 
     assert found == fresh
     assert passes == (not found.reason)
+
+
+def test_edges_are_measured_for_the_last_check_where_the_rest_says_no(
+    ill: AlignedCase, style: Style, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = ill.images[T2F]
+    after = before.with_data(without_lesion(before.data))
+    regions, entry = regions_of(ill), style.sequences[T2F]
+    fresh = anatomy_check.check_anatomy(before, after, regions, entry)
+    assert "ratio to white matter" in fresh.reason
+    looked: list[float] = []
+    whole = anatomy_check.Edges.similarity
+
+    def similarity(edges: anatomy_check.Edges, data: npt.NDArray[np.float32]) -> float:
+        looked.append(whole(edges, data))
+        return looked[-1]
+
+    monkeypatch.setattr(anatomy_check.Edges, "similarity", similarity)
+    assert not guard(ill, style)(T2F, after)
+    assert not looked
+    assert [anatomy_check.check_anatomy(before, after, regions, entry) for _ in range(2)] == [fresh, fresh]
+    assert looked == [fresh.edge_ssim]
 
 
 # The curve
