@@ -57,6 +57,7 @@ class _Rated(Protocol):
 _R = TypeVar("_R", bound=_Rated)
 
 WORST_CODES = (
+    "scans_changed",
     "different_patients",
     "all_removed",
     "brain_extraction_failed",
