@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -24,7 +23,12 @@ from hope.formats.reading import reading
 
 LARGEST_BYTES: Final = 50_000_000
 ID, DAYS, EVENT = "case_id", "days", "event"
-_MEASURED: Final = ("WT", "TC")
+MEASURED: Final = ("WT", "TC")
+"""The regions whose volumes `read_cohort` takes from results."""
+
+Measured = Callable[[str], Mapping[str, float]]
+"""Case id -> volume of each region of `MEASURED` in ml."""
+
 _SESSION: Final = re.compile(r"(sub-[a-z0-9]+)_ses-")
 
 
@@ -117,7 +121,7 @@ class Joined:
 def read_cohort(
     path: Path,
     dictionary: dict[str, Column] | None = None,
-    results: Path | None = None,
+    measured: Measured | None = None,
     joined: Joined | None = None,
 ) -> Cohort:
     """Read a table, check each value, and join volumes of results and columns of another table by ``case_id``.
@@ -125,7 +129,7 @@ def read_cohort(
     Args:
         path: CSV with ``case_id``, ``days`` (to the event or the end of follow-up), ``event`` (0 or 1), and covariates.
         dictionary: what the covariates may hold; the built-in one describes the rest.
-        results: a directory of results of `hope segment`; WT and TC of each case become columns ``ml_WT``, ``ml_TC``.
+        measured: what results say of a case; WT and TC of each become columns ``ml_WT`` and ``ml_TC``.
         joined: a table whose columns are numbers, for instance radiomics.
 
     Raises:
@@ -136,12 +140,12 @@ def read_cohort(
     rows = _rows(path)
     _refuse_sessions(rows)
     described = {**BUILT_IN, **(dictionary or {})}
-    if results is not None:
-        if twice := [name for key in _MEASURED if (name := f"ml_{key}") in rows[0]]:
+    if measured is not None:
+        if twice := [name for key in MEASURED if (name := f"ml_{key}") in rows[0]]:
             raise InputError(
                 f"{twice[0]} would stand in the cohort table twice", fix="leave out the column or --results"
             )
-        rows = [{**row, **_volumes(results, row[ID], number)} for number, row in enumerate(rows, 2)]
+        rows = [{**row, **_volumes(measured, row[ID], number)} for number, row in enumerate(rows, 2)]
     if joined is not None:
         rows = _join(rows, joined)
         number = {name: Column(description=f"of {joined.path.name}", kind="number") for name in joined.columns}
@@ -263,18 +267,11 @@ def _number(text: str, name: str, row: int, least: float | None, most: float | N
     return value
 
 
-def _volumes(results: Path, case: str, row: int) -> dict[str, str]:
-    facts: Any = None
-    plain = case and "/" not in case and "\\" not in case and case not in (".", "..")
-    if plain and (results / case / "result.json").is_file():
-        with reading("result.json"):
-            try:
-                facts = json.loads((results / case / "result.json").read_bytes())
-            except ValueError as error:
-                raise InputError(f"the result of row {row} is no JSON") from error
+def _volumes(measured: Measured, case: str, row: int) -> dict[str, str]:
+    """WT and TC of the case of a row, as columns."""
     try:
-        return {f"ml_{key}": str(float(facts["volumes_ml"][key]["ml"])) for key in _MEASURED}
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"row {row} of the cohort table has no result", expected="RESULTS/<case_id>/result.json"
-        ) from error
+        volumes = measured(case)
+    except InputError as error:
+        what = f"row {row} of the cohort table: {error.what}"
+        raise InputError(what, expected=error.expected, got=error.got, fix=error.fix) from error
+    return {f"ml_{key}": str(volumes[key]) for key in MEASURED}

@@ -27,6 +27,9 @@ def export(results: Path, out: Path) -> None:
     hope bids export results -o derivatives/hope
     """  # noqa: D301 - click reads the backspace
     from hope.export.bids import export_derivatives
-    from hope.export.stored_result import read_results
+    from hope.export.stored_result import left_out, read_results
 
-    click.echo(str(export_derivatives(read_results(results), out)))
+    every = read_results(results)
+    for reason, count in left_out(results).items():
+        click.echo(f"hope: left out beside the results: {count} {reason}", err=True)
+    click.echo(str(export_derivatives(every, out)))

@@ -58,14 +58,16 @@ def fit(
     import json
 
     from hope.cohort.survival import check_cohort, fit_report, validate
-    from hope.cohort.table import Joined, read_cohort, read_dictionary
+    from hope.cohort.table import MEASURED, Joined, read_cohort, read_dictionary
     from hope.domain.errors import InputError
+    from hope.export.stored_result import volumes_of_case
     from hope.formats.atomic import atomic_output
 
     if bool(join) != bool(use):
         raise InputError("--join and --use belong together", expected="a table, and the columns that it gives")
     joined = Joined(join, use) if join else None
-    table = read_cohort(cohort, read_dictionary(dictionary) if dictionary else None, results, joined)
+    measured = (lambda case: volumes_of_case(results, case, MEASURED)) if results is not None else None
+    table = read_cohort(cohort, read_dictionary(dictionary) if dictionary else None, measured, joined)
     check_cohort(table)
     validation = validate(table, penalty, seed)
     report = fit_report(table, penalty, validation)

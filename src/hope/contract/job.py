@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from hope.contract.options import RunOptions
 from hope.contract.outputs import OutputFile
@@ -174,6 +174,10 @@ class StageStatus:
     seen_at: float | None = None
 
 
+MADE_ON: Final = "made_on"
+"""What a worker adds to the facts of a result: sequence -> SHA-256 of the scan that it was made on."""
+
+
 @dataclass(frozen=True)
 class CaseRecord:
     """A case as the store knows it.
@@ -209,6 +213,20 @@ class CaseRecord:
     series: tuple[SeriesRecord, ...] = ()
     label: str = ""
     correction: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def scans(self) -> dict[str, str]:
+        """Sequence -> SHA-256 of the scan that is it now."""
+        return {str(scan.sequence): scan.sha256 for scan in self.series if scan.sequence is not None}
+
+    @property
+    def changed_scans(self) -> list[str]:
+        """Sequences that were added, replaced or removed since the result was made; those before 0.2 cannot say."""
+        made_on = self.result.get(MADE_ON)
+        if made_on is None:
+            return []
+        now = self.scans
+        return [sequence for sequence in map(str, SEQUENCES) if now.get(sequence) != made_on.get(sequence)]
 
     @property
     def version(self) -> int:

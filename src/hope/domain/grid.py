@@ -89,7 +89,14 @@ class Grid:
     def _closest_axes(self) -> tuple[list[int], list[int]]:
         """For each file axis the closest world axis, assigned without repetition, and its sign."""
         direction = self.affine_ras_mm[:3, :3] / np.linalg.norm(self.affine_ras_mm[:3, :3], axis=0)
-        best = max(permutations(range(3)), key=lambda p: sum(abs(direction[w, a]) for a, w in enumerate(p)))
+
+        def fit(worlds: tuple[int, ...]) -> list[float]:
+            # Ties are decided by the axes themselves, in whatever order and sense they are listed.
+            towards = [direction[:, worlds.index(w)] for w in range(3)]
+            towards = [axis if axis[w] >= 0 else -axis for w, axis in enumerate(towards)]
+            return [round(float(x), 9) for x in (sum(axis[w] for w, axis in enumerate(towards)), *np.ravel(towards))]
+
+        best = max(permutations(range(3)), key=fit)
         return list(best), [1 if direction[w, a] >= 0 else -1 for a, w in enumerate(best)]
 
     def to_world(self, ijk: npt.ArrayLike) -> FloatArray:

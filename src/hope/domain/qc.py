@@ -57,9 +57,12 @@ class _Rated(Protocol):
 _R = TypeVar("_R", bound=_Rated)
 
 WORST_CODES = (
+    "scans_changed",
+    "different_patients",
     "all_removed",
     "brain_extraction_failed",
     "registration_uncertain",
+    "not_on_atlas",
     "brain_not_covered",
     "sequence_odd",
     "t1_contrast_odd",

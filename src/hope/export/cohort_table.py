@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from hope.contract.report import CaseReport
+from hope.contract.report import CaseReport, ExpectedQualityFacts
 from hope.domain.errors import InputError
 from hope.domain.feature_names import FEATURE_NAMES
 from hope.domain.labels import PEDS, REGION_NAMES, REGIONS
@@ -53,8 +53,13 @@ def _of_volume(report: CaseReport, key: str, field: str) -> float | None:
     return None if value is None else float(value)
 
 
+def _expected(report: CaseReport) -> ExpectedQualityFacts | None:
+    # How good the model's mask is expected to be says nothing of one that a person corrected.
+    return None if report.corrected else report.expected_quality
+
+
 def _expected_dice(report: CaseReport, region: str) -> float | None:
-    expected = report.expected_quality
+    expected = _expected(report)
     return expected.regions[region].dice if expected and region in expected.regions else None
 
 
@@ -85,8 +90,8 @@ def _expected_columns() -> list[Column]:
     verdict = Column(
         "expected_quality",
         "",
-        "likely good, check or likely poor; empty where the model cannot tell",
-        lambda r: r.expected_quality.verdict if r.expected_quality else None,
+        "likely good, check or likely poor; empty where the model cannot tell, or the mask was corrected",
+        lambda r: expected.verdict if (expected := _expected(r)) else None,
     )
     return [verdict, *dice]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from hope.formats.nifti import read_labels
 from hope.formats.reading import reading
 
 FACTS = "result.json"
+
+_CORRECTED_FACTS = "result-v*.json"
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,16 @@ class StoredResult:
                 return path
         raise InputError(f"the result of {self.case_id} lacks its {role.value}", fix="give a whole result directory")
 
+    def check_mask(self) -> None:
+        """Refuse a result whose mask was changed since its figures were measured; where it was left out they stand.
+
+        Raises:
+            InputError: as `path_of`.
+        """
+        mask = OutputFile(Role.SEGMENTATION, space=Space.NATIVE)
+        if any(output == mask for output, _, _ in self.files()):
+            self.path_of(mask.role, mask.space)
+
     def labels(self, space: Space = Space.NATIVE) -> Volume:
         """The mask in peds labels (uint8), on the reference scan's own grid or on the atlas grid; RAS+ mm.
 
@@ -123,6 +135,40 @@ def read_results(folder: Path) -> list[StoredResult]:
         if names.count(name) > 1:
             raise InputError(f"RESULT holds case {name} twice", fix="keep one of its results")
     return results
+
+
+def volumes_of_case(results: Path, case: str, regions: Sequence[str]) -> dict[str, float]:
+    """Volumes in ml of the result in ``results/case``; no message shows the case.
+
+    Raises:
+        InputError: if there is none, it is of another case, lacks a region, or its mask was changed since.
+    """
+    plain = case and "/" not in case and "\\" not in case and case not in (".", "..")
+    if not plain or not (results / case / FACTS).is_file():
+        raise InputError("there is no result of this case", expected=f"RESULTS/<case_id>/{FACTS}")
+    result = read_result(results / case)
+    if result.case_id.casefold() != case.casefold():
+        raise InputError("the directory of this case holds the result of another one", fix="name it as its case")
+    result.check_mask()
+    volumes = result.report.volumes_ml
+    if missing := [region for region in regions if region not in volumes]:
+        raise InputError(f"the result of this case has no volume of {missing[0]}", fix="run hope segment again")
+    return {region: volumes[region].ml for region in regions}
+
+
+def left_out(folder: Path) -> dict[str, int]:
+    """What `read_results` passes over in a directory of results: in words, and how many."""
+    with reading("RESULT"):
+        if (folder / FACTS).is_file() or not folder.is_dir():
+            return {}
+        inside = [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
+        without = [p for p in inside if not (p / FACTS).is_file()]
+        corrected = [p for p in without if any(p.glob(_CORRECTED_FACTS))]
+    counts = {
+        f"directories that hold a correction without its run ({_CORRECTED_FACTS}, but no {FACTS})": len(corrected),
+        f"directories without a {FACTS}": len(without) - len(corrected),
+    }
+    return {reason: count for reason, count in counts.items() if count}
 
 
 def _report(path: Path) -> CaseReport:

@@ -33,12 +33,15 @@ class Identity:
 
     def differs(self, other: Identity) -> bool:
         """Whether the two cannot be one examination of one patient; what is not said differs from nothing."""
-        if self.patient and other.patient:
-            if self.patient != other.patient:
-                return True
-        elif self.person and other.person and self.person != other.person:
+        if self.is_other_patient(other):
             return True
         return any(a and b and a != b for a, b in ((self.day, other.day), (self.study, other.study)))
+
+    def is_other_patient(self, other: Identity) -> bool:
+        """Whether the two are of different patients, by number, or by name and birth date where a number is missing."""
+        if self.patient and other.patient:
+            return self.patient != other.patient
+        return bool(self.person and other.person) and self.person != other.person
 
     def merged(self, other: Identity) -> Identity:
         """What both say together."""

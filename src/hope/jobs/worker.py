@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hope.contract.job import Artifact, Attempt, CaseState, FencedError, GoneError, StageJob, StageState
+from hope.contract.job import MADE_ON, Artifact, Attempt, CaseState, FencedError, GoneError, StageJob, StageState
 from hope.contract.outputs import OutputFile
 from hope.contract.stages import SCANS
 from hope.domain.errors import FullError, HopeError, InputError, StageError
@@ -287,7 +287,11 @@ class StageWorker:
     def _finish(self, attempt: Attempt, done: Mapping[str, Any], out: Path) -> None:
         """Store the files, then commit; if that is refused, nothing stays behind."""
         try:
-            self._store.commit_attempt(attempt, self._store_files(attempt, done, out), done.get("result"))
+            result = done.get("result")
+            if result is not None:
+                # No scan of a case in work changes, so these are the ones that its stages read.
+                result = {**result, MADE_ON: self._store.case(attempt.job.case_id).scans}
+            self._store.commit_attempt(attempt, self._store_files(attempt, done, out), result)
         except BaseException:
             self._blobs.delete_prefix(_prefix(attempt))
             raise

@@ -9,11 +9,11 @@ from typing import Any
 from hope import DISCLAIMER
 from hope.contract.job import Artifact, CaseRecord, SeriesRecord, Session, StageStatus
 from hope.contract.options import RunOptions
-from hope.contract.report import CaseReport, VolumeMl
+from hope.contract.report import CaseReport, Flag, VolumeMl
 from hope.contract.scans import SeriesChange
 from hope.contract.stages import shares
 from hope.domain.grid import ATLAS_GRID
-from hope.domain.qc import worst_first
+from hope.domain.qc import Severity, worst_first
 from hope.settings import Settings
 from hope.web import schemas
 from hope.web.vocabulary import sequence_titles
@@ -67,7 +67,7 @@ def case_out(case: CaseRecord) -> schemas.CaseOut:
         series=[series_out(record) for record in case.series],
         version=case.version,
         volumes_ml=_volumes(case, result),
-        qc=worst_first(result.qc) if result else [],
+        qc=worst_first([*_since_then(case), *result.qc]) if result else [],
         disclaimer=(result and result.disclaimer) or DISCLAIMER,
         **{name: value for name, value in there.items() if value is not None},
     )
@@ -96,6 +96,15 @@ def _result_facts(case: CaseRecord, result: CaseReport) -> dict[str, Any]:
         "missing": result.input.missing if "input" in there else None,
         "reference": result.input.reference,
     }
+
+
+def _since_then(case: CaseRecord) -> list[Flag]:
+    """A warning where the scans of a case are not those any more that its result was made on."""
+    if not (changed := case.changed_scans):
+        return []
+    verb = "is" if len(changed) == 1 else "are"
+    reason = f"{', '.join(changed)} {verb} not what this result was made on: run the case again"
+    return [Flag(code="scans_changed", severity=str(Severity.WARNING), reason=reason)]
 
 
 def _is_preprocessed(case: CaseRecord, result: CaseReport | None) -> bool:

@@ -15,8 +15,12 @@ from hope.cli import main
 from hope.cohort.apply import read_model
 from hope.cohort.cox import Outcomes
 from hope.cohort.survival import fit_report, validate
-from hope.cohort.table import Cohort, Column, Joined, read_cohort
+from hope.cohort.table import MEASURED, Cohort, Column, Joined, read_cohort
 from hope.domain.errors import InputError
+from hope.domain.grid import Grid
+from hope.export.stored_result import volumes_of_case
+from hope.formats.nifti import write_labels
+from hope.testing.stored_results import labelled, write_stored_result
 
 HEAD = "case_id,days,event,age_years"
 
@@ -55,12 +59,33 @@ def test_a_joined_table_with_two_columns_of_one_name_is_refused(tmp_path: Path) 
 
 
 def test_results_never_replace_a_volume_of_the_table(tmp_path: Path) -> None:
-    (tmp_path / "results" / "a").mkdir(parents=True)
-    volumes = {key: {"ml": 3.0} for key in ("WT", "TC")}
-    (tmp_path / "results" / "a" / "result.json").write_text(json.dumps({"volumes_ml": volumes}), encoding="utf-8")
     (tmp_path / "cohort.csv").write_text("case_id,days,event,ml_WT\na,1,1,500\n", encoding="utf-8")
     with pytest.raises(InputError, match="ml_WT would stand in the cohort table twice"):
-        read_cohort(tmp_path / "cohort.csv", results=tmp_path / "results")
+        read_cohort(tmp_path / "cohort.csv", measured=lambda case: {"WT": 3.0, "TC": 3.0})
+
+
+def test_volumes_are_of_the_mask_that_lies_there_and_of_the_case_of_the_row(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    grid = Grid((14, 16, 13), np.diag([1.0, 2.0, 5.0, 1.0]))
+    report = write_stored_result(results / "case-a", labelled(grid), case_id="case-a")
+    write_stored_result(results / "case-b", labelled(grid), case_id="case-c")
+    (tmp_path / "one.csv").write_text("case_id,days,event\ncase-a,1,1\n", encoding="utf-8")
+    (tmp_path / "two.csv").write_text("case_id,days,event\ncase-a,1,1\ncase-b,2,0\n", encoding="utf-8")
+    (tmp_path / "none.csv").write_text("case_id,days,event\n../results/case-a,1,1\n", encoding="utf-8")
+
+    def measured(case: str) -> dict[str, float]:
+        return volumes_of_case(results, case, MEASURED)
+
+    found = read_cohort(tmp_path / "one.csv", measured=measured)
+    assert found.names == ("ml_WT", "ml_TC")
+    assert found.covariates.ravel().tolist() == [report.volumes_ml["WT"].ml, report.volumes_ml["TC"].ml]
+    wrong = {"two": "row 3 of the cohort table: the directory .* another one", "none": "row 2 .* no result"}
+    for table, said in wrong.items():
+        with pytest.raises(InputError, match=said):
+            read_cohort(tmp_path / f"{table}.csv", measured=measured)
+    write_labels(labelled(grid, (1,)), results / "case-a" / "case-a-seg.nii.gz")
+    with pytest.raises(InputError, match=r"row 2 of the cohort table: the .* was changed since it was measured"):
+        read_cohort(tmp_path / "one.csv", measured=measured)
 
 
 def test_an_empty_cell_is_no_level_unless_the_dictionary_lists_it(tmp_path: Path) -> None:

@@ -70,6 +70,23 @@ def test_all_48_orientations_name_themselves(orientation: str) -> None:
     assert len(set(ALL_ORIENTATIONS)) == 48
 
 
+# Turned by 60 degrees about the diagonal, or by 45 about z, an axis lies as near to one world axis as to the next.
+_DIAGONAL = np.array([[2.0, -1.0, 2.0], [2.0, 2.0, -1.0], [-1.0, 2.0, 2.0]]) / 3
+
+
+@pytest.mark.parametrize("turn", [_DIAGONAL, _rotation((0, 0, 45)), _rotation((45, 0, 0)), _rotation((-40, -40, -40))])
+@pytest.mark.parametrize("orientation", ALL_ORIENTATIONS)
+def test_axes_that_fit_two_directions_alike_are_named_alike_however_they_are_listed(
+    orientation: str, turn: np.ndarray
+) -> None:
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ np.diag([1.0, 2.0, 3.0])
+    grid = Grid((3, 4, 5), affine)
+    other = grid.reoriented(orientation)
+    assert other.orientation == orientation
+    assert other.reoriented("RAS").same_as(grid.reoriented("RAS"))
+
+
 def test_grid_equality_turns_false_with_each_field() -> None:
     affine = np.diag([1.0, 2.0, 3.0, 1.0])
     grid = Grid((4, 5, 6), affine)

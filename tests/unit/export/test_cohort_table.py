@@ -14,7 +14,7 @@ from hope.cli import main
 from hope.domain.case import SEQUENCES
 from hope.domain.feature_names import FEATURE_NAMES
 from hope.domain.grid import Grid
-from hope.formats.nifti import read_labels, read_scan
+from hope.formats.nifti import read_labels, read_scan, write_labels
 from hope.stages.postprocess.radiomics import tumour_features
 from hope.testing.stored_results import MODEL_SHA256, labelled, write_stored_result
 
@@ -24,6 +24,27 @@ GRID = Grid((14, 16, 13), np.diag([1.0, 2.0, 5.0, 1.0]))
 def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as stream:
         return list(csv.DictReader(stream))
+
+
+def test_what_is_passed_over_is_said_and_a_changed_mask_is_refused(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    for case in ("case-a", "case-b", "case-c"):
+        write_stored_result(results / case, labelled(GRID), case_id=case)
+    (results / "case-b" / "result.json").rename(results / "case-b" / "result-v1.json")
+    (results / "case-c" / "result.json").unlink()
+    call = ["cohort", "table", str(results), "-o", str(tmp_path / "all.csv")]
+
+    done = CliRunner().invoke(main, call)
+
+    assert done.exit_code == 0, done.stderr
+    assert [row["case_id"] for row in rows_of(tmp_path / "all.csv")] == ["case-a"]
+    assert "1 directories that hold a correction without its run (result-v*.json" in done.stderr
+    assert "1 directories without a result.json" in done.stderr
+    write_labels(labelled(GRID, (1, 2)), results / "case-a" / "case-a-seg.nii.gz")
+    done = CliRunner().invoke(main, call)
+    assert done.exit_code == 2 and "case-a: the" in done.stderr and "changed since it was measured" in done.stderr
+    (results / "case-a" / "case-a-seg.nii.gz").unlink()
+    assert CliRunner().invoke(main, call).exit_code == 0
 
 
 def test_one_row_a_case_and_every_column_in_the_dictionary(tmp_path: Path) -> None:

@@ -90,6 +90,7 @@ def test_all_stages_make_the_case_done_with_its_files(platform: Platform) -> Non
     assert platform.case.state is CaseState.DONE
     assert [stage.state for stage in platform.case.stages] == [StageState.DONE] * 4
     assert platform.case.result["volumes_ml"]
+    assert platform.case.result["made_on"] == platform.case.scans != {}
     public = {artifact.name for artifact in platform.store.artifacts(platform.case_id, public=True)}
     assert f"case-{platform.case_id[:8]}-seg.nii.gz" in public
     assert platform.store.running_attempts(case_id=platform.case_id) == []

@@ -17,7 +17,7 @@ from fastapi import FastAPI
 
 from hope.adapters.blobs_local import LocalBlobs
 from hope.adapters.cases_sql import SqlCaseStore
-from hope.contract.job import Artifact, CaseRecord, StageJob
+from hope.contract.job import MADE_ON, Artifact, CaseRecord, StageJob
 from hope.contract.outputs import OutputFile
 from hope.contract.stages import STAGES
 from hope.domain.ids import new_id
@@ -133,7 +133,9 @@ class Gateway:
                         output=OutputFile.from_json(facts),
                     )
                 )
-            self.store.commit_attempt(attempt, artifacts, done["result"])
+            result = done["result"]
+            made_on = {MADE_ON: self.store.case(case.id).scans}
+            self.store.commit_attempt(attempt, artifacts, result if result is None else {**result, **made_on})
             self.store.end_attempt(attempt)
         return self.store.case(case.id)
 

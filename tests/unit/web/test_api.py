@@ -299,6 +299,38 @@ async def test_a_replaced_scan_is_deleted(gateway: Gateway, client: httpx.AsyncC
     problem_of(await client.get(f"/api/cases/{case_id}/series/t2w"), 404)
 
 
+async def test_a_result_says_that_its_scans_were_changed_since(gateway: Gateway, client: httpx.AsyncClient) -> None:
+    case_id = await new_case(client)
+
+    async def said() -> list[str]:
+        case = (await client.get(f"/api/cases/{case_id}")).json()
+        assert case["state"] == "done" and case["volumes_ml"]
+        return [flag["reason"] for flag in case["qc"] if flag["code"] == "scans_changed"]
+
+    async def put(sequence: str, seed: int) -> None:
+        content = nifti(voxels=bytes([seed, 0] * 119 + [9, 9]))
+        assert (await client.put(f"/api/cases/{case_id}/series/{sequence}", content=content)).status_code == 200
+
+    await put("t1c", 1)
+    await put("t2f", 2)
+    await client.post(f"/api/cases/{case_id}/run")
+    gateway.finish(gateway.store.case(case_id))
+    assert await said() == []
+    await put("t1c", 3)
+    await put("t1n", 4)
+    (reason,) = await said()
+    assert reason.startswith("t1n, t1c are not what this result was made on")
+    assert reason in (await client.get("/api/session/cases.csv")).text, "it is the worst remark"
+    await put("t1c", 1)
+    assert (await client.delete(f"/api/cases/{case_id}/series/t1n")).status_code == 200
+    assert await said() == []
+    await client.put(f"/api/cases/{case_id}/assignments", json={"t2w": "t2f"})
+    assert [reason[:8] for reason in await said()] == ["t2w, t2f"]
+    await client.post(f"/api/cases/{case_id}/run")
+    gateway.finish(gateway.store.case(case_id))
+    assert await said() == []
+
+
 async def test_the_same_image_twice_is_warned_of(gateway: Gateway, client: httpx.AsyncClient) -> None:
     case_id = await new_case(client)
     await client.put(f"/api/cases/{case_id}/series/t1c", content=nifti())

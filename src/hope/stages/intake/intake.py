@@ -20,7 +20,7 @@ from hope.formats.nifti import NiftiFacts
 from hope.stages.intake.burned_in import drawing_flags
 from hope.stages.intake.case_finding import CaseSource, find_cases
 from hope.stages.intake.quality import contrast_flags, head_state_of, scan_flags
-from hope.stages.intake.scan_reading import NAMED, Found, overlay_flags, read_found, resolve_all
+from hope.stages.intake.scan_reading import NAMED, Found, identity_flags, overlay_flags, read_found, resolve_all
 from hope.stages.intake.voxel_check import VoxelOpinion, check_sequences
 
 __all__ = ["CaseSource", "cautions", "find_cases", "load_case"]
@@ -86,7 +86,7 @@ def load_case(
     _refuse_same_image(scans)
     treated, why = _decide_preprocessed(scans, preprocessed)
     flags = [*source.flags, *resolved.flags, *(flag for one in found.values() for flag in one.flags)]
-    flags += overlay_flags(found)
+    flags += [*identity_flags(found), *overlay_flags(found)]
     progress("intake: check quality", len(found) / (len(found) + 1))
     opinion = check_sequences(scans)
     _ask_if_mixed_up(opinion, found)

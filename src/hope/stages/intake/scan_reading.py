@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 
 from hope.domain.case import SEQUENCES, MRSequence
@@ -163,6 +164,20 @@ def overlay_flags(found: Mapping[MRSequence, Found]) -> list[QCFlag]:
             if note := one.origin.overlay_note:
                 flags.append(QCFlag("overlay_left_out", Severity.INFO, f"{sequence}: {note}", sequence))
             flags += header_flags(sequence, sum(frame.burned_in for frame in frames), len(frames))
+    return flags
+
+
+def identity_flags(found: Mapping[MRSequence, Found]) -> list[QCFlag]:
+    """Say which scans are of other patients or examinations by their headers: flags can name any directories."""
+    flags = []
+    given = [(s, one.origin.identity) for s, one in found.items() if isinstance(one.origin, DicomSeries)]
+    for (first, one), (second, two) in combinations(given, 2):
+        if one.is_other_patient(two):
+            reason = f"{first} and {second} are of different patients by their DICOM headers: one was mixed up"
+            flags.append(QCFlag("different_patients", Severity.WARNING, reason))
+        elif one.differs(two):
+            reason = f"{first} and {second} are of different days or examinations by their DICOM headers"
+            flags.append(QCFlag("different_examinations", Severity.CAUTION, reason))
     return flags
 
 

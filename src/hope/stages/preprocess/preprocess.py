@@ -26,6 +26,7 @@ from hope.formats.atlas import atlas_brain
 from hope.formats.voxel_order import in_index_order
 from hope.ports import BrainExtractor
 from hope.stages.masks import mask_ml, solid
+from hope.stages.preprocess.atlas_place import place_flags
 from hope.stages.preprocess.brainmask import FoundBrain, find_brain, joined, judged, keep_cut_tissue, mask_of_stripped
 from hope.stages.preprocess.deface import deface
 from hope.stages.resample import field_of_view, resample, resample_labels
@@ -62,6 +63,8 @@ def preprocess(
         StageError: if the scans cannot be brought together.
     """
     done = _adopted(case, brain, progress) if case.preprocessed else _aligned(case, brain, progress)
+    if case.preprocessed:
+        done.flags.extend(place_flags(done.images[case.reference], done.mask, case.reference))
     progress("preprocess: head state", 0.97)
     shown, state_flags = _with_head_state(done, case.head_state, head_state)
     progress("preprocess: done", 1.0)

@@ -324,6 +324,33 @@ def test_equal_files_of_two_exports_are_one_case(tmp_path: Path) -> None:
     assert "12 copies of DICOM images" in source.flags[0].reason
 
 
+# --- scans that flags bring together ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tags", "code", "said"),
+    [
+        ({"PatientID": "4712"}, "different_patients", "t1n and t1c are of different patients"),
+        ({"PatientID": None, "PatientName": "OTHER^NAME"}, "different_patients", "of different patients"),
+        ({"StudyDate": "20210203"}, "different_examinations", "t1n and t1c are of different days or examinations"),
+        ({}, "", ""),
+    ],
+)
+def test_named_series_of_other_patients_or_days_are_said(
+    tmp_path: Path, tags: dict[str, object], code: str, said: str
+) -> None:
+    volume = head_scan(1, grid=HEAD_GRID)
+    usual = {"PatientID": None} if "PatientID" in tags and tags["PatientID"] is None else {}
+    write_series(volume, tmp_path / "one", SeriesRecipe(1, "t1", "t1", tags=usual))
+    write_series(head_scan(1, enhanced=True), tmp_path / "two", SeriesRecipe(2, "t1", "t1 km", tags={**AGENT, **tags}))
+    (source,) = find_cases([], {T1N: tmp_path / "one", T1C: tmp_path / "two"})
+    (tmp_path / "x").mkdir()
+    flags = load_case(source, preprocessed=None, scratch=tmp_path / "x").flags
+    found = [flag for flag in flags if flag.code.startswith("different_")]
+    assert [flag.code for flag in found] == ([code] if code else [])
+    assert all(said in flag.reason and "OTHER" not in flag.reason and "471" not in flag.reason for flag in found)
+
+
 # --- a way on that works --------------------------------------------------------------------------------------------
 
 

@@ -38,7 +38,39 @@ def tiny_atlas(monkeypatch: pytest.MonkeyPatch) -> Grid:
     """A stand-in for the atlas grid: exactness does not depend on size."""
     grid = Grid((12, 10, 7), np.array([[-1.0, 0, 0, 0], [0, -1.0, 0, 9], [0, 0, 1.0, 0], [0, 0, 0, 1]]))
     monkeypatch.setattr(stage, "ATLAS_GRID", grid)
+    monkeypatch.setattr(stage, "place_flags", lambda *_: [])
     return grid
+
+
+def _preprocessed(moved_mm: float = 0.0, size: float = 1.0, orientation: str = "LPS") -> UploadedCase:
+    """The atlas head as somebody's preprocessed scan: moved, smaller, or listed otherwise than its header says."""
+    centre = np.argwhere(atlas_brain().data).mean(axis=0)
+    where = np.eye(4)
+    where[:3, :3] /= size
+    where[:3, 3] = ATLAS_GRID.to_world(centre) * (1 - 1 / size) - np.array([0, moved_mm, 0])
+    brain = resample(atlas_t1().with_data(atlas_t1().data * atlas_brain().data), ATLAS_GRID, Transform(where), "linear")
+    voxels = brain.reoriented(orientation).data
+    scan = Volume(np.ascontiguousarray(voxels, dtype=np.float32), ATLAS_GRID)
+    return uploaded({T1C: scan}, True, HeadState.BRAIN)
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({}, ""),
+        ({"size": 0.8}, ""),
+        ({"moved_mm": 10.0}, ""),
+        ({"moved_mm": 45.0}, "shares only"),
+        ({"orientation": "RAS"}, "turned or mirrored it fits"),
+        ({"orientation": "RAS", "size": 0.8}, "turned or mirrored it fits"),
+        ({"orientation": "PLS"}, "turned or mirrored it fits"),
+    ],
+)
+def test_a_brain_that_is_not_on_the_atlas_is_said(how: dict[str, object], said: str) -> None:
+    aligned = preprocess(_preprocessed(**how), HeadState.BRAIN, FakeBrainExtractor())  # type: ignore[arg-type]
+    found = [flag.reason for flag in aligned.flags if flag.code == "not_on_atlas"]
+    assert len(found) == bool(said)
+    assert all(said in reason for reason in found)
 
 
 @pytest.mark.parametrize("start", range(0, 48, 4))
