@@ -38,6 +38,18 @@ async def patiently(function: Callable[..., T], *arguments: Any) -> T:
             await asyncio.sleep(AWAY_SECONDS)
 
 
+async def patiently_or_undone(function: Callable[[], T], undo: Callable[[T], None]) -> T:
+    """Like ``patiently``. Where the caller is cancelled before it has what the call gave, that is undone."""
+    given: list[T] = []
+    try:
+        await patiently(lambda: given.append(function()))
+    except asyncio.CancelledError:
+        if given:
+            await asyncio.shield(patiently(undo, given[0]))
+        raise
+    return given[0]
+
+
 async def race(work: Coroutine[Any, Any, None], watch: Coroutine[Any, Any, None]) -> None:
     """Wait for the work; the watch only ever ends by an error, which then stops the work.
 

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from hope.jobs.disk_space import DiskSpace
 from hope.jobs.failures import is_full, message_of
 from hope.jobs.processes import StageProcesses
 from hope.jobs.scratch import Scratch
-from hope.jobs.waiting import AWAY_SECONDS, in_thread, patiently, race
+from hope.jobs.waiting import AWAY_SECONDS, in_thread, patiently, patiently_or_undone, race
 from hope.ports import BlobStore, CaseStore
 
 DONE, FAILED, STOPPED = "done", "failed", "stopped"
@@ -158,7 +159,8 @@ class StageWorker:
     async def _until_it_ends(self, job: StageJob, tries: _Tries) -> str:
         """Try until there is an outcome."""
         while True:
-            attempt = await patiently(self._store.begin_attempt, job, self._executor)
+            begin = partial(self._store.begin_attempt, job, self._executor)
+            attempt = await patiently_or_undone(begin, self._store.end_attempt)
             if outcome := await self._try(attempt, tries):
                 return outcome
             await asyncio.sleep(min(5.0, 0.2 * 2**attempt.number))

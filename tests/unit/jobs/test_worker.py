@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -321,6 +322,31 @@ def test_a_cancelled_worker_leaves_a_dead_process_and_an_ended_attempt(
     assert platform.run(work) == []
     assert platform.store.running_attempts(case_id=platform.case_id) == []
     assert platform.scratch_is_empty()
+
+
+def test_an_attempt_that_was_begun_while_the_worker_was_stopped_is_ended(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, begun = platform.store.begin_attempt, threading.Event()
+
+    def slowly(*arguments: Any) -> Any:
+        attempt = begin(*arguments)
+        begun.set()
+        time.sleep(0.5)
+        return attempt
+
+    monkeypatch.setattr(platform.store, "begin_attempt", slowly)
+
+    async def work(worker: StageWorker, processes: StageProcesses) -> None:
+        running = asyncio.ensure_future(worker.run(platform.job(Stage.PREPROCESS)))
+        while not begun.is_set():
+            await asyncio.sleep(0.01)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    platform.run(work)
+    assert platform.store.open_attempts(case_id=platform.case_id) == []
 
 
 def _failing(real: Callable[..., Any], times: int) -> Callable[..., Any]:
