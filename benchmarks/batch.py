@@ -64,8 +64,8 @@ def run(cases: list[Path], model: str, threads: int | None, overlapping: bool) -
     import torch
 
     from hope import pipeline
+    from hope.commands import batch_overlap
     from hope.commands.batch import for_each_case
-    from hope.commands.batch_overlap import for_each_case_overlapping
     from hope.domain.progress import Progress
     from hope.services import Services
     from hope.settings import Settings
@@ -100,7 +100,8 @@ def run(cases: list[Path], model: str, threads: int | None, overlapping: bool) -
         sources = find_all(cases, {}).sources
         wall, cpu, thread, queued = time.perf_counter(), time.process_time(), time.thread_time(), _queued_seconds()
         if overlapping:
-            for_each_case_overlapping(sources, steps)
+            batch_overlap.has_spare_processor = lambda: True
+            batch_overlap.for_each_case_overlapping(sources, steps)
         else:
             for_each_case(sources, work)
         wall, cpu, thread = time.perf_counter() - wall, time.process_time() - cpu, time.thread_time() - thread

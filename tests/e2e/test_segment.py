@@ -130,8 +130,9 @@ def test_batch_goes_on_past_a_bad_case_and_the_same_scans_give_the_same_mask(
 
 
 def test_cases_that_overlap_give_the_files_of_each_alone(
-    preprocessed_case_dir: Path, tmp_path: Path, hope: Callable
+    preprocessed_case_dir: Path, tmp_path: Path, hope: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("hope.commands.batch_overlap.has_spare_processor", lambda: True)
     batch, alone, together = (tmp_path / name for name in ("batch", "alone", "together"))
     batch.mkdir()
     good, bad = [f"BraTS-PED-0000{n}-000" for n in (3, 4, 6)], "BraTS-PED-00005-000"

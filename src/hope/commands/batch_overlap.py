@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -28,6 +29,8 @@ def for_each_case_overlapping(
 ) -> None:
     """Do the steps of every case: the first beside the second of the case before, the last beside that of the next.
 
+    Where the network takes all processors, this would gain nothing and hold more memory: they run one after another.
+
     The second steps, which hold the network, run in the caller's thread, one after another. At most three cases are in
     memory. Results, printed lines and their order are those of `for_each_case`: what a case says of its progress
     is kept until the cases before it are done. After an error that ends the command nothing half-made stays behind.
@@ -41,13 +44,20 @@ def for_each_case_overlapping(
         HopeError: the error of the one case, if there is only one.
         SystemExit: with status 3 if some cases of a batch failed.
     """
-    if len(sources) < 2:
+    if len(sources) < 2 or not has_spare_processor():
         for_each_case(sources, lambda source, progress: _one_by_one(steps(source, progress)), skipped)
         return
     say_skipped(skipped)
     batch = _Batch(sources, steps)
     batch.run()
     say_failed(batch.failed, len(sources), skipped)
+
+
+def has_spare_processor() -> bool:
+    """Whether the network leaves a processor free: it is limited to fewer threads, or more than two are there."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return usable > 2 or (limit.isdecimal() and int(limit) < usable)
 
 
 def _one_by_one(steps: Generator[None, None, None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -12,7 +13,7 @@ import click
 import pytest
 
 from hope.commands.batch import for_each_case
-from hope.commands.batch_overlap import can_be_read_ahead, for_each_case_overlapping
+from hope.commands.batch_overlap import can_be_read_ahead, for_each_case_overlapping, has_spare_processor
 from hope.domain.case import MRSequence
 from hope.domain.errors import InputError, StageError
 from hope.domain.progress import Progress
@@ -20,6 +21,22 @@ from hope.stages.intake.sources import CaseSource
 from hope.stages.report.result_folder import RESULT, output_directory, result_folder
 
 Run = Callable[[Sequence[CaseSource], Callable[[CaseSource, Progress], Generator[None, None, None]]], None]
+
+
+@pytest.fixture(autouse=True)
+def _a_processor_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hope.commands.batch_overlap.has_spare_processor", lambda: True)
+
+
+@pytest.mark.parametrize(
+    ("processors", "threads", "free"), [(2, "", False), (2, "1", True), (2, "2", False), (8, "", True)]
+)
+def test_cases_overlap_where_the_network_leaves_a_processor_free(
+    monkeypatch: pytest.MonkeyPatch, processors: int, threads: str, free: bool
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(processors)), raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    assert has_spare_processor() is free
 
 
 def cases(count: int, dicom: Sequence[int] = ()) -> list[CaseSource]:
