@@ -5,7 +5,7 @@ python benchmarks/federated.py table [-o build/federated]
 
 A site has 16 cases on a 4 mm grid (benchmarks/federated_sites.py), trains on 12 and keeps 4 aside. Site 1 shows the
 synthesis as it is, site 2 compresses what is bright, site 3 exchanges dark and bright in both T1. A small network
-starts from random weights; 4 rounds of 50 steps. `plain` also trains each site alone, 200 steps; `private` has the
+starts from random weights; 6 rounds of 50 steps. `plain` also trains each site alone, 300 steps; `private` has the
 sites keep back the smaller half of the changes. What a site does in a task, the rounds, FLARE's average and FLARE's
 filter are those of a job; the sites are two processes here and FLARE carries nothing, because starting a process for
 each task took most of the time. `run` does what has no result yet; `table` prints Dice of all seeds.
@@ -47,7 +47,7 @@ from hope.training.export import export_bundle
 from hope.training.loop import start
 
 CASES, LEAST = 16, 4
-ROUNDS, STEPS, RATE = 4, 50, 2e-3
+ROUNDS, STEPS, RATE = 6, 50, 2e-3
 PERCENTILE, GAMMA = 50.0, 0.01
 MODES = ("plain", "private")
 REGIONS = ("WT", "TC", "ET")
