@@ -184,7 +184,7 @@ def test_a_site_states_what_the_mlcube_form_gives(tmp_path: Path, call: Callable
     """`hope infer --data_path --output_path` is the form in which MedPerf calls the container."""
     cases, masks = tmp_path / "cases", tmp_path / "masks"
     call("synth", 2, "-o", cases, "--preprocessed", "--seed", 5)
-    call("infer", "--data_path", cases, "--output_path", masks)
+    call("infer", "--data_path", cases, "--output_path", masks, "--model", "starter")
     call("evaluate", masks, cases, "--json", tmp_path / "scores.json")
     means = json.loads((tmp_path / "scores.json").read_text())["means"]
     chosen = FederatedSettings(data=str(cases), min_cases=1)
