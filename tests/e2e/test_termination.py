@@ -60,7 +60,8 @@ def test_a_terminated_batch_leaves_whole_results_alone(
         for scan in preprocessed_case_dir.iterdir():
             (batch / name / scan.name.replace(preprocessed_case_dir.name, name)).symlink_to(scan)
     program = (
-        "import time; import hope.pipeline as pipeline\n"
+        "import time; import hope.pipeline as pipeline; from hope.commands import batch_overlap\n"
+        "batch_overlap.has_spare_processor = lambda: True\n"
         "whole, seen = pipeline.segment_case, []\n"
         "def slow(*a):\n"
         "    seen.append(1)\n"

@@ -3,7 +3,7 @@
 The engine polls every queue in a thread of its own, which costs 3 ms a look. Its pause between two looks ends here when
 somebody rings, and is long once nobody has rung for a while. Peers hear of work by Postgres' LISTEN and NOTIFY. Where
 a ring could be missed (no connection to listen on, several processes on SQLite) the engine polls as it always did.
-The functions that are wrapped are private to the engine; the pin is exact, and tests hold what is done here.
+The functions that are wrapped are private to the engine, so that one of another version is left as it is, and polls.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 from dbos import _dbos, _queue
 
-from hope.adapters import postgres_connection
+from hope.adapters import dbos_version, postgres_connection
 
 if TYPE_CHECKING:
     import psycopg
@@ -169,6 +169,8 @@ class Listener:
 
 def install(bell: Bell) -> None:
     """Let the queues of the engine in this process pause as the bell says. Call it before the engine is launched."""
+    if not dbos_version.is_tested():
+        return
     work, manage = _originals()
 
     def work_with_bell(stop: threading.Event, dbos: Any, queue: Any) -> None:

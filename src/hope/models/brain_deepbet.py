@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from importlib.metadata import version
 from typing import Any
 
@@ -14,7 +15,7 @@ from hope.domain.volume import Volume
 
 
 class DeepbetExtractor:
-    """A ``ports.BrainExtractor``; the network is read at the first use and kept.
+    """A ``ports.BrainExtractor``; the network is read at the first use and kept. Threads that ask at once take turns.
 
     Args:
         device: ``cpu``, or ``auto`` for an accelerator where there is one.
@@ -24,6 +25,8 @@ class DeepbetExtractor:
         self.name = f"deepbet {version('deepbet')}"
         self._device = device
         self._network: Any = None
+        # deepbet keeps where it found the brain in itself while it runs: two at once would mix up their scans.
+        self._turn = threading.Lock()
 
     def extract(self, scan: Volume) -> npt.NDArray[np.bool_]:
         """Brain mask (i, j, k) of a T1-weighted scan, in the scan's own file order.
@@ -35,7 +38,8 @@ class DeepbetExtractor:
         make_image: Any = nib.Nifti1Image
         image = make_image(np.ascontiguousarray(upright.data, dtype=np.float32), upright.grid.affine_ras_mm)
         try:
-            _, mask, _ = self._loaded().run(image)
+            with self._turn:
+                _, mask, _ = self._loaded().run(image)
         except (AssertionError, ValueError, IndexError) as error:
             # deepbet asserts, or takes the largest of no components, when its first network sees no brain.
             raise StageError(f"{self.name} found no brain in this scan") from error

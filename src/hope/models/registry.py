@@ -243,11 +243,11 @@ class ModelRegistry:
         Raises:
             InputError: if there is none, or it is one that ships with the package.
         """
-        folder = self.user_folder / model_id
-        found = [bundle for bundle in self.list() if bundle.id == model_id and bundle.folder.parent != BUNDLED]
-        if found and found[0].folder != folder:  # its directory has another name, and the one of its name another model
-            folder = found[0].folder
-        if _ID.fullmatch(model_id) and (folder / MANIFEST).is_file():
+        # A directory may have another name than its model's id, and be named after another model.
+        usable = {bundle.folder: bundle.id for bundle in self.list() if bundle.folder.parent != BUNDLED}
+        folder = next((f for f, own in usable.items() if own == model_id), self.user_folder / model_id)
+        is_another = usable.get(folder, model_id) != model_id
+        if _ID.fullmatch(model_id) and not is_another and (folder / MANIFEST).is_file():
             shutil.rmtree(folder)
             return
         bundle = self.get(model_id)

@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from dbos import _dbos, _queue, _sys_db, _sys_db_postgres
+
+from hope.adapters import dbos_threads, dbos_version, queue_bell
 
 STARTED = """
 import json, sys, threading, time
@@ -37,3 +40,33 @@ def test_only_what_is_needed_runs_and_stops_at_once(database: str, tmp_path: Pat
     assert ("Listener._run" in threads) is (database == "postgres")
     # The engine waits 10 s for each thread of its own that does not hear that it is to end.
     assert found["seconds"] < 8.0
+
+
+PLACES = (
+    (_queue, "queue_worker_thread"),
+    (_dbos, "queue_thread"),
+    (_dbos, "background_jobs_thread"),
+    (_dbos, "dynamic_scheduler_loop"),
+    (_sys_db.SystemDatabase, "run_notification_listener"),
+    (_sys_db_postgres.PostgresSystemDatabase, "run_notifier"),
+)
+
+
+@pytest.mark.parametrize(("found", "replaced"), [(dbos_version.TESTED, True), ("3.5.0", False)])
+def test_another_version_of_the_engine_is_left_as_it_is(
+    found: str, replaced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place, name in PLACES:
+        monkeypatch.setattr(place, name, print)
+    monkeypatch.setattr(queue_bell, "_kept", [(print, print)])
+    monkeypatch.setattr(dbos_version, "version", lambda _: found)
+
+    queue_bell.install(queue_bell.Bell())
+    dbos_threads.install()
+
+    assert {getattr(place, name) is not print for place, name in PLACES} == {replaced}
+
+
+def test_the_version_that_was_tested_is_the_one_that_is_pinned() -> None:
+    pins = (Path(__file__).parents[3] / "constraints.txt").read_text().splitlines()
+    assert f"dbos=={dbos_version.TESTED}" in pins

@@ -15,7 +15,7 @@ import pytest
 from hope.commands.batch import for_each_case
 from hope.commands.batch_overlap import can_be_read_ahead, for_each_case_overlapping, has_spare_processor
 from hope.domain.case import MRSequence
-from hope.domain.errors import InputError, StageError
+from hope.domain.errors import InputError, OutputError, StageError
 from hope.domain.progress import Progress
 from hope.stages.intake.sources import CaseSource
 from hope.stages.report.result_folder import RESULT, output_directory, result_folder
@@ -208,3 +208,12 @@ def test_an_output_directory_goes_if_it_is_empty_and_was_not_there(tmp_path: Pat
     with output_directory(tmp_path / "file"):
         pass
     assert (tmp_path / "file").is_file()
+
+
+def test_an_output_directory_that_cannot_be_made_is_left_to_the_cases(tmp_path: Path) -> None:
+    too_long = "x" * 300
+    with output_directory(tmp_path / "a" / too_long):
+        pass
+    assert not any(tmp_path.iterdir()), "its parents could be made"
+    with output_directory(tmp_path / too_long), pytest.raises(OutputError), result_folder(tmp_path / too_long, "case"):
+        pass

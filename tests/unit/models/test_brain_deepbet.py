@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import nibabel as nib
@@ -39,6 +41,30 @@ def test_the_mask_has_the_scans_own_file_order(orientation: str) -> None:
 
     assert mask.dtype == np.bool_
     np.testing.assert_array_equal(mask, scan.data > 5)
+
+
+class NetworkWithBox(Network):
+    """Keeps what it found in itself until it has answered, as deepbet does."""
+
+    def run(self, image: Any) -> tuple[Any, Any, float]:
+        self.found = super().run(image)
+        time.sleep(0.05)
+        return self.found
+
+
+def test_scans_of_two_threads_are_not_mixed_up() -> None:
+    """Cases whose steps overlap share one extractor."""
+    scans = [Volume(np.full((4, 4, 4), 2.0, np.float32), Grid((4, 4, 4), np.eye(4))) for _ in range(2)]
+    for number, scan in enumerate(scans):
+        scan.data[number] = 9.0
+    shared = extractor()
+    shared._network = NetworkWithBox()
+
+    with ThreadPoolExecutor(2) as threads:
+        masks = list(threads.map(shared.extract, scans))
+
+    for scan, mask in zip(scans, masks, strict=True):
+        np.testing.assert_array_equal(mask, scan.data > 5)
 
 
 def test_no_brain_is_said_in_plain_words() -> None:

@@ -196,7 +196,7 @@ def test_a_copy_never_takes_the_place_of_the_bundle_that_was_added(bundle: Path,
         registry.get("tiny")
     registry.remove("tiny")
     assert registry.get("tiny").version == "other" and not registry.problems(), "the only one of the id"
-    registry.remove("a-copy")
+    registry.remove("tiny")
     assert not copy.exists()
 
 
@@ -210,6 +210,8 @@ def test_a_directory_named_after_another_model_hides_none(bundle: Path, tmp_path
     assert registry.get("tiny").folder.name == "a-copy" and registry.get("other").folder.name == "tiny"
     assert not registry.problems()
     registry.remove("tiny")
+    with pytest.raises(InputError, match="tiny"):
+        registry.remove("tiny")  # once more
     assert not (tmp_path / "models" / "a-copy").exists() and registry.get("other").folder.name == "tiny"
     registry.remove("other")
     assert not list((tmp_path / "models").iterdir())

@@ -64,15 +64,16 @@ def output_directory(out: Path) -> Iterator[None]:
 
     One that cannot be made is left to `result_folder`, which says so.
     """
-    made = [p for p in (out, *out.parents) if not p.exists()]
+    made: list[Path] = []
     with suppress(OSError):
+        made = [p for p in (out, *out.parents) if not p.exists()]
         out.mkdir(parents=True, exist_ok=True)
     try:
         yield
     finally:
-        with suppress(OSError):
-            for folder in made:
-                folder.rmdir()  # refused unless it is empty
+        for folder in made:
+            with suppress(OSError):  # one that could not be made, or is not empty
+                folder.rmdir()
 
 
 @contextmanager
