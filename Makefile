@@ -96,7 +96,7 @@ interop: training-paused system $(INSTALLED) ## DICOM and BIDS of ours before ot
 	$(BIN)/python benchmarks/interop.py --programs build/interop/bin
 	HOPE_INTEROP=long $(BIN)/python -m pytest -s --durations=5 tests/e2e/test_real_archives.py
 
-federated: training-paused $(INSTALLED) ## federated training on three synthetic sites, 3 seeds, and FLARE's real processes (an hour); CI runs short forms
+federated: training-paused $(INSTALLED) ## federated training on three synthetic sites, 3 seeds, and FLARE's real processes (half an hour); CI runs short forms
 	$(BIN)/python benchmarks/federated.py run
 	HOPE_FEDERATED=long $(BIN)/python -m pytest -s --timeout 0 --durations=10 tests/e2e/test_federated.py
 

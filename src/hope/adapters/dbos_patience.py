@@ -1,8 +1,8 @@
 """How the engine waits for its database: a full disk is waited for too, and no pause is longer than a few seconds.
 
 The engine tries again for ever while its database does not answer, but with pauses of up to 90 s, and a full disk ends
-its workflows without a word. Both are private to it: a version that has
-no such names does not start, and tests hold what is done here with the one that constraints.txt pins.
+its workflows without a word. Both are private to it: the platform does not start with a version that lacks the names,
+and tests hold what is done here with the one that constraints.txt pins.
 """
 
 from __future__ import annotations

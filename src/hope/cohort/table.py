@@ -272,6 +272,5 @@ def _volumes(measured: Measured, case: str, row: int) -> dict[str, str]:
     try:
         volumes = measured(case)
     except InputError as error:
-        what = f"row {row} of the cohort table: {error.what}"
-        raise InputError(what, expected=error.expected, got=error.got, fix=error.fix) from error
+        raise error.about(f"row {row} of the cohort table") from error
     return {f"ml_{key}": str(volumes[key]) for key in MEASURED}

@@ -48,10 +48,10 @@ def for_each_case(
     say_failed(failed, len(sources), skipped)
 
 
-def say_skipped(skipped: Mapping[str, int] | None) -> None:
-    """Say what of the inputs belongs to no case."""
+def say_skipped(skipped: Mapping[str, int] | None, beside: str = "cases") -> None:
+    """Say what of the inputs belongs to no case, or to no result."""
     for reason, count in (skipped or {}).items():
-        click.echo(f"hope: left out beside the cases: {count} {reason}", err=True)
+        click.echo(f"hope: left out beside the {beside}: {count} {reason}", err=True)
 
 
 def say_failed(failed: Sequence[str], cases: int, skipped: Mapping[str, int] | None) -> None:

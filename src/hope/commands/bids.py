@@ -26,10 +26,10 @@ def export(results: Path, out: Path) -> None:
     \b
     hope bids export results -o derivatives/hope
     """  # noqa: D301 - click reads the backspace
+    from hope.commands.batch import say_skipped
     from hope.export.bids import export_derivatives
     from hope.export.stored_result import left_out, read_results
 
     every = read_results(results)
-    for reason, count in left_out(results).items():
-        click.echo(f"hope: left out beside the results: {count} {reason}", err=True)
+    say_skipped(left_out(results), "results")
     click.echo(str(export_derivatives(every, out)))

@@ -27,6 +27,7 @@ def table(results: Path, out: Path, radiomics: bool) -> None:
     \b
     hope cohort table results -o cohort.csv
     """  # noqa: D301 - click reads the backspace
+    from hope.commands.batch import say_skipped
     from hope.domain.errors import InputError
     from hope.export.cohort_table import cohort_table, data_dictionary
     from hope.export.stored_result import left_out, read_results
@@ -36,14 +37,12 @@ def table(results: Path, out: Path, radiomics: bool) -> None:
     if out.suffix.lower() != ".csv":
         raise InputError("-o names no table", expected="a file that ends in .csv", got=out.suffix or "no ending")
     every = read_results(results)
-    for reason, count in left_out(results).items():
-        click.echo(f"hope: left out beside the results: {count} {reason}", err=True)
+    say_skipped(left_out(results), "results")
     for result in every:
         try:
             result.check_mask()
         except InputError as error:
-            what = f"{result.case_id}: {error.what}"
-            raise InputError(what, expected=error.expected, got=error.got, fix=error.fix) from error
+            raise error.about(result.case_id) from error
     features, reasons = features_of_all(every) if radiomics else (None, {})
     for case, reason in reasons.items():
         click.echo(f"{case} has no radiomics: {reason}", err=True)

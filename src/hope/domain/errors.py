@@ -28,6 +28,10 @@ class InputError(HopeError):
         text = self.what + (f" ({detail})" if detail else "") + (f"; {self.fix}" if self.fix else "")
         return " ".join(text.split())
 
+    def about(self, whose: str) -> InputError:
+        """The same sentence, and whose it is, such as ``row 3 of the cohort table``."""
+        return InputError(f"{whose}: {self.what}", expected=self.expected, got=self.got, fix=self.fix)
+
 
 class WrongTypeError(InputError):
     """The bytes are of another kind of file."""

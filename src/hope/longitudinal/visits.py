@@ -112,7 +112,7 @@ def _of_result(folder: Path, what: str) -> Visit:
     try:
         stored = read_result(folder)
     except InputError as error:
-        raise _of_date(error, what) from error
+        raise error.about(what) from error
     return visit_of(stored, what)
 
 
@@ -141,7 +141,7 @@ def visit_of(stored: StoredResult, what: str) -> Visit:
         to_labels = Transform(np.array(transform.atlas_to_native_ras_mm))
         labels = check_peds(stored.labels())
     except InputError as error:
-        raise _of_date(error, what) from error
+        raise error.about(what) from error
     except ValueError as error:
         raise InputError(f"{RESULT} of {what} holds a transform that is none") from error
     # Delivered images show what the scans show, but no more than the model wants to see.
@@ -151,11 +151,6 @@ def visit_of(stored: StoredResult, what: str) -> Visit:
     sha256 = (scan.sha256 if scan else None) or ""
     dicom = stored.reference_from_dicom
     return Visit(stored.case_id, labels, images, to_labels, volumes, model.id, brain_only, model.sha256, sha256, dicom)
-
-
-def _of_date(error: InputError, what: str) -> InputError:
-    """The same sentence, and of which date it is."""
-    return InputError(f"{what}: {error.what}", expected=error.expected, got=error.got, fix=error.fix)
 
 
 def _of_scans(folder: Path, what: str) -> Visit:

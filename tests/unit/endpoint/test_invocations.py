@@ -207,6 +207,16 @@ def test_a_self_test_that_fails_in_an_unforeseen_way_is_tried_again(
     asyncio.run(until_ready())
 
 
+async def until_broken(processes: Any, folder: Path) -> None:
+    """Keep the self-test of an endpoint until it has failed once."""
+    readiness = Readiness(processes, Scratch(folder), asyncio.Semaphore(), 1, "starter")
+    task = asyncio.create_task(readiness.keep())
+    async with asyncio.timeout(30):
+        while readiness.state != BROKEN:
+            await asyncio.sleep(0.01)
+    task.cancel()
+
+
 def test_a_self_test_that_takes_too_long_says_so_in_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -216,15 +226,7 @@ def test_a_self_test_that_takes_too_long_says_so_in_the_log(
         async def run(self, job: Mapping[str, Any]) -> Any:
             await asyncio.sleep(60)
 
-    async def until_broken() -> None:
-        readiness = Readiness(Slow(), Scratch(tmp_path), asyncio.Semaphore(), 1, "starter")  # type: ignore[arg-type]
-        task = asyncio.create_task(readiness.keep())
-        async with asyncio.timeout(30):
-            while readiness.state != BROKEN:
-                await asyncio.sleep(0.01)
-        task.cancel()
-
-    asyncio.run(until_broken())
+    asyncio.run(until_broken(Slow(), tmp_path))
     assert "the self-test failed: it took longer than 0.05 s; trying again in 1 s" in caplog.text
 
 
@@ -235,13 +237,5 @@ def test_a_time_limit_within_the_self_test_is_not_taken_for_that_of_the_test(
         async def run(self, job: Mapping[str, Any]) -> Any:
             raise TimeoutError
 
-    async def until_broken() -> None:
-        readiness = Readiness(Refusing(), Scratch(tmp_path), asyncio.Semaphore(), 1, "starter")  # type: ignore[arg-type]
-        task = asyncio.create_task(readiness.keep())
-        async with asyncio.timeout(30):
-            while readiness.state != BROKEN:
-                await asyncio.sleep(0.01)
-        task.cancel()
-
-    asyncio.run(until_broken())
+    asyncio.run(until_broken(Refusing(), tmp_path))
     assert "the self-test failed: TimeoutError; trying again in 1 s" in caplog.text

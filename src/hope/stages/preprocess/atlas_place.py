@@ -18,9 +18,11 @@ LEAST_SHARED = 0.80
 an identity matrix as their header: 0.81 and less)."""
 
 USUAL_SHARED = 0.92
+"""From here on a brain lies on the atlas; between the two it is asked whether it fits better once turned."""
+
 LEAST_GAIN = 1.15
-"""Below the first, a brain that fits the atlas so many times better once turned or mirrored does not lie on it either
-(4 adults whose release tilted them: 0.82 to 0.90 and 1.2 to 1.7 times; no other)."""
+"""A brain that fits the atlas so many times better once turned or mirrored does not lie on it (4 adults whose release
+tilted them: 1.2 to 1.7 times, 0.82 to 0.90 shared; no other)."""
 
 
 def place_flags(image: Volume, brain: Volume, sequence: str) -> list[QCFlag]:
