@@ -27,7 +27,8 @@ from hope.stages.postprocess.uncertainty import uncertainty_map
 from hope.stages.preprocess.preprocess import preprocess, to_native
 from hope.stages.report.face_free import BRAIN_ONLY, WHOLE_HEAD, shown_scan
 from hope.stages.report.facts import MadeWith, brain_method, describe
-from hope.stages.report.write_results import Delivered, result_folder, write_results
+from hope.stages.report.result_folder import Destination, refuse_other_scans, result_folder
+from hope.stages.report.write_results import Delivered, write_results
 from hope.stages.segment.segment import segment
 
 
@@ -103,7 +104,7 @@ def run_case(
     source: CaseSource | UploadedCase,
     predictor: Predictor,
     brain: BrainExtractor,
-    out: Path,
+    out: Path | Destination,
     options: RunOptions | None = None,
     progress: Progress = silent,
 ) -> CaseResult:
@@ -113,13 +114,14 @@ def run_case(
         source: where the scans lie, or the scans themselves.
         predictor: runs the model.
         brain: finds the brain where the scans still show the head.
-        out: results go to ``out/case_id``, all of them or none.
+        out: results go to ``out/case_id``, all of them or none; a result of other scans there is not replaced,
+            unless a `Destination` says so.
         options: what the user chose.
         progress: called for everything that takes time.
 
     Raises:
         InputError: if the scans cannot be used.
-        OutputError: if the results cannot be written.
+        OutputError: if the results cannot be written, or would replace what must not be replaced.
         StageError: if a stage fails on input that looked right.
     """
     steps = case_steps(source, predictor, brain, out, options, progress)
@@ -135,7 +137,7 @@ def case_steps(
     source: CaseSource | UploadedCase,
     predictor: Predictor,
     brain: BrainExtractor,
-    out: Path,
+    out: Path | Destination,
     options: RunOptions | None = None,
     progress: Progress = silent,
 ) -> Generator[None, None, CaseResult]:
@@ -152,8 +154,11 @@ def case_steps(
     """
     chosen = options or RunOptions()
     clock = Clock(progress)
-    with private_directory() as scratch, result_folder(out, source.case_id) as folder:
+    to = Destination(out) if isinstance(out, Path) else out
+    with private_directory() as scratch, result_folder(to.out, source.case_id, replace=to.replace) as folder:
         uploaded = _read_case(source, predictor, chosen, scratch, clock)
+        if not to.replace:
+            refuse_other_scans(to.out, source.case_id, uploaded.input_sha256)
         if not uploaded.preprocessed:
             yield
         prepared = _align_case(uploaded, predictor, brain, clock)

@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+import hope as door
 from hope.domain.case import SEQUENCES
 from hope.domain.grid import ATLAS_GRID
 from hope.formats.nifti import read_labels, read_scan, write_scan
@@ -183,6 +184,42 @@ def test_an_earlier_result_is_replaced_but_never_what_a_person_added(
     mask.write_bytes(mask.read_bytes() + b"corrected by hand")
     assert hope(*call).status == 2
     assert mask.read_bytes().endswith(b"corrected by hand")
+
+
+@pytest.mark.parametrize("command", ["segment", "preprocess", "harmonize", "saved"])
+def test_other_scans_under_the_same_name_leave_the_result_alone(
+    preprocessed_case_dir: Path, tiny_result: Path, tmp_path: Path, hope: Callable, command: str
+) -> None:
+    out, case = tmp_path / "out", preprocessed_case_dir.name
+    other = shutil.copytree(preprocessed_case_dir, tmp_path / "other" / case)
+    scan, _ = read_scan(other / f"{case}-t2f.nii.gz", "t2f")
+    write_scan(scan.with_data(scan.data * 1.5), other / f"{case}-t2f.nii.gz")
+    model = ("--model", "tiny", "--device", "cpu") if command == "segment" else ()
+    if command in ("preprocess", "harmonize"):
+        assert hope(command, preprocessed_case_dir, "-o", out).status == 0
+        assert hope(command, preprocessed_case_dir, "-o", out).status == 0, "the same scans"
+    else:
+        shutil.copytree(tiny_result, out / case)
+    before = {path.name: path.read_bytes() for path in (out / case).iterdir()}
+
+    kept: list[door.Result] = []
+
+    def run(*more: str, replace: bool = False) -> str:
+        if command == "saved":
+            try:
+                kept.append(kept[0] if kept else door.segment(other, model="tiny"))
+                kept[0].save(out, replace=replace)
+            except door.OutputError as error:
+                return str(error)
+            return ""
+        done = hope(command, other, "-o", out, *model, *more)
+        return done.err if done.status else ""
+
+    assert "made from other scans" in run() and "got other images as t2f" in run()
+    assert {path.name: path.read_bytes() for path in (out / case).iterdir()} == before
+    assert run("--replace", replace=True) == ""
+    assert {path.name: path.read_bytes() for path in (out / case).iterdir()} != before
+    assert [p.name for p in out.iterdir()] == [case]
 
 
 def test_a_foreign_folder_is_not_replaced(preprocessed_case_dir: Path, tmp_path: Path, hope: Callable) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hope.commands.inputs import PATH, scan_inputs
+from hope.commands.inputs import PATH, REPLACE, scan_inputs
 
 if TYPE_CHECKING:
     from hope.domain.case import AlignedCase, HarmonizedCase, MRSequence
@@ -17,15 +17,19 @@ if TYPE_CHECKING:
     from hope.ports import BrainExtractor, Harmonizer
     from hope.services import Services
     from hope.stages.intake.intake import CaseSource
+    from hope.stages.report.result_folder import Destination
 
-    Aligner = Callable[[CaseSource, Progress], AlignedCase]
+    Hashes = Mapping[MRSequence, str]
+    Aligner = Callable[[CaseSource, Progress, Callable[[Hashes], None]], AlignedCase]
 
+FACTS = "harmonize.json"
 METHODS = ("histogram", "hail", "none")
 
 
 @click.command(short_help="Bring a case's intensities to one style.")
 @scan_inputs
 @click.option("-o", "--output", type=PATH, required=True, metavar="OUT", help="Results go to OUT/<case>/.")
+@REPLACE
 @click.option("--target", type=PATH, metavar="CASE|STYLE", help="What to look like.  [default: the bundled style]")
 @click.option("--method", type=click.Choice(METHODS), help="How it is done.  [default: the style's, else histogram]")
 @click.option("--model", metavar="ID", help="Your own harmonizer, as `hope models list` names it, by method hail.")
@@ -35,6 +39,7 @@ def harmonize(
     inputs: tuple[Path, ...],
     named: Mapping[MRSequence, Path],
     output: Path,
+    replace: bool,
     target: Path | None,
     method: str | None,
     model: str | None,
@@ -70,6 +75,7 @@ def harmonize(
     from hope.stages.harmonize.harmonize import harmonize as run_stage
     from hope.stages.harmonize.harmonize import not_harmonized
     from hope.stages.intake.intake import find_cases
+    from hope.stages.report.result_folder import Destination, refuse_other_scans
 
     services = Services(Settings.from_environment())
     if method == "none" and model:
@@ -91,12 +97,19 @@ def harmonize(
         style = (style_file or _style(target, harmonizer, aligned, progress)) if harmonizer else None
 
     def work(source: CaseSource, progress: Progress) -> None:
-        case = aligned(source, lambda text, share: progress(text, 0.7 * share))
+        made_from: dict[MRSequence, str] = {}
+
+        def note_scans(sha256: Hashes) -> None:
+            made_from.update(sha256)
+            if not replace:
+                refuse_other_scans(output, source.case_id, sha256, FACTS)
+
+        case = aligned(source, lambda text, share: progress(text, 0.7 * share), note_scans)
         done = not_harmonized(case)
         if harmonizer and style:
             done = run_stage(case, harmonizer, style, lambda text, share: progress(text, 0.7 + 0.25 * share))
         progress("harmonize: write files", 0.95)
-        _write(done, output)
+        _write(done, Destination(output, replace), made_from)
         progress("done", 1.0)
         _print(done, output / case.case_id)
 
@@ -104,13 +117,13 @@ def harmonize(
 
 
 def _aligner(brain: BrainExtractor, preprocessed: bool) -> Aligner:
-    """How a case gets to the atlas grid, as a stripped brain."""
+    """How a case gets to the atlas grid, as a stripped brain; the third argument looks at the hashes of its scans."""
     from hope.domain.case import HeadState
     from hope.formats.private_directory import private_directory
     from hope.stages.intake.intake import load_case
     from hope.stages.preprocess.preprocess import preprocess
 
-    def aligned(source: CaseSource, progress: Progress) -> AlignedCase:
+    def aligned(source: CaseSource, progress: Progress, look: Callable[[Hashes], None]) -> AlignedCase:
         with private_directory() as scratch:
             case = load_case(
                 source,
@@ -118,9 +131,14 @@ def _aligner(brain: BrainExtractor, preprocessed: bool) -> Aligner:
                 scratch=scratch,
                 progress=lambda text, share: progress(text, 0.3 * share),
             )
+            look(case.input_sha256)
             return preprocess(case, HeadState.BRAIN, brain, lambda text, share: progress(text, 0.3 + 0.7 * share))
 
     return aligned
+
+
+def _any(sha256: Hashes) -> None:
+    """Take whatever scans there are."""
 
 
 def _read_style(path: Path) -> Style:
@@ -172,7 +190,7 @@ def _style(target: Path | None, harmonizer: Harmonizer, aligned: Aligner, progre
             got=str(len(sources)),
             fix="learn a style from all of them with --learn-style",
         )
-    return harmonizer.learn(aligned(sources[0], lambda text, share: progress(f"target: {text}", share)))
+    return harmonizer.learn(aligned(sources[0], lambda text, share: progress(f"target: {text}", share), _any))
 
 
 def _learn(folder: Path, output: Path, harmonizer: Harmonizer, aligned: Aligner) -> None:
@@ -193,7 +211,7 @@ def _learn(folder: Path, output: Path, harmonizer: Harmonizer, aligned: Aligner)
 
         def cases() -> Iterator[AlignedCase]:
             for number, source in enumerate(sources):
-                yield aligned(source, lambda text, share, n=number: progress(text, (n + share) / len(sources)))  # type: ignore[misc]
+                yield aligned(source, lambda text, share, n=number: progress(text, (n + share) / len(sources)), _any)  # type: ignore[misc]
 
         style = learn_style(cases(), harmonizer, output.stem, f"mean of {many}")
     with atomic_output(output) as stream:
@@ -201,8 +219,8 @@ def _learn(folder: Path, output: Path, harmonizer: Harmonizer, aligned: Aligner)
     click.echo(f"style of {many}: {output}")
 
 
-def _write(done: HarmonizedCase, output: Path) -> None:
-    """Images, mask and figures of one case.
+def _write(done: HarmonizedCase, to: Destination, made_from: Hashes) -> None:
+    """Images, mask and figures of one case, with the hashes of the scans that it was made from.
 
     Raises:
         OutputError: if a file cannot be written.
@@ -212,21 +230,22 @@ def _write(done: HarmonizedCase, output: Path) -> None:
     from hope.formats.atomic import atomic_output
     from hope.formats.nifti import write_labels, write_scan
     from hope.stages.harmonize.harmonize import described
-    from hope.stages.report.write_results import result_folder
+    from hope.stages.report.result_folder import result_folder, scans_facts
 
     case = done.aligned
-    with result_folder(output, case.case_id, facts="harmonize.json") as folder:
+    with result_folder(to.out, case.case_id, facts=FACTS, replace=to.replace) as folder:
         for sequence, volume in done.images.items():
             write_scan(volume, folder / f"{case.case_id}-{sequence}.nii.gz")
         mask = case.brain_mask
         write_labels(mask.with_data(mask.data.astype("uint8")), folder / f"{case.case_id}-brain-mask.nii.gz")
         facts = {
             "case_id": case.case_id,
+            **scans_facts(made_from),
             "harmonizer": dict(described(done)),
             "harmonization": dict(done.details),
             "qc": [flag.to_json() for flag in (*case.flags, *done.flags)],
         }
-        with atomic_output(folder / "harmonize.json") as stream:
+        with atomic_output(folder / FACTS) as stream:
             stream.write(json.dumps(facts, indent=2).encode())
 
 

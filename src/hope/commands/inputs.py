@@ -20,6 +20,11 @@ HELP = {"help_option_names": ["-h", "--help"]}
 """click keeps a command's help option from its first use, which may be without the root group around it."""
 
 
+REPLACE = click.option(
+    "--replace", is_flag=True, help="Replace an earlier result of the same name even if it was made from other scans."
+)
+
+
 def scan_inputs(function: Callable[..., Any]) -> Callable[..., Any]:
     """INPUT... and a flag for each sequence; the command gets the scans that were named as ``named``."""
     decorated = named_scans("The {} scan: a NIfTI file or one DICOM series.")(function)

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import click
 
-from hope.commands.inputs import PATH, scan_inputs
+from hope.commands.inputs import PATH, REPLACE, scan_inputs
 from hope.domain.case import MRSequence
+
+FACTS = "preprocess.json"
 
 
 @click.command(short_help="Scans in; aligned images in atlas space out.")
 @scan_inputs
 @click.option("-o", "--output", type=PATH, required=True, metavar="OUT", help="Results go to OUT/<case>/.")
+@REPLACE
 @click.option(
     "--head",
     type=click.Choice(["full", "defaced", "brain"]),
@@ -26,6 +29,7 @@ def preprocess(
     inputs: tuple[Path, ...],
     named: Mapping[MRSequence, Path],
     output: Path,
+    replace: bool,
     head: str,
     preprocessed: bool,
 ) -> None:
@@ -47,7 +51,7 @@ def preprocess(
     from hope.stages.intake.case_finding import find_all
     from hope.stages.intake.intake import CaseSource, load_case
     from hope.stages.preprocess.preprocess import preprocess as run_stage
-    from hope.stages.report.write_results import result_folder
+    from hope.stages.report.result_folder import refuse_other_scans, result_folder, scans_facts
 
     found = find_all(inputs, named)
     brain = Services(Settings.from_environment()).brain_extractor()
@@ -55,14 +59,17 @@ def preprocess(
     def work(source: CaseSource, progress: Progress) -> None:
         with private_directory() as scratch:
             case = load_case(source, preprocessed=True if preprocessed else None, scratch=scratch, progress=progress)
+            if not replace:
+                refuse_other_scans(output, case.case_id, case.input_sha256, FACTS)
             aligned = run_stage(case, HeadState(head), brain, progress)
-        with result_folder(output, source.case_id, facts="preprocess.json") as folder:
+        with result_folder(output, source.case_id, facts=FACTS, replace=replace) as folder:
             for sequence, volume in aligned.images.items():
                 write_scan(volume, folder / f"{source.case_id}-{sequence}.nii.gz")
             mask = aligned.brain_mask
             write_labels(mask.with_data(mask.data.astype("uint8")), folder / f"{source.case_id}-brain-mask.nii.gz")
             facts = {
                 "case_id": source.case_id,
+                **scans_facts(case.input_sha256),
                 "reference": str(aligned.reference),
                 "head_state": str(aligned.head_state),
                 "qc": [flag.to_json() for flag in aligned.flags],
@@ -71,7 +78,7 @@ def preprocess(
                     for s, t in aligned.atlas_to_native.items()
                 },
             }
-            with atomic_output(folder / "preprocess.json") as stream:
+            with atomic_output(folder / FACTS) as stream:
                 stream.write(json.dumps(facts, indent=2).encode())
         click.echo(f"{output / source.case_id}")
 

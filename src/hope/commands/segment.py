@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from hope.commands.inputs import HELP, PATH, scan_inputs
+from hope.commands.inputs import HELP, PATH, REPLACE, scan_inputs
 from hope.commands.lesions import print_lesions
 from hope.commands.run_options import run_options
 from hope.contract.options import RunOptions
@@ -36,6 +36,7 @@ _MARKS = {"warning": "!", "caution": "?"}
 @click.command(short_help="Scans in; labels, volumes, picture and report out.", context_settings=HELP)
 @scan_inputs
 @click.option("-o", "--output", type=PATH, metavar="OUT", help="Results go to OUT/<case>/.  [required]")
+@REPLACE
 @click.option("--dry-run", is_flag=True, help="Say which scans would be taken, and why; run nothing, write nothing.")
 @run_options
 @click.option(
@@ -55,6 +56,7 @@ def segment(
     inputs: tuple[Path, ...],
     named: Mapping[MRSequence, Path],
     output: Path | None,
+    replace: bool,
     dry_run: bool,
     options: RunOptions,
     where: str | None,
@@ -78,6 +80,7 @@ def segment(
       <case>-*-atlas.nii.gz       the preprocessed images
       preview.png, report.html    to look at
       result.json                 volumes, remarks, provenance
+    Running the same scans again replaces the result; one of other scans stays, unless you say --replace.
 
     \b
     Examples:
@@ -97,7 +100,7 @@ def segment(
         from hope.settings import Settings
         from hope.stages.intake.case_finding import find_all
         from hope.stages.intake.intake import CaseSource
-        from hope.stages.report.result_folder import output_directory
+        from hope.stages.report.result_folder import Destination, output_directory
 
     if output is None and not dry_run:
         context = click.get_current_context()
@@ -116,8 +119,10 @@ def segment(
     if note := predictor.device_note:
         click.echo(f"hope: {note}", err=True)
 
+    to = Destination(output, replace)
+
     def steps(source: CaseSource, progress: Progress) -> Generator[None, None, None]:
-        result = yield from case_steps(source, predictor, brain, output, options, progress)
+        result = yield from case_steps(source, predictor, brain, to, options, progress)
         _print_result(result.report, output / source.case_id)
 
     with output_directory(output):

@@ -83,24 +83,25 @@ class Result:
         """
         return self._read(OutputFile.of(Role.PICTURE).name(self.case_id))
 
-    def save(self, directory: str | os.PathLike[str]) -> Path:
+    def save(self, directory: str | os.PathLike[str], *, replace: bool = False) -> Path:
         """Write the files of ``hope segment`` to ``directory/<case>/``, all of them or none.
 
         Args:
-            directory: is made if it does not exist; an earlier result of this case in it is replaced.
+            directory: is made if it does not exist; an earlier result of the same scans in it is replaced.
+            replace: also replace one of this name that was made from other scans.
 
         Returns:
             the directory of the case.
 
         Raises:
-            OutputError: if it cannot be written, or holds something else of that name.
+            OutputError: if it cannot be written, or holds something else of that name, such as a result of other scans.
             InputError: if the results went to a directory and are gone from there.
         """
         if isinstance(self._files, Path):
             contents = {path.name: self._read(path.name) for path in self._listed(self._files)}
         else:
             contents = dict(self._files)
-        with result_folder(Path(directory), self.case_id) as folder:
+        with result_folder(Path(directory), self.case_id, replace=replace) as folder:
             for name, content in contents.items():
                 with atomic_output(folder / name) as stream:
                     stream.write(content)

@@ -20,6 +20,7 @@ from hope.python_api.progress import ProgressLike, listener
 from hope.python_api.result import Result
 from hope.services import Services
 from hope.settings import DEVICES, Settings
+from hope.stages.report.result_folder import Destination
 
 _ONE_AT_A_TIME = threading.Lock()
 """Calls from several threads wait for each other: one case uses all cores, and libraries below keep global state."""
@@ -45,6 +46,7 @@ def segment(
     t2w: ImageLike | None = None,
     t2f: ImageLike | None = None,
     out: str | os.PathLike[str] | None = None,
+    replace: bool = False,
     model: str | None = None,
     device: str = "auto",
     preprocessed: bool | None = None,
@@ -65,7 +67,8 @@ def segment(
         t1c: the T1 with contrast; its grid carries the labels.
         t2w: the T2.
         t2f: the FLAIR.
-        out: results go to ``out/<case>/``; None leaves nothing on disk.
+        out: results go to ``out/<case>/``; None leaves nothing on disk. A result of the same scans is replaced.
+        replace: also replace a result of this name in ``out`` that was made from other scans.
         model: id of a bundle, see ``hope models list``; the model that ships, ``mixed``, if not given.
         device: auto, cpu, cuda or mps; auto is what HOPE_DEVICE says, else a CUDA GPU where there is one. mps is taken
             and runs on the CPU, with a warning.
@@ -83,7 +86,7 @@ def segment(
     Raises:
         InputError: if the scans or an argument cannot be used; its text is the command line's sentence.
         AmbiguousInputError: if it cannot be told which scan is which.
-        OutputError: if ``out`` cannot be written.
+        OutputError: if ``out`` cannot be written, or holds a result of other scans under this name.
         BundleError: if the model's files are damaged.
         StageError: if a stage fails on input that looked right.
     """
@@ -104,9 +107,9 @@ def segment(
     with listener(progress) as report, _ONE_AT_A_TIME, case_of(case, named, preprocessed, report) as found:
         loaded = _loaded(model, device)
         if out is not None:
-            folder = Path(out)
-            result = run_case(found, loaded.predictor, loaded.brain, folder, options, report)
-            return Result(result, folder / result.case_id)
+            to = Destination(Path(out), replace)
+            result = run_case(found, loaded.predictor, loaded.brain, to, options, report)
+            return Result(result, to.out / result.case_id)
         with private_directory() as private:
             result = run_case(found, loaded.predictor, loaded.brain, private, options, report)
             files = {path.name: path.read_bytes() for path in sorted((private / result.case_id).iterdir())}

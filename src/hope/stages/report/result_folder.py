@@ -7,10 +7,12 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hope.domain.errors import OutputError
+from hope.domain.sequence import MRSequence
 from hope.formats.atomic import atomic_output, output_error
 from hope.formats.hashing import sha256_of
 from hope.formats.private_directory import partial_directory
@@ -20,11 +22,39 @@ RESULT = "result.json"
 _MTIME_SLACK_SECONDS = 2.0
 
 
+@dataclass(frozen=True)
+class Destination:
+    """Where the results of several cases go.
+
+    Attributes:
+        out: the output directory.
+        replace: an earlier result is replaced although it was made from other scans.
+    """
+
+    out: Path
+    replace: bool = False
+
+
+def scans_facts(sha256: Mapping[MRSequence, str]) -> dict[str, Any]:
+    """The part of a facts file that says which scans it was made from, as result.json has it."""
+    return {"input": {"sequences": {str(sequence): {"sha256": digest} for sequence, digest in sha256.items()}}}
+
+
+def refuse_other_scans(out: Path, case_id: str, sha256: Mapping[MRSequence, str], facts: str = RESULT) -> None:
+    """Refuse, before any work, if ``out/case_id`` holds a result that was made from other scans.
+
+    Raises:
+        OutputError: if so; `result_folder` looks again at the end.
+    """
+    _refuse_other_scans(out / case_id / facts, scans_facts(sha256), case_id)
+
+
 @contextmanager
-def result_folder(out: Path, case_id: str, facts: str = RESULT) -> Iterator[Path]:
+def result_folder(out: Path, case_id: str, facts: str = RESULT, *, replace: bool = False) -> Iterator[Path]:
     """A private folder that becomes ``out/case_id`` only when the block ends well; else nothing stays behind.
 
-    An earlier result of the same case, known by its file ``facts``, is replaced as a whole, never mixed. One that holds
+    An earlier result of the same case, known by its file ``facts``, is replaced as a whole, never mixed. One that was
+    made from other scans is replaced only if ``replace`` says so: two patients may have one name. One that holds
     files that were added or changed since, such as a mask corrected by hand, is not replaced: this is looked at before
     the block, and again when the new result takes the old one's place. What a run of the case left that was
     killed on this machine is deleted.
@@ -47,7 +77,7 @@ def result_folder(out: Path, case_id: str, facts: str = RESULT) -> Iterator[Path
             yield partial
             with _as_output_error():
                 _list_files(partial, facts)
-                _swap(partial, target, facts)
+                _swap(partial, target, facts, replace)
         finished = True
     finally:
         if not finished:
@@ -98,7 +128,7 @@ def _list_files(partial: Path, facts: str) -> None:
             stream.write((json.dumps(known, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def _swap(partial: Path, target: Path, facts: str) -> None:
+def _swap(partial: Path, target: Path, facts: str, replace: bool) -> None:
     """Put the new folder in the old one's place; if that fails, the old one is back where it was."""
     if not target.exists():
         partial.rename(target)
@@ -108,6 +138,8 @@ def _swap(partial: Path, target: Path, facts: str) -> None:
     try:
         # Out of reach under its name now: what was saved into it during the run is seen here.
         _refuse_to_replace(old, target, facts)
+        if not replace and (partial / facts).is_file():
+            _refuse_other_scans(old / facts, json.loads((partial / facts).read_text(encoding="utf-8")), target.name)
         ours = [path for path in old.iterdir() if path.is_file()]
         partial.rename(target)
     except BaseException:
@@ -159,6 +191,38 @@ def _refuse_to_replace(folder: Path, target: Path, facts: str) -> None:
                 f"the earlier result of {target.name} holds a file that was added or changed since ({path.name}); "
                 "move it to a safe place, or choose another -o"
             )
+
+
+def _refuse_other_scans(earlier: Path, new: Any, name: str) -> None:
+    """Refuse if an earlier facts file and the new facts were not made from the same scans.
+
+    Scans that were added, left out or assigned otherwise are the same scans. Facts that name none are not looked at.
+    """
+    given = _scans(new)
+    if not given or not earlier.is_file():
+        return
+    try:
+        there = _scans(json.loads(earlier.read_text(encoding="utf-8")))
+    except ValueError:
+        there = {}
+    ours, theirs = set(given.values()), set(there.values())
+    if ours and theirs and (ours <= theirs or theirs <= ours):
+        return
+    differ = [sequence for sequence in given if given[sequence] not in theirs]
+    got = f"other images as {', '.join(differ)}" if there else "a result that does not say which"
+    raise OutputError(
+        f"the output directory holds a result of {name} that was made from other scans (expected the same scans, got "
+        f"{got}): it may be of another patient or day; choose another -o, give the case another name, or say --replace "
+        "(in Python replace=True)"
+    )
+
+
+def _scans(facts: Any) -> dict[str, str]:
+    """Sequence -> SHA-256 of the scans that facts were made from; empty where they do not say."""
+    try:
+        return {str(name): str(scan["sha256"]) for name, scan in facts["input"]["sequences"].items()}
+    except (KeyError, TypeError, AttributeError):
+        return {}
 
 
 def _listed(facts: Path) -> Mapping[str, str] | None:

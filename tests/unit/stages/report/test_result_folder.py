@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from hope.domain.errors import OutputError
+from hope.domain.sequence import MRSequence
 from hope.formats.private_directory import MACHINE
 from hope.stages.report import result_folder as module
-from hope.stages.report.result_folder import result_folder
+from hope.stages.report.result_folder import refuse_other_scans, result_folder, scans_facts
 
 WORK = b"an hour's work"
 
@@ -22,6 +23,15 @@ def _run(out: Path, content: str, facts: str = "result.json", during: Callable[[
         (folder / "case-1-seg.nii.gz").write_text(content)
         (folder / facts).write_text("{}")
         during()
+
+
+def _run_on(scans: dict[str, str], out: Path, facts: str, *, early: bool = True, replace: bool = False) -> None:
+    sha256 = {MRSequence(sequence): digest for sequence, digest in scans.items()}
+    if early and not replace:
+        refuse_other_scans(out, "case-1", sha256, facts)
+    with result_folder(out, "case-1", facts, replace=replace) as folder:
+        (folder / "case-1-seg.nii.gz").write_text(",".join(scans.values()))
+        (folder / facts).write_text(json.dumps(scans_facts(sha256)))
 
 
 def _kept(out: Path) -> list[Path]:
@@ -121,3 +131,45 @@ def test_what_a_killed_run_of_the_case_left_goes_with_its_next_run(tmp_path: Pat
             raise KeyError
         (living / "result.json").write_text("{}", encoding="utf-8")
     assert {path.name for path in tmp_path.iterdir()} == {"case", *kept}
+
+
+FIRST = {"t1c": "a", "t2f": "b"}
+
+
+@pytest.mark.parametrize("facts", ["result.json", "preprocess.json", "harmonize.json"])
+@pytest.mark.parametrize(
+    ("again", "same"),
+    [
+        (FIRST, True),
+        ({"t1n": "a", "t2f": "b"}, True),  # assigned otherwise
+        ({"t1c": "a"}, True),  # one was left out
+        ({**FIRST, "t2w": "c"}, True),  # one came
+        ({"t1c": "a", "t2f": "x"}, False),
+        ({"t1c": "x", "t2f": "y"}, False),
+        ({"t2w": "c"}, False),
+    ],
+)
+@pytest.mark.parametrize("early", [True, False], ids=["before the work", "at the end"])
+def test_a_result_of_other_scans_is_replaced_only_if_asked(
+    tmp_path: Path, facts: str, again: dict[str, str], same: bool, early: bool
+) -> None:
+    _run_on(FIRST, tmp_path, facts)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "case-1").iterdir()}
+    if same:
+        _run_on(again, tmp_path, facts, early=early)
+    else:
+        with pytest.raises(OutputError, match=r"of case-1 that was made from other scans.*choose another -o"):
+            _run_on(again, tmp_path, facts, early=early)
+        assert {path.name: path.read_bytes() for path in (tmp_path / "case-1").iterdir()} == before
+        _run_on(again, tmp_path, facts, replace=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["case-1"]
+    assert (tmp_path / "case-1" / "case-1-seg.nii.gz").read_text() == ",".join(again.values())
+
+
+@pytest.mark.parametrize("text", ["{}", '{"input": {}}', '{"input": 3}', "no json", "[]"])
+def test_a_result_that_does_not_name_its_scans_is_not_replaced_unasked(tmp_path: Path, text: str) -> None:
+    (tmp_path / "case-1").mkdir()
+    (tmp_path / "case-1" / "preprocess.json").write_text(text)
+    with pytest.raises(OutputError, match="does not say which"):
+        _run_on(FIRST, tmp_path, "preprocess.json")
+    _run_on(FIRST, tmp_path, "preprocess.json", replace=True)
