@@ -27,7 +27,7 @@ COMPARED: Mapping[str, tuple[str, ...]] = {
 
 
 _CLEARLY = 0.25
-"""By so much the mean Dice under other label schemes has to be higher for a note."""
+"""By so much the mean Dice under other label schemes has to be higher for a note, and that of two parts."""
 
 
 class RegionScores(TypedDict):
@@ -129,32 +129,54 @@ def _peds_values(mask: npt.NDArray[np.uint8], scheme: str, what: str) -> npt.NDA
 def _on_schemes(
     prediction: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], scheme: str, prediction_scheme: str
 ) -> list[str]:
-    """Say so if the masks agree far better under other label schemes: one number means different parts in them."""
+    """Say so if the masks agree far better under other label schemes: one number means different parts in them.
+
+    A mask that is wrong may agree better under another scheme by chance, so two parts have to. That both masks are in
+    another scheme than the one they are said to be in cannot be told: what agrees as one part agrees as another.
+    """
     named = _agreement(prediction, truth, prediction_scheme, scheme)
-    others = [(ours, theirs) for ours in SCHEMAS for theirs in SCHEMAS if (ours, theirs) != (prediction_scheme, scheme)]
+    both_alike = prediction_scheme == scheme
+    others = [
+        (ours, theirs)
+        for ours in SCHEMAS
+        for theirs in SCHEMAS
+        if (ours, theirs) != (prediction_scheme, scheme) and not (both_alike and ours == theirs)
+    ]
     # Those that differ in one scheme first, since the first of equals is named.
     others.sort(key=lambda pair: (pair[0] != prediction_scheme) + (pair[1] != scheme))
-    best, ours, theirs = max(
-        ((_agreement(prediction, truth, ours, theirs), ours, theirs) for ours, theirs in others), key=lambda one: one[0]
-    )
-    if best < named + _CLEARLY:
+    read = [(_agreement(prediction, truth, ours, theirs), ours, theirs) for ours, theirs in others]
+    known = [one for one in read if one[0] and _two_gain(one[0], named)]
+    if not known:
+        return []
+    best, ours, theirs = max(known, key=lambda one: _mean(one[0]))
+    if _mean(best) < _mean(named) + _CLEARLY:
         return []
     return [
-        f"check the label schemes: the parts agree far better (mean Dice {best:.2f} instead of {named:.2f}) "
-        f"if the truth is {theirs} and the prediction {ours}"
+        f"check the label schemes: the parts agree far better (mean Dice {_mean(best):.2f} instead of "
+        f"{_mean(named):.2f}) if the truth is {theirs} and the prediction {ours}"
     ]
 
 
 def _agreement(
     prediction: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], prediction_scheme: str, scheme: str
-) -> float:
-    """Mean Dice of ET, NET with CC, and ED, of those in either mask; -1 if a scheme does not know a value."""
+) -> dict[str, float]:
+    """Dice of ET, NET with CC, and ED, of those in either mask; empty if a scheme does not know a value."""
     try:
         ours, theirs = SCHEMAS[prediction_scheme].convert_to_peds(prediction), SCHEMAS[scheme].convert_to_peds(truth)
     except ValueError:
-        return -1.0
-    parts = [(np.isin(ours, values), np.isin(theirs, values)) for values in ((ET,), (NET, CC), (ED,))]
-    return float(np.mean([dice(one, other) for one, other in parts if one.any() or other.any()]))
+        return {}
+    parts = {"ET": (ET,), "NET": (NET, CC), "ED": (ED,)}
+    masks = {key: (np.isin(ours, values), np.isin(theirs, values)) for key, values in parts.items()}
+    return {key: dice(one, other) for key, (one, other) in masks.items() if one.any() or other.any()}
+
+
+def _two_gain(other: Mapping[str, float], named: Mapping[str, float]) -> bool:
+    """Whether two parts agree clearly better; a part that no mask holds as named agrees not at all there."""
+    return sum(value >= named.get(key, 0.0) + _CLEARLY for key, value in other.items()) > 1
+
+
+def _mean(agreement: Mapping[str, float]) -> float:
+    return float(np.mean(list(agreement.values()))) if agreement else 0.0
 
 
 def _on_one_grid(prediction: Volume, truth: Volume) -> tuple[Volume, Volume, list[str]]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from hope.domain.errors import FullError, OutputError
-from hope.formats.private_directory import partial_directory
+from hope.formats.private_directory import MACHINE, delete_unlocked, lock, partial_directory
 
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space or choose another output directory"),
@@ -31,6 +32,9 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 """What the operating system says when there is no room."""
 
 
+_PARTIAL: Final = re.compile(rf"\.{MACHINE}-[0-9a-f]{{8}}\.part")
+
+
 def output_error(name: str, error: OSError) -> OutputError:
     """Word the one sentence for an operating system error while writing ``name``; a FullError if there is no room."""
     reason, fix = _REASONS.get(error.errno or 0, (error.strerror or "an input/output error", "check the output disk"))
@@ -45,10 +49,13 @@ def atomic_output(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OutputError: if the operating system refuses (disk full, no permission, no such directory).
     """
-    temporary = path.with_name(f".{secrets.token_hex(6)}.part")
+    temporary, file = path, None
     try:
+        while file is None:
+            temporary = path.with_name(f".{MACHINE}-{secrets.token_hex(4)}.part")
+            file = _opened(temporary)
         try:
-            with temporary.open("xb") as file:
+            with file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -58,6 +65,24 @@ def atomic_output(path: Path) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise output_error(path.name, error) from error
+
+
+def _opened(temporary: Path) -> BinaryIO | None:
+    """A new file that `clear_partial_files` leaves alone while it is open; None if that deleted it at once."""
+    file = temporary.open("xb")
+    lock(file.fileno())
+    if temporary.exists():
+        return file
+    file.close()
+    return None
+
+
+def clear_partial_files(folder: Path) -> None:
+    """Delete the files that `atomic_output` of this user's killed processes left half-written in a folder.
+
+    Those that a living process on this machine writes stay, and so do those of other machines.
+    """
+    delete_unlocked(folder, _PARTIAL, directories=False)
 
 
 @contextmanager

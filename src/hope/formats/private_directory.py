@@ -82,8 +82,7 @@ def locked(directory: Path) -> Iterator[None]:
     held = None
     with suppress(OSError):
         held = os.open(directory, os.O_RDONLY)
-        if _fcntl is not None:
-            _fcntl.flock(held, _fcntl.LOCK_EX)
+        lock(held)
     try:
         yield
     finally:
@@ -91,8 +90,15 @@ def locked(directory: Path) -> Iterator[None]:
             os.close(held)
 
 
-def delete_unlocked(folder: Path, named: re.Pattern[str]) -> None:
-    """Delete directories of this user, whose whole name has a form, that no living process has locked.
+def lock(opened: int) -> None:
+    """Keep `delete_unlocked` away from what is open until it is closed; without effect where there are no locks."""
+    with suppress(OSError):
+        if _fcntl is not None:
+            _fcntl.flock(opened, _fcntl.LOCK_EX)
+
+
+def delete_unlocked(folder: Path, named: re.Pattern[str], *, directories: bool = True) -> None:
+    """Delete directories (else files) of this user, whose whole name has a form, that no living process has locked.
 
     A folder that cannot be listed, and what cannot be deleted, stays as it is.
     """
@@ -102,19 +108,23 @@ def delete_unlocked(folder: Path, named: re.Pattern[str]) -> None:
     for path in found if _fcntl is not None else ():
         with suppress(OSError):
             facts = path.lstat()
-            if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid():
-                _delete_if_unlocked(path)
+            right_kind = stat.S_ISDIR(facts.st_mode) if directories else stat.S_ISREG(facts.st_mode)
+            if right_kind and facts.st_uid == os.getuid():
+                _delete_if_unlocked(path, os.O_DIRECTORY if directories else 0)
 
 
-def _delete_if_unlocked(path: Path) -> None:
-    """Delete a directory unless it is locked.
+def _delete_if_unlocked(path: Path, kind: int) -> None:
+    """Delete a directory or a file unless it is locked.
 
     Raises:
         OSError: if it is, or cannot be.
     """
-    found = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    found = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | kind)
     try:
         _fcntl.flock(found, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
-        shutil.rmtree(path, ignore_errors=True)
+        if kind:
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
     finally:
         os.close(found)

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from hope.domain.errors import InputError
 from hope.domain.progress import Progress
-from hope.formats.atomic import atomic_output
+from hope.formats.atomic import atomic_output, clear_partial_files
 from hope.models.hail.coarse import averaged, inside, medians, places, view
 from hope.models.hail.network import VOXELS
 from hope.synthesis.fields import FieldMaker
@@ -120,6 +120,7 @@ def load_pool(folder: Path, config: HarmonizerConfig, progress: Progress) -> lis
         InputError: if a file of the pool is damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    clear_partial_files(folder)
     groups = []
     for index in range(config.groups):
         path = folder / f"group-{index:04d}.npz"

@@ -13,6 +13,7 @@ from types import TracebackType
 import numpy as np
 
 from hope.domain.labels import CC, PEDS, label_set
+from hope.formats.atomic import clear_partial_files
 from hope.models.normalise import zscore_inside
 from hope.synthesis.case import training_sample
 from hope.synthesis.shapes import LesionShape
@@ -87,6 +88,7 @@ class CasePool:
 
     def __enter__(self) -> CasePool:
         self.folder.mkdir(parents=True, exist_ok=True)
+        clear_partial_files(self.folder)
         return self
 
     def __exit__(

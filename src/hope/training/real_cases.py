@@ -17,6 +17,7 @@ from hope.domain.errors import InputError
 from hope.domain.labels import SCHEMAS, label_set
 from hope.domain.progress import Progress
 from hope.domain.volume import Volume
+from hope.formats.atomic import clear_partial_files
 from hope.formats.hashing import sha256_of
 from hope.formats.nifti import read_labels
 from hope.formats.private_directory import private_directory
@@ -174,6 +175,7 @@ def store_cases(
         copies.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    clear_partial_files(folder)
     stored: dict[str, tuple[str, list[Path]]] = {}
     for number, source in enumerate(sources):
         progress(f"train: read {source.case_id}", number / max(len(sources), 1))

@@ -20,7 +20,7 @@ from hope.commands.evaluate import evaluate as command
 from hope.domain.errors import InputError, OutputError
 from hope.domain.grid import ALL_ORIENTATIONS, Grid
 from hope.domain.volume import Volume
-from hope.evaluation.evaluate import evaluate, mean_scores
+from hope.evaluation.evaluate import CaseScores, evaluate, mean_scores
 from hope.evaluation.surface import dice, hd95_mm, surface_points_mm
 from hope.formats.nifti import write_labels
 
@@ -125,6 +125,31 @@ def test_a_scheme_that_was_not_named_is_told(scheme: str) -> None:
     assert f"if the truth is peds and the prediction {scheme}" in note
     poor = np.roll(ours, 6, axis=0)
     assert evaluate(volume(poor), volume(ours))["notes"] == [], "a poor mask is a poor mask"
+
+
+def _confused(mask: np.ndarray, *pairs: tuple[int, int]) -> np.ndarray:
+    """The mask with values called by others."""
+    made = mask.copy()
+    for value, called in pairs:
+        made[mask == value] = called
+    return made
+
+
+def _scheme_notes(scores: CaseScores) -> list[str]:
+    return [note for note in scores["notes"] if "label schemes" in note]
+
+
+@pytest.mark.parametrize("scheme", ["brats2023", "peds"])
+def test_a_poor_model_is_not_taken_for_another_scheme(scheme: str) -> None:
+    truth = adult(phantom(), scheme) if scheme != "peds" else phantom()
+    for first, second in [(1, 2), (2, 3), (1, 3)]:
+        # Parts mixed up, and one never found: the schemes are as named all the same.
+        for pairs in [((first, second), (second, first)), ((first, second),), ((1, second), (2, second), (3, second))]:
+            poor = _confused(truth, *pairs)
+            assert not _scheme_notes(evaluate(volume(poor), volume(truth), scheme, scheme)), pairs
+    all_one = np.where(phantom() > 0, 2, 0).astype(np.uint8)
+    adult_truth = _confused(adult(phantom(), "brats2023"), (1, 2))
+    assert not _scheme_notes(evaluate(volume(all_one), volume(adult_truth), "brats2023", "peds"))
 
 
 def test_values_outside_the_scheme_are_refused() -> None:

@@ -1,14 +1,17 @@
-"""Directories that appear whole or not at all."""
+"""Files and directories that appear whole or not at all."""
 
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import hope.formats.atomic as module
 from hope.domain.errors import OutputError
-from hope.formats.atomic import atomic_directory
+from hope.formats.atomic import atomic_directory, atomic_output, clear_partial_files
 from hope.formats.private_directory import MACHINE
 
 
@@ -47,3 +50,52 @@ def test_what_cannot_be_deleted_is_said(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(shutil, "rmtree", refuse)
     with pytest.raises(OutputError, match="permission denied"), atomic_directory(tmp_path / "study"):
         raise KeyError("a")
+
+
+WRITE = (
+    "import sys; from pathlib import Path; from hope.formats.atomic import atomic_output\n"
+    "with atomic_output(Path(sys.argv[1]) / 'case.npz') as stream:\n"
+    "    stream.write(b'half'); stream.flush(); print('half', flush=True); sys.stdin.read()"
+)
+
+
+def test_a_half_written_file_is_cleared_once_its_process_is_dead(tmp_path: Path) -> None:
+    others = {".0a1b2c3d4e5f.part", ".ffffff-0a1b2c3d.part", f".{MACHINE}-0a1b2c3d.part.npz"}
+    for name in others:
+        (tmp_path / name).write_bytes(b"of another machine, or not ours")
+    call = [sys.executable, "-c", WRITE, str(tmp_path)]
+    process = subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None and process.stdout.readline().strip() == "half"
+        with atomic_output(tmp_path / "own.npz") as stream:
+            clear_partial_files(tmp_path)
+            stream.write(b"whole")
+            assert len(list(tmp_path.iterdir())) == len(others) + 2, "both processes live"
+        process.kill()
+        process.wait(timeout=20)
+        assert len(list(tmp_path.iterdir())) == len(others) + 2, "a killed process cleans nothing up"
+        clear_partial_files(tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == {*others, "own.npz"}
+    finally:
+        process.kill()
+
+
+def test_a_file_that_is_cleared_before_it_is_locked_is_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, cleared = module.lock, []
+
+    def late(opened: int) -> None:
+        if not cleared:
+            cleared.extend(tmp_path.iterdir())
+            clear_partial_files(tmp_path)
+        real(opened)
+
+    monkeypatch.setattr(module, "lock", late)
+    with atomic_output(tmp_path / "case.npz") as stream:
+        stream.write(b"whole")
+    assert len(cleared) == 1 and [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("case.npz", b"whole")]
+
+
+def test_a_folder_that_is_not_there_has_nothing_to_clear(tmp_path: Path) -> None:
+    clear_partial_files(tmp_path / "nowhere")

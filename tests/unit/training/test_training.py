@@ -23,6 +23,7 @@ from hope.domain.labels import label_set
 from hope.domain.progress import silent
 from hope.domain.volume import Volume
 from hope.formats.nifti import write_labels, write_scan
+from hope.formats.private_directory import MACHINE
 from hope.models.bundle import BUNDLED, read_bundle, write_manifest
 from hope.models.combine import combine_bundles
 from hope.services import Services
@@ -31,8 +32,10 @@ from hope.testing.fakes import FakeBrainExtractor
 from hope.testing.head import atlas_scan
 from hope.training.config import RECIPES, TrainingConfig, config_of_recipe, continued
 from hope.training.export import export_bundle
+from hope.training.harmonizer_config import HarmonizerConfig
+from hope.training.harmonizer_pool import load_pool
 from hope.training.loop import LOSSES, learning_rate, load_checkpoint, save_checkpoint, start, train, unet_weights
-from hope.training.pool import make_sample
+from hope.training.pool import CasePool, make_sample
 from hope.training.real_cases import by_kind, load_samples, store_cases
 from hope.training.stored import RING, Sample, read_sample, write_sample
 
@@ -83,6 +86,22 @@ def test_a_resumed_run_ends_with_the_same_weights(files: dict[str, list[Path]], 
         assert torch.allclose(value, finished.network.state_dict()[name], atol=1e-6), name
     assert (whole / LOSSES).read_text() == (parts / LOSSES).read_text()
     assert len((whole / LOSSES).read_text().splitlines()) == SMALL.steps
+
+
+@pytest.mark.parametrize("start_again", ["synthetic cases", "real cases", "harmonizer"])
+def test_what_killed_workers_left_half_written_is_cleared_at_the_next_start(tmp_path: Path, start_again: str) -> None:
+    pool = CasePool(SMALL, tmp_path)
+    folder = pool.folder if start_again == "synthetic cases" else tmp_path
+    folder.mkdir(exist_ok=True)
+    (folder / f".{MACHINE}-0a1b2c3d.part").write_bytes(b"half a case")
+    if start_again == "synthetic cases":
+        with pool:
+            pass
+    elif start_again == "real cases":
+        store_cases([], SMALL, folder, FakeBrainExtractor(), silent)
+    else:
+        load_pool(folder, dataclasses.replace(HarmonizerConfig(), groups=0), silent)
+    assert list(folder.iterdir()) == []
 
 
 def test_learning_rate_warms_up_and_falls_to_zero() -> None:
