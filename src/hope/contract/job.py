@@ -110,8 +110,8 @@ class SeriesRecord:
         blob_key: where the bytes lie: an uncompressed NIfTI file with a clean header.
         bytes: their number.
         sha256: their hash.
-        facts: what the upload answers: shape, spacing_mm, orientation, warnings, and for a zip confidence, reason and
-            dicom, whether it was given as such.
+        facts: what the upload answers: shape, spacing_mm, orientation, warnings, and for a zip confidence, reason,
+            dicom, whether it was given as such, and whose, marks by which scans of this case alone can be compared.
     """
 
     sequence: MRSequence | None

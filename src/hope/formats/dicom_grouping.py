@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pydicom.dataset import Dataset
 
+from hope.domain.identity import Identity
 from hope.domain.ranges import EDGE_PIXELS, FRAMES
 from hope.formats.dicom_files import DicomFile
 from hope.formats.dicom_frames import number, number_in
@@ -20,38 +20,6 @@ _TELL_APART = (
     *("ImagePositionPatient", "InstanceNumber", "Rows", "Columns", "NumberOfFrames", "SeriesInstanceUID", "EchoTime"),
     *("EchoNumbers", "InversionTime", "TemporalPositionIdentifier", "DiffusionBValue", "ImageType"),
 )
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Whose images and of which day, as hashes: to be compared, never shown or kept. Empty where nothing is said."""
-
-    patient: str
-    person: str
-    day: str
-    study: str
-
-    def differs(self, other: Identity) -> bool:
-        """Whether the two cannot be one examination of one patient; what is not said differs from nothing."""
-        if self.is_other_patient(other):
-            return True
-        return any(a and b and a != b for a, b in ((self.day, other.day), (self.study, other.study)))
-
-    def is_other_patient(self, other: Identity) -> bool:
-        """Whether the two are of different patients, by number, or by name and birth date where a number is missing."""
-        if self.patient and other.patient:
-            return self.patient != other.patient
-        return bool(self.person and other.person) and self.person != other.person
-
-    def merged(self, other: Identity) -> Identity:
-        """What both say together."""
-        return Identity(
-            *(getattr(self, name) or getattr(other, name) for name in ("patient", "person", "day", "study"))
-        )
-
-
-NOBODY = Identity("", "", "", "")
-"""An identity of which nothing is said."""
 
 
 def identity_of(header: Dataset) -> Identity:

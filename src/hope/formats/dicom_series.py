@@ -11,11 +11,12 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from hope.domain.errors import InputError
+from hope.domain.identity import NOBODY, Identity
 from hope.domain.ranges import SERIES_NUMBER
 from hope.formats.budget import current_budget
 from hope.formats.dicom_files import CUT, DicomFile, read_directory
 from hope.formats.dicom_frames import Frame, frames_of, number, number_in, stack_of
-from hope.formats.dicom_grouping import NOBODY, Identity, grouping, identity_of, without_duplicates
+from hope.formats.dicom_grouping import grouping, identity_of, without_duplicates
 from hope.formats.dicom_overlay import Overlay, overlay_note
 
 MAX_SERIES = 5000

@@ -44,7 +44,7 @@ def pull(job: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Fetch the MR series of one study, and leave each as a clean NIfTI file; of the DICOM files none stays.
 
     Args:
-        job: ``study_uid``, and ``max_bytes``, the most that a scan may take.
+        job: ``study_uid``, ``max_bytes``, the most that a scan may take, and ``key`` as for the task ``dicom``.
         progress: called for each step.
 
     Returns:
@@ -64,7 +64,8 @@ def pull(job: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
             study = archive.pull(str(job["study_uid"]), scratch / "pulled")
         except PeerError as error:
             return _done({UNREACHABLE: str(error)})
-        series, problem = series_in_study(study, scratch, out, int(job["max_bytes"]), progress)
+        key = str(job.get("key") or "")
+        series, problem = series_in_study(study, scratch, out, int(job["max_bytes"]), progress, key)
     return _done({"series": series, "problem": problem})
 
 

@@ -42,7 +42,7 @@ def dicom(job: Mapping[str, Any], progress: Progress) -> Done:
     """Find the scans in ``in/upload.zip`` (DICOM or NIfTI), and leave each as a clean NIfTI file.
 
     Args:
-        job: also ``max_bytes``, the most that the zip may unpack to.
+        job: also ``max_bytes``, the most that the zip may unpack to, and ``key`` of the marks that say whose scans are.
         progress: called for each scan.
 
     Returns:
@@ -54,7 +54,7 @@ def dicom(job: Mapping[str, Any], progress: Progress) -> Done:
     archive, scratch, out = Path(job["in"]) / "upload.zip", Path(job["scratch"]), Path(job["out"])
     limit = int(job.get("max_bytes") or _ANY_SIZE)
     with confined(job):
-        series, problem = series_in_archive(archive, scratch, out, limit, progress)
+        series, problem = series_in_archive(archive, scratch, out, limit, progress, str(job.get("key") or ""))
     return _series_done(series, problem)
 
 
@@ -80,7 +80,7 @@ def checks(job: Mapping[str, Any], progress: Progress) -> Done:
     """Look at the stored scans of a case (``in/t1c.nii`` and so on) as a run would, and keep nothing.
 
     Args:
-        job: also ``sources``, what is known of how each sequence was told, and ``preprocessed``, as the run's option.
+        job: also ``sources``, how each sequence was told and whose it is, and ``preprocessed``, as the run's option.
         progress: called for each scan.
 
     Returns:

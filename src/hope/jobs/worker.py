@@ -275,7 +275,7 @@ class StageWorker:
         reads = attempt.job.stage.spec.reads
         for series in case.series:
             if series.sequence is not None:
-                known = {name: series.facts[name] for name in ("confidence", "reason") if name in series.facts}
+                known = {name: series.facts[name] for name in ("confidence", "reason", "whose") if name in series.facts}
                 if known:
                     sources[str(series.sequence)] = known
                 if SCANS in reads:

@@ -126,6 +126,7 @@ class SeriesIntake:
             "out": str(folder / "out"),
             "scratch": str(folder / "scratch"),
             "case": case_name(case.id if case else "sample000"),
+            "key": case.id if case else "",
             "max_bytes": self._context.settings.platform.max_unpacked_mb * MIB,
             "cache": str(self._context.settings.data_dir / "cache"),
             **more,
@@ -150,7 +151,7 @@ class SeriesIntake:
             said = [str(text) for text in facts.get("warnings") or []]
             scan = replace(scan, warnings=tuple(dict.fromkeys((*scan.warnings, *said, *warnings))))
             sequence = MRSequence(facts["sequence"]) if facts.get("sequence") else None
-            known = {name: facts.get(name) for name in ("confidence", "reason", "dicom")}
+            known = {name: facts.get(name) for name in ("confidence", "reason", "dicom", "whose")}
             new.append(NewScan(target, scan, key, sequence, known))
         await to_thread.run_sync(claim.settle, sum(scan.clean.bytes for scan in new))
         commit = partial(self._context.store.add_series, case.id, upload=claim.id)
@@ -175,7 +176,7 @@ class SeriesIntake:
             for record in given:
                 await self._fetch_scan(case, record, folder / "in" / f"{record.sequence}.nii")
             said = {
-                str(record.sequence): {k: v for k, v in record.facts.items() if k in ("confidence", "reason")}
+                str(record.sequence): {k: v for k, v in record.facts.items() if k in ("confidence", "reason", "whose")}
                 for record in given
             }
             known = {sequence: facts for sequence, facts in said.items() if facts}

@@ -15,7 +15,7 @@ import pytest
 
 from hope.adapters.blobs_local import LocalBlobs
 from hope.adapters.cases_sql import SqlCaseStore
-from hope.contract.job import CaseRecord, CaseState, SeriesRecord, StageJob, StageState
+from hope.contract.job import Attempt, CaseRecord, CaseState, SeriesRecord, StageJob, StageState
 from hope.contract.options import RunOptions
 from hope.contract.stages import Stage
 from hope.domain.case import MRSequence
@@ -81,6 +81,27 @@ class Platform:
 @pytest.fixture
 def platform(tmp_path: Path) -> Platform:
     return Platform(tmp_path)
+
+
+def test_a_stage_is_told_how_each_scan_was_told_and_whose_it_is(platform: Platform) -> None:
+    key = f"cases/{platform.case_id}/series/t2w-1.nii"
+    digest, size = hashlib.sha256(small_scan()).hexdigest(), len(small_scan())
+    (scan := platform.folder / "t2w.nii").write_bytes(small_scan())
+    platform.blobs.put_file(key, scan, digest)
+    told = {"confidence": 0.75, "reason": "T2 by its timing", "whose": {"patient": "0a1b"}}
+    case = platform.store.create_case(platform.session_id)
+    facts = {**told, "shape": [1, 1, 1], "dicom": True}
+    platform.store.put_series(case.id, SeriesRecord(MRSequence.T2W, "t2w", key, size, digest, facts))
+    platform.store.queue_case(case.id, RunOptions(), 10)
+
+    async def work(worker: StageWorker, _: StageProcesses) -> dict[str, Any]:
+        attempt = Attempt(
+            "token", StageJob(case.id, platform.session_id, 1, Stage.PREPROCESS), EXECUTOR, 1, RunOptions()
+        )
+        (into := platform.folder / "into").mkdir()
+        return worker._fetch(attempt, into)
+
+    assert platform.run(work) == {"t2w": told}
 
 
 def test_all_stages_make_the_case_done_with_its_files(platform: Platform) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ _UNREADABLE = 0.6
 
 
 def series_in_archive(
-    archive: Path, scratch: Path, out: Path, max_bytes: int, progress: Progress
+    archive: Path, scratch: Path, out: Path, max_bytes: int, progress: Progress, key: str = ""
 ) -> tuple[list[dict[str, Any]], str]:
     """Find and convert the scans of one case.
 
@@ -44,10 +44,11 @@ def series_in_archive(
         out: where the scans go, as ``t1c.nii`` where certain and ``series-1.nii`` where not.
         max_bytes: most that the archive, and each scan, may unpack to.
         progress: called for each scan.
+        key: of the marks that say whose DICOM scans are, so that those of one case can be compared; none if empty.
 
     Returns:
-        facts of each scan (key, sequence, file, shape, spacing_mm, orientation, warnings, confidence, reason, and
-            whether it was dicom), and one
+        facts of each scan (key, sequence, file, shape, spacing_mm, orientation, warnings, confidence, reason, whose,
+            and whether it was dicom), and one
         sentence on what is not certain, else empty.
 
     Raises:
@@ -55,17 +56,17 @@ def series_in_archive(
     """
     progress("archive: unpack", 0.0)
     root = extract_zip(archive, scratch / "unpacked", max_bytes)
-    finder = _Finder(scratch, out, max_bytes, progress)
+    finder = _Finder(scratch, out, max_bytes, progress, key)
     if any(True for _ in dicom_files(root)):
         return finder.dicom(root)
     return finder.nifti(root)
 
 
 def series_in_study(
-    study: Path, scratch: Path, out: Path, max_bytes: int, progress: Progress
+    study: Path, scratch: Path, out: Path, max_bytes: int, progress: Progress, key: str = ""
 ) -> tuple[list[dict[str, Any]], str]:
     """Find and convert the scans in a directory of DICOM files; as `series_in_archive`."""
-    return _Finder(scratch, out, max_bytes, progress).dicom(study)
+    return _Finder(scratch, out, max_bytes, progress, key).dicom(study)
 
 
 @dataclass
@@ -74,6 +75,7 @@ class _Finder:
     out: Path
     max_bytes: int
     progress: Progress
+    key: str = ""
     problems: list[str] = field(default_factory=list)
     series: list[dict[str, Any]] = field(default_factory=list)
 
@@ -187,7 +189,8 @@ class _Finder:
                 stated = sum(frame.burned_in for frame in reading.series.frames)
                 text = "by its DICOM headers, text is burned into its pixels, which may be a name" if stated else ""
                 notes = [note for note in (reading.series.overlay_note, text) if note]
-                self._admit(path, choice.sequence if choice else None, confidence, reason, notes, dicom=True)
+                whose = reading.series.identity.marks(self.key) if self.key else {}
+                self._admit(path, choice.sequence if choice else None, confidence, reason, notes, whose)
         except InputError as error:
             self.problems.append(f"{reading.label} was left out: {error.what}")
 
@@ -198,9 +201,12 @@ class _Finder:
         confidence: float,
         reason: str,
         notes: Sequence[str] = (),
-        dicom: bool = False,
+        whose: Mapping[str, str] | None = None,
     ) -> None:
-        """Clean one scan into ``out``; one that cannot be used is named as a problem, and the others go on."""
+        """Clean one scan into ``out``; one that cannot be used is named as a problem, and the others go on.
+
+        ``whose`` is given of DICOM scans alone.
+        """
         key = str(sequence) if sequence else f"series-{1 + sum(1 for s in self.series if s['sequence'] is None)}"
         target = self.out / f"{key}.nii"
         try:
@@ -212,7 +218,7 @@ class _Finder:
         facts["warnings"] = [*facts["warnings"], *(f"{key}: {note}." for note in notes)]
         assigned = str(sequence) if sequence else None
         known = {"key": key, "sequence": assigned, "file": target.name, "confidence": round(confidence, 2)}
-        self.series.append({**known, **facts, "reason": reason, "dicom": dicom})
+        self.series.append({**known, **facts, "reason": reason, "dicom": whose is not None, "whose": whose or None})
 
     def _listed(self) -> tuple[list[dict[str, Any]], str]:
         problem = "; ".join(self.problems)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.errors import InputError
+from hope.domain.identity import Identity
 from hope.domain.qc import QCFlag, Severity
 from hope.formats.archive import is_zip
 from hope.formats.dicom import is_dicom
 from hope.formats.dicom_files import walk_files
-from hope.formats.dicom_grouping import Identity
 from hope.formats.dicom_series import DicomSeries
 from hope.formats.names import NO_ANATOMY, is_label_name, is_nifti_name, public_case_name, read_name
 from hope.formats.reading import reading

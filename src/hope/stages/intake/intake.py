@@ -12,6 +12,7 @@ import numpy as np
 from hope.domain.case import SEQUENCES, HeadState, MRSequence, UploadedCase
 from hope.domain.errors import AmbiguousInputError, InputError
 from hope.domain.grid import ATLAS_GRID, Grid
+from hope.domain.identity import identity_flags
 from hope.domain.progress import Progress, silent
 from hope.domain.qc import QCFlag, Severity
 from hope.domain.volume import Volume
@@ -20,7 +21,7 @@ from hope.formats.nifti import NiftiFacts
 from hope.stages.intake.burned_in import drawing_flags
 from hope.stages.intake.case_finding import CaseSource, find_cases
 from hope.stages.intake.quality import contrast_flags, head_state_of, scan_flags
-from hope.stages.intake.scan_reading import NAMED, Found, identity_flags, overlay_flags, read_found, resolve_all
+from hope.stages.intake.scan_reading import NAMED, Found, overlay_flags, read_found, resolve_all
 from hope.stages.intake.voxel_check import VoxelOpinion, check_sequences
 
 __all__ = ["CaseSource", "cautions", "find_cases", "load_case"]
@@ -86,7 +87,7 @@ def load_case(
     _refuse_same_image(scans)
     treated, why = _decide_preprocessed(scans, preprocessed)
     flags = [*source.flags, *resolved.flags, *(flag for one in found.values() for flag in one.flags)]
-    flags += [*identity_flags(found), *overlay_flags(found)]
+    flags += [*identity_flags({s: one.identity for s, one in found.items()}), *overlay_flags(found)]
     progress("intake: check quality", len(found) / (len(found) + 1))
     opinion = check_sequences(scans)
     _ask_if_mixed_up(opinion, found)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from pathlib import Path
 
 from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.errors import AmbiguousInputError, InputError
+from hope.domain.identity import NOBODY, Identity
 from hope.domain.qc import QCFlag, Severity
 from hope.domain.volume import Volume
 from hope.formats.archive import extract_zip, is_zip
@@ -37,12 +37,19 @@ class Found:
         confidence: that it is this sequence, from 0 to 1.
         reason: why, in words without a name.
         flags: remarks on the archive that it came in; of all sequences from one archive only one carries them.
+        marked: whose it is, by marks that were kept of it.
     """
 
     origin: Path | DicomSeries
     confidence: float
     reason: str
     flags: tuple[QCFlag, ...] = ()
+    marked: Identity = NOBODY
+
+    @property
+    def identity(self) -> Identity:
+        """Whose it is: of a DICOM series by its headers, else by what was kept of them."""
+        return self.origin.identity if isinstance(self.origin, DicomSeries) else self.marked
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,8 @@ def resolve_all(source: CaseSource, scratch: Path) -> Resolved:
         with reading(sequence):
             origin = _origin(source.files[sequence], scratch, sequence)
         confidence, reason = identified.get("confidence", 1.0), identified.get("reason", NAMED)
-        found[sequence] = Found(origin, float(str(confidence)), str(reason))
+        whose = Identity.of_marks(identified.get("whose"))
+        found[sequence] = Found(origin, float(str(confidence)), str(reason), marked=whose)
     if source.dicom is None:
         return Resolved(found)
     with reading("the input"):
@@ -164,20 +172,6 @@ def overlay_flags(found: Mapping[MRSequence, Found]) -> list[QCFlag]:
             if note := one.origin.overlay_note:
                 flags.append(QCFlag("overlay_left_out", Severity.INFO, f"{sequence}: {note}", sequence))
             flags += header_flags(sequence, sum(frame.burned_in for frame in frames), len(frames))
-    return flags
-
-
-def identity_flags(found: Mapping[MRSequence, Found]) -> list[QCFlag]:
-    """Say which scans are of other patients or examinations by their headers: flags can name any directories."""
-    flags = []
-    given = [(s, one.origin.identity) for s, one in found.items() if isinstance(one.origin, DicomSeries)]
-    for (first, one), (second, two) in combinations(given, 2):
-        if one.is_other_patient(two):
-            reason = f"{first} and {second} are of different patients by their DICOM headers: one was mixed up"
-            flags.append(QCFlag("different_patients", Severity.WARNING, reason))
-        elif one.differs(two):
-            reason = f"{first} and {second} are of different days or examinations by their DICOM headers"
-            flags.append(QCFlag("different_examinations", Severity.CAUTION, reason))
     return flags
 
 

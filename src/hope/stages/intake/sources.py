@@ -9,9 +9,9 @@ from pathlib import Path
 
 from hope.domain.case import MRSequence
 from hope.domain.errors import InputError
+from hope.domain.identity import Identity
 from hope.domain.qc import QCFlag, Severity
 from hope.formats.dicom import dicom_files
-from hope.formats.dicom_grouping import Identity
 from hope.formats.reading import missing_content
 from hope.stages.intake.studies import GRAVE
 
@@ -46,7 +46,8 @@ class CaseSource:
         files: sequence -> NIfTI file, or one DICOM series: a directory, a zip, one of its files, or
             ``DIRECTORY#SERIES_NUMBER`` where a directory holds several.
         dicom: a DICOM directory, or a zip of DICOM or NIfTI files, in which the other sequences are looked for.
-        sources: per sequence found by its file name ``{"confidence": ..., "reason": ...}``; none if named.
+        sources: per sequence found by its file name ``{"confidence": ..., "reason": ...}``; none if named. Of one that
+            was taken out of DICOM before, ``whose`` may hold the marks of its identity.
         flags: remarks so far.
         problem: why this case of a batch cannot be read; `load_case` raises it.
         series: the series of the DICOM directory that are this case's, by their uid; all if empty.
