@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hope.commands.inputs import HELP, PATH
+from hope.commands.inputs import HELP, PATH, SCHEMES
 from hope.commands.lesions import print_lesions
 
 _FACTS, _PICTURE = "measurements.json", "measurements.png"
@@ -18,6 +18,7 @@ _FACTS, _PICTURE = "measurements.json", "measurements.png"
 @click.option(
     "-o", "--output", type=PATH, metavar="OUT", help="Write OUT/measurements.json, .csv and, with --image, .png."
 )
+@click.option("--scheme", type=click.Choice(SCHEMES), default="peds", show_default=True, help="Labels of MASK.")
 @click.option(
     "--region",
     type=click.Choice(["TC", "ET", "WT"]),
@@ -58,6 +59,7 @@ def measure(
     mask: Path,
     image: Path | None,
     output: Path | None,
+    scheme: str,
     region: str,
     cysts: str,
     three_planes: bool,
@@ -67,7 +69,8 @@ def measure(
 ) -> None:
     """Measure each lesion of MASK: two perpendicular diameters, their product, and whether it is measurable.
 
-    MASK holds the labels 1 ET, 2 NET, 3 CC, 4 ED on the scan's own grid, such as <case>-seg.nii.gz. A lesion is a
+    MASK holds the labels 1 ET, 2 NET, 3 CC, 4 ED on the scan's own grid, such as <case>-seg.nii.gz; masks of the adult
+    challenges have other numbers (--scheme). A lesion is a
     connected component of the region. Its diameters are the longest chord that stays inside the lesion on one axial
     slice, and the longest chord perpendicular to it that crosses it; the slice is the one with the largest product.
     Lesions that touch are one lesion.
@@ -80,15 +83,18 @@ def measure(
     from hope.contract.measurements import describe_rule
     from hope.domain.lesion_size import CystRule, MeasureRule
     from hope.formats.nifti import read_labels, read_scan
-    from hope.stages.postprocess.lesions import check_peds, measure_lesions, refuse_other_grid
+    from hope.stages.postprocess.lesions import measure_lesions, refuse_other_grid
+    from hope.stages.postprocess.scheme_check import to_peds
 
-    labels = check_peds(read_labels(mask, "MASK"))
+    labels, doubt = to_peds(read_labels(mask, "MASK"), scheme, "MASK")
     scan = None
     if image is not None:
         scan, _ = read_scan(image, "T1C", partial(refuse_other_grid, labels.grid))
         scan = scan.reoriented(labels.grid.orientation)
     rule = MeasureRule(region, CystRule(cysts), three_planes, least_mm, least_ml, targets)
     found = measure_lesions(labels, rule)
+    if doubt:
+        click.echo(f"hope: {doubt}", err=True)
     click.echo(describe_rule(found.rule))
     if not found.lesions:
         click.echo("  no lesion to measure")

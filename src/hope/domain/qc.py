@@ -62,6 +62,7 @@ WORST_CODES = (
     "all_removed",
     "brain_extraction_failed",
     "registration_uncertain",
+    "sequence_misplaced",
     "not_on_atlas",
     "brain_not_covered",
     "sequence_odd",

@@ -20,6 +20,7 @@ from hope.formats.budget import Budget, reading_one_case
 from hope.formats.nifti import NiftiFacts
 from hope.stages.intake.burned_in import drawing_flags
 from hope.stages.intake.case_finding import CaseSource, find_cases
+from hope.stages.intake.misplaced import misplaced_flags
 from hope.stages.intake.quality import contrast_flags, head_state_of, scan_flags
 from hope.stages.intake.scan_reading import NAMED, Found, overlay_flags, read_found, resolve_all
 from hope.stages.intake.voxel_check import VoxelOpinion, check_sequences
@@ -140,7 +141,7 @@ def cautions(
     Raises:
         InputError: if two scans cannot show one head.
     """
-    flags = [] if treated else _one_head(scans)
+    flags = misplaced_flags(_listed_alike(scans)) if treated else _one_head(scans)
     opinion = opinion or check_sequences(scans)
     if opinion is not None and opinion.uncertain:
         reason = f"by their voxels, {opinion.message()}: look whether the scans were mixed up"
@@ -153,6 +154,10 @@ def cautions(
         reason = "some scans show the brain alone and others the head; all are treated as heads"
         flags.append(QCFlag("mixed_head_state", Severity.CAUTION, reason))
     return flags
+
+
+def _listed_alike(scans: Mapping[MRSequence, Volume]) -> dict[MRSequence, Volume]:
+    return {sequence: scan.reoriented(ATLAS_GRID.orientation) for sequence, scan in scans.items()}
 
 
 def hash_volume(volume: Volume) -> str:

@@ -129,5 +129,5 @@ def test_an_image_on_another_grid_and_adult_labels_are_refused(tmp_path: Path) -
     assert run.exit_code == 2 and "another grid" in run.output and "5.0 mm off" in run.output
     write_labels(labels.with_data(labels.data * 2), tmp_path / "adult.nii.gz")
     run = CliRunner().invoke(main, ["measure", f"{tmp_path}/adult.nii.gz", "-o", f"{tmp_path}/none"])
-    assert run.exit_code == 2 and "unknown labels" in run.output
+    assert run.exit_code == 2 and "not of the peds scheme" in run.output
     assert not (tmp_path / "none").exists()
