@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from hope.adapters.aws import reason_of, worded
 from hope.adapters.blob_keys import CHUNK
 from hope.domain.errors import InputError, OutputError
+from hope.domain.wording import counted
 from hope.formats.atomic import output_error
 
 PART_BYTES = 16 * 2**20
@@ -215,7 +216,7 @@ class Bucket:
             response = self._client.delete_objects(Bucket=self._name, Delete={"Objects": batch, "Quiet": True})
         refused = [entry.get("Code", "") for entry in response.get("Errors", ())]
         if refused:
-            raise OutputError(f"the object store did not delete {len(refused)} files: {refused[0]}")
+            raise OutputError(f"the object store did not delete {counted(len(refused), 'files')}: {refused[0]}")
 
 
 def _chunks(body: Any) -> Iterator[bytes]:

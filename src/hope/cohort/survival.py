@@ -15,6 +15,7 @@ from hope.cohort.hazards import SUSPECT_BELOW, check_hazards
 from hope.cohort.table import Cohort, is_level
 from hope.cohort.uncertainty import spread_of_fits
 from hope.domain.errors import InputError
+from hope.domain.wording import counted
 
 FORMAT: Final = "hope-survival/1"
 LEAST_EVENTS: Final = 100
@@ -69,7 +70,7 @@ def check_cohort(cohort: Cohort) -> None:
         raise InputError(
             "the cohort is too small for a survival model",
             expected=f"{least} events or more ({LEAST_EVENTS}, and {EVENTS_PER_COVARIATE} for each of {p} covariates)",
-            got=f"{events} events in {n} cases",
+            got=f"{counted(events, 'events')} in {counted(n, 'cases')}",
             fix="collect more cases; smaller cohorts look better than they are",
         )
     spread = cohort.covariates.std(axis=0)

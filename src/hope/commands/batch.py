@@ -11,6 +11,7 @@ from hope.commands.console import ConsoleProgress
 from hope.commands.status import SOME_FAILED
 from hope.domain.errors import HopeError
 from hope.domain.progress import Progress
+from hope.domain.wording import counted
 
 if TYPE_CHECKING:
     from hope.stages.intake.intake import CaseSource
@@ -51,7 +52,7 @@ def for_each_case(
 def say_skipped(skipped: Mapping[str, int] | None, beside: str = "cases") -> None:
     """Say what of the inputs belongs to no case, or to no result."""
     for reason, count in (skipped or {}).items():
-        click.echo(f"hope: left out beside the {beside}: {count} {reason}", err=True)
+        click.echo(f"hope: left out beside the {beside}: {counted(count, reason)}", err=True)
 
 
 def say_failed(failed: Sequence[str], cases: int, skipped: Mapping[str, int] | None) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hope.commands.inputs import PATH, REPLACE, scan_inputs
+from hope.domain.wording import counted
 
 if TYPE_CHECKING:
     from hope.domain.case import AlignedCase, HarmonizedCase, MRSequence
@@ -206,7 +207,7 @@ def _learn(folder: Path, output: Path, harmonizer: Harmonizer, aligned: Aligner)
     from hope.stages.intake.intake import find_cases
 
     sources = find_cases([folder], {})
-    many = "1 case" if len(sources) == 1 else f"{len(sources)} cases"
+    many = counted(len(sources), "cases")
     with ConsoleProgress() as progress:
 
         def cases() -> Iterator[AlignedCase]:

@@ -86,15 +86,15 @@ def measure(
     from hope.stages.postprocess.lesions import measure_lesions, refuse_other_grid
     from hope.stages.postprocess.scheme_check import to_peds
 
-    labels, doubt = to_peds(read_labels(mask, "MASK"), scheme, "MASK")
+    labels, caution = to_peds(read_labels(mask, "MASK"), scheme, "MASK")
     scan = None
     if image is not None:
         scan, _ = read_scan(image, "T1C", partial(refuse_other_grid, labels.grid))
         scan = scan.reoriented(labels.grid.orientation)
     rule = MeasureRule(region, CystRule(cysts), three_planes, least_mm, least_ml, targets)
     found = measure_lesions(labels, rule)
-    if doubt:
-        click.echo(f"hope: {doubt}", err=True)
+    if caution:
+        click.echo(f"hope: {caution}", err=True)
     click.echo(describe_rule(found.rule))
     if not found.lesions:
         click.echo("  no lesion to measure")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from hope.commands.inputs import HELP, PATH
+from hope.domain.wording import counted
 
 
 @click.group(short_help="Fit a survival model on a cohort table; apply a published one.", context_settings=HELP)
@@ -73,7 +74,10 @@ def fit(
     report = fit_report(table, penalty, validation)
     with atomic_output(output) as stream:
         stream.write((json.dumps(report, indent=1) + "\n").encode())
-    click.echo(f"{report['cases']} cases, {report['events']} events, {len(table.names)} covariates")
+    click.echo(
+        f"{counted(report['cases'], 'cases')}, {counted(report['events'], 'events')}, "
+        f"{counted(len(table.names), 'covariates')}"
+    )
     click.echo(
         f"  C-index {validation.c_index:.3f} ({validation.c_low:.3f} to {validation.c_high:.3f}), cross-validated"
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hope.commands.inputs import PATH
+from hope.domain.wording import counted
 
 if TYPE_CHECKING:
     from hope.domain.sequence import MRSequence
@@ -91,7 +92,7 @@ def synth(
                 }
             _write(output, case_id, images, labels, truth)
         progress("synth: done", 1.0)
-    click.echo(f"{count} synthetic {'case' if count == 1 else 'cases'} in {output}")
+    click.echo(f"{counted(count, 'synthetic cases')} in {output}")
 
 
 def _timelines(count: int, output: Path, seed: int, dates: int, options: RawOptions) -> None:
@@ -114,7 +115,7 @@ def _timelines(count: int, output: Path, seed: int, dates: int, options: RawOpti
                 case = visit.case
                 _write(output, f"synth-{index + 1:04d}-date-{number}", dict(case.scans), case.labels, truth)
         progress("synth: done", 1.0)
-    click.echo(f"{count} synthetic {'patient' if count == 1 else 'patients'} at {dates} dates in {output}")
+    click.echo(f"{counted(count, 'synthetic patients')} at {dates} dates in {output}")
 
 
 def _write(

@@ -9,6 +9,7 @@ import click
 
 from hope.commands.inputs import HELP, PATH, SCHEMES
 from hope.domain.extras import require_extras
+from hope.domain.wording import counted
 
 if TYPE_CHECKING:
     from hope.training.postprocess_fit import PostprocessFit
@@ -138,11 +139,12 @@ def postprocess(
 
 def _print(fit: PostprocessFit) -> None:
     rules = fit.adaptive.rules.to_json()["clusters"]
-    click.echo(f"{len(fit.judgement.before)} cases, {len(rules)} cluster{'s' if len(rules) > 1 else ''}")
+    click.echo(f"{counted(len(fit.judgement.before), 'cases')}, {counted(len(rules), 'clusters')}")
     for number, (rule, cases) in enumerate(zip(rules, fit.cases_per_cluster, strict=True)):
         sizes = [f"{key} below {least} voxels removed" for key, least in rule["minimum_voxels"].items()]
         shares = [f"{key} below {share:.0%} renamed NET" for key, share in rule["redefine_below_share"].items()]
-        click.echo(f"cluster {number} ({cases} cases): {', '.join(sizes + shares) or 'nothing is removed or renamed'}")
+        done = ", ".join(sizes + shares) or "nothing is removed or renamed"
+        click.echo(f"cluster {number} ({counted(cases, 'cases')}): {done}")
     click.echo(f"{'region':6}" + "".join(f"{title:>13}" for title, _, _ in _COLUMNS))
     for key, row in fit.judgement.rows().items():
         cells = ("-" if (value := row[column]) is None else f"{value:.{digits}f}" for _, column, digits in _COLUMNS)

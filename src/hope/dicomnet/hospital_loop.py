@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from hope.dicomnet.listener import Listener
 from hope.dicomnet.spool import Spool
 from hope.domain.errors import HopeError, OutputError, PeerError
+from hope.domain.wording import counted
 from hope.export.dicom import export_objects
 from hope.export.stored_result import read_result
 from hope.stages.intake.case_finding import find_all
@@ -138,7 +139,7 @@ class HospitalLoop:
         if not self._deleted(key, self.spool.sent):
             self._next_try[key] = monotonic() + self.retry_seconds  # what stays would be sent again at once
         self.ended += 1
-        self.say(f"{key} is sent: {len(files)} objects")
+        self.say(f"{key} is sent: {counted(len(files), 'objects')}")
 
     def _deleted(self, key: str, delete: Callable[[str], None]) -> bool:
         """Delete what is not needed any more; what cannot be deleted is said, and does not end the service."""

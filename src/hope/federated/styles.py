@@ -12,6 +12,7 @@ from hope.domain.case import AlignedCase, HeadState
 from hope.domain.errors import InputError
 from hope.domain.sequence import SEQUENCES, MRSequence
 from hope.domain.style import PERCENTILES, SequenceStyle, Style
+from hope.domain.wording import counted
 from hope.federated.evaluation import kind_of
 from hope.federated.responses import BINS, HIGHEST, Histogram, Histograms
 from hope.formats.private_directory import private_directory
@@ -105,4 +106,8 @@ def pooled_style(name: str, sites: Iterable[Histograms]) -> Style | None:
             values = np.interp(np.asarray(PERCENTILES) / 100, levels, edges)
             sequences[s] = SequenceStyle(PERCENTILES, tuple(float(value) for value in values))
     cases = sum(site.n for site in given)
-    return Style(name, sequences, note=f"{cases} cases of {len(given)} sites") if sequences else None
+    return (
+        Style(name, sequences, note=f"{counted(cases, 'cases')} of {counted(len(given), 'sites')}")
+        if sequences
+        else None
+    )

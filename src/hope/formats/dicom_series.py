@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from hope.domain.errors import InputError
 from hope.domain.identity import NOBODY, Identity
 from hope.domain.ranges import SERIES_NUMBER
+from hope.domain.wording import counted
 from hope.formats.budget import current_budget
 from hope.formats.dicom_files import CUT, DicomFile, read_directory
 from hope.formats.dicom_frames import Frame, frames_of, number, number_in, stack_of
@@ -244,7 +245,8 @@ def _series(uid: str, images: Sequence[_Image], cut: int, note: str) -> DicomSer
     number_of_series = number_in(SERIES_NUMBER, header.get("SeriesNumber"))
     fault = kind or _too_large(frames) or geometry.fault or _overlay_fault(frames)
     if cut:
-        fault = f"{cut} of its {len({i.file.path for i in images if not i.file.cut}) + cut} files are cut short"
+        whole = len({i.file.path for i in images if not i.file.cut})
+        fault = f"{cut} of its {counted(whole + cut, 'files')} {'is' if cut == 1 else 'are'} cut short"
     if not fault and promised > len(images) and not first.enhanced and all(f.time is None for f in frames):
         notes.append(f"it holds {len(images)} images, while it speaks of {promised}")
     return DicomSeries(

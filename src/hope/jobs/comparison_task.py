@@ -14,6 +14,7 @@ from hope.contract.outputs import OutputFile, Role, Space
 from hope.contract.report import CaseReport, FileFacts
 from hope.domain.errors import InputError
 from hope.domain.progress import Progress
+from hope.domain.wording import counted
 from hope.formats.archive import extract_zip
 from hope.formats.atomic import atomic_output
 from hope.formats.hashing import sha256_of
@@ -104,7 +105,7 @@ def _of_upload(folder: Path) -> StoredResult:
         raise InputError(
             "the earlier result is not usable",
             expected="its result.json, its mask and its t1c in atlas space",
-            got=f"{len(reports)} files that are a result.json with its list of files",
+            got=counted(len(reports), "files that are a result.json with its list of files"),
             fix="choose these three files of one result",
         )
     by_hash = {sha256_of(path): path for path in files}

@@ -16,6 +16,7 @@ from hope.domain.errors import InputError
 from hope.domain.sequence import MRSequence
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
+from hope.domain.wording import counted
 from hope.export.stored_result import FACTS as RESULT
 from hope.export.stored_result import StoredResult, read_result
 from hope.formats.names import read_name
@@ -165,7 +166,7 @@ def _of_scans(folder: Path, what: str) -> Visit:
         elif (named := read_name(path)) and named.sequence not in images:
             images[named.sequence] = path
     if len(masks) != 1 or not images:
-        got = f"{len(masks)} masks and {len(images)} scans"
+        got = f"{counted(len(masks), 'masks')} and {counted(len(images), 'scans')}"
         raise InputError(f"{what} cannot be compared", expected="one mask (<case>-seg.nii.gz) and its t1c", got=got)
     labels = check_peds(read_labels(masks[0], f"mask of {what}"))
     reference = next(sequence for sequence in BEST_FIRST if sequence in images)

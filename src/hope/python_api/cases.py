@@ -13,6 +13,7 @@ from hope.domain.errors import InputError
 from hope.domain.progress import Progress
 from hope.domain.qc import QCFlag
 from hope.domain.volume import Volume
+from hope.domain.wording import counted
 from hope.formats.private_directory import private_directory
 from hope.python_api.images import ImageLike, as_file
 from hope.python_api.progress import ProgressLike, listener
@@ -48,7 +49,7 @@ class Case:
     def __repr__(self) -> str:
         """One line: name, sequences with their shapes, how many remarks."""
         scans = ", ".join(f"{s} {'x'.join(map(str, v.grid.shape))}" for s, v in self.scans.items())
-        return f"<hope.Case {self.case_id}: {scans}; {len(self.qc)} remarks>"
+        return f"<hope.Case {self.case_id}: {scans}; {counted(len(self.qc), 'remarks')}>"
 
 
 def read_case(

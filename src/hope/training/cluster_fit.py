@@ -10,6 +10,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
 from hope.domain.errors import InputError
+from hope.domain.wording import counted
 from hope.stages.postprocess.clusters import ClusterModel
 
 Normalisation = Literal["l2", "standard"]
@@ -62,7 +63,7 @@ def fit_clusters(
     pca = PCA(n_components=min(MOST_COMPONENTS, len(x) - 1, x.shape[1]), svd_solver="full")
     projected = pca.fit_transform(x)
     centres = KMeans(n_clusters=count, n_init=STARTS, random_state=seed).fit(projected).cluster_centers_
-    note = f"Learned from {len(features)} cases by `hope train postprocess`; k-means with seed {seed}."
+    note = f"Learned from {counted(len(features), 'cases')} by `hope train postprocess`; k-means with seed {seed}."
     return ClusterModel(
         name=name,
         features=names,

@@ -9,6 +9,7 @@ from typing import Any
 
 from hope.domain.case import SEQUENCES
 from hope.domain.errors import InputError
+from hope.domain.wording import counted
 from hope.models.bundle import Bundle
 from hope.models.combine import ARCHITECTURE as MEAN
 from hope.models.normalise import NORMALISATION
@@ -215,7 +216,7 @@ def continued(config: TrainingConfig, case_ids: Sequence[str], steps: int | None
         raise InputError(
             "a resumed run needs the cases that it was started with",
             expected=f"the same {config.real_cases} cases by --cases" if config.real_cases else "no --cases",
-            got=f"{len(case_ids)} cases",
+            got=counted(len(case_ids), "cases"),
         )
     wanted = steps or config.steps
     return replace(config, steps=wanted, calibration_cases=_calibration_cases(wanted))

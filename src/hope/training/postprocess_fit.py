@@ -19,6 +19,7 @@ import numpy.typing as npt
 from hope.domain.errors import InputError
 from hope.domain.labels import PEDS
 from hope.domain.progress import Progress, silent
+from hope.domain.wording import counted
 from hope.evaluation.lesionwise import HEADLINE_RULES
 from hope.stages.postprocess.adaptive import AdaptivePostprocess
 from hope.stages.postprocess.clusters import ClusterModel
@@ -189,7 +190,8 @@ def fit_postprocess(cases: Sequence[FitCase], choices: FitChoices, progress: Pro
         tuple(one.rules() for one in thresholds),
         REDEFINE_TO,
         ORDER,
-        f"Learned by `hope train postprocess` from {len(cases)} cases; sizes count voxels of the 1 mm atlas grid.",
+        f"Learned by `hope train postprocess` from {counted(len(cases), 'cases')}; sizes count voxels of the 1 mm "
+        "atlas grid.",
     )
     sizes = tuple(int(n) for n in np.bincount(cluster_of, minlength=best))
     warnings = [*_reliability(sizes, thresholds), *_whole_classes(cases, cluster_of, thresholds)]

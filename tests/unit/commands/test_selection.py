@@ -53,8 +53,8 @@ def test_nifti_scans_are_listed_with_what_was_left_out(tmp_path: Path) -> None:
     (tmp_path / "sub-02").mkdir()
     result = _run(tmp_path, "--dry-run")
     assert result.exit_code == 0
-    assert "left out: 1 scans that are none of the four sequences (adc)" in result.stdout
-    assert "left out beside the cases: 1 empty directories" in result.stderr
+    assert "left out: 1 scan that is none of the four sequences (adc)" in result.stdout
+    assert "left out beside the cases: 1 empty directory" in result.stderr
 
 
 def test_only_a_dry_run_does_without_an_output(tmp_path: Path) -> None:

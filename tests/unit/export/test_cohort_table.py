@@ -38,8 +38,8 @@ def test_what_is_passed_over_is_said_and_a_changed_mask_is_refused(tmp_path: Pat
 
     assert done.exit_code == 0, done.stderr
     assert [row["case_id"] for row in rows_of(tmp_path / "all.csv")] == ["case-a"]
-    assert "1 directories that hold a correction without its run (result-v*.json" in done.stderr
-    assert "1 directories without a result.json" in done.stderr
+    assert "1 directory that holds a correction without its run (result-v*.json" in done.stderr
+    assert "1 directory without a result.json" in done.stderr
     write_labels(labelled(GRID, (1, 2)), results / "case-a" / "case-a-seg.nii.gz")
     done = CliRunner().invoke(main, call)
     assert done.exit_code == 2 and "case-a: the" in done.stderr and "changed since it was measured" in done.stderr

@@ -108,8 +108,8 @@ def test_a_file_cut_within_its_pixels_faults_its_series(tmp_path: Path, kept: fl
     raw = files[at].read_bytes()
     files[at].write_bytes(raw[: int(len(raw) * kept)])
     found = read_series(tmp_path)
-    assert [s.fault for s in found] == ["1 of its 10 files are cut short", ""]
-    with pytest.raises(InputError, match=r"t1c: .* 1 of its 10 files are cut short"):
+    assert [s.fault for s in found] == ["1 of its 10 files is cut short", ""]
+    with pytest.raises(InputError, match=r"t1c: .* 1 of its 10 files is cut short"):
         convert_series(found[0], tmp_path / "x", "t1c")
 
 
@@ -120,7 +120,7 @@ def test_a_file_cut_within_its_header_faults_its_series(tmp_path: Path, size: in
     for end in ends:
         files[end].write_bytes(files[end].read_bytes()[:size])
     (series,) = read_series(tmp_path)
-    assert series.fault == f"{len(ends)} of its 10 files are cut short"
+    assert series.fault == f"{len(ends)} of its 10 files {'is' if len(ends) == 1 else 'are'} cut short"
 
 
 def test_cut_files_of_nobody_are_listed(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_cut_enhanced_file_is_refused(tmp_path: Path) -> None:
         (file,) = write_enhanced(_volume(), folder, EnhancedRecipe(3, "t1", compressed=compressed))
         file.write_bytes(file.read_bytes()[:-700])
         (series,) = read_series(folder)
-        assert series.fault == "1 of its 1 files are cut short"
+        assert series.fault == "1 of its 1 file is cut short"
 
 
 @pytest.mark.parametrize(

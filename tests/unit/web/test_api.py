@@ -405,7 +405,7 @@ async def test_limits_of_a_session(new_gateway: MakeGateway) -> None:
         # Replacing needs no more room.
         assert (await client.put(f"/api/cases/{one}/series/t1c", content=nifti())).status_code == 200
         assert (await client.post(f"/api/cases/{one}/run")).status_code == 202
-        assert "1 cases in work" in problem_of(await client.post(f"/api/cases/{two}/run"), 409)["detail"]
+        assert "1 case in work" in problem_of(await client.post(f"/api/cases/{two}/run"), 409)["detail"]
 
 
 async def test_a_session_has_room_for_so_many_bytes_however_small_they_were_sent(new_gateway: MakeGateway) -> None:

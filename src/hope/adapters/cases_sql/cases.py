@@ -23,6 +23,7 @@ from hope.contract.job import CaseRecord, CaseState, ConflictError, EventKind, G
 from hope.contract.options import RunOptions
 from hope.contract.stages import STAGES
 from hope.domain.ids import new_id
+from hope.domain.wording import counted
 
 _IN_WORK = tuple(str(state) for state in CaseState if state.in_work)
 _OPEN_STAGES = (str(StageState.WAITING), str(StageState.RUNNING))
@@ -202,7 +203,8 @@ def _check_may_queue(transaction: Transaction, session_id: str, case_id: str, ma
     working = select(func.count()).where(cases.c.session_id == session_id, cases.c.state.in_(_IN_WORK))
     if (connection.execute(working).scalar() or 0) >= max_in_work:
         raise ConflictError(
-            f"this session has {max_in_work} cases in work already, which is the most; wait until one is done"
+            f"this session has {counted(max_in_work, 'cases in work already')}, which is the most; wait until one "
+            "is done"
         )
 
 

@@ -12,6 +12,7 @@ from hope.domain.errors import AmbiguousInputError, InputError
 from hope.domain.grid import Grid
 from hope.domain.progress import Progress
 from hope.domain.qc import Severity
+from hope.domain.wording import counted
 from hope.formats.archive import extract_zip
 from hope.formats.dicom import DicomSeries, convert_series, converted_file, dicom_files
 from hope.formats.names import is_label_name, is_nifti_name, read_name
@@ -116,7 +117,7 @@ class _Finder:
         case = self._named_case(root)
         if case is None:
             if len(files) > MAX_SERIES:
-                got = f"{len(files)} NIfTI files"
+                got = counted(len(files), "NIfTI files")
                 raise InputError(
                     "the archive holds more than one case's scans", expected=f"at most {MAX_SERIES}", got=got
                 )

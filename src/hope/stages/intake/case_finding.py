@@ -11,6 +11,7 @@ from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.errors import InputError
 from hope.domain.identity import Identity
 from hope.domain.qc import QCFlag, Severity
+from hope.domain.wording import counted
 from hope.formats.archive import is_zip
 from hope.formats.dicom import is_dicom
 from hope.formats.dicom_files import walk_files
@@ -110,7 +111,7 @@ def _at(path: Path, named: Mapping[MRSequence, Path], what: str, skipped: Counte
                 if found := search.child(path, 0):
                     skipped.update(search.skipped)
                     return found
-            got = ", ".join(f"{count} {reason}" for reason, count in search.skipped.items())
+            got = ", ".join(counted(count, reason) for reason, count in search.skipped.items())
             expected = "NIfTI files named as BraTS or BIDS name them, or DICOM files"
             raise InputError(f"{what} holds no scan", expected=expected, got=got, fix=f"or name the scans: {_FLAGS}")
         if is_zip(path):

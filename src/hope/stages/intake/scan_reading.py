@@ -11,6 +11,7 @@ from hope.domain.errors import AmbiguousInputError, InputError
 from hope.domain.identity import NOBODY, Identity
 from hope.domain.qc import QCFlag, Severity
 from hope.domain.volume import Volume
+from hope.domain.wording import counted
 from hope.formats.archive import extract_zip, is_zip
 from hope.formats.dicom import DicomSeries, convert_series, dicom_files, is_dicom, read_series
 from hope.formats.names import is_nifti_name
@@ -228,7 +229,7 @@ def _one_series(directory: Path, number: int | None, sequence: MRSequence) -> Pa
         scans = [f for f in sorted(directory.iterdir()) if f.is_file() and is_nifti_name(f)]
         if len(scans) == 1:
             return scans[0]
-        got = f"{len(scans)} NIfTI files and no DICOM"
+        got = f"{counted(len(scans), 'NIfTI files')} and no DICOM"
         raise InputError(
             f"--{sequence} was given a directory",
             expected="one with one DICOM series",

@@ -11,6 +11,7 @@ from hope.domain.case import MRSequence
 from hope.domain.errors import InputError
 from hope.domain.identity import Identity
 from hope.domain.qc import QCFlag, Severity
+from hope.domain.wording import counted
 from hope.formats.dicom import dicom_files
 from hope.formats.reading import missing_content
 from hope.stages.intake.studies import GRAVE
@@ -67,7 +68,9 @@ class CaseSource:
 def left_out_flags(left_out: Mapping[str, int]) -> list[QCFlag]:
     """One flag for each reason why something was left out."""
     return [
-        QCFlag("left_out", Severity.WARNING if reason in GRAVE else Severity.INFO, f"left out: {count} {reason}")
+        QCFlag(
+            "left_out", Severity.WARNING if reason in GRAVE else Severity.INFO, f"left out: {counted(count, reason)}"
+        )
         for reason, count in left_out.items()
     ]
 

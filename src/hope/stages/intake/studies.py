@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hope.domain.errors import AmbiguousInputError, InputError
+from hope.domain.wording import counted
 from hope.formats.dicom_files import CUT, DAMAGED, UNLISTED
 from hope.formats.dicom_series import DicomSeries, parted, read_study
 from hope.formats.reading import NOT_FETCHED
@@ -67,7 +68,7 @@ def nothing_to_read(left_out: Mapping[str, int]) -> InputError | None:
     grave = {reason: count for reason, count in left_out.items() if reason in GRAVE}
     if not grave:
         return None
-    got = ", ".join(f"{count} {reason}" for reason, count in grave.items())
+    got = ", ".join(counted(count, reason) for reason, count in grave.items())
     return InputError("no DICOM image can be read", got=got, fix=_fix(grave))
 
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Body, Header, Query
 from hope.contract.job import CaseRecord, ConflictError
 from hope.contract.options import RunOptions
 from hope.domain.errors import InputError
+from hope.domain.wording import counted
 from hope.web.auth.access import Audit, Components, Context, Current, Own
 from hope.web.context import WebContext
 from hope.web.events import EVENT_SCHEMA, EventStream
@@ -33,7 +34,7 @@ def create_case(session: Current, context: Context, audit: Audit) -> CaseOut:
     """A new, empty case."""
     most = context.settings.platform.max_session_files
     if len(context.store.cases(session.id)) >= most:
-        raise ConflictError(f"the session has {most} cases, which is the most; delete one first")
+        raise ConflictError(f"the session has {counted(most, 'cases')}, which is the most; delete one first")
     case = context.store.create_case(session.id)
     audit.record(session.owner, "case.create", case.id)
     return case_out(case)

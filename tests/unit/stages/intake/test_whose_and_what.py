@@ -192,10 +192,10 @@ def test_images_in_other_formats_are_listed(tmp_path: Path, name: str) -> None:
     _nifti(tmp_path / "in" / "sub-01", "sub-01_T1w", "sub-01_T2w")
     (tmp_path / "in" / "sub-01" / name).write_bytes(b"x" * 2000)
     (source,) = find_cases([tmp_path / "in"], {})
-    assert [flag.reason for flag in source.flags] == ["left out: 1 images in a format that is not read"]
+    assert [flag.reason for flag in source.flags] == ["left out: 1 image in a format that is not read"]
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / name).write_bytes(b"x")
-    with pytest.raises(InputError, match=r"holds no scan.*1 images in a format that is not read"):
+    with pytest.raises(InputError, match=r"holds no scan.*1 image in a format that is not read"):
         find_cases([tmp_path / "other"], {})
 
 
@@ -203,8 +203,8 @@ def test_images_in_other_formats_are_listed(tmp_path: Path, name: str) -> None:
     ("extra", "says"),
     [
         (["sub-01_ADC", "sub-01_T2starw"], "2 scans that are none of the four sequences (adc, t2star)"),
-        (["sub-01_UNIT1"], "1 scans that are none of the four sequences (unit1)"),
-        (["sub-01_acq-x_rec-y_T2w_bias"], "1 files whose names say a sequence less exactly"),
+        (["sub-01_UNIT1"], "1 scan that is none of the four sequences (unit1)"),
+        (["sub-01_acq-x_rec-y_T2w_bias"], "1 file whose name says a sequence less exactly"),
     ],
 )
 def test_what_is_known_and_not_wanted_is_listed(tmp_path: Path, extra: list[str], says: str) -> None:
@@ -236,7 +236,7 @@ def test_a_conversion_beside_its_dicom_files_is_no_case(tmp_path: Path, name: st
     _nifti(tmp_path / "in" / "s0", name)
     (source,) = find_cases([tmp_path / "in"], {})
     assert source.dicom == tmp_path / "in"
-    assert [flag.reason for flag in source.flags] == ["left out: 1 NIfTI files beside the DICOM files"]
+    assert [flag.reason for flag in source.flags] == ["left out: 1 NIfTI file beside the DICOM files"]
 
 
 @pytest.mark.parametrize("all_of_them", [False, True])
@@ -248,7 +248,7 @@ def test_dicom_that_was_cut_short_is_a_warning_or_a_refusal(tmp_path: Path, all_
     if all_of_them:
         for name in ("s0", "s1", "s2"):
             shutil.rmtree(tmp_path / "in" / name)
-        with pytest.raises(InputError, match=r"no DICOM image can be read.*1 DICOM files that are cut short"):
+        with pytest.raises(InputError, match=r"no DICOM image can be read.*1 DICOM file that is cut short"):
             find_cases([tmp_path / "in"], {})
         return
     (source,) = find_cases([tmp_path / "in"], {})
@@ -261,7 +261,7 @@ def test_a_chosen_series_that_is_cut_short_is_refused(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-50])
     (source,) = find_cases([tmp_path / "in"], {})
     (tmp_path / "x").mkdir()
-    with pytest.raises(InputError, match=r"t2w: .*1 of its 12 files are cut short"):
+    with pytest.raises(InputError, match=r"t2w: .*1 of its 12 files is cut short"):
         load_case(source, preprocessed=None, scratch=tmp_path / "x")
 
 
