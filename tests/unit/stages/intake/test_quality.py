@@ -168,3 +168,23 @@ def test_thick_slices_are_a_fact_and_no_alarm(millimetres: float) -> None:
     grid = whole.grid.with_spacing((whole.grid.spacing_mm[0], whole.grid.spacing_mm[1], millimetres))
     flags = scan_flags(head_scan(1, grid=grid), SOUND, "t1n")
     assert [(flag.code, str(flag.severity)) for flag in flags] == [("thick_slices", "info")]
+
+
+@pytest.mark.parametrize("factor", [80, 100, 200])
+def test_values_that_overflowed_are_told(factor: int) -> None:
+    scan = head_scan(1)
+    sound = scan.with_data(np.rint(scan.data * 60))
+    wrapped = scan.with_data(
+        (scan.data * factor).astype(np.int64).astype(np.uint16).astype(np.int16).astype(np.float32)
+    )
+    normalised = scan.with_data((scan.data - scan.data.mean()) / scan.data.std())
+    whole = NiftiFacts(0, 0, "int16", True, None)
+    for fine, facts in ((scan, SOUND), (sound, whole), (normalised, SOUND)):
+        assert "values_overflowed" not in {flag.code for flag in scan_flags(fine, facts, "t1c")}
+    for wrong, facts in (
+        (wrapped, whole),
+        (scan.with_data(-scan.data), SOUND),
+        (scan.with_data(scan.data - 1e6), SOUND),
+    ):
+        (flag,) = [flag for flag in scan_flags(wrong, facts, "t1c") if flag.code == "values_overflowed"]
+        assert str(flag.severity) == "warning" and flag.sequence == "t1c"
