@@ -248,7 +248,7 @@ def _intensity_cautions(values: npt.NDArray[np.float32]) -> list[tuple[str, str]
 
 
 def _wrong_values(data: npt.NDArray[np.float32], whole: bool) -> str:
-    """What is wrong with values that no scanner gives: inverted ones, or such as overflowed a signed type; else empty."""
+    """What is wrong with values that no scanner gives: inverted ones, or such as overflowed; else empty."""
     low, high = float(data.min()), float(data.max())
     if high <= 0:
         return f"no value is above 0 (from {low:.4g} to {high:.4g}): the intensities were inverted or shifted"
@@ -260,7 +260,8 @@ def _wrong_values(data: npt.NDArray[np.float32], whole: bool) -> str:
         return ""
     return (
         f"values jump from one end of their range to the other ({low:.4g} to {high:.4g}) between neighbours "
-        f"in {100 * float(jumps.mean()):.1f} % of the places, as numbers do that overflowed a 16-bit type: convert it again"
+        f"in {100 * float(jumps.mean()):.1f} % of the places, as numbers do that overflowed a 16-bit "
+        "type: convert it again"
     )
 
 
