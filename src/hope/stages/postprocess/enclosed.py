@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+import cc3d
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -17,13 +18,17 @@ from hope.stages.fluid_spaces import Mask, blocks, robust_scores, wide_parts
 
 LEAST_ML: Final = 2.0
 LEAST_WALL: Final = 0.45
-"""Share of a space's surface that touches the core, from which the core encloses it. On synthetic cases whose cysts
-were taken out of the true mask cysts above 5 ml had 0.55 and more, everything else at most 0.42; unmarked fluid in 40
-adults' scans at most 0.3 (``benchmarks/enclosed_fluid.py``)."""
+"""Share of a space's surface that touches the core, from which the core encloses it."""
+MOST_MIRRORED: Final = 0.7
+"""Share of a space whose mirror image is fluid too, from which it may be a ventricle that tumour surrounds. Then it
+counts as a cyst only if it is brighter than CSF on FLAIR. All limits were chosen on synthetic cases whose cysts were
+taken out of the true mask, and looked at on adults' scans (``benchmarks/enclosed_fluid.py``)."""
 _STEP_MM: Final = 2.0
-_BRIGHT_T2W, _DARK_T1 = 0.0, -1.0
-"""In robust z-scores of the brain, smoothed: fluid of a cyst may hold protein, so it is less bright than CSF."""
+_BRIGHT_T2W, _DARK_T1, _NOT_CSF_T2F = 0.0, -1.0, -0.5
+"""In robust z-scores of the brain, smoothed: fluid of a cyst may hold protein, so it is less bright on T2 than CSF."""
 _SMOOTH: Final = 0.7
+_NECK: Final = 2
+"""Voxels of 2 mm that are eroded to part a cyst from a ventricle or cistern that it breaks into."""
 
 
 def enclosed_fluid(images: Mapping[MRSequence, Volume], brain: Volume, labels: Volume) -> Mask | None:
@@ -38,38 +43,70 @@ def enclosed_fluid(images: Mapping[MRSequence, Volume], brain: Volume, labels: V
         (i, j, k) bool on the grid of ``labels``, in its order; None where there is nothing.
     """
     native = images.get(MRSequence.T1N, images.get(MRSequence.T1C))
-    order = labels.grid.orientation
-    inside = np.asarray(brain.reoriented(order).data) > 0
-    box = bounding_box(inside)
-    core = np.isin(labels.data, REGIONS["TC"])
-    if native is None or MRSequence.T2W not in images or box is None or not core.any():
+    if native is None or MRSequence.T2W not in images or not np.isin(labels.data, REGIONS["TC"]).any():
         return None
-    step = [max(1, round(_STEP_MM / size)) for size in labels.grid.spacing_mm]
-    voxel_ml = labels.grid.voxel_volume_ml * float(np.prod(step))
+    inside = np.asarray(brain.reoriented("RAS").data) > 0
+    box = bounding_box(inside)
+    if box is None:
+        return None
+    ours = np.asarray(labels.reoriented("RAS").data)
+    step = [max(1, round(_STEP_MM / size)) for size in labels.reoriented("RAS").grid.spacing_mm]
     tissue = blocks(inside[box], step) > 0.5
     if not tissue.any():
         return None
-    weight = np.maximum(ndimage.gaussian_filter(tissue.astype(np.float32), _SMOOTH), 1e-3)
-
-    def scores(image: Volume) -> npt.NDArray[np.float32]:
-        coarse = robust_scores(blocks(np.asarray(image.reoriented(order).data)[box], step), tissue)
-        return np.asarray(ndimage.gaussian_filter(coarse * tissue, _SMOOTH) / weight)
-
-    marked = blocks(labels.data[box] > 0, step) > 0.5
-    fluid = tissue & ~marked & (scores(native) < _DARK_T1) & (scores(images[MRSequence.T2W]) > _BRIGHT_T2W)
-    wall = ndimage.binary_dilation(blocks(core[box], step) > 0.25)
-    cysts = np.zeros_like(tissue)
-    parts = wide_parts(fluid)
-    for number in range(1, int(parts.max(initial=0)) + 1):
-        space = parts == number
-        shell = ndimage.binary_dilation(space) & ~space
-        if space.sum() * voxel_ml >= LEAST_ML and wall[shell].mean() >= LEAST_WALL:
-            cysts |= space
+    chosen = {"t1": native, "t2w": images[MRSequence.T2W], "t2f": images.get(MRSequence.T2F)}
+    scores = {
+        name: _smooth_scores(blocks(np.asarray(image.reoriented("RAS").data)[box], step), tissue)
+        for name, image in chosen.items()
+        if image is not None
+    }
+    marked = blocks(ours[box] > 0, step) > 0.5
+    core = blocks(np.isin(ours[box], REGIONS["TC"]), step) > 0.25
+    least = LEAST_ML / (labels.grid.voxel_volume_ml * float(np.prod(step)))
+    cysts = _cysts(scores, tissue, marked, core, least)
     if not cysts.any():
         return None
     found = np.zeros(inside.shape, dtype=bool)
     found[box] = _in_voxels(_up_to_the_wall(cysts, marked) & tissue, step, inside[box].shape)
-    return found & inside & (labels.data == 0)
+    there = Volume(found & inside & (ours == 0), labels.reoriented("RAS").grid)
+    return np.asarray(there.reoriented(labels.grid.orientation).data)
+
+
+def _smooth_scores(image: npt.NDArray[np.float32], tissue: Mask) -> npt.NDArray[np.float32]:
+    weight = np.maximum(ndimage.gaussian_filter(tissue.astype(np.float32), _SMOOTH), 1e-3)
+    return np.asarray(ndimage.gaussian_filter(robust_scores(image, tissue) * tissue, _SMOOTH) / weight)
+
+
+def _cysts(scores: Mapping[str, npt.NDArray[np.float32]], tissue: Mask, marked: Mask, core: Mask, least: float) -> Mask:
+    """Unmarked fluid that the core encloses, as a mask of coarse voxels in RAS order."""
+    fluid = tissue & (scores["t1"] < _DARK_T1) & (scores["t2w"] > _BRIGHT_T2W)
+    open_space = wide_parts(fluid & ~marked) > 0
+    mirrored = ndimage.binary_dilation(fluid)[::-1]  # the box is the brain's, so its middle is the brain's
+    wall = ndimage.binary_dilation(core) & ~open_space
+    cysts = np.zeros_like(tissue)
+    spaces = _parted(open_space)
+    for number in range(1, int(spaces.max(initial=0)) + 1):
+        space = spaces == number
+        if space.sum() < least or wall[ndimage.binary_dilation(space) & ~space].mean() < LEAST_WALL:
+            continue
+        like_csf = "t2f" not in scores or scores["t2f"][space].mean() < _NOT_CSF_T2F
+        if not (like_csf and mirrored[space].mean() >= MOST_MIRRORED):
+            cysts |= space
+    return cysts
+
+
+def _parted(space: Mask) -> npt.NDArray[np.integer]:
+    """Numbers of the parts of a space that only necks join; each voxel goes to the nearest part."""
+    grid = np.mgrid[-_NECK : _NECK + 1, -_NECK : _NECK + 1, -_NECK : _NECK + 1]
+    eroded = ndimage.binary_erosion(space, (grid**2).sum(axis=0) <= _NECK**2)
+    parts = cc3d.connected_components(eroded.astype(np.uint8), connectivity=6).astype(np.int32)
+    whole = cc3d.connected_components(space.astype(np.uint8), connectivity=6).astype(np.int32)
+    narrow = space & ~np.isin(whole, np.unique(whole[parts > 0]))  # nothing of these was left
+    parts[narrow] = whole[narrow] + parts.max(initial=0)
+    if not parts.any():
+        return parts
+    nearest = ndimage.distance_transform_edt(parts == 0, return_distances=False, return_indices=True)
+    return np.asarray(np.where(space, parts[tuple(nearest)], 0))
 
 
 def _up_to_the_wall(cysts: Mask, marked: Mask) -> Mask:

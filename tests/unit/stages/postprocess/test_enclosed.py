@@ -91,6 +91,29 @@ def test_tissue_and_small_spaces_within_a_core_are_left_alone() -> None:
     assert enclosed_fluid(images, as_volume(BRAIN, images), as_volume(wall, images)) is None
 
 
+def test_a_ventricle_that_tumour_surrounds_is_no_cyst() -> None:
+    other = ball((SHAPE[0] - 1 - CENTRE[0], *CENTRE[1:]), 12)
+    images = scans((CYST | other) & BRAIN)
+    brain, wall = as_volume(BRAIN, images), as_volume(labelled(WALL & ~other), images)
+    assert enclosed_fluid(images, brain, wall) is not None, "brighter than CSF on FLAIR"
+    flair = images[MRSequence.T2F]
+    dark = {**images, MRSequence.T2F: flair.with_data(np.where(CYST | other, np.float32(20), flair.data))}
+    assert enclosed_fluid(dark, brain, wall) is None
+    unknown = {s: v for s, v in images.items() if s is not MRSequence.T2F}
+    assert enclosed_fluid(unknown, brain, wall) is None
+
+
+def test_a_cyst_that_breaks_into_other_fluid_is_parted_from_it() -> None:
+    beside = ball((60, 72, 40), 11)
+    opening = ball((60, 58, 40), 4)
+    images = scans(CYST | beside | opening)
+    walled = labelled(WALL & ~opening & ~beside)
+    found = enclosed_fluid(images, as_volume(BRAIN, images), as_volume(walled, images))
+    assert found is not None
+    assert (found & CYST).sum() > 0.9 * CYST.sum()
+    assert (found & beside).sum() < 0.1 * beside.sum()
+
+
 @pytest.mark.parametrize("without", [(MRSequence.T2W,), (MRSequence.T1N, MRSequence.T1C)])
 def test_without_the_sequences_that_show_fluid_nothing_is_said(without: tuple[MRSequence, ...]) -> None:
     images = {s: v for s, v in scans(CYST).items() if s not in without}
