@@ -70,7 +70,8 @@ def _only(case: HarmonizedCase, present: tuple[MRSequence, ...]) -> HarmonizedCa
 def predict(case: HarmonizedCase, predictor: Predictor | BundleRunner) -> Prediction:
     """What the pipeline would deliver on the atlas grid."""
     said = segment(case, predictor, silent)
-    labels = drop_unsure(said.labels, said.region_probability["WT"], case.aligned.brain_mask).labels
+    aligned = case.aligned
+    labels = drop_unsure(said.labels, said.region_probability["WT"], aligned.brain_mask, aligned.images).labels
     return replace(said, labels=labels)
 
 

@@ -290,7 +290,10 @@ def _cleaned(
             return adaptive
     wt = prediction.region_probability["WT"]
     specks = _stated(prediction) is CleanUp.SPECKS
-    cleaned = default_cleanup(prediction.labels) if specks else drop_unsure(prediction.labels, wt, aligned.brain_mask)
+    if specks:
+        cleaned = default_cleanup(prediction.labels)
+    else:
+        cleaned = drop_unsure(prediction.labels, wt, aligned.brain_mask, aligned.images)
     return replace(cleaned, details=adaptive.details, warning=adaptive.warning) if adaptive else cleaned
 
 

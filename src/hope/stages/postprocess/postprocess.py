@@ -15,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hope.domain.box import EVERYTHING, Box, bounding_box
-from hope.domain.labels import ED, ET, NET, PEDS, REGIONS
+from hope.domain.case import MRSequence
+from hope.domain.labels import CC, ED, ET, NET, PEDS, REGIONS
 from hope.domain.volume import Volume
+from hope.stages.postprocess.enclosed import LEAST_ML, LEAST_WALL, enclosed_fluid
 from hope.stages.postprocess.postprocess_rules import PostprocessRules
 from hope.stages.postprocess.symmetric import PAIRED_MEAN, symmetric_components
 
@@ -34,6 +36,9 @@ two diameters; a larger spot is left for the reader to judge.
 MINIMUM_PART_ML = 0.1
 """Components of the core below this are called ED, and such components of its enhancing part NET. Of such core
 components one in five was core, of such enhancing ones one in five was enhancing (docs/benchmarks.md, Clean-up)."""
+
+MIRRORED, ENCLOSED = "mirrored_removed", "enclosed_fluid"
+"""Codes of the remarks on what the clean-up changed."""
 
 VOLUME_KEYS: tuple[str, ...] = (*(label.key for label in PEDS.labels), "TC", "WT")
 """Labels first, then the regions that combine them."""
@@ -56,7 +61,7 @@ class PostprocessOutcome:
         details: of adaptive rules, plain JSON values on the cluster: ``cluster`` (None where none was used),
             ``chosen_by``, and ``reason`` where the rules could not be applied.
         warning: a sentence for the reader where the rules that were asked for could not be applied; else empty.
-        note: a sentence on what was removed for a reason that may be wrong; else empty.
+        notes: code of a remark -> a sentence on what was changed for a reason that may be wrong.
     """
 
     labels: Volume
@@ -67,7 +72,7 @@ class PostprocessOutcome:
     renamed_voxels: Mapping[str, int] | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     warning: str = ""
-    note: str = ""
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def before_ml(self) -> dict[str, float]:
@@ -244,19 +249,24 @@ def _voxels(ml: float, labels: Volume) -> int:
 
 
 def drop_unsure(
-    labels: Volume, wt_probability: npt.NDArray[np.floating], brain: Volume | None = None
+    labels: Volume,
+    wt_probability: npt.NDArray[np.floating],
+    brain: Volume | None = None,
+    images: Mapping[MRSequence, Volume] | None = None,
 ) -> PostprocessOutcome:
     """The clean-up of single networks: ``default_cleanup``, and small components where the model is nowhere sure.
 
     A component of the whole tumour below ``SMALL_WT_ML`` stays only if some voxel in it reaches a whole-tumour
     probability of ``SURE_PROBABILITY``: a small lesion that is clearly seen is kept, a smudge is not. Both constants
     were chosen on the validation split of the pool (docs/model-cards/starter.md). Faint components that mirror each
-    other go as well (``symmetric_components``). What stays goes through ``rename_small_parts``.
+    other go as well (``symmetric_components``). What stays goes through ``rename_small_parts``, and fluid that its core
+    encloses becomes CC (``enclosed_fluid``).
 
     Args:
         labels: uint8 peds labels on any grid.
         wt_probability: (i, j, k) probability of the whole tumour on the same grid.
         brain: what is brain, on the same grid; without it nothing is compared with its mirror image.
+        images: scans on the same grid; without them and the brain no fluid is looked for.
 
     Raises:
         ValueError: if the shapes differ.
@@ -275,12 +285,12 @@ def drop_unsure(
     np.maximum.at(peak, parts[inside], belief[inside].astype(np.float64))
     stays = (size_ml >= SMALL_WT_ML) | (peak >= SURE_PROBABILITY)
     stays[0] = False
-    note = ""
+    notes = {}
     if brain is not None:
         pairs = stays & symmetric_components(_in_place(parts, box, kept), wt_probability, brain)
         stays &= ~pairs
         if pairs.any():
-            note = (
+            notes[MIRRORED] = (
                 f"{int(pairs.sum())} faint components of {size_ml[pairs].sum():.1f} ml together were removed, because "
                 "they mirror each other, as normal brain on both sides does; without post-processing they stay"
             )
@@ -292,7 +302,16 @@ def drop_unsure(
     )
     sure = _in_place(np.asarray(small * stays[parts], dtype=np.uint8), box, kept)
     named = rename_small_parts(kept.with_data(sure))
-    return replace(_outcome(labels, named, method), note=note)
+    cysts = enclosed_fluid(images, brain, kept.with_data(named)) if brain is not None and images else None
+    if cysts is not None:
+        ml = float(cysts.sum()) * labels.grid.voxel_volume_ml
+        named[cysts] = CC
+        method += f"; fluid of at least {LEAST_ML:g} ml of whose surface the core covers {LEAST_WALL:.0%} called CC"
+        notes[ENCLOSED] = (
+            f"fluid of {ml:.1f} ml that the core encloses was called cyst (CC), which the model had left unmarked; "
+            "without post-processing it stays unmarked"
+        )
+    return replace(_outcome(labels, named, method), notes=notes)
 
 
 def _outcome(before: Volume, after: LabelArray, method: str) -> PostprocessOutcome:

@@ -56,8 +56,8 @@ def describe(
         flags[QCFlag("all_removed", Severity.WARNING, reason)] = None
     if cleaned.warning:
         flags[QCFlag("postprocess", Severity.WARNING, cleaned.warning)] = None
-    if cleaned.note:
-        flags[QCFlag("mirrored_removed", Severity.CAUTION, cleaned.note)] = None
+    for code, note in cleaned.notes.items():
+        flags[QCFlag(code, Severity.CAUTION, note)] = None
     values = {
         "format": FORMAT,
         "case_id": uploaded.case_id,

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import product
 from typing import Final
 
-import cc3d
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -16,6 +14,7 @@ from hope.domain.box import bounding_box
 from hope.domain.case import AlignedCase, MRSequence
 from hope.domain.qc import QCFlag, Severity
 from hope.domain.volume import Volume
+from hope.stages.fluid_spaces import Mask, blocks, robust_scores, wide_parts
 
 CODE: Final = "perhaps_cavity"
 
@@ -29,8 +28,6 @@ _STEP_MM: Final = 2.0
 _BRIGHT_T2W, _DARK_T2F, _DARK_T1 = 2.0, -0.5, -1.0
 """In robust z-scores of the brain (median, median absolute deviation). These and the figures above were chosen on
 synthetic cases with and without cavities and on the training adults (``benchmarks/cavities.py``)."""
-
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -67,15 +64,15 @@ def surface_fluid(images: Mapping[MRSequence, Volume], brain: Volume, labels: Vo
     size = np.array(step) * np.array(brain.reoriented("RAS").grid.spacing_mm)
 
     def small(volume: Volume) -> npt.NDArray[np.float32]:
-        return _blocks(np.asarray(volume.reoriented("RAS").data)[box], step)
+        return blocks(np.asarray(volume.reoriented("RAS").data)[box], step)
 
-    tissue = _blocks(inside[box], step) > 0.5
+    tissue = blocks(inside[box], step) > 0.5
     if not tissue.any():
         return []
-    scores = {sequence: _robust(small(image), tissue) for sequence, image in images.items()}
+    scores = {sequence: robust_scores(small(image), tissue) for sequence, image in images.items()}
     fluid = _fluid(scores, tissue)
-    marked = _blocks(np.asarray(labels.reoriented("RAS").data)[box] > 0, step) > 0.5
-    parts = _wide_parts(fluid)
+    marked = blocks(np.asarray(labels.reoriented("RAS").data)[box] > 0, step) > 0.5
+    parts = wide_parts(fluid)
     mirrored = ndimage.binary_dilation(fluid, iterations=1)[::-1]
     voxel_ml = float(np.prod(size)) / 1000
     spaces = [parts == number for number in range(1, int(parts.max(initial=0)) + 1)]
@@ -124,27 +121,6 @@ def _spaces(spaces: list[FluidSpace]) -> str:
     return f"fluid of {total:.0f} ml" if len(spaces) == 1 else f"fluid in {len(spaces)} places, {total:.0f} ml in all,"
 
 
-def _blocks(data: npt.NDArray[np.generic], step: list[int]) -> npt.NDArray[np.float32]:
-    """Means of blocks of voxels; zeros are added at the end where the shape does not divide."""
-    padded = np.pad(data.astype(np.float32), [(0, -n % s) for n, s in zip(data.shape, step, strict=True)])
-    a, b, c = step
-    total = np.zeros([n // s for n, s in zip(padded.shape, step, strict=True)], dtype=np.float32)
-    # Whole slices are added: `mean` of the blocks takes five times as long.
-    for i, j in product(range(a), range(b)):
-        line = padded[i::a, j::b, ::c].copy()
-        for k in range(1, c):
-            line += padded[i::a, j::b, k::c]
-        total += line
-    return total / np.float32(a * b * c)
-
-
-def _robust(image: npt.NDArray[np.float32], tissue: Mask) -> npt.NDArray[np.float32]:
-    values = image[tissue]
-    middle = np.median(values)
-    spread = 1.4826 * np.median(np.abs(values - middle))
-    return np.asarray((image - middle) / max(float(spread), 1e-6), dtype=np.float32)
-
-
 def _fluid(scores: Mapping[MRSequence, npt.NDArray[np.float32]], tissue: Mask) -> Mask:
     fluid = tissue & (scores[MRSequence.T2W] > _BRIGHT_T2W)
     if MRSequence.T2F in scores:
@@ -153,14 +129,6 @@ def _fluid(scores: Mapping[MRSequence, npt.NDArray[np.float32]], tissue: Mask) -
     if native is not None:
         fluid &= native < _DARK_T1
     return fluid
-
-
-def _wide_parts(fluid: Mask) -> npt.NDArray[np.integer]:
-    """Components of what is at least about 8 mm wide: sulci are narrower."""
-    grid = np.mgrid[-2:3, -2:3, -2:3]
-    wide = ndimage.binary_opening(fluid, (grid**2).sum(axis=0) <= 4)
-    body = ndimage.binary_dilation(wide) & fluid
-    return np.asarray(cc3d.connected_components(body.astype(np.uint8), connectivity=6))
 
 
 def _depth_mm(tissue: Mask, size: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -9,7 +9,7 @@ import pytest
 from hope.domain.grid import Grid
 from hope.domain.labels import ED
 from hope.domain.volume import Volume
-from hope.stages.postprocess.postprocess import drop_unsure
+from hope.stages.postprocess.postprocess import MIRRORED, drop_unsure
 from hope.stages.postprocess.symmetric import symmetric_components
 
 SHAPE = (60, 50, 40)
@@ -82,6 +82,6 @@ def test_the_clean_up_shows_what_it_took_away() -> None:
     outcome = drop_unsure(Volume(labels, GRID), sure, brain())
     assert (outcome.before_voxels["ED"], outcome.after_voxels["ED"]) == (1700, 100)
     assert "mirrored pairs" in outcome.method
-    assert "2 faint components of 1.6 ml" in outcome.note
+    assert "2 faint components of 1.6 ml" in outcome.notes[MIRRORED]
     without = drop_unsure(Volume(labels, GRID), sure)
-    assert "mirrored" not in without.method and not without.note
+    assert "mirrored" not in without.method and not without.notes
