@@ -110,11 +110,11 @@ def breakdown(found: Sequence[Wait]) -> list[str]:
     """Lines: the usual parts, and the five longest waits with theirs."""
     if not found:
         return ["no stage was begun again"]
-    told = [wait for wait in found if wait.notice is not None]
+    noted = [wait for wait in found if wait.notice is not None]
     lines = [
-        f"{len(found)}: median until noticed {statistics.median(w.notice or 0 for w in told):.1f} s, from there "
-        f"{statistics.median(w.total - (w.notice or 0) for w in told):.1f} s"
-        if told
+        f"{len(found)}: median until noticed {statistics.median(w.notice or 0 for w in noted):.1f} s, from there "
+        f"{statistics.median(w.total - (w.notice or 0) for w in noted):.1f} s"
+        if noted
         else f"{len(found)}: no log says when a death was noticed"
     ]
     for wait in sorted(found, key=lambda w: -w.total)[:5]:

@@ -178,14 +178,16 @@ def summary(seconds: Sequence[float]) -> str:
     return f"{len(ranked)}: median {statistics.median(ranked):.1f}, p95 {p95:.1f}, longest {ranked[-1]:.1f} s"
 
 
-def one_recovery(folder: Path, role: str, database_url: str = "sqlite") -> float:
+def one_recovery(folder: Path, role: str, database_url: str = "sqlite", lease_seconds: float = 5.0) -> float:
     """Kill one process while nothing else waits; seconds until the case goes on.
 
     For a worker, an idle peer takes over; a gateway, or the embedded platform, is started again at once.
     """
-    environment = {"HOPE_SHORT_SECONDS": f"preprocess:{1.5 if role == 'gateway' else 8},harmonize:1"} | (
-        {} if database_url == "sqlite" else {"HOPE_DATABASE_URL": database_url}
-    )
+    environment = {
+        "HOPE_SHORT_SECONDS": f"preprocess:{1.5 if role == 'gateway' else 8},harmonize:1",
+        "HOPE_LEASE_SECONDS": str(lease_seconds),
+        **({} if database_url == "sqlite" else {"HOPE_DATABASE_URL": database_url}),
+    }
     fleet = Fleet(folder, environment)
     try:
         roles = [("up",)] if role == "up" else [("gateway",), ("worker",)]
