@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hope.contract.stages import Stage
 from hope.domain.extras import require_extras
+
+if TYPE_CHECKING:
+    from socket import socket as Socket
+
+    from hope.jobs.node import Node
+    from hope.web.connections import GatewayServer
 
 
 def options(command: Any) -> Any:
@@ -31,6 +37,22 @@ def serve(host: str | None, port: int | None, stages: Collection[Stage]) -> None
     """
     require_extras("hope up" if stages else "hope gateway", "server")
     import contextlib
+
+    from hope.commands.loading import loading
+
+    with loading():
+        server, node, socket = _started(host, port, stages)
+    settings = node.services.settings
+    click.echo(f"HOPE platform: http://{_shown(settings.platform.host)}:{settings.platform.port}   (Ctrl+C stops it)")
+    click.echo(f"data: {settings.data_dir}; research use only, not a medical device")
+    # When the server has closed it repeats the signal that ended it; there is still something to put away.
+    with contextlib.suppress(KeyboardInterrupt, SystemExit):
+        server.run(sockets=[socket])
+    node.leave()
+
+
+def _started(host: str | None, port: int | None, stages: Collection[Stage]) -> tuple[GatewayServer, Node, Socket]:
+    """A node that has begun to work, and a server that has not begun to answer on its socket."""
     import os
 
     from hope.jobs.audit_log import AuditLog
@@ -73,15 +95,10 @@ def serve(host: str | None, port: int | None, stages: Collection[Stage]) -> None
         scratch=node.scratch.directory,
         executor=node.executor,
     )
-    app = create_app(context)
+    server = GatewayServer(create_app(context), platform)
     node.start()
     node.start_maintenance(lambda session_id, reason: _note_end(audit, session_id, reason))
-    click.echo(f"HOPE platform: http://{_shown(platform.host)}:{platform.port}   (Ctrl+C stops it)")
-    click.echo(f"data: {settings.data_dir}; research use only, not a medical device")
-    # When the server has closed it repeats the signal that ended it; there is still something to put away.
-    with contextlib.suppress(KeyboardInterrupt, SystemExit):
-        GatewayServer(app, platform).run(sockets=[socket])
-    node.leave()
+    return server, node, socket
 
 
 def _note_end(audit: Any, session_id: str, reason: str) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from hope.contract.stages import STAGES, Stage
 from hope.domain.extras import require_extras
+
+if TYPE_CHECKING:
+    from hope.jobs.node import Node
 
 _HELP = """\
 Take work from the queue until told to stop.
@@ -48,9 +52,25 @@ def worker(stages: tuple[str, ...], slots: int | None, check: bool) -> None:
 
 def _work(stages: Sequence[Stage], slots: int) -> None:
     require_extras("hope worker", "server")
-    import os
     import signal
     import threading
+
+    from hope.commands.loading import loading
+
+    ended = threading.Event()
+    with loading():
+        node = _node(stages, slots)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: ended.set())
+        node.start()
+    click.echo(f"worker ready: {', '.join(node.stages)}", err=True)
+    ended.wait()
+    node.leave()
+
+
+def _node(stages: Sequence[Stage], slots: int) -> Node:
+    """A node for these stages that has not begun to work."""
+    import os
 
     from hope.jobs.node import Node
     from hope.services import Services
@@ -61,10 +81,4 @@ def _work(stages: Sequence[Stage], slots: int) -> None:
     os.umask(0o077)  # what this process and its children write is its user's alone
     node = Node(Services(Settings.from_environment()), stages, pipelines=False, slots=slots)
     node.keep_to_itself()
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
-    node.start()
-    click.echo(f"worker ready: {', '.join(node.stages)}", err=True)
-    ended.wait()
-    node.leave()
+    return node

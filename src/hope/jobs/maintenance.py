@@ -40,22 +40,17 @@ log = logging.getLogger(__name__)
 class Lease:
     """Says in a thread of its own that this process lives, and gives dead peers' work back to the queues.
 
-    A thread, because an event loop that is busy must not look like a dead process.
+    A thread, because an event loop that is busy must not look like a dead process. A peer is dead when its lease has
+    expired, or when `died` was told of it.
     """
 
-    def __init__(
-        self,
-        store: CaseStore,
-        queue: JobQueue,
-        executor: str,
-        seconds: float,
-        on_death: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, store: CaseStore, queue: JobQueue, executor: str, seconds: float) -> None:
         self._store, self._queue, self._executor, self._seconds = store, queue, executor, seconds
-        self._on_death = on_death
-        self._stop = threading.Event()
+        self._wake, self._stop, self._engine_runs = threading.Event(), threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="hope-lease", daemon=True)
-        self.renewed_at = 0.0
+        self._gone: dict[str, float] = {}
+        self._taken_up: set[str] = set()
+        self._judge_from = self.renewed_at = 0.0
 
     def start(self) -> None:
         """Take the lease, then keep it."""
@@ -63,30 +58,62 @@ class Lease:
         self.renewed_at = time.monotonic()
         self._thread.start()
 
+    def judge_peers(self) -> None:
+        """Begin to take up dead peers' work: the engine of this process runs."""
+        self._engine_runs.set()
+        self._wake.set()
+
+    def died(self, executor: str) -> None:
+        """Say that a peer is certainly dead, whatever its lease says: its work is taken up at once."""
+        self._gone[executor] = time.monotonic() + self._seconds
+        self._wake.set()
+
     def _run(self) -> None:
-        judge_from = 0.0
-        while not self._stop.wait(self._seconds / 5):
+        while True:
+            self._wake.wait(self._seconds / 5)
+            self._wake.clear()
+            if self._stop.is_set():
+                return
             try:
-                expired = self._store.renew_lease(self._executor, self._seconds)
-                if time.monotonic() - self.renewed_at > self._seconds:
-                    # The database was away, for the others too: they have not died, they could not say that they live.
-                    judge_from = time.monotonic() + 2 * self._seconds
-                self.renewed_at = time.monotonic()
-                if self.renewed_at < judge_from:
-                    continue
-                dead = [name for name in expired if name != self._executor]
-                if dead:
-                    self._on_death()
-                    pieces = self._queue.recover(dead)
-                    log.warning("%d dead process(es) noticed, %d pieces of work taken up", len(dead), pieces)
-                    for name in dead:
-                        self._store.forget_executor(name)
+                self._round()
             except Exception:  # the database may be away for a while; the lease must go on trying
                 log.exception("the lease could not be renewed")
+
+    def _round(self) -> None:
+        # What a process had sent to the database may be done after its death: a renewal, or a claim of work. So its
+        # lease is ended, and its work taken up, again and again for as long as a lease lasts.
+        gone = dict(self._gone)
+        for name in gone:
+            self._store.end_lease(name)
+        expired = self._store.renew_lease(self._executor, self._seconds)
+        now = time.monotonic()
+        if now - self.renewed_at > self._seconds:
+            # The database was away, for the others too: they have not died, they could not say that they live.
+            self._judge_from = now + 2 * self._seconds
+        self.renewed_at = now
+        if not self._engine_runs.is_set():
+            return
+        dead = [n for n in expired if n != self._executor and (n in gone or now >= self._judge_from)]
+        if dead:
+            self._take_up(dead)
+        self._taken_up.intersection_update(dead)
+        for name, until in gone.items():
+            if now > until and self._gone[name] == until:
+                del self._gone[name]
+
+    def _take_up(self, dead: list[str]) -> None:
+        pieces = self._queue.recover(dead)
+        if pieces or not self._taken_up.issuperset(dead):
+            names = " ".join(name[:8] for name in dead)
+            log.warning("%d dead process(es) noticed, %d pieces of work taken up: %s", len(dead), pieces, names)
+        self._taken_up.update(dead)
+        for name in dead:
+            self._store.forget_executor(name, self._seconds)
 
     def end(self) -> None:
         """Give the lease back, so that peers take up at once what this process leaves."""
         self._stop.set()
+        self._wake.set()
         self._thread.join(timeout=self._seconds)
         self._store.renew_lease(self._executor, 0.0)
 

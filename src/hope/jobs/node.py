@@ -56,10 +56,9 @@ class Node:
         self.store, self.blobs = _reached(services)
         self.queue = services.queue(self.executor)
         self.scratch = Scratch(settings.data_dir / "scratch", self.executor)
-        self.sweeper = Sweeper(self.scratch, self.store.end_attempts_of)
         self.processes = StageProcesses(settings.platform.stage_bodies, keep=max(1, slots))
-        seconds = settings.platform.lease_seconds
-        self.lease = Lease(self.store, self.queue, self.executor, seconds, self.sweeper.wake)
+        self.lease = Lease(self.store, self.queue, self.executor, settings.platform.lease_seconds)
+        self.sweeper = Sweeper(self.scratch, self.store.end_attempts_of, self.lease.died)
         self.lifecycle = self._lifecycle()
         self._alive_file = settings.data_dir / "alive" / self.executor
 
@@ -82,6 +81,7 @@ class Node:
         )
         queues = [*([PIPELINE_QUEUE] if self._pipelines else []), *(str(stage) for stage in self.stages)]
         self.queue.start(worker.run if self.stages else None, queues, self._slots, alone=self._lock is not None)
+        self.lease.judge_peers()
         threading.Thread(target=self._say_alive, name="hope-alive", daemon=True).start()
 
     def keep_to_itself(self) -> None:

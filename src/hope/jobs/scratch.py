@@ -14,8 +14,11 @@ from pathlib import Path
 
 from hope.domain.errors import HopeError
 
+LOOK_SECONDS = 0.25
+"""How often every process looks whether one of the others on this machine has died; it tries a lock of each."""
+
 SWEEP_SECONDS = 1.0
-"""How often every process looks for directories of dead ones; it lists one directory."""
+"""How often it looks for directories that dead ones left, besides when it has just seen one die."""
 
 CLOSE_SECONDS = 2.0
 """How long the removal of a folder is tried again while a process that was just killed still writes into it."""
@@ -62,6 +65,17 @@ class Scratch:
             if not _removed(path, CLOSE_SECONDS):
                 self._left.add(path)
 
+    def dead(self) -> list[str]:
+        """Names of the processes that are dead, and whose directory or lock is still there.
+
+        The kernel lets go of a lock when its process has ended and not before, however busy the machine is.
+        """
+        return [
+            path.stem.removeprefix(_PREFIX)
+            for path in self._root.iterdir()
+            if path.suffix == ".lock" and path.name.startswith(_PREFIX) and path != self._lock_path and _is_free(path)
+        ]
+
     def sweep(self) -> list[str]:
         """Delete what dead processes left.
 
@@ -90,30 +104,30 @@ class Scratch:
 
 
 class Sweeper:
-    """Deletes directories of dead processes on this machine, in a thread of its own, and says whose are gone.
+    """Notices in a thread of its own which processes of this machine have died, and deletes their directories.
 
     Args:
         scratch: this process's directory among them.
         tell: called for each process whose directory is gone; again later if the store does not answer or is full.
+        on_death: called once for each dead process, before its directory is deleted.
     """
 
-    def __init__(self, scratch: Scratch, tell: Callable[[str], None]) -> None:
-        self._scratch, self._tell = scratch, tell
+    def __init__(
+        self, scratch: Scratch, tell: Callable[[str], None], on_death: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._scratch, self._tell, self._on_death = scratch, tell, on_death
         self._untold: set[str] = set()
-        self._wake = threading.Event()
+        self._noticed: set[str] = set()
 
     def start(self) -> None:
         """Sweep once before this returns, then again and again."""
         self.sweep()
         threading.Thread(target=self._run, name="hope-sweeper", daemon=True).start()
 
-    def wake(self) -> None:
-        """A peer has died: look at once."""
-        self._wake.set()
-
     def sweep(self) -> None:
-        """One round."""
+        """Say who has died, and delete what they left."""
         try:
+            self._notice()
             swept = self._scratch.sweep()
         except OSError as error:
             log.warning("scratch directories of dead processes could not be looked for: %s", type(error).__name__)
@@ -129,11 +143,36 @@ class Sweeper:
                 return
             self._untold.discard(name)
 
+    def _notice(self) -> bool:
+        """Say who has died since the last look; whether anybody has."""
+        dead = set(self._scratch.dead())
+        new, self._noticed = dead - self._noticed, dead
+        for name in sorted(new):
+            self._on_death(name)
+        return bool(new)
+
     def _run(self) -> None:
+        sweep_at = time.monotonic() + SWEEP_SECONDS
         while True:
-            self._wake.wait(SWEEP_SECONDS)
-            self._wake.clear()
-            self.sweep()
+            time.sleep(LOOK_SECONDS)
+            try:
+                died = self._notice()
+            except OSError as error:
+                log.warning("dead processes could not be looked for: %s", type(error).__name__)
+                died = False
+            if died or time.monotonic() >= sweep_at:
+                self.sweep()
+                sweep_at = time.monotonic() + SWEEP_SECONDS
+
+
+def _is_free(lock_path: Path) -> bool:
+    """Whether nobody holds a lock. Several may look at once; who sweeps meanwhile has been told as well."""
+    try:
+        with lock_path.open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False  # its process lives, or somebody else has just swept
+    return True
 
 
 def _taken(lock_path: Path, directory: Path) -> bool:

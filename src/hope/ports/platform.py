@@ -205,8 +205,12 @@ class CaseStore(SessionStore, ScanStore, UploadStore, Protocol):
         """
         ...
 
-    def forget_executor(self, executor: str) -> None:
-        """Remove an expired executor's lease; a lease that was renewed meanwhile stays."""
+    def end_lease(self, executor: str) -> bool:
+        """Let an executor's lease expire now, since its process is known to be dead; whether it had not yet."""
+        ...
+
+    def forget_executor(self, executor: str, seconds: float = 0.0) -> None:
+        """Remove a lease that expired ``seconds`` ago or earlier; one that was renewed meanwhile stays."""
         ...
 
     def counts(self) -> dict[str, int]:

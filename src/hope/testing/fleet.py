@@ -90,13 +90,15 @@ class Fleet:
             TimeoutError: if it does not, with the logs.
         """
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            try:
-                if httpx.get(f"{self.url}/readyz", timeout=2).status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            time.sleep(0.05)
+        # One client: each reads the system's certificates, which takes as long as the pause between two calls.
+        with httpx.Client(base_url=self.url, timeout=2) as client:
+            while time.monotonic() < deadline:
+                try:
+                    if client.get("/readyz").status_code == 200:
+                        return
+                except httpx.TransportError:
+                    pass
+                time.sleep(0.05)
         raise TimeoutError(f"the gateway is not ready after {seconds:g} s\n{self.logs()}")
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:

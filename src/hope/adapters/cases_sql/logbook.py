@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from hope.adapters.cases_sql.attempts import alive
@@ -64,10 +64,17 @@ class Logbook:
             expired = select(leases.c.executor).where(leases.c.deadline < self._db.now()).order_by(leases.c.deadline)
             return list(transaction.connection.execute(expired).scalars())
 
-    def forget_executor(self, executor: str) -> None:
-        """Remove an expired executor's lease; a lease that was renewed meanwhile stays."""
+    def end_lease(self, executor: str) -> bool:
+        """Let an executor's lease expire now, since its process is known to be dead; whether it had not yet."""
         with self._db.write() as transaction:
-            expired = (leases.c.executor == executor) & (leases.c.deadline < self._db.now())
+            holding = (leases.c.executor == executor) & (leases.c.deadline >= self._db.now())
+            query = update(leases).where(holding).values(deadline=self._db.now())
+            return bool(transaction.connection.execute(query).rowcount)
+
+    def forget_executor(self, executor: str, seconds: float = 0.0) -> None:
+        """Remove a lease that expired ``seconds`` ago or earlier; one that was renewed meanwhile stays."""
+        with self._db.write() as transaction:
+            expired = (leases.c.executor == executor) & (leases.c.deadline < self._db.now() - seconds)
             transaction.connection.execute(delete(leases).where(expired))
 
     def counts(self) -> dict[str, int]:

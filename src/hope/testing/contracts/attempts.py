@@ -283,10 +283,24 @@ class AttemptContract:
         assert store.renew_lease("short", -1.0) == ["short"]
         store.forget_executor("long")
         assert store.renew_lease("longer", -2.0) == ["longer", "short"]
+        store.forget_executor("longer", 60.0)
+        assert store.renew_lease("long", 60.0) == ["longer", "short"]
         store.forget_executor("longer")
         store.forget_executor("short")
         store.forget_executor("short")
         assert store.renew_lease("long", 60.0) == []
+
+    def test_the_lease_of_a_process_that_is_known_to_be_dead_ends_at_once(self, store: CaseStore) -> None:
+        """Its attempts run no more, and peers see it as expired."""
+        case = a_run(store)
+        attempt = an_attempt(store, case)
+        assert store.running_attempts() == [attempt]
+        assert store.end_lease(EXECUTOR)
+        assert store.running_attempts() == []
+        assert store.renew_lease("peer", 60.0) == [EXECUTOR]
+        assert not store.end_lease(EXECUTOR)
+        assert not store.end_lease("nobody-knows-me")
+        assert store.renew_lease("peer", 60.0) == [EXECUTOR]
 
     def test_eight_workers_want_one_stage(self, store: CaseStore, reopen: Callable[[], CaseStore]) -> None:
         """All begin, all work, all commit: one outcome counts, and it is whole."""
