@@ -36,6 +36,9 @@ PIPELINES_AT_ONCE = 48
 SECONDS_BETWEEN_POLLS = 0.02
 """All pipelines of a process together look for answers at most this often."""
 
+LOST_NEWS_SECONDS = 1.0
+"""A pipeline that is sure to be told looks so seldom: whoever should tell it may die before."""
+
 MAX_RECOVERIES = 50
 
 GONE: Final = "gone"
@@ -125,7 +128,8 @@ async def _result(handle: WorkflowHandleAsync[str]) -> str:
 
 
 def _pause_seconds() -> float:
-    return max(_poll_seconds, SECONDS_BETWEEN_POLLS * _waiting)
+    """How long a pipeline waits for news before it looks."""
+    return max(LOST_NEWS_SECONDS if _bell.reaches_all else _poll_seconds, SECONDS_BETWEEN_POLLS * _waiting)
 
 
 def _status(workflow_id: str) -> str | None:
@@ -247,6 +251,8 @@ class DbosQueue:
         """Cancel the pipeline of a run and its stages."""
         with self._worded():
             DBOS.cancel_workflows(_all_ids(case_id, run))
+        for stage in STAGES:
+            _endings.tell(_stage_id(case_id, run, stage))
 
     def forget(self, case_id: str, runs: int) -> None:
         """Delete all that the engine's database holds about runs 1 to ``runs`` of a case."""

@@ -52,6 +52,7 @@ LIMITS: Final = {
     "hope.adapters.cases_sql.database": ("BUSY_SECONDS", "SCRUB_SECONDS"),
     "hope.adapters.dbos_patience": ("LONGEST_PAUSE_SECONDS",),
     "hope.adapters.queue_bell": ("_PROOF_WAIT_SECONDS",),
+    "hope.adapters.queue_dbos": ("LOST_NEWS_SECONDS",),
     "hope.jobs.child": ("HEARTBEAT_SECONDS",),  # of a process that does not come through here
     "hope.jobs.lifecycle": ("DEATH_SECONDS", "POLL_SECONDS"),
     "hope.jobs.maintenance": ("INTERRUPTED_SECONDS", "RECONCILE_SECONDS"),
