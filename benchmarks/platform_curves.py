@@ -124,14 +124,7 @@ def _pipelines(client: SessionClient, deadline: float, ended: list[tuple[float, 
     while time.monotonic() < deadline:
         case = client.new_case({"t1c": small_scan()})
         client.run(case)
-        with client.http.stream("GET", f"/api/cases/{case}/events", timeout=60) as stream:
-            at = {}
-            for line in stream.iter_lines():
-                if line.startswith("data:") and "state" in (said := json.loads(line[5:])) and "stage" not in said:
-                    at[said["state"]] = said["at"]
-                    if said["state"] in ("done", "failed"):
-                        break
-        if "done" not in at:
+        if "done" not in (at := client.states(case)):
             raise RuntimeError(f"a case ended otherwise: {at}")
         ended.append((at["queued"], at["done"]))
         client.call("DELETE", f"/api/cases/{case}")
