@@ -183,11 +183,12 @@ async def _ask_all(host: str, port: int, count: int, seconds: float, started: An
         stream = await asyncio.open_connection(host, port)
         stream[1].write(_head("GET", f"/api/cases/{case}/events", token, 0))
         await stream[0].readuntil(b"\r\n\r\n")
-        everyone.append((lines, token, case, stream))
+        lines[1].close()  # while the others come, the server would
+        everyone.append((token, case, stream))
     started.set()
     begun, own = time.monotonic(), time.process_time()
     polled = await asyncio.gather(
-        *(_poll(one[0], one[1], one[2], begun + seconds, n / count) for n, one in enumerate(everyone))
+        *(_poll((host, port), *one[:2], begun + seconds, n / count) for n, one in enumerate(everyone))
     )
     results.put(
         (
@@ -196,21 +197,24 @@ async def _ask_all(host: str, port: int, count: int, seconds: float, started: An
             time.process_time() - own,
         )
     )
-    for lines, token, _, stream in everyone:
+    for token, _, stream in everyone:
+        lines = await asyncio.open_connection(host, port)
         await _call(lines, "DELETE", "/api/session", token)
         lines[1].close()
         stream[1].close()
 
 
-async def _poll(lines: Any, token: str, case: str, until: float, phase: float) -> tuple[list[float], int]:
+async def _poll(server: tuple[str, int], token: str, case: str, until: float, phase: float) -> tuple[list[float], int]:
     times, errors = [], 0
     await asyncio.sleep(THINK_SECONDS * phase)
+    lines = await asyncio.open_connection(*server)
     while time.monotonic() < until:
         begun = time.monotonic()
         status, _ = await _call(lines, "GET", f"/api/cases/{case}", token)
         times.append(time.monotonic() - begun)
         errors += status != 200
         await asyncio.sleep(max(0.0, THINK_SECONDS - times[-1]))
+    lines[1].close()
     return times, errors
 
 
