@@ -72,12 +72,16 @@ docs: $(INSTALLED) ## write docs/reference/{cli,settings}.md and the schemas ane
 site: $(INSTALLED) ## the documentation as a web site, in build/site; REPOSITORY_URL gives links to files their address
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
-campaigns: $(INSTALLED) ## the long fault and load campaigns (ten minutes); CI runs short forms
+campaigns: $(INSTALLED) ## the long fault and load campaigns (an hour and a quarter, of it 40 minutes a day's worth of rest); CI runs short forms
 	$(BIN)/python benchmarks/platform_faults.py --pipelines 100 --kills 40
 	$(BIN)/python benchmarks/platform_faults.py --pipelines 100 --kills 40 --database postgres
 	$(BIN)/python benchmarks/platform_fairness.py --database postgres
 	$(BIN)/python benchmarks/platform_load.py --sessions 50
 	$(BIN)/python benchmarks/platform_overhead.py
+	$(BIN)/python benchmarks/platform_curves.py workers
+	$(BIN)/python benchmarks/platform_curves.py sessions
+	$(BIN)/python benchmarks/platform_flat.py streams
+	$(BIN)/python benchmarks/platform_flat.py day
 	$(BIN)/python benchmarks/platform_upgrade.py
 	$(BIN)/python benchmarks/platform_expiry.py --database postgres
 	HOPE_SURVIVES_STEPS=200 HOPE_SURVIVES_KILLS=5 $(BIN)/python -m pytest --timeout 0 tests/unit/training/test_survives.py

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, create_engine, text
 
 from hope.adapters.cases_sql import SqlCaseStore
 from hope.adapters.cases_sql.database import Database
+from hope.adapters.endings import Endings
 from hope.adapters.postgres_connection import IDLE_SECONDS, INTERVAL_SECONDS, TRIES, UNANSWERED_MS
 from hope.adapters.queue_bell import Bell, Listener
 from hope.adapters.queue_dbos import _engine
@@ -91,7 +92,7 @@ def test_the_connection_that_hears_of_work_asks_too(postgres_url: str, monkeypat
     monkeypatch.setattr(psycopg, "connect", connect)
     monkeypatch.setattr(Listener, "tell", tell)
     with pytest.raises(HeardEnoughError):
-        Listener(create_engine(postgres_url), Bell())._listen()
+        Listener(create_engine(postgres_url), Bell(), Endings())._listen()
 
 
 def test_a_database_without_an_encoding_is_used(postgres_url: str) -> None:

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from dbos import _dbos, _queue
 
 from hope.adapters import dbos_version, postgres_connection
+from hope.adapters.endings import Endings
 
 if TYPE_CHECKING:
     import psycopg
@@ -31,6 +32,9 @@ RESTING_SECONDS: Final = 5.0
 """How often it is looked at later on: for a ring that was lost, because its process died before it rang."""
 
 CHANNEL: Final = "hope_queues"
+ENDINGS: Final = "hope_endings"
+"""Channels of Postgres: queues that have work, and workflows that have ended."""
+
 _MANAGER = "new queues"
 _PROOF = "proof "
 _PROOF_SECONDS = 30.0
@@ -105,11 +109,12 @@ class Listener:
 
     Args:
         engine: of the database; one connection beside its pool listens.
+        endings: who waits for workflows that peers may end.
         bell: whom to ring; its ``reaches_all`` is true only while a notification of our own was heard lately.
     """
 
-    def __init__(self, engine: sa.Engine, bell: Bell) -> None:
-        self._engine, self._bell = engine, bell
+    def __init__(self, engine: sa.Engine, bell: Bell, endings: Endings) -> None:
+        self._engine, self._bell, self._endings = engine, bell, endings
 
     def start(self) -> None:
         """Begin to listen."""
@@ -117,9 +122,17 @@ class Listener:
 
     def tell(self, queue: str) -> None:
         """Let every listener ring for this queue; one that cannot be told finds the work when it looks next."""
+        self._notify(CHANNEL, queue)
+
+    def tell_end(self, workflow_id: str) -> None:
+        """Let whoever waits for this workflow look, in this process too; who cannot be told looks anyway."""
+        self._notify(ENDINGS, workflow_id)
+
+    def _notify(self, channel: str, payload: str) -> None:
         try:
             with self._engine.connect() as connection:
-                connection.execute(sa.text("select pg_notify(:channel, :queue)"), {"channel": CHANNEL, "queue": queue})
+                call = sa.text("select pg_notify(:channel, :payload)")
+                connection.execute(call, {"channel": channel, "payload": payload})
                 connection.commit()
         except sa.exc.DBAPIError as error:
             log.warning("the other processes could not be told of work: %s", type(error).__name__)
@@ -142,6 +155,7 @@ class Listener:
         with psycopg.connect(url, autocommit=True, **postgres_connection.CONNECT_ARGS) as connection:
             postgres_connection.tell_server(connection)
             connection.execute(f"listen {CHANNEL}")
+            connection.execute(f"listen {ENDINGS}")
             while True:
                 # Through the pool, as peers send it: a proxy in between may drop what is sent so.
                 proof = f"{_PROOF}{threading.get_ident()} {time.monotonic_ns()}"
@@ -161,6 +175,9 @@ class Listener:
                     continue
                 # All that came in one packet: what is not taken now is lost.
                 for notice in connection.notifies(timeout=0):
+                    if notice.channel == ENDINGS:
+                        self._endings.tell(notice.payload)
+                        continue
                     proven = proven or notice.payload == proof
                     if not notice.payload.startswith(_PROOF):  # a peer's own
                         self._bell.ring(notice.payload)

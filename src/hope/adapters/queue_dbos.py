@@ -8,11 +8,13 @@ the vendor's closed product to notice dead processes; `recover` is what our leas
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, WorkflowHandleAsync
@@ -21,6 +23,7 @@ from sqlalchemy import event
 
 from hope.adapters import dbos_patience, dbos_threads, postgres_connection, queue_bell
 from hope.adapters.database_errors import worded
+from hope.adapters.endings import UNFINISHED, Endings
 from hope.contract.job import PIPELINE_QUEUE, StageJob
 from hope.contract.stages import STAGES, Stage
 
@@ -33,8 +36,15 @@ PIPELINES_AT_ONCE = 48
 SECONDS_BETWEEN_POLLS = 0.02
 """All pipelines of a process together look for answers at most this often."""
 
+LOST_NEWS_SECONDS = 1.0
+"""A pipeline that is sure to be told looks so seldom: whoever should tell it may die before."""
+
 MAX_RECOVERIES = 50
 
+GONE: Final = "gone"
+"""What a pipeline makes of a stage that was deleted while it waited: it ends."""
+
+T = TypeVar("T")
 RunStage = Callable[[StageJob], Awaitable[str]]
 
 log = logging.getLogger(__name__)
@@ -43,6 +53,8 @@ _poll_seconds = 0.1
 _waiting = 0
 _bell = queue_bell.Bell()
 _tell: Callable[[str], None] = _bell.ring
+_endings = Endings()
+_tell_peers: Callable[[str], None] | None = None
 
 
 @DBOS.step(name="stage_body", preemptible=True)
@@ -54,19 +66,31 @@ async def _stage_body(job: dict[str, Any]) -> str:
 
 @DBOS.workflow(name="stage", max_recovery_attempts=MAX_RECOVERIES)
 async def _stage(job: dict[str, Any]) -> str:
-    try:
-        return await _stage_body(job)
-    finally:
-        _bell.ring(job["stage"])  # this process has room for one more of them
+    _when_over(job["stage"], _stage_id(job["case"], job["run"], Stage(job["stage"])))
+    return await _stage_body(job)
 
 
 @DBOS.workflow(name="pipeline", max_recovery_attempts=MAX_RECOVERIES)
 async def _pipeline(job: dict[str, Any]) -> str:
     """Run the stages in turn; a stage that does not answer ``done`` ends the run, and says so in the store itself."""
-    try:
-        return await _run_stages(job)
-    finally:
-        _bell.ring(PIPELINE_QUEUE)
+    _when_over(PIPELINE_QUEUE)
+    return await _run_stages(job)
+
+
+def _when_over(queue: str, workflow_id: str = "") -> None:
+    """Once the engine has noted the outcome of this workflow: there is room for one more, and who waits is told.
+
+    A done callback, because the engine notes it in the same task after the workflow has returned.
+    """
+
+    def over(_: asyncio.Task[Any]) -> None:
+        _bell.ring(queue)
+        _endings.tell(workflow_id)
+        if workflow_id and _tell_peers:
+            asyncio.get_running_loop().run_in_executor(None, _tell_peers, workflow_id)
+
+    if task := asyncio.current_task():
+        task.add_done_callback(over)
 
 
 async def _run_stages(job: dict[str, Any]) -> str:
@@ -89,13 +113,35 @@ async def _run_stages(job: dict[str, Any]) -> str:
 
 
 async def _result(handle: WorkflowHandleAsync[str]) -> str:
-    """Wait for a stage's answer. The more pipelines wait, the less often each looks: a look costs milliseconds."""
+    """Wait for a stage's answer. The more pipelines wait, the less often each looks: a look costs milliseconds.
+
+    One that was deleted meanwhile, with its case, never answers; the engine would wait for it for ever.
+    """
     global _waiting
     _waiting += 1
     try:
-        return await handle.get_result(polling_interval_sec=max(_poll_seconds, SECONDS_BETWEEN_POLLS * _waiting))
+        if await _endings.until(handle.workflow_id, partial(_outside, _status), _pause_seconds) is None:
+            return GONE
+        return await handle.get_result(polling_interval_sec=_pause_seconds())
     finally:
         _waiting -= 1
+
+
+def _pause_seconds() -> float:
+    """How long a pipeline waits for news before it looks."""
+    return max(LOST_NEWS_SECONDS if _bell.reaches_all else _poll_seconds, SECONDS_BETWEEN_POLLS * _waiting)
+
+
+def _status(workflow_id: str) -> str | None:
+    """What the engine says of a workflow; None if it does not know it."""
+    status = DBOS.get_workflow_status(workflow_id)
+    return None if status is None else str(status.status)
+
+
+async def _outside(function: Callable[[str], T], argument: str) -> T:
+    """Call in a thread that does not belong to a workflow: within one, each look would be noted as a step of it."""
+    context = contextvars.Context()
+    return await asyncio.get_running_loop().run_in_executor(None, context.run, function, argument)
 
 
 def _pipeline_id(case_id: str, run: int) -> str:
@@ -130,14 +176,15 @@ class DbosQueue:
     """
 
     def __init__(self, database_url: str, executor: str, poll_seconds: float = 0.1) -> None:
-        global _poll_seconds, _bell, _tell
+        global _poll_seconds, _bell, _tell, _tell_peers
         _poll_seconds = poll_seconds
         self._poll = poll_seconds
         self._bell = _bell = queue_bell.Bell()
         self._engine = _engine(database_url)
         postgres = self._engine.dialect.name == "postgresql"
-        self._listener = queue_bell.Listener(self._engine, self._bell) if postgres else None
+        self._listener = queue_bell.Listener(self._engine, self._bell, _endings) if postgres else None
         _tell = self._listener.tell if self._listener else self._bell.ring
+        _tell_peers = self._listener.tell_end if self._listener else None
         queue_bell.install(self._bell)
         dbos_patience.install()
         dbos_threads.install()
@@ -204,6 +251,8 @@ class DbosQueue:
         """Cancel the pipeline of a run and its stages."""
         with self._worded():
             DBOS.cancel_workflows(_all_ids(case_id, run))
+        for stage in STAGES:
+            _endings.tell(_stage_id(case_id, run, stage))
 
     def forget(self, case_id: str, runs: int) -> None:
         """Delete all that the engine's database holds about runs 1 to ``runs`` of a case."""
@@ -229,8 +278,8 @@ class DbosQueue:
     def has_ended(self, case_id: str, run: int) -> bool | None:
         """Whether the pipeline of a run has come to an end, whatever end; None if it was never enqueued."""
         with self._worded():
-            status = DBOS.get_workflow_status(_pipeline_id(case_id, run))
-        return None if status is None else status.status not in ("ENQUEUED", "PENDING", "DELAYED")
+            status = _status(_pipeline_id(case_id, run))
+        return None if status is None else status not in UNFINISHED
 
     def recover(self, executors: Sequence[str]) -> int:
         """Give the unfinished work of dead processes back to the queues; returns how many workflows."""

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from hope.jobs.node import Node
     from hope.web.connections import GatewayServer
 
+READER_KEEP_SECONDS = 120.0
+"""How long an idle child stays that reads uploads."""
+
 
 def options(command: Any) -> Any:
     """Add --host and --port."""
@@ -83,7 +86,7 @@ def _started(host: str | None, port: int | None, stages: Collection[Stage]) -> t
     # A spare child has imported what reading an upload takes before somebody waits for it.
     bodies, kept = platform.stage_bodies, settings.reading.children
     ahead = ("hope.jobs.tasks",) if bodies == PlatformSettings.stage_bodies else ()
-    readers = StageProcesses(bodies, keep=kept, keep_seconds=120, spare=True, ahead=ahead)
+    readers = StageProcesses(bodies, keep=kept, keep_seconds=READER_KEEP_SECONDS, spare=True, ahead=ahead)
     context = WebContext(
         settings=settings,
         store=node.store,

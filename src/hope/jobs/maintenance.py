@@ -14,6 +14,12 @@ from hope.contract.job import GoneError, Session
 from hope.jobs.lifecycle import CaseLifecycle
 from hope.ports import BlobStore, CaseStore, JobQueue
 
+PAUSE_SECONDS = 2.0
+"""Between two rounds of the maintenance loop."""
+
+RENEWALS = 5
+"""How often a lease is renewed before it would run out."""
+
 LEAVE_SECONDS = 20.0
 """A page that said goodbye may be a page that is being reloaded: it has this long to come back."""
 
@@ -70,7 +76,7 @@ class Lease:
 
     def _run(self) -> None:
         while True:
-            self._wake.wait(self._seconds / 5)
+            self._wake.wait(self._seconds / RENEWALS)
             self._wake.clear()
             if self._stop.is_set():
                 return
@@ -136,7 +142,7 @@ class MaintenanceLoop:
         lifecycle: CaseLifecycle,
         session_hours: float,
         on_end: Callable[[str, str], None],
-        pause: float = 2.0,
+        pause: float = PAUSE_SECONDS,
         staging: BlobStore | None = None,
     ) -> None:
         self._store, self._blobs, self._lifecycle = store, blobs, lifecycle

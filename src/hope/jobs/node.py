@@ -20,6 +20,7 @@ from hope.contract.job import PIPELINE_QUEUE
 from hope.contract.stages import STAGES, Stage
 from hope.domain.errors import HopeError, InputError
 from hope.domain.ids import new_id
+from hope.jobs.arenas import share_one_arena
 from hope.jobs.disk_space import Ballast
 from hope.jobs.lifecycle import CaseLifecycle
 from hope.jobs.maintenance import Lease, MaintenanceLoop
@@ -48,6 +49,7 @@ class Node:
     """
 
     def __init__(self, services: Services, stages: Collection[Stage], *, pipelines: bool, slots: int) -> None:
+        share_one_arena()  # before any thread begins
         settings = services.settings
         self.services, self.stages, self._pipelines, self._slots = services, tuple(stages), pipelines, slots
         self.executor = new_id()

@@ -22,6 +22,9 @@ from typing import Any
 from hope.domain.errors import FullError, InputError, StageError, TooLargeError, WrongTypeError
 from hope.domain.progress import Progress, silent
 
+KEEP_SECONDS = 900.0
+"""How long an idle child stays, unless its pool says otherwise."""
+
 READY_SECONDS = 120.0
 """A child that has not said that it is ready by then is taken for broken; importing takes seconds on a slow disk."""
 
@@ -147,7 +150,7 @@ class StageProcesses:
         module: str,
         *,
         keep: int = 2,
-        keep_seconds: float = 900.0,
+        keep_seconds: float = KEEP_SECONDS,
         spare: bool = False,
         ahead: Sequence[str] = (),
     ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 import httpx
 import numpy as np
 
+from hope.contract.job import EventKind
 from hope.localaws.aws_processes import free_port
 
 MARK = "HOPE_FLEET_MARK"
@@ -181,6 +183,21 @@ class SessionClient:
         """The case's state."""
         state: str = self.call("GET", f"/api/cases/{case_id}")["state"]
         return state
+
+    def states(self, case_id: str) -> dict[str, float]:
+        """Follow the case's event stream until it is done or failed; when it came into each state, by its own clock."""
+        found: dict[str, float] = {}
+        kind = ""
+        with self.http.stream("GET", f"/api/cases/{case_id}/events", timeout=60) as stream:
+            for line in stream.iter_lines():
+                if line.startswith("event:"):
+                    kind = line[6:].strip()
+                elif line.startswith("data:") and kind == EventKind.STATE:
+                    said = json.loads(line[5:])
+                    found[said["state"]] = said["at"]
+                    if said["state"] in ("done", "failed"):
+                        break
+        return found
 
     def wait(self, case_id: str, seconds: float = 120.0, states: tuple[str, ...] = ("done", "failed")) -> str:
         """Wait until the case is in one of the states; returns which.

@@ -22,6 +22,9 @@ from hope.ports import CaseStore
 from hope.web.errors import log_failure
 
 POLL_SECONDS = 0.2
+LOOK_SECONDS = 1.0
+"""How soon a stream without news notices that its case was deleted or the server stops."""
+
 HEARTBEAT_SECONDS = 5.0
 SESSION_CHECK_SECONDS = 15.0
 LONGEST_SECONDS = 3600.0
@@ -127,12 +130,12 @@ class EventHub:
             with contextlib.suppress(TimeoutError):
                 # Woken now and then to notice that the case was deleted or the server stops.
                 # Not wait_for: on Python 3.11 it loses a cancellation that arrives together with an event.
-                async with asyncio.timeout(1.0):
+                async with asyncio.timeout(LOOK_SECONDS):
                     event = await listener.queue.get()
                 yield format_event(event)
                 said = time.monotonic()
                 continue
-            if time.monotonic() - said >= HEARTBEAT_SECONDS - 1.0:
+            if time.monotonic() - said >= HEARTBEAT_SECONDS - LOOK_SECONDS:
                 yield ": alive\n\n"
                 said = time.monotonic()
 

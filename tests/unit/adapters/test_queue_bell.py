@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from hope.adapters import queue_bell
+from hope.adapters.endings import Endings
 from hope.adapters.queue_bell import Bell, Listener
 
 FOREVER = 30.0
@@ -93,7 +94,7 @@ def test_a_queue_that_was_rung_for_is_looked_at_often_for_a_while() -> None:
 def test_peers_hear_of_work_over_postgres(postgres_url: str) -> None:
     engines = [sa.create_engine(postgres_url) for _ in range(2)]
     bells = [Bell(), Bell()]
-    listeners = [Listener(engine, bell) for engine, bell in zip(engines, bells, strict=True)]
+    listeners = [Listener(engine, bell, Endings()) for engine, bell in zip(engines, bells, strict=True)]
     for listener in listeners:
         listener.start()
     deadline = time.monotonic() + FOREVER
@@ -110,7 +111,7 @@ def test_peers_hear_of_work_over_postgres(postgres_url: str) -> None:
 def test_a_ring_in_the_packet_of_a_proof_counts_and_the_proof_of_a_peer_does_not(postgres_url: str) -> None:
     """The proof ends the wait; what came with it would else be found only when the queue is looked at next."""
     engine, bell = sa.create_engine(postgres_url), Recording()
-    listener = Listener(engine, bell)
+    listener = Listener(engine, bell, Endings())
     with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as connection:
         connection.execute(f"listen {queue_bell.CHANNEL}")
         with engine.begin() as sender:
@@ -123,7 +124,7 @@ def test_a_ring_in_the_packet_of_a_proof_counts_and_the_proof_of_a_peer_does_not
 
 
 def test_without_a_proof_the_wait_ends_and_nothing_is_proven(postgres_url: str) -> None:
-    listener = Listener(sa.create_engine(postgres_url), Bell())
+    listener = Listener(sa.create_engine(postgres_url), Bell(), Endings())
     with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as connection:
         assert listener._receive(connection, 0.05, "proof of ours") is False
 
@@ -148,7 +149,7 @@ def test_without_a_database_that_answers_nothing_rests() -> None:
     bell.reaches_all = True
     engine = sa.create_engine("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
 
-    Listener(engine, bell).start()
+    Listener(engine, bell, Endings()).start()
 
     deadline = time.monotonic() + FOREVER
     while bell.reaches_all and time.monotonic() < deadline:

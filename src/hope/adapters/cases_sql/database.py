@@ -33,6 +33,9 @@ BUSY_SECONDS = 30
 SCRUB_SECONDS = 5
 """How long a deletion waits for readers to let go of the old rows; then later writers try again as often."""
 
+RECYCLE_SECONDS = 1800
+"""How old a connection to Postgres gets."""
+
 LOCK_EVENTS, LOCK_AUDIT, LOCK_SCHEMA = 0x484F5045_01, 0x484F5045_02, 0x484F5045_03
 """Postgres advisory locks: what has to happen one after the other over all processes."""
 
@@ -202,7 +205,7 @@ class Database:
             pool_size=20,
             max_overflow=0,
             pool_pre_ping=True,
-            pool_recycle=1800,
+            pool_recycle=RECYCLE_SECONDS,
             connect_args=dict(postgres_connection.CONNECT_ARGS),
             hide_parameters=True,
             json_serializer=_to_json,
