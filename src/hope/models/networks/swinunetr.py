@@ -84,10 +84,10 @@ def attention_mask(shape: Sequence[int], window: Sequence[int], shift: Sequence[
 
 def _layer_forward(layer: Any, x: Tensor) -> Tensor:
     """MONAI's `BasicLayer.forward` of (n, c, d, h, w) features, with `attention_mask`."""
-    from monai.networks.nets.swin_unetr import get_window_size
-
     n, _, *shape = (int(size) for size in x.shape)
-    window, shift = get_window_size(shape, layer.window_size, layer.shift_size)
+    # Along an axis that one window covers nothing is shifted.
+    window = [min(size, edge) for size, edge in zip(shape, layer.window_size, strict=True)]
+    shift = [step if size > edge else 0 for size, edge, step in zip(shape, window, layer.shift_size, strict=True)]
     x = x.permute(0, 2, 3, 4, 1)
     padded = [math.ceil(size / edge) * edge for size, edge in zip(shape, window, strict=True)]
     mask = attention_mask(padded, window, shift, x.device) if any(shift) else None
@@ -133,7 +133,7 @@ def build_swinunetr(
     )
     for layer in network.modules():
         if isinstance(layer, BasicLayer):
-            layer.forward = partial(_layer_forward, layer)
+            cast(Any, layer).forward = partial(_layer_forward, layer)
     return network
 
 
