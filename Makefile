@@ -16,7 +16,7 @@ export PIP_NO_INPUT := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: demo up page test checks containers scan training-paused training-status system lint format types page-test pytest wheel docs campaigns attack aws-faults phantoms interop federated clean help hosts
+.PHONY: demo up page test checks containers scan training-paused training-status system lint format types page-test pytest wheel docs campaigns attack aws-faults phantoms interop federated gpu clean help hosts
 
 demo: $(INSTALLED) ## the whole pipeline on a synthetic raw case
 	@rm -rf demo
@@ -103,6 +103,9 @@ interop: training-paused system $(INSTALLED) ## DICOM and BIDS of ours before ot
 federated: training-paused $(INSTALLED) ## federated training on three synthetic sites, 3 seeds, and FLARE's real processes (half an hour); CI runs short forms
 	$(BIN)/python benchmarks/federated.py run
 	HOPE_FEDERATED=long $(BIN)/python -m pytest -s --timeout 0 --durations=10 tests/e2e/test_federated.py
+
+gpu: $(INSTALLED) ## a case's seconds, share of the matrix peak and memory on a GPU (at most 8 minutes); CI runs a tiny form on the CPU
+	$(BIN)/python benchmarks/gpu.py
 
 aws-faults: $(INSTALLED) ## the AWS route under faults, on this machine (five minutes); CI runs a short form
 	$(BIN)/python benchmarks/aws_faults.py

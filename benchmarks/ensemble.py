@@ -12,6 +12,8 @@ weights are noise, on which the published flow would look far slower than it is.
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import json
 import os
 import subprocess
@@ -25,12 +27,10 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from machine import machine
-from scipy.ndimage import gaussian_filter
+from problem import SEQUENCES, SMALL, draw_tumour, full_size, make_problem
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-SEQUENCES = ("t1n", "t1c", "t2w", "t2f")
-SMALL_SHAPE, FULL_SHAPE = (128, 128, 96), (240, 240, 155)
 GFLOP = {"nnunet": 966.0, "mednext": 488.0, "swinunetr": 1544.0}
 """Of one look at a tile of 128^3, for the published sizes."""
 
@@ -51,60 +51,16 @@ class Cost:
 
 
 def measured(*arguments: object) -> Cost:
-    """Run a script of this folder as a process of its own."""
+    """Run a script of this folder as a process of its own.
+
+    Linux says of a process that it held at least what its parent held when it began, so this one stays small.
+    """
     start = time.perf_counter()
     command = [sys.executable, *(str(a) for a in arguments)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "nnUNet_compile": "f"})
     _, status, usage = os.wait4(process.pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0, f"{command} failed"
     return Cost(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20)
-
-
-def make_problem(folder: Path, networks: list[str], full: bool) -> dict[str, Any]:
-    """Write the case, its drawn tumour and the checkpoints."""
-    from tests import checkpoints as made
-
-    from hope.stages.postprocess.postprocess_rules import PostprocessRules
-
-    shape, folds = (FULL_SHAPE, 5) if full else (SMALL_SHAPE, 3)
-    rng = np.random.default_rng(7)
-    place = np.moveaxis(np.indices(shape), 0, -1) / (np.array(shape) - 1) * 2 - 1
-    # A head of 140x171x137 voxels in the published volume; nearly all of the small one.
-    radius = np.array([0.58, 0.71, 0.88]) if full else np.array([0.95, 0.95, 0.95])
-    inside = ((place / radius) ** 2).sum(axis=-1) < 1
-    affine = np.diag([-1.0, -1.0, 1.0, 1.0])
-    for name in SEQUENCES:
-        image = 300 + 2000 * gaussian_filter(rng.standard_normal(shape), 3) + 20 * rng.standard_normal(shape)
-        nib.save(nib.Nifti1Image((np.abs(image) * inside).astype(np.float32), affine), folder / f"{name}.nii.gz")
-    drawn = np.zeros(shape, np.uint8)
-    for label, size in ((4, 0.35), (3, 0.12), (2, 0.25), (1, 0.15)):
-        drawn[((place - 0.05 * label) ** 2).sum(axis=-1) < size**2] = label
-    for _ in range(120):
-        i, j, k = (int(rng.integers(4, n - 4)) for n in shape)
-        edge = int(rng.integers(1, 5))
-        drawn[i : i + edge, j : j + edge, k : k + edge] = rng.integers(1, 5)
-    nib.save(nib.Nifti1Image(drawn, affine), folder / "drawn.nii.gz")
-    sizes: dict[str, dict[str, Any]] = {
-        "nnunet": {"features": (8, 16, 32, 64, 80), "patch": (64, 96, 96)},
-        "mednext": {"width": 8, "patch": (64, 96, 96)},
-        "swinunetr": {"feature_size": 12, "roi": (96, 96, 64)},
-    }
-    if full:
-        sizes = {"nnunet": made.NNUNET_SIZE, "mednext": made.MEDNEXT_SIZE, "swinunetr": made.SWINUNETR_SIZE}
-    for name in dict.fromkeys([*networks, *(["nnunet"] if "mednext" in networks else [])]):
-        make = {"nnunet": made.make_nnunet_folder, "mednext": made.make_mednext_folder}.get(
-            name, made.make_swinunetr_folder
-        )
-        make(folder / name, range(folds), **sizes[name])
-    rules = PostprocessRules.by_name("hope-peds-2024").for_cluster(0)
-    facts = {
-        "architectures": networks,
-        "folds": folds,
-        "minimum_voxels": {str(k): v for k, v in rules.minimum_voxels.items()},
-        "redefine_below_share": {str(k): v for k, v in rules.redefine_below_share.items()},
-    }
-    (folder / "problem.json").write_text(json.dumps(facts))
-    return facts
 
 
 def import_networks(folder: Path, sparse: bool) -> None:
@@ -124,9 +80,15 @@ def import_networks(folder: Path, sparse: bool) -> None:
         write_manifest(bundle.folder, {**bundle.manifest, "groups": groups})
 
 
-def label_case(folder: Path, precision: str, device: str, mirroring: bool) -> None:
-    """Our flow in this process: read, predict, write. Leaves what it took beside the labels."""
+def label_case(folder: Path, precision: str, device: str, mirroring: bool, full: bool) -> None:
+    """Our flow in this process: read, predict, write. Leaves what it took beside the labels.
+
+    Large pages and the collector's rest while loading are those of `hope segment`.
+    """
     start = time.perf_counter()
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    gc.disable()
+    atexit.register(gc.freeze)
     from hope.domain.case import SEQUENCES as ORDER
     from hope.domain.case import AlignedCase, HarmonizedCase, HeadState
     from hope.domain.progress import silent
@@ -137,6 +99,7 @@ def label_case(folder: Path, precision: str, device: str, mirroring: bool) -> No
     from hope.models.ensemble.engine import EnsembleRunner
 
     runner = EnsembleRunner(read_bundle(folder / "bundle"), device, precision, mirroring)
+    gc.enable()
     ready = time.perf_counter()
     images = {s: read_scan(folder / f"{s}.nii.gz", str(s))[0] for s in ORDER}
     grid = images[ORDER[0]].grid
@@ -147,7 +110,8 @@ def label_case(folder: Path, precision: str, device: str, mirroring: bool) -> No
     prediction = runner.predict(HarmonizedCase(aligned, images), silent)
     write_labels(prediction.labels, folder / f"ours-{precision}.nii.gz")
     facts = {"loading": ready - start, "case": time.perf_counter() - ready, **runner.describe()}
-    facts["gflop"] = work_gflop(runner, HarmonizedCase(aligned, images), mirroring)
+    if full:
+        facts["gflop"] = work_gflop(runner, HarmonizedCase(aligned, images), mirroring)
     if device == "cuda":
         import torch
 
@@ -203,9 +167,11 @@ def voxels(path: Path) -> Any:
 def compare(folder: Path, chosen: argparse.Namespace) -> None:
     """Both flows, and what they took."""
     here, networks = Path(__file__), chosen.networks.split(",")
-    facts = make_problem(folder, networks, chosen.full)
     flags = ["--device", chosen.device, *(["--no-mirroring"] if chosen.no_mirroring else [])]
     own = [*flags, *(["--sparse"] if chosen.sparse else [])]
+    size = ["--full"] if chosen.full else []
+    measured(here, "--part", "make", "--folder", folder, "--networks", chosen.networks, *size)
+    facts = json.loads((folder / "problem.json").read_text())
     published = Cost()
     if chosen.only != "ours":
         for name in networks:
@@ -220,7 +186,7 @@ def compare(folder: Path, chosen: argparse.Namespace) -> None:
         print(f"published flow        {published}", flush=True)
     print(f"import, once          {measured(here, '--part', 'import', '--folder', folder, *own)}", flush=True)
     for precision in chosen.precision.split(","):
-        ours = measured(here, "--part", "ours", "--folder", folder, "--precision", precision, *flags)
+        ours = measured(here, "--part", "ours", "--folder", folder, "--precision", precision, *flags, *size)
         reported = json.loads((folder / f"ours-{precision}.json").read_text())
         print(f"ours, {precision:<10}      {ours}; loading {reported['loading']:.1f} s, case {reported['case']:.1f} s;"
               f" {reported['backend']} {reported['precision']} {reported.get('remark', '')}")  # fmt: skip
@@ -250,14 +216,18 @@ def main() -> None:
     parser.add_argument("--no-mirroring", action="store_true")
     parser.add_argument("--sparse", action="store_true")
     parser.add_argument("--only", choices=["both", "ours"], default="both")
-    parser.add_argument("--part", choices=["import", "ours", "clean"], help=argparse.SUPPRESS)
+    parser.add_argument("--part", choices=["make", "import", "ours", "clean"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     chosen.networks = chosen.networks or ("nnunet,mednext,swinunetr" if chosen.full else "nnunet,swinunetr")
-    if chosen.part == "import":
+    if chosen.part == "make":
+        size = full_size() if chosen.full else SMALL
+        make_problem(chosen.folder, chosen.networks.split(","), size)
+        draw_tumour(chosen.folder, size)
+    elif chosen.part == "import":
         import_networks(chosen.folder, chosen.sparse)
     elif chosen.part == "ours":
-        label_case(chosen.folder, chosen.precision, chosen.device, not chosen.no_mirroring)
+        label_case(chosen.folder, chosen.precision, chosen.device, not chosen.no_mirroring, chosen.full)
     elif chosen.part == "clean":
         clean_case(chosen.folder)
     else:

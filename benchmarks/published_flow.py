@@ -123,7 +123,7 @@ def components(folder: Path) -> None:
     """Remove small components and rename rare labels, looking at the whole volume once for every component."""
     import cc3d
 
-    facts = json.loads((folder / "problem.json").read_text())
+    facts = json.loads((folder / "rules.json").read_text())
     image = nib.load(folder / "drawn.nii.gz")
     labels = np.asarray(image.get_fdata())
     for label in (1, 2, 3, 4):

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from hope.domain.errors import BundleError
 from hope.models.networks import NETWORKS, arguments_of, build_network, convert_state, load_state
+from hope.models.networks.swinunetr import EarlyPatchMerging, attention_mask
 
 PLAIN = "dynamic_network_architectures.architectures.unet.PlainConvUNet"
 RESIDUAL = "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet"
@@ -144,6 +145,44 @@ def test_a_trace_answers_the_same(name: str) -> None:
     with torch.inference_mode():
         traced = torch.jit.trace(network, torch.zeros(1, arguments["channels"], *size), check_trace=False)
     assert torch.allclose(answer(traced, name), answer(network, name), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "window", "shift"),
+    [
+        ((14, 21, 14), (7, 7, 7), (3, 3, 3)),
+        ((7, 14, 21), (7, 7, 7), (0, 3, 3)),
+        ((6, 6, 9), (3, 3, 3), (1, 1, 1)),
+        ((4, 14, 4), (4, 7, 4), (0, 3, 0)),
+    ],
+)
+def test_the_attention_mask_is_monais(shape: tuple[int, ...], window: tuple[int, ...], shift: tuple[int, ...]) -> None:
+    from monai.networks.nets.swin_unetr import compute_mask
+
+    cpu = torch.device("cpu")
+    theirs, ours = compute_mask(list(shape), window, shift, cpu), attention_mask(shape, window, shift, cpu)
+    assert ours.dtype == theirs.dtype
+    assert torch.equal(ours, theirs)
+    assert ours.any()
+    elsewhere = attention_mask(shape, window, shift, torch.device("meta"))  # as a GPU makes it, without the values
+    assert (elsewhere.dtype, elsewhere.shape) == (theirs.dtype, theirs.shape)
+
+
+def test_a_swinunetr_answers_as_monais_own_does() -> None:
+    from monai.networks.nets.swin_unetr import SwinUNETR
+
+    _, sizes, _ = TINY["swinunetr"]
+    theirs = SwinUNETR(
+        in_channels=sizes["channels"],
+        out_channels=sizes["classes"],
+        feature_size=sizes["feature_size"],
+        depths=sizes["depths"],
+        num_heads=sizes["heads"],
+        window_size=sizes["window"],
+        downsample=EarlyPatchMerging,
+    ).eval()
+    theirs.load_state_dict(loaded("swinunetr").state_dict())
+    assert torch.equal(answer(theirs, "swinunetr"), answer(loaded("swinunetr"), "swinunetr"))
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "_orig_mod.module.", "module._orig_mod."])

@@ -9,8 +9,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import product
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -52,6 +55,50 @@ class EarlyPatchMerging(nn.Module):
         return features
 
 
+def attention_mask(shape: Sequence[int], window: Sequence[int], shift: Sequence[int], device: torch.device) -> Tensor:
+    """What MONAI's `compute_mask` returns for three axes, without its dozens of passes over it.
+
+    It is the network's largest tensor (470 MB for tiles of 128^3). On the CPU torch does not see how it is made: so a
+    recording holds the values and not the way to them, which takes longer than the network's answer.
+
+    Args:
+        shape: tokens (d, h, w), multiples of the window.
+        window: of the attention, in tokens.
+        shift: of the windows, in tokens.
+        device: where it is wanted.
+
+    Returns:
+        (windows, tokens of a window, the same): 0 within one region of the shifted volume, -100 between two.
+    """
+    sides = [(slice(-w), slice(-w, -s), slice(-s, None)) for w, s in zip(window, shift, strict=True)]
+    region = np.zeros(shape, dtype=np.int32)
+    for number, place in enumerate(product(*sides)):
+        region[place] = number
+    (d, h, w), (a, b, c) = shape, window
+    windows = region.reshape(d // a, a, h // b, b, w // c, c).transpose(0, 2, 4, 1, 3, 5).reshape(-1, a * b * c)
+    if device.type == "cpu":
+        return torch.from_numpy(np.where(windows[:, None] != windows[:, :, None], np.float32(-100), np.float32(0)))
+    given = torch.from_numpy(windows).to(device)
+    return torch.where(given[:, None] != given[:, :, None], -100.0, 0.0)
+
+
+def _layer_forward(layer: Any, x: Tensor) -> Tensor:
+    """MONAI's `BasicLayer.forward` of (n, c, d, h, w) features, with `attention_mask`."""
+    n, _, *shape = (int(size) for size in x.shape)
+    # Along an axis that one window covers nothing is shifted.
+    window = [min(size, edge) for size, edge in zip(shape, layer.window_size, strict=True)]
+    shift = [step if size > edge else 0 for size, edge, step in zip(shape, window, layer.shift_size, strict=True)]
+    x = x.permute(0, 2, 3, 4, 1)
+    padded = [math.ceil(size / edge) * edge for size, edge in zip(shape, window, strict=True)]
+    mask = attention_mask(padded, window, shift, x.device) if any(shift) else None
+    for block in layer.blocks:
+        x = block(x, mask)
+    x = x.view(n, *shape, -1)
+    if layer.downsample is not None:
+        x = layer.downsample(x)
+    return x.permute(0, 4, 1, 2, 3)
+
+
 def build_swinunetr(
     channels: int, classes: int, feature_size: int, depths: Sequence[int], heads: Sequence[int], window: int
 ) -> nn.Module:
@@ -72,9 +119,10 @@ def build_swinunetr(
     # MONAI reads values while it builds, so how large the network would be cannot be tried without memory.
     if not 0 < feature_size <= 192 or not 0 < window <= 16 or max(*depths, *heads, channels, classes) > 64:
         raise BundleError("the SwinUNETR is far larger than any that is known; its tensors' shapes are wrong")
-    from monai.networks.nets.swin_unetr import SwinUNETR  # takes seconds, which other networks can do without
+    # Takes seconds, which other networks can do without.
+    from monai.networks.nets.swin_unetr import BasicLayer, SwinUNETR
 
-    return SwinUNETR(
+    network = SwinUNETR(
         in_channels=channels,
         out_channels=classes,
         feature_size=feature_size,
@@ -83,6 +131,10 @@ def build_swinunetr(
         window_size=window,
         downsample=cast(Any, EarlyPatchMerging),  # MONAI wants the class, and says it wants a module
     )
+    for layer in network.modules():
+        if isinstance(layer, BasicLayer):
+            cast(Any, layer).forward = partial(_layer_forward, layer)
+    return network
 
 
 def arguments_of_swinunetr(published: Mapping[str, Tensor]) -> dict[str, Any]:
