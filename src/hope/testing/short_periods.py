@@ -32,7 +32,7 @@ PERIODS: Final = {
         "STAGING_SECONDS",
     ),
     "hope.jobs.processes": ("KEEP_SECONDS",),
-    "hope.jobs.scratch": ("SWEEP_SECONDS",),
+    "hope.jobs.scratch": ("LOOK_SECONDS", "SWEEP_SECONDS"),
     "hope.jobs.worker": ("HEARTBEAT_SECONDS",),
     "hope.web.case_watch": ("WATCH_SECONDS",),
     "hope.web.connections": ("_TICK_SECONDS",),

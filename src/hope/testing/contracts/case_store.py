@@ -121,7 +121,7 @@ class CaseStoreContract(SessionStoreContract, AttemptContract, ScanContract, Upl
         ):
             with pytest.raises(ConflictError):
                 change()
-        with pytest.raises(ConflictError, match="1 cases"):
+        with pytest.raises(ConflictError, match="1 case in work"):
             store.queue_case(a_case(store, session).id, RunOptions(), 1)
         a_run(store)
         assert store.queue_case(a_case(store, session).id, RunOptions(), 2).state is CaseState.QUEUED
