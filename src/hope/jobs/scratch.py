@@ -148,7 +148,7 @@ class Scratch:
     def _is_free(self, lock_path: Path) -> bool:
         """Whether nobody holds a lock that is seen here. Several may look at once; who sweeps has been told as well."""
         try:
-            with lock_path.open("r+") as lock:
+            with lock_path.open("r+", encoding="ascii", errors="replace") as lock:
                 if not self._sees(lock):
                     return False
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -159,7 +159,7 @@ class Scratch:
     def _taken(self, lock_path: Path, directory: Path) -> bool:
         """Delete a directory whose process has ended; whether it is gone."""
         try:
-            with lock_path.open("r+") as lock:
+            with lock_path.open("r+", encoding="ascii", errors="replace") as lock:
                 if not self._sees(lock) and not self._has_been_silent(lock_path, lock):
                     return False
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

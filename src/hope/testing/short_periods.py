@@ -51,7 +51,7 @@ PERIODS: Final = {
 LIMITS: Final = {
     "hope.adapters.cases_sql.database": ("BUSY_SECONDS", "SCRUB_SECONDS"),
     "hope.adapters.dbos_patience": ("LONGEST_PAUSE_SECONDS",),
-    "hope.adapters.queue_bell": ("_PROOF_WAIT_SECONDS",),
+    "hope.adapters.queue_bell": ("_AGAIN_SECONDS", "_PROOF_WAIT_SECONDS"),
     "hope.adapters.queue_dbos": ("LOST_NEWS_SECONDS",),
     "hope.jobs.child": ("HEARTBEAT_SECONDS",),  # of a process that does not come through here
     "hope.jobs.lifecycle": ("DEATH_SECONDS", "POLL_SECONDS"),

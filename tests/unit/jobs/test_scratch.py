@@ -24,7 +24,8 @@ def a_lock(root: Path, place: str) -> Path:
     """A lock that nobody here holds, of the process ``dead``."""
     path = root / "room-dead.lock"
     path.touch()
-    path.write_text(LockPlace.of(path.stat().st_dev).text() if place == HERE else place)
+    text = LockPlace.of(path.stat().st_dev).text() if place == HERE else place
+    path.write_text(text, encoding="latin-1")
     return path
 
 
@@ -116,7 +117,9 @@ def test_whose_room_is_gone_is_told_again_until_the_store_has_heard_it(tmp_path:
     assert reported == ["dead", "dead"]
 
 
-@pytest.mark.parametrize("place", ["other-machine other-boot 99", "- other-boot 99", "", "\n", "a b c d"])
+@pytest.mark.parametrize(
+    "place", ["other-machine other-boot 99", "- other-boot 99", "", "\n", "a b c d", "\xff \xe4 1"]
+)
 def test_a_free_lock_of_another_machine_or_container_host_makes_nobody_dead(tmp_path: Path, place: str) -> None:
     """On a file system that machines share, each kernel may know its own locks alone."""
     a_lock(tmp_path, place)
