@@ -163,6 +163,8 @@ def test_what_another_machine_left_is_deleted_once_it_has_been_silent_for_long(
 ) -> None:
     now = 1000.0
     monkeypatch.setattr(module, "_now", lambda: now)
+    monkeypatch.setattr(module, "SILENT_SECONDS", 20.0)
+    monkeypatch.setattr(module, "_GAP_SECONDS", 5.0)
     scratch, lock = Scratch(tmp_path), a_lock(tmp_path, "other-machine other-boot 99")
     (tmp_path / "room-dead").mkdir()
     for _ in range(2):  # it lives: each touch begins the time anew
