@@ -37,6 +37,7 @@ ENDINGS: Final = "hope_endings"
 
 _MANAGER = "new queues"
 _PROOF = "proof "
+_AGAIN_SECONDS = 1.0
 _PROOF_SECONDS = 30.0
 _PROOF_WAIT_SECONDS = 2.0
 
@@ -134,7 +135,7 @@ class Listener:
                 call = sa.text("select pg_notify(:channel, :payload)")
                 connection.execute(call, {"channel": channel, "payload": payload})
                 connection.commit()
-        except sa.exc.DBAPIError as error:
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:  # or all connections of the pool are in use
             log.warning("the other processes could not be told of work: %s", type(error).__name__)
 
     def _run(self) -> None:
@@ -143,10 +144,10 @@ class Listener:
         while True:
             try:
                 self._listen()
-            except (psycopg.Error, sa.exc.DBAPIError, OSError) as error:
+            except (psycopg.Error, sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:
                 log.info("notifications of work are not heard for now: %s", type(error).__name__)
             self._bell.rely(False)
-            time.sleep(1.0)
+            time.sleep(_AGAIN_SECONDS)
 
     def _listen(self) -> None:
         import psycopg

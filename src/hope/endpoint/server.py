@@ -23,7 +23,7 @@ from hope.endpoint.invocation import Invocations, Models
 from hope.endpoint.readiness import Readiness
 from hope.jobs.listening import listen
 from hope.jobs.processes import StageProcesses
-from hope.jobs.scratch import Scratch
+from hope.jobs.scratch import Scratch, Sweeper
 from hope.services import DEFAULT_SEGMENTER, Services
 from hope.settings import Settings
 
@@ -84,8 +84,7 @@ def serve_endpoint(host: str, port: int) -> None:
     listener = listen(host, port, 128)
     scratch = Scratch(_scratch_root(chosen.scratch))
     try:
-        if swept := scratch.sweep():
-            log.warning("folders of processes that died were removed", extra={"count": len(swept)})
+        Sweeper(scratch, lambda _: None).start()
         server = _Server(services, settings, scratch)
         # When the server has closed it repeats the signal that ended it; there is still something to put away.
         with contextlib.suppress(KeyboardInterrupt, SystemExit):

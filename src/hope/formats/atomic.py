@@ -31,6 +31,8 @@ _REASONS = {
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """What the operating system says when there is no room."""
 
+_POSIX: Final = os.name == "posix"
+"""Elsewhere nothing is locked, and an open file cannot be renamed."""
 
 _PARTIAL: Final = re.compile(rf"\.{MACHINE}-[0-9a-f]{{8}}\.part")
 
@@ -59,7 +61,10 @@ def atomic_output(path: Path) -> Iterator[BinaryIO]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(path)
+                if _POSIX:
+                    temporary.replace(path)  # still locked: a closed file without its name would be cleared
+            if not _POSIX:
+                temporary.replace(path)
         finally:
             # After a success the name is gone already; after a failure the half-written file must not stay.
             temporary.unlink(missing_ok=True)

@@ -190,11 +190,16 @@ def _embedded_lock(data_dir: Path) -> IO[str]:
     lock = (data_dir / "hope.lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         lock.close()
         raise InputError(
             "the platform is running already on this data directory",
             expected="one `hope up` per HOPE_DATA_DIR",
             fix="use the one that runs, stop it, or set another HOPE_DATA_DIR",
+        ) from error
+    except OSError as error:
+        lock.close()
+        raise InputError(
+            f"files cannot be locked in the data directory: {error.strerror}", fix="set HOPE_DATA_DIR to a local disk"
         ) from error
     return lock

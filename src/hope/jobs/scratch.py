@@ -1,18 +1,25 @@
-"""Private temporary folders that a later process clears away if this one dies."""
+"""Private temporary folders that a later process clears away if this one dies.
+
+A free lock is a death only where the lock would be seen (`lock_place`): machines may share the folder, and each kernel
+may know its own locks alone. A process elsewhere is judged by the time of its lock's file, which it touches.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import logging
+import os
 import secrets
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
-from hope.domain.errors import HopeError
+from hope.domain.errors import HopeError, InputError
+from hope.jobs.lock_place import LockPlace
 
 LOOK_SECONDS = 0.25
 """How often every process looks whether one of the others on this machine has died; it tries a lock of each."""
@@ -23,7 +30,18 @@ SWEEP_SECONDS = 1.0
 CLOSE_SECONDS = 2.0
 """How long the removal of a folder is tried again while a process that was just killed still writes into it."""
 
+TOUCH_SECONDS = 30.0
+"""How often a process touches its lock's file, for peers on other machines."""
+
+SILENT_SECONDS = 600.0
+"""What a process elsewhere has is deleted when it has not touched its lock for so long, and we looked all the time."""
+
+_GAP_SECONDS = 60.0
+"""A pause between two looks after which they begin anew: we were stopped, or the file system was away for all."""
+
 _PREFIX = "room-"
+_MOST_TEXT = 1000
+_now = time.monotonic
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +50,12 @@ class Scratch:
     """Folders below ``root``, one locked directory per process. The lock falls with the process, however it ends.
 
     Args:
-        root: shared by the processes of one machine; made if need be, readable by its owner only.
+        root: shared by processes, of several machines too; made if need be, readable by its owner only.
         name: of this process, unique for every start; random if not given.
+
+    Raises:
+        InputError: if files cannot be locked there.
+        OSError: if nothing can be written there.
     """
 
     def __init__(self, root: Path, name: str = "") -> None:
@@ -44,11 +66,25 @@ class Scratch:
         # dead process's, and a directory without a lock is always one that nobody has any more.
         unnamed = root / f".{self.directory.name}.lock"
         self._lock = unnamed.open("w")
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            unnamed.unlink(missing_ok=True)
+            raise InputError(
+                f"files cannot be locked in the folder for work in progress: {error.strerror}",
+                fix="choose a folder on a local disk: HOPE_DATA_DIR, of an endpoint HOPE_ENDPOINT_SCRATCH",
+            ) from error
+        self._place = LockPlace.of(os.fstat(self._lock.fileno()).st_dev)
+        self._lock.write(self._place.text())
+        self._lock.flush()
         self._lock_path = unnamed.rename(root / f"{self.directory.name}.lock")
         self.directory.mkdir(mode=0o700)
         self._sweeping = threading.Lock()
         self._left: set[Path] = set()
+        self._silent: dict[Path, tuple[float, float, float]] = {}
+        self._closed = threading.Event()
+        threading.Thread(target=self._touch, name="hope-scratch", daemon=True).start()
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
@@ -66,14 +102,18 @@ class Scratch:
                 self._left.add(path)
 
     def dead(self) -> list[str]:
-        """Names of the processes that are dead, and whose directory or lock is still there.
+        """Names of the processes that are dead by their lock, and whose directory or lock is still there.
 
-        The kernel lets go of a lock when its process has ended and not before, however busy the machine is.
+        The kernel lets go of a lock when its process has ended and not before, however busy the machine is. Nobody is
+        named whose lock cannot be seen from here.
         """
         return [
             path.stem.removeprefix(_PREFIX)
             for path in self._root.iterdir()
-            if path.suffix == ".lock" and path.name.startswith(_PREFIX) and path != self._lock_path and _is_free(path)
+            if path.suffix == ".lock"
+            and path.name.startswith(_PREFIX)
+            and path != self._lock_path
+            and self._is_free(path)
         ]
 
     def sweep(self) -> list[str]:
@@ -86,9 +126,11 @@ class Scratch:
         swept = []
         with self._sweeping:
             self._left = {path for path in self._left if not _removed(path)}
-            for lock_path in self._root.glob(f"{_PREFIX}*.lock"):
+            locks = [path for path in self._root.glob(f"{_PREFIX}*.lock") if path != self._lock_path]
+            self._silent = {path: seen for path, seen in self._silent.items() if path in locks}
+            for lock_path in locks:
                 directory = lock_path.with_suffix("")
-                if directory != self.directory and _taken(lock_path, directory):
+                if self._taken(lock_path, directory):
                     swept.append(directory.name.removeprefix(_PREFIX))
             for directory in self._root.glob(f"{_PREFIX}*"):
                 if directory.suffix != ".lock" and not directory.with_suffix(".lock").exists() and _removed(directory):
@@ -97,10 +139,55 @@ class Scratch:
 
     def close(self) -> None:
         """Delete this process's directory. If that is not possible yet, the next process's sweep finds it."""
+        self._closed.set()
         _removed(self.directory, CLOSE_SECONDS)
         if not self._lock.closed:
             self._lock_path.unlink(missing_ok=True)
             self._lock.close()
+
+    def _is_free(self, lock_path: Path) -> bool:
+        """Whether nobody holds a lock that is seen here. Several may look at once; who sweeps has been told as well."""
+        try:
+            with lock_path.open("r+", encoding="ascii", errors="replace") as lock:
+                if not self._sees(lock):
+                    return False
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return False  # its process lives, or somebody else has just swept
+        return True
+
+    def _taken(self, lock_path: Path, directory: Path) -> bool:
+        """Delete a directory whose process has ended; whether it is gone."""
+        try:
+            with lock_path.open("r+", encoding="ascii", errors="replace") as lock:
+                if not self._sees(lock) and not self._has_been_silent(lock_path, lock):
+                    return False
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not _removed(directory):
+                    return False
+                lock_path.unlink(missing_ok=True)
+                return True
+        except OSError:
+            return False  # its process lives, or somebody else was here at the same time
+
+    def _sees(self, lock: IO[str]) -> bool:
+        """Whether the lock of an open file would be seen here if its process lived."""
+        place = LockPlace.read(lock.read(_MOST_TEXT))
+        return place is not None and self._place.shows(place)
+
+    def _has_been_silent(self, lock_path: Path, lock: IO[str]) -> bool:
+        """Whether a process elsewhere has not touched its lock for long, by our clock and by looks without a gap."""
+        touched, now = os.fstat(lock.fileno()).st_mtime, _now()
+        before, since, last = self._silent.get(lock_path, (None, now, now))
+        if before != touched or now - last > _GAP_SECONDS:
+            since = now
+        self._silent[lock_path] = (touched, since, now)
+        return now - since >= SILENT_SECONDS
+
+    def _touch(self) -> None:
+        while not self._closed.wait(TOUCH_SECONDS):
+            with suppress(OSError, ValueError):  # the file system is away, or the lock has just been closed
+                os.utime(self._lock.fileno())
 
 
 class Sweeper:
@@ -163,33 +250,6 @@ class Sweeper:
             if died or time.monotonic() >= sweep_at:
                 self.sweep()
                 sweep_at = time.monotonic() + SWEEP_SECONDS
-
-
-def _is_free(lock_path: Path) -> bool:
-    """Whether nobody holds a lock. Several may look at once; who sweeps meanwhile has been told as well."""
-    try:
-        with lock_path.open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return False  # its process lives, or somebody else has just swept
-    return True
-
-
-def _taken(lock_path: Path, directory: Path) -> bool:
-    """Delete a directory whose lock nobody holds; whether it is gone."""
-    try:
-        lock = lock_path.open("r+")
-    except FileNotFoundError:
-        return False  # somebody else was here at the same time
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False  # its process lives
-        if not _removed(directory):
-            return False
-        lock_path.unlink(missing_ok=True)
-        return True
 
 
 def _removed(folder: Path, seconds: float = 0.0) -> bool:

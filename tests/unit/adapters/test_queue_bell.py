@@ -155,3 +155,29 @@ def test_without_a_database_that_answers_nothing_rests() -> None:
     while bell.reaches_all and time.monotonic() < deadline:
         time.sleep(0.05)
     assert bell.reaches_all is False
+
+
+def test_a_pool_whose_connections_are_all_in_use_does_not_end_the_listening(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else everybody here would rest for ever as if no ring could be missed."""
+    engine = sa.create_engine("sqlite://", poolclass=sa.QueuePool, pool_size=1, max_overflow=0, pool_timeout=0.01)
+    bell, begun = Bell(), []
+    bell.reaches_all = True
+    listener = Listener(engine, bell, Endings())
+
+    def listen() -> None:
+        begun.append(True)
+        listener.tell("segment")
+        with engine.connect():
+            pass
+
+    monkeypatch.setattr(listener, "_listen", listen)
+    monkeypatch.setattr(queue_bell, "_AGAIN_SECONDS", 0.01)
+    with engine.connect():
+        listener.start()
+        deadline = time.monotonic() + FOREVER
+        while (len(begun) < 3 or bell.reaches_all) and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert len(begun) >= 3 and not bell.reaches_all
+    assert "could not be told of work: TimeoutError" in caplog.text

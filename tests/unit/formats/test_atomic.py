@@ -97,5 +97,21 @@ def test_a_file_that_is_cleared_before_it_is_locked_is_begun_again(
     assert len(cleared) == 1 and [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("case.npz", b"whole")]
 
 
+def test_a_whole_file_is_not_cleared_just_before_it_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run on the same folder may start at any moment."""
+    real = Path.replace
+
+    def late(path: Path, target: Path) -> Path:
+        clear_partial_files(tmp_path)
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "replace", late)
+    with atomic_output(tmp_path / "case.npz") as stream:
+        stream.write(b"whole")
+    assert (tmp_path / "case.npz").read_bytes() == b"whole"
+
+
 def test_a_folder_that_is_not_there_has_nothing_to_clear(tmp_path: Path) -> None:
     clear_partial_files(tmp_path / "nowhere")

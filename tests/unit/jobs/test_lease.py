@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from hope.adapters.cases_sql import SqlCaseStore
+from hope.jobs.lock_place import LockPlace
 from hope.jobs.maintenance import Lease
 from hope.jobs.scratch import Scratch, Sweeper
 
@@ -115,7 +116,7 @@ def test_a_process_that_does_not_run_for_a_while_keeps_its_lock(tmp_path: Path) 
 
 def test_each_of_several_peers_that_look_at_once_notices_a_death_unless_it_is_swept_already(tmp_path: Path) -> None:
     peers = [Scratch(tmp_path) for _ in range(4)]
-    (tmp_path / "room-dead.lock").touch()
+    (tmp_path / "room-dead.lock").write_text(LockPlace.of(tmp_path.stat().st_dev).text())
     assert [peer.dead() for peer in peers] == [["dead"]] * 4
     assert peers[0].sweep() == ["dead"]
     assert peers[1].dead() == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from hope.domain.box import bounding_box
 from hope.domain.errors import InputError
@@ -63,15 +64,23 @@ def likelier_scheme(labels: npt.NDArray[np.uint8], scheme: str) -> str:
     box = bounding_box(labels, 1)
     if box is None:
         return ""
-    touching = _touching(labels[box])
+    cut = labels[box]
+    touching = _touching(cut)
     for adult, enhancing in ((BRATS2021, 4), (BRATS2023, 3)):
         inside = touching[enhancing, 0] <= HARDLY_OUTSIDE and touching[1, enhancing] >= ENCLOSED
-        if scheme == PEDS.name and inside and touching[2, 0] >= OUTERMOST:
+        outermost = touching[2, 0] >= OUTERMOST
+        # A child's nodule lies in a cyst and that in its wall just so, but a wall is thinner than its cyst.
+        if scheme == PEDS.name and inside and outermost and _half_width(cut == 2) >= _half_width(cut == enhancing):
             return adult.name if set(np.unique(labels).tolist()) <= {0, *adult.values} else ""
     inside = touching[2, 0] <= HARDLY_OUTSIDE and touching[2].sum() > 0
     if scheme == BRATS2021.name and inside and touching[4, 0] >= OUTERMOST:
         return PEDS.name
     return ""
+
+
+def _half_width(part: npt.NDArray[np.bool_]) -> float:
+    """Voxels from the innermost place of a part to its edge."""
+    return float(ndimage.distance_transform_edt(np.pad(part, 1)).max())
 
 
 def _touching(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:

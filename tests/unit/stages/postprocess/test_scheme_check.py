@@ -52,6 +52,19 @@ def test_a_childs_mask_is_not_taken_for_an_adults() -> None:
         assert likelier_scheme(mask, "peds") == "", "one label says nothing"
 
 
+@pytest.mark.parametrize(
+    ("cyst", "wall", "nodule", "at"), [(12, 2, 5, 9), (12, 1, 4, 9), (14, 2, 5, 12), (10, 3, 5, 7)]
+)
+def test_a_cyst_with_a_nodule_in_its_wall_is_a_childs(cyst: int, wall: int, nodule: int, at: int) -> None:
+    """Its nodule lies in the cyst and that in its wall, as an adult's core in enhancement and that in oedema."""
+    i, j, k = np.indices(GRID.shape) - 20
+    middle, beside = np.sqrt(i**2 + j**2 + k**2), np.sqrt((i - at) ** 2 + j**2 + k**2)
+    labels = np.where(middle <= cyst + wall, 2, 0)
+    labels[middle <= cyst] = 3
+    labels[(beside <= nodule) & (middle <= cyst)] = 1
+    assert likelier_scheme(labels.astype(np.uint8), "peds") == ""
+
+
 def test_values_of_no_or_of_another_scheme_are_refused() -> None:
     with pytest.raises(InputError, match=r"not of the brats2023 scheme.*got 1, 2, 4.*--scheme peds or brats2021"):
         to_peds(Volume(ring(**ADULTS["brats2021"]), GRID), "brats2023", "MASK")
