@@ -29,7 +29,7 @@ from machine import machine
 
 SERIES, KIND = 880_021, "rim_enhancing"
 ATLAS_MILLIONS = 240 * 240 * 155 / 1e6
-BEND = 0.25
+TURN = 0.25
 """A slope has to change by this much to be called a bend."""
 
 
@@ -67,10 +67,10 @@ def rate(sizes: Sequence[float], values: Sequence[float]) -> tuple[float, float]
     return float(fixed), float(slope)
 
 
-def bend(sizes: Sequence[float], values: Sequence[float]) -> float | None:
-    """The size at which the exponent changes most; None if it nowhere changes by `BEND`."""
+def turn(sizes: Sequence[float], values: Sequence[float]) -> float | None:
+    """The size at which the exponent changes most; None if it nowhere changes by `TURN`."""
     changes = np.abs(np.diff(slopes(sizes, values)))
-    if not len(changes) or changes.max() < BEND:
+    if not len(changes) or changes.max() < TURN:
         return None
     return float(sizes[int(changes.argmax()) + 1])
 
@@ -170,7 +170,7 @@ def show(points: Sequence[Point]) -> None:
     for name, values in series.items():
         if min(values) <= 0:
             continue
-        where, (fixed, each) = bend(sizes, values), rate(sizes, values)
+        where, (fixed, each) = turn(sizes, values), rate(sizes, values)
         bends = "no bend" if where is None else f"bends at {where:g}"
         steps = " ".join(f"{slope:.2f}" for slope in slopes(sizes, values))
         print(
