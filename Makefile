@@ -72,7 +72,7 @@ docs: $(INSTALLED) ## write docs/reference/{cli,settings}.md and the schemas ane
 site: $(INSTALLED) ## the documentation as a web site, in build/site; REPOSITORY_URL gives links to files their address
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
-campaigns: $(INSTALLED) ## the long fault and load campaigns (an hour and a quarter, of it 40 minutes a day's worth of rest); CI runs short forms
+campaigns: $(INSTALLED) ## the long fault and load campaigns (an hour and a quarter, 40 minutes of it a simulated day); CI runs short forms
 	$(BIN)/python benchmarks/platform_faults.py --pipelines 100 --kills 40
 	$(BIN)/python benchmarks/platform_faults.py --pipelines 100 --kills 40 --database postgres
 	$(BIN)/python benchmarks/platform_fairness.py --database postgres

@@ -6,8 +6,8 @@
 Each call runs in a process of its own. One synthetic head without its skull is laid on grids of finer and finer voxels.
 `hope segment` calls a case preprocessed only on the atlas grid of 8.9 million voxels, so those grids are registered to
 it; the preprocessed case itself, the same head, is measured beside them, and is the case that the second curve repeats.
-An exponent is the slope of a straight line through the logarithms; the slope between neighbours shows where a curve
-bends. `rate` leaves out what a run costs whatever its size: the straight line through the figures themselves. On a busy
+An exponent is the slope of a straight line through the logarithms (`scaling.Curve`); the last two figures are those of
+the straight line through the figures themselves: what a run costs whatever its size, and what each n adds. On a busy
 machine wall time says nothing; CPU seconds say most, and memory all. FOLDER keeps the cases for the next call.
 """
 
@@ -26,11 +26,10 @@ from pathlib import Path
 
 import numpy as np
 from machine import machine
+from scaling import Curve
 
 SERIES, KIND = 880_021, "rim_enhancing"
 ATLAS_MILLIONS = 240 * 240 * 155 / 1e6
-TURN = 0.25
-"""A slope has to change by this much to be called a bend."""
 
 
 @dataclass(frozen=True)
@@ -49,30 +48,6 @@ class Point:
     cpu: float
     peak: float
     stages: Mapping[str, float]
-
-
-def slopes(sizes: Sequence[float], values: Sequence[float]) -> list[float]:
-    """Exponent between each point and the next."""
-    return [float(n) for n in np.diff(np.log(values)) / np.diff(np.log(sizes))]
-
-
-def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
-    """Slope of the line through all logarithms."""
-    return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
-
-
-def rate(sizes: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
-    """What a run costs whatever its size, and what each unit of size adds."""
-    slope, fixed = np.polyfit(sizes, values, 1)
-    return float(fixed), float(slope)
-
-
-def turn(sizes: Sequence[float], values: Sequence[float]) -> float | None:
-    """The size at which the exponent changes most; None if it nowhere changes by `TURN`."""
-    changes = np.abs(np.diff(slopes(sizes, values)))
-    if not len(changes) or changes.max() < TURN:
-        return None
-    return float(sizes[int(changes.argmax()) + 1])
 
 
 def make_cases(folder: Path, millions: Sequence[float]) -> None:
@@ -168,14 +143,9 @@ def show(points: Sequence[Point]) -> None:
         **{name: [p.stages[name] for p in curve] for name in curve[0].stages},
     }
     for name, values in series.items():
-        if min(values) <= 0:
-            continue
-        where, (fixed, each) = turn(sizes, values), rate(sizes, values)
-        bends = "no bend" if where is None else f"bends at {where:g}"
-        steps = " ".join(f"{slope:.2f}" for slope in slopes(sizes, values))
-        print(
-            f"  {name:<12} exponent {exponent(sizes, values):5.2f} ({steps}), {bends}; rate {fixed:.2f} + {each:.3f} n"
-        )
+        if min(values) > 0:
+            one = Curve(name, tuple(sizes), tuple(values))
+            print(f"  {one.line()}; {one.rate[0]:.2f} + {one.rate[1]:.3f} n", flush=True)
 
 
 def _row(p: Point) -> str:

@@ -85,6 +85,15 @@ class Report:
         found["seconds"] = time.perf_counter() - start
         found["gib"] = torch.cuda.max_memory_allocated() / 2**30 if self.device.type == "cuda" else _process_peak()
 
+    def repeated(self, work: Callable[[], object]) -> list[dict[str, float]]:
+        """What is `watched` of each of several runs."""
+        runs = []
+        for _ in range(self.times):
+            with self.watched() as run:
+                work()
+            runs.append(run)
+        return runs
+
 
 def _process_peak() -> float:
     import resource
@@ -107,7 +116,7 @@ def matrix_peak(device: torch.device, kind: torch.dtype, edge: int) -> float:
     return best
 
 
-def counted(work: Callable[[], Any]) -> float:
+def tflop_of(work: Callable[[], Any]) -> float:
     """TFLOP of matrix products, convolutions and attention that torch does in ``work``."""
     with FlopCounterMode(display=False) as counter:
         work()
@@ -147,12 +156,8 @@ def starter(report: Report, case: Any, peak: float) -> None:
     start = time.perf_counter()
     runner = BundleRunner(read_bundle(BUNDLED / "starter"), report.device.type)
     loading = time.perf_counter() - start
-    runs = []
-    for _ in range(report.times):
-        with report.watched() as run:
-            runner.predict(case, silent)
-        runs.append(run)
-    say("starter, fp32", loading, runs, counted(lambda: runner.predict(case, silent)), peak)
+    runs = report.repeated(lambda: runner.predict(case, silent))
+    say("starter, fp32", loading, runs, tflop_of(lambda: runner.predict(case, silent)), peak)
 
 
 def ensemble(report: Report, folder: Path, case: Any, peak: float) -> None:
@@ -175,7 +180,7 @@ def ensemble(report: Report, folder: Path, case: Any, peak: float) -> None:
         network = build_network(group.architecture, group.arguments).eval().to(report.device)
         tile = torch.zeros(1, len(group.channels), *group.tiling.patch, device=report.device)
         with torch.inference_mode():
-            one = counted(lambda network=network, tile=tile: network(tile))  # type: ignore[misc]
+            one = tflop_of(lambda network=network, tile=tile: network(tile))  # type: ignore[misc]
         plan = plan_tiles(lay_out(images, group).shape, group.tiling, mirroring=True)
         tflop += one * plan.evaluations * len(group.members)
         print(f"  {group.name}: {1000 * one:.4g} GFLOP a tile, {len(plan.places)} tiles seen {len(plan.flips)} times, "
@@ -184,11 +189,7 @@ def ensemble(report: Report, folder: Path, case: Any, peak: float) -> None:
     start = time.perf_counter()
     runner = EnsembleRunner(bundle, report.device.type)
     loading = time.perf_counter() - start
-    runs = []
-    for _ in range(report.times):
-        with report.watched() as run:
-            runner.predict(case, silent)
-        runs.append(run)
+    runs = report.repeated(lambda: runner.predict(case, silent))
     facts = runner.describe()
     say(f"{facts['members']} networks, {facts['precision']}, mirrored", loading, runs, tflop, peak,
         f"; {facts['backend']} {facts['remark']}".rstrip())  # fmt: skip

@@ -16,7 +16,10 @@ _MARK_DIGITS = {"patient": 4, "person": 4, "day": 2, "study": 4}
 
 @dataclass(frozen=True)
 class Identity:
-    """Whose images and of which day, as hashes: to be compared, never shown or kept. Empty where nothing is said."""
+    """Whose images and of which day, as hashes: to be compared, never shown. Empty where nothing is said.
+
+    Nothing but `marks` of them is kept.
+    """
 
     patient: str
     person: str

@@ -46,7 +46,7 @@ def test_a_part_that_comes_too_late_is_left_out(capsys: pytest.CaptureFixture[st
 
 
 def test_arithmetic_is_counted() -> None:
-    assert gpu.counted(lambda: torch.ones(8, 16) @ torch.ones(16, 32)) == pytest.approx(2 * 8 * 16 * 32 / 1e12)
+    assert gpu.tflop_of(lambda: torch.ones(8, 16) @ torch.ones(16, 32)) == pytest.approx(2 * 8 * 16 * 32 / 1e12)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

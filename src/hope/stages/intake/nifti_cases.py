@@ -101,9 +101,7 @@ def _nifti_case(
         left_out[NOT_FETCHED] = unfetched
     inner = [d for d in entries_of(directory) if d.is_dir() and _may_hold_scans(d)]
     if inner:
-        reason = (
-            f"{counted(len(inner), 'directories inside the case directory hold NIfTI files too and were not read')}"
-        )
+        reason = counted(len(inner), "directories inside the case directory hold NIfTI files too and were not read")
         flags.append(QCFlag("directories_ignored", Severity.INFO, reason))
     public = "" if several else public_case_name(directory.name)
     name = public_case_name(case.case) or public or fingerprint(case.files.values())
