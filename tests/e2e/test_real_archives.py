@@ -26,7 +26,7 @@ from hope.dicomnet.spool import Spool
 from hope.export.dicom import export_objects
 from hope.export.stored_result import read_result
 from hope.stages.intake.case_finding import CaseSource, find_cases
-from hope.testing.dicom_series import IDENTITY
+from hope.testing.dicom_series import IDENTITY, PATIENT_ID
 
 PORT = free_port()
 
@@ -83,7 +83,9 @@ def test_a_study_is_found_and_pulled_by_dicomweb(
 ) -> None:
     monkeypatch.setenv("HOPE_DICOMWEB_URL", f"{pacs.http}/dicom-web")
     run = CliRunner()
-    found = run.invoke(main, ["dicom", "find", "--patient-id", "-", "--date", "20200101-20200131"], input="4711\n")
+    found = run.invoke(
+        main, ["dicom", "find", "--patient-id", "-", "--date", "20200101-20200131"], input=f"{PATIENT_ID}\n"
+    )
     assert found.exit_code == 0 and found.stdout.split("\t")[1:] == ["20200102", "4 series", f"{len(study)} images\n"]
     assert run.invoke(main, ["dicom", "find", "--patient-id", "4712"]).stdout == ""
     uid = found.stdout.split("\t")[0]
@@ -117,7 +119,7 @@ def test_objects_come_back_from_an_archive_as_they_went(
             archive.stow(sorted((tmp_path / "objects").iterdir()))
         web = DicomWeb(f"{archive.http}/dicom-web")
         got = {one.SOPInstanceUID: one for one in archive.wado(sent[0].StudyInstanceUID)}
-        assert not web.find("4711", "20200102"), "it holds no MR images"
+        assert not web.find(PATIENT_ID, "20200102"), "it holds no MR images"
     assert set(got) == {one.SOPInstanceUID for one in sent} and len(sent) == 2
     for one in sent:
         assert got[one.SOPInstanceUID] == one

@@ -22,6 +22,9 @@ TIMINGS: Mapping[str, Mapping[str, object]] = {"t1": _T1, "t2": _T2, "flair": _F
 IDENTITY = "SURNAMEMARK^GIVENMARK"
 """The patient's name that every file carries, for tests that nothing of it survives."""
 
+PATIENT_ID = "NUMBER4711MARK"
+"""The patient's number that every file carries: too long to stand in compressed data by chance."""
+
 
 @dataclass(frozen=True)
 class SeriesRecipe:
@@ -67,7 +70,7 @@ def write_series(volume: Volume, directory: Path, recipe: SeriesRecipe) -> list[
         image.StudyInstanceUID = generate_uid(entropy_srcs=[f"hope-test-study-{recipe.study}"])
         image.SeriesInstanceUID = generate_uid(entropy_srcs=entropy)
         image.FrameOfReferenceUID = generate_uid(entropy_srcs=["hope-test-frame"])
-        image.PatientName, image.PatientID, image.PatientBirthDate = IDENTITY, "4711", "19700101"
+        image.PatientName, image.PatientID, image.PatientBirthDate = IDENTITY, PATIENT_ID, "19700101"
         image.StudyDate, image.Modality, image.Manufacturer = "20200102", "MR", "SIEMENS"
         image.SeriesNumber, image.InstanceNumber, image.AcquisitionNumber = recipe.number, instance, 1
         image.SeriesDescription, image.ImageType = recipe.description, ["ORIGINAL", "PRIMARY", "M", "ND"]

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, RLELossless, generate_uid
 
 from hope.domain.volume import Volume
-from hope.testing.dicom_series import IDENTITY
+from hope.testing.dicom_series import IDENTITY, PATIENT_ID
 
 _T1 = {"RepetitionTime": 500.0, "EffectiveEchoTime": 12.0}
 _T2 = {"RepetitionTime": 4500.0, "EffectiveEchoTime": 95.0}
@@ -107,7 +107,7 @@ def _file(volume: Volume, recipe: EnhancedRecipe, part: Sequence[_Slice], number
     image.SOPClassUID, image.SOPInstanceUID = EnhancedMRImageStorage, meta.MediaStorageSOPInstanceUID
     image.StudyInstanceUID = generate_uid(entropy_srcs=[f"hope-test-study-{recipe.study}"])
     image.SeriesInstanceUID = generate_uid(entropy_srcs=entropy)
-    image.PatientName, image.PatientID, image.PatientBirthDate = IDENTITY, "4711", "19700101"
+    image.PatientName, image.PatientID, image.PatientBirthDate = IDENTITY, PATIENT_ID, "19700101"
     image.StudyDate, image.Modality, image.Manufacturer = "20200102", "MR", "Philips Medical Systems"
     image.SeriesNumber, image.InstanceNumber, image.SeriesDescription = recipe.number, number, recipe.description
     image.ImageType, image.MRAcquisitionType = ["ORIGINAL", "PRIMARY", "M", "NONE"], "2D"

@@ -23,7 +23,7 @@ from hope.dicomnet.peers import Peer, send_objects
 from hope.dicomnet.spool import Spool
 from hope.domain.grid import Grid
 from hope.stages.intake.case_finding import CaseSource, find_cases
-from hope.testing.dicom_series import IDENTITY
+from hope.testing.dicom_series import IDENTITY, PATIENT_ID
 from hope.testing.stored_results import labelled, write_stored_result
 
 SURNAME, GIVEN = IDENTITY.split("^")
@@ -43,7 +43,7 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 
 def said_nothing_of_anybody(said: list[str], *folders: Path) -> None:
     """The planted name stands in no message and in no file."""
-    assert SURNAME not in " ".join(said) and "4711" not in " ".join(said)
+    assert SURNAME not in " ".join(said) and PATIENT_ID not in " ".join(said)
     for folder in folders:
         for path in (path for path in folder.rglob("*") if path.is_file()):
             content = path.read_bytes().upper()

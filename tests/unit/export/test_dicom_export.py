@@ -25,7 +25,7 @@ from hope.export.dicom import export_objects
 from hope.export.stored_result import FACTS, read_result
 from hope.formats.dicom import convert_series, read_series
 from hope.stages.intake.intake import hash_volume
-from hope.testing.dicom_series import SeriesRecipe, write_series
+from hope.testing.dicom_series import PATIENT_ID, SeriesRecipe, write_series
 from hope.testing.enhanced_series import EnhancedRecipe, write_enhanced
 from hope.testing.stored_results import MODEL_SHA256, labelled, write_stored_result
 
@@ -170,7 +170,7 @@ def test_the_segmentation_names_codes_model_and_patient(case: Case, tmp_path: Pa
     assert MODEL_SHA256 in str(how.AlgorithmParameters)
     for made in (segmentation, report):
         assert str(made.PatientName) == NAME
-        assert made.PatientID == "4711"
+        assert made.PatientID == PATIENT_ID
         assert str(made.SOPInstanceUID).startswith("2.25.")
 
 
@@ -383,7 +383,7 @@ def test_the_command_shows_no_name(case: Case, tmp_path: Path, caplog: pytest.Lo
     assert done.exit_code == 0, done.stderr
     shown = done.stdout + done.stderr + caplog.text
     assert "GIVENMARK" not in shown
-    assert "4711" not in shown
+    assert PATIENT_ID not in shown
     assert "HOPE_SITE_SECRET is not set" in done.stderr
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["case-0a1b-seg.dcm", "case-0a1b-sr.dcm"]
 

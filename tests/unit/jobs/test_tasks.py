@@ -29,7 +29,7 @@ from hope.formats.nifti import read_labels, read_scan, write_labels, write_scan
 from hope.jobs import tasks
 from hope.synthesis import raw
 from hope.synthesis import sample as sample_case
-from hope.testing.dicom_series import IDENTITY, SeriesRecipe, write_series
+from hope.testing.dicom_series import IDENTITY, PATIENT_ID, SeriesRecipe, write_series
 from hope.testing.head import head_scan
 
 T1N = SeriesRecipe(2, "t1", "t1_se_tra SURNAMEMARK", tags={"ContrastBolusAgent": "NONE"})
@@ -103,7 +103,7 @@ def test_nothing_of_the_person_survives(tmp_path: Path) -> None:
     result = dicom(dicom_zip(tmp_path, T1N, T1C, T2, FLAIR, ODD))
     reported = json.dumps(result)
     files = b"".join(path.read_bytes() for path in (tmp_path / "out-dicom").iterdir())
-    for mark in (*IDENTITY.split("^"), "4711", "19700101", "20200102"):
+    for mark in (*IDENTITY.split("^"), PATIENT_ID, "19700101", "20200102"):
         assert mark not in reported
         assert mark.encode() not in files
 
