@@ -7,7 +7,8 @@ python benchmarks/platform_flat.py day [--minutes 40]
 one in eight is no longer read instead, so that the server ends it. `day` lets gateway and worker on Postgres, and
 `hope up` on SQLite, live with all periods divided by 36: 40 minutes are a day. A client works for a while and rests for
 as long: it runs cases, cancels some, and deletes some at work; of its other sessions it deletes some, says goodbye in
-some, and walks away from the rest, which expire.
+some, and walks away from the rest, which expire. Before the first look it runs many cases at once: pools of connections
+keep as many as were ever in use together, and light load would fill them little by little.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ STREAMS_MIB = 8.0
 """Most that memory may gain while event streams come and go."""
 
 AT_ONCE = 48
-"""Event streams that are open together; a session may have 64 calls."""
+"""Event streams, or cases, that are open together; a session may have 64 calls."""
 
 CASE_SECONDS = 10.0
 LOAD_SECONDS = 120.0
@@ -255,6 +256,25 @@ def _one_session(fleet: Fleet, choose: random.Random) -> str:
         return what
 
 
+def _fill(life: Life) -> None:
+    """Run ``AT_ONCE`` cases together, each in a session of its own, and delete them."""
+
+    def one(number: int) -> None:
+        try:
+            with contextlib.closing((client := life.fleet.client()).http):
+                client.run(case := client.new_case({"t1c": small_scan(number)}))
+                client.states(case)
+                client.call("DELETE", "/api/session")
+        except (httpx.HTTPError, TimeoutError) as error:
+            life.errors.append(f"while pools were filled: {type(error).__name__}: {error}")
+
+    threads = [threading.Thread(target=one, args=(number,), daemon=True) for number in range(AT_ONCE)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(300)
+
+
 def day(folder: Path, url: str, minutes: float, print_seconds: float) -> list[str]:
     """Let both platforms live; prints their figures now and then, and returns what grew."""
     case_seconds, load_seconds = CASE_SECONDS, LOAD_SECONDS
@@ -262,6 +282,8 @@ def day(folder: Path, url: str, minutes: float, print_seconds: float) -> list[st
         case_seconds, load_seconds = CASE_SECONDS / 10, minutes * 60 / 8
     with living(folder / "postgres", url) as postgres, living(folder / "sqlite", "") as sqlite:
         lives = (postgres, sqlite)
+        for life in lives:
+            _fill(life)
         loads = [
             threading.Thread(target=work, args=(life, 60 * minutes, case_seconds, load_seconds), daemon=True)
             for life in lives
