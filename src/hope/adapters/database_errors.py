@@ -21,6 +21,14 @@ def says_full(error: Exception) -> bool:
     return "disk is full" in reason or "No space left" in reason
 
 
+class NoConnectionLeftError(ConnectionError):
+    """Postgres runs and has given all the connections that it may: other processes hold them."""
+
+
+_NONE_LEFT = ("too many clients", "remaining connection slots", "too many connections")
+"""What Postgres says of itself, of those kept for its administrator, and of a role or database with a limit."""
+
+
 def worded(error: Exception, url: URL) -> FullError | ConnectionError:
     """Say in words of our own why a statement failed.
 
@@ -31,6 +39,8 @@ def worded(error: Exception, url: URL) -> FullError | ConnectionError:
     reason = str(getattr(error, "orig", None) or "no free connection").strip().partition("\n")[0]
     if says_full(error) or (reason in _VAGUE and _is_full(url)):
         return FullError("the database cannot be written: the disk is full; free some space")
+    if any(words in reason for words in _NONE_LEFT):
+        return NoConnectionLeftError("Postgres gives no more connections: raise max_connections or run fewer processes")
     return ConnectionError(f"the database does not answer: {reason}")
 
 
