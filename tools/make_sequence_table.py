@@ -21,6 +21,7 @@ def content() -> str:
         "NEGATIONS_AT_END",
         "FILLERS",
         "OTHER",
+        "OTHER_IN_TEXT",
         "NEUTRAL",
         "LABELS",
     )

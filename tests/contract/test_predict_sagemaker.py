@@ -17,7 +17,7 @@ from tests.contract.async_endpoint import NAME, AsyncEndpoint, Call, serving
 from tests.servers import S3Place
 
 from hope.adapters import sagemaker_result
-from hope.adapters.predict_sagemaker import Endpoint, SageMakerPredictor
+from hope.adapters.predict_sagemaker import Endpoint, SageMakerPredictor, _working_directory
 from hope.adapters.proxy_bucket import Objects
 from hope.adapters.sagemaker_result import AsyncResult, Notices, ResultWatch
 from hope.contract.job import DamagedError
@@ -28,6 +28,7 @@ from hope.domain.progress import silent
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
 from hope.formats import stage_io
+from hope.formats.private_directory import NAME as NAME_OF_PRIVATE
 from hope.models.bundle import BUNDLED, DEFAULT_MODEL, read_bundle
 
 CASE_ID = "DOE^JOHN-1999"
@@ -43,6 +44,18 @@ def a_case() -> HarmonizedCase:
     still = {s: Transform(np.eye(4)) for s in images}
     aligned = AlignedCase(CASE_ID, images, brain, HeadState.BRAIN, GRID, MRSequence.T1C, still)
     return HarmonizedCase(aligned, images)
+
+
+def test_without_a_folder_of_the_platform_the_case_lies_where_a_later_process_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`hope segment` that is killed while it waits for the endpoint has left scans in the temporary directory."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with _working_directory(None) as folder:
+        assert NAME_OF_PRIVATE.fullmatch(folder.name)
+    with _working_directory(tmp_path) as folder:
+        assert folder.parent == tmp_path and not NAME_OF_PRIVATE.fullmatch(folder.name)
+    assert not list(tmp_path.iterdir())
 
 
 class Place:

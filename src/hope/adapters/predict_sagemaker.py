@@ -26,6 +26,7 @@ from hope.domain.ids import new_id
 from hope.domain.progress import Progress
 from hope.formats import stage_io
 from hope.formats.hashing import sha256_of
+from hope.formats.private_directory import private_directory
 from hope.models.bundle import Bundle
 
 INPUT_FORMAT = "hope-input/1"
@@ -132,8 +133,8 @@ class SageMakerPredictor:
         folder = f"{self._endpoint.bucket.rstrip('/')}/{key}{job_id}"
         watch: ResultWatch | None = None
         try:
-            with _as_stage_error(), tempfile.TemporaryDirectory(prefix="hope-", dir=self._scratch) as scratch:
-                out, back = Path(scratch, "sent"), Path(scratch, "back")
+            with _as_stage_error(), _working_directory(self._scratch) as scratch:
+                out, back = scratch / "sent", scratch / "back"
                 out.mkdir(mode=0o700)
                 back.mkdir(mode=0o700)
                 self._send(case, job_id, folder, out, progress)
@@ -245,6 +246,17 @@ def _read_facts(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, TypeError) as error:
         raise StageError("the endpoint left no readable model.json") from error
     return {name: value for name, value in facts.items() if name != "format"}
+
+
+@contextmanager
+def _working_directory(folder: Path | None) -> Iterator[Path]:
+    """A new directory for a case: in a folder that its owner sweeps, else one that a later process deletes."""
+    if folder is None:
+        with private_directory() as scratch:
+            yield scratch
+    else:
+        with tempfile.TemporaryDirectory(prefix="hope-", dir=folder) as name:
+            yield Path(name)
 
 
 @contextmanager

@@ -158,6 +158,7 @@ def _read_mask(source: Path) -> Volume:
     from hope.domain.errors import InputError
     from hope.domain.labels import PEDS
     from hope.formats.nifti import read_labels
+    from hope.stages.postprocess.scheme_check import likelier_scheme
 
     labels = read_labels(source)
     unknown = sorted(set(labels.data[labels.data > 0].tolist()) - set(PEDS.values))
@@ -166,6 +167,12 @@ def _read_mask(source: Path) -> Volume:
             "the mask holds labels that are not of the peds scheme",
             expected="0 background, 1 ET, 2 NET, 3 CC, 4 ED",
             got=", ".join(map(str, unknown)),
+        )
+    if likelier := likelier_scheme(labels.data, PEDS.name):
+        click.echo(
+            f"hope: the labels lie in one another as those of the {likelier} scheme do; the rules mean 1 ET, 2 NET, "
+            "3 CC, 4 ED: look at the mask",
+            err=True,
         )
     if abs(labels.grid.voxel_volume_ml - ATLAS_VOXEL_ML) > VOXEL_TOLERANCE_ML:
         click.echo(

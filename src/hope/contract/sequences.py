@@ -23,8 +23,12 @@ _TECHNIQUES = _words(
 )
 """What may stand glued to a weighting without changing it: t1w, t2tse, t1mprage."""
 
+_GRADIENT_ECHOES = _words("ffe tfe gre spgr fspgr mprage mpr vibe fl2d fl3d")
+"""Techniques whose "T2" is T2*."""
+
 REPLACEMENTS: tuple[tuple[str, str], ...] = (
     (r"t2[ _.-]?(?:\*|star)", " t2star "),
+    (r"\bt2w?[ _.-]?(?:gre|ffe|fl2d|fl3d|flash|flash2d|hemo)\b", " t2star "),
     (r"t1[ _.-]?rho", " t1rho "),
     (r"\bw(?:ith)?(?: ?[/&+] ?| and | )(?:wo|without)\b", " contrast without "),
     (r"\bw/o\b", " without "),
@@ -33,6 +37,9 @@ REPLACEMENTS: tuple[tuple[str, str], ...] = (
     (r"\+ ?c\b", " contrast "),
     (r"\bc ?\+", " contrast "),
     (r" -c\b(?! ?\+)", " without contrast "),
+    (r" -(?=(?:km|ce|gd|gad|gado|kontrast|contrast)\b)", " without "),
+    (r"\bc-(?= |$)", " without contrast "),
+    (r"(?<=t1c)-(?= |$)", " without contrast "),
     (r"\bdark[ _.-]?fl(?:uid)?\b", " flair "),
     (r"\bda[ _.-]?fl\b", " flair "),
     (r"\btirm[ _.-]?(?:dark|da)\b", " flair "),
@@ -40,12 +47,16 @@ REPLACEMENTS: tuple[tuple[str, str], ...] = (
     (r"\bb[ _.-]?ffe\b", " bffe "),
     (r"\b(?:3|three)[ _.-]?plane", " localizer "),
     (r"\bproton[ _.-]?density\b", " pd "),
+    (r"\bfield[ _.-]?map", " fieldmap "),
 )
 """Regular expression -> words: applied in this order to lower-case text in which spaces stand for underscores."""
 
 ALIASES: dict[str, tuple[str, bool | None]] = {
     **{
-        f"{lead}{stem}{end}": (stem, None) for stem in ("t1", "t2") for lead in ("", "3d") for end in ("", *_TECHNIQUES)
+        f"{lead}{stem}{end}": (stem, None)
+        for stem, ends in (("t1", _TECHNIQUES), ("t2", _TECHNIQUES - _GRADIENT_ECHOES))
+        for lead in ("", "3d")
+        for end in ("", *ends)
     },
     **dict.fromkeys(("mprage", "bravo", "spgr", "fspgr", "vibe", "thrive", "tfl", "tfl3d"), ("t1", None)),
     **dict.fromkeys(
@@ -87,19 +98,22 @@ NOT_CONTRAST = _words(
 
 NATIVE = _words(
     "nonenhanced native nativ nativa nativo natif unenhanced noncontrast noncon nocontrast nogad nogd noce nokm "
-    "nongad nongd precontrast pregad pregd prekm"
+    "nongad nongd precontrast pregad pregd prekm okm ohnekm"
 )
 """Words that say that no contrast was given."""
 
-NEGATIONS: frozenset[str] = frozenset(
-    ("no", "non", "not", "none", "without", "wo", "ohne", "sans", "avant", "sin", "senza", "bez", "uten", "pre")
+NEGATIONS: frozenset[str] = _words(
+    "no non not none without wo before minus pre ohne kein keine keinem vor o sans avant sin antes sem senza prima "
+    "zonder geen voor utan före fore uden før uten ilman bez przed před pred fara fără"
 )
 """Before a word of `CONTRAST` (or ``c``) these say that no contrast was given."""
 
 NEGATIONS_AT_END: frozenset[str] = frozenset(("without", "wo", "ohne", "sans"))
 """At the end of a text these say the same by themselves: ``T1 w/o``."""
 
-FILLERS: frozenset[str] = frozenset(("iv", "i", "v", "with", "any", "the", "agent", "media", "medium"))
+FILLERS: frozenset[str] = _words(
+    "iv i v with any the of agent media medium de del d du l la le di dell der den dem des"
+)
 """Words that may stand between a negation and the agent."""
 
 OTHER = _words(
@@ -113,10 +127,11 @@ OTHER = _words(
 """Words that name an image which is none of the four sequences: it is known and left out."""
 
 OTHER_IN_TEXT = _words(
-    "survey loc sub subtraction subtr spine spinal cervical thoracic lumbar cspine tspine lspine map field b0map "
+    "survey loc sub subtraction subtr spine spinal cervical thoracic lumbar cspine tspine lspine map mapping b0map "
     "phasediff screenshot"
 )
-"""The same in a DICOM description, where they cannot be a person, a subject or a folder."""
+"""The same in a DICOM description, and in a file name behind the sequence, where they cannot be a person, a subject
+or a folder."""
 
 OTHER_PATTERN = r"b\d{2,4}|b0+"
 """Words of this form are b-values of diffusion imaging."""
@@ -132,9 +147,12 @@ NEUTRAL = (
 """Words without a say: they neither belong to a case's name nor change the sequence."""
 
 LABELS: frozenset[str] = frozenset(
-    ("seg", "dseg", "segmentation", "label", "labels", "mask", "brainmask", "roi", "probseg")
+    (
+        *("seg", "dseg", "segmentation", "label", "labels", "mask", "brainmask", "roi", "probseg", "lesion", "lesions"),
+        *("prob", "probability", "probabilities", "pred", "prediction", "annotation", "contour"),
+    )
 )
-"""Words that name a mask, which is no input."""
+"""Words that name a mask or a map of probabilities, which is no input."""
 
 EXACT: frozenset[str] = frozenset(("t1n", "t1c", "t2w", "t2f", "t1ce", "t1gd", "t1", "t2", "flair", "t1w"))
 """Last words of the naming schemes BraTS, BIDS and the plain one: such a name outweighs a freer one beside it."""
@@ -168,12 +186,14 @@ class StemReading:
         lead: what precedes the words that mean something, as written; may be a person's name.
         bids: it begins as BIDS names do.
         exact: it follows BraTS, BIDS or the plain scheme to the letter.
+        other: the word that names an image which is none of the four sequences, empty if none does.
     """
 
     words: WordReading
     lead: str
     bids: bool
     exact: bool
+    other: str
 
 
 def words_of(text: str) -> list[str]:
@@ -191,7 +211,8 @@ def is_other(word: str, in_text: bool = False) -> bool:
 
 def read_text(text: str) -> WordReading:
     """Read a DICOM description, or another free text about one image."""
-    return _read(words_of(text), in_text=True)
+    words = words_of(text)
+    return _read(words, next((word for word in words if is_other(word, in_text=True)), ""))
 
 
 def read_stem(stem: str) -> StemReading:
@@ -204,11 +225,23 @@ def read_stem(stem: str) -> StemReading:
     # Words on contrast count where they stand beside the sequence; further left they may be a person or a project.
     while not bids and first > 0 and (_known(words[first - 1]) or is_other(words[first - 1])):
         first -= 1
-    reading = _read(words[0 if bids else first :], in_text=False)
+    counted = words[0 if bids else first :]
+    named = 0 if bids else next((i for i, word in enumerate(counted) if word in ALIASES), len(counted))
+    other = _other_word(counted, named)
+    reading = _read(counted, other)
     if bids is None:
         lead = _lead(rest, words[:first])
     exact = bool(words) and words[-1] in EXACT and (bids is not None or words[first:] == words[-1:])
-    return StemReading(reading, lead, bids is not None, exact)
+    return StemReading(reading, lead, bids is not None, exact, other)
+
+
+def _other_word(words: Sequence[str], text_from: int) -> str:
+    """The first word that names another image; from ``text_from`` on those of a description count too."""
+    for place, word in enumerate(words):
+        numbered = word == "sub" and any(letter.isdigit() for letter in "".join(words[place + 1 : place + 2]))
+        if is_other(word, in_text=place >= text_from and not numbered):
+            return word
+    return ""
 
 
 def sequence_of(reading: WordReading) -> MRSequence | None:
@@ -242,8 +275,8 @@ def _lead(rest: str, words: Sequence[str]) -> str:
     return rest[: end - max(0, added)].rstrip("-_. ")
 
 
-def _read(words: Sequence[str], in_text: bool) -> WordReading:
-    if any(is_other(word, in_text) for word in words):
+def _read(words: Sequence[str], other: str) -> WordReading:
+    if other:
         return WordReading("other")
     named = [ALIASES[word] for word in words if word in ALIASES]
     weightings = {weighting for weighting, _ in named}
@@ -274,7 +307,7 @@ def _contrast(words: Sequence[str]) -> set[bool]:
             skip = after + 1
         elif word in NATIVE or word == BEFORE or (word in NEGATIONS_AT_END and not following):
             said.add(False)
-        elif word in CONTRAST and following in ("none", "no"):
+        elif word in CONTRAST and following in ("none", "no", "free", "neg", "negative"):
             said.add(False)
             skip = after + 1
         elif word in CONTRAST or word == AFTER:

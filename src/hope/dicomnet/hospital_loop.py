@@ -12,7 +12,7 @@ from hope.dicomnet.listener import Listener
 from hope.dicomnet.spool import Spool
 from hope.domain.errors import HopeError, OutputError, PeerError
 from hope.domain.wording import counted
-from hope.export.dicom import export_objects
+from hope.export.dicom import export_objects, warnings_of
 from hope.export.stored_result import read_result
 from hope.stages.intake.case_finding import find_all
 from hope.stages.intake.intake import CaseSource
@@ -117,11 +117,12 @@ class HospitalLoop:
             self._send(key)
 
     def _segment_all(self, key: str, folder: Path) -> list[str]:
-        """Segment every case of a study and make its objects; returns the names of the cases."""
+        """Segment every case of a study and make its objects; returns the names of the cases, with their warnings."""
         cases = []
         for source in find_all([folder], {}).sources:
             result = read_result(self.segment(source))
-            cases.append(result.case_id)
+            warned = warnings_of(result.report)
+            cases.append(f"{result.case_id} (warnings: {', '.join(warned)})" if warned else result.case_id)
             if self.send is not None:
                 export_objects(result, folder, self.spool.outgoing(key), secret=self.secret)
         return cases

@@ -13,7 +13,9 @@ from hope import __version__
 from hope.contract.report import CaseReport
 from hope.domain.errors import InputError, OutputError
 from hope.domain.labels import PEDS, REGIONS
+from hope.domain.qc import Severity, worst_first
 from hope.domain.volume import Volume
+from hope.domain.wording import counted
 from hope.export.stored_result import StoredResult
 from hope.export.writing import write_files
 from hope.formats.dicom import convert_series
@@ -88,13 +90,17 @@ def export_objects(
     content = hashlib.sha256(original.mask.data.tobytes()).hexdigest()
     words = [source.uid, content, algorithm.model, algorithm.sha256, algorithm.software]
     words += ["corrected"] if algorithm.corrected else []
+    figures = _figures(result.report)
+    words += [hashlib.sha256("\n".join(figures.remarks).encode()).hexdigest()] if figures.remarks else []
+    if codes := warnings_of(result.report):
+        notes.append(f"the result has {counted(len(codes), 'warnings')}, which the objects state: {', '.join(codes)}")
     kind = "labelmap" if labelmap else "binary"
     segmentation = None
     if found:
         uids = ObjectUIDs(uid_of(kind, "series", *words), uid_of(kind, *words))
         segmentation = make_segmentation(original.mask, source, algorithm, uids, tracking, labelmap)
     uids = ObjectUIDs(uid_of("report", "series", kind, *words), uid_of("report", kind, *words))
-    report = make_report(_figures(result.report), source, segmentation, algorithm, uids, tracking)
+    report = make_report(figures, source, segmentation, algorithm, uids, tracking)
     contents = {f"{result.case_id}-seg.dcm": dicom_bytes(segmentation)} if segmentation is not None else {}
     contents[f"{result.case_id}-sr.dcm"] = dicom_bytes(report)
     return ExportedObjects(tuple(write_files(out, contents)), tuple(notes))
@@ -190,7 +196,13 @@ def _algorithm(report: CaseReport) -> Algorithm:
     version = report.created_by.version or __version__
     model = report.model
     corrected = bool(report.corrected)
-    return Algorithm(model.id or "unknown", model.version or version, model.sha256 or "", version, corrected)
+    warnings = len(warnings_of(report))
+    return Algorithm(model.id or "unknown", model.version or version, model.sha256 or "", version, corrected, warnings)
+
+
+def warnings_of(report: CaseReport) -> list[str]:
+    """Codes of the warnings of a result, the worst first."""
+    return [flag.code for flag in worst_first(report.qc) if flag.severity == Severity.WARNING]
 
 
 def _figures(report: CaseReport) -> ReportFigures:
@@ -201,6 +213,11 @@ def _figures(report: CaseReport) -> ReportFigures:
         expected.verdict if expected else "",
         {region: one.dice for region, one in expected.regions.items()} if expected else {},
         _lesions(report),
+        [
+            f"{str(flag.severity).capitalize()}: {flag.reason}"
+            for flag in worst_first(report.qc)
+            if flag.severity in (Severity.WARNING, Severity.CAUTION)
+        ],
     )
 
 

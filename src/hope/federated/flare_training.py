@@ -5,8 +5,8 @@ Only ``flare``, ``flare_session`` and it import FLARE.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from hope.federated.site import TRAINING, Request
 from hope.federated.training_outcome import write_training
 from hope.federated.weights import Weights, is_sound
 from hope.federated.work import train
+from hope.formats.private_directory import private_directory
 
 _FIRST, _LAST = "first", "last"
 
@@ -47,13 +48,14 @@ class TrainingExecutor(Executor):
         super().__init__()
         self.model, self.sha256 = str(model), str(sha256)
         self.plan = read_plan(plan)
-        self.cases: tempfile.TemporaryDirectory[str] | None = None
+        self.cases: Path | None = None
+        self._held = ExitStack()
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """Remove the cases on the model's grid when the job ends."""
-        if event_type == EventType.END_RUN and self.cases is not None:
-            self.cases.cleanup()
+        if event_type == EventType.END_RUN:
             self.cases = None
+            self._held.close()
 
     def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         """Do the work in a process of its own; see ``nvflare.apis.executor.Executor``."""
@@ -70,8 +72,9 @@ class TrainingExecutor(Executor):
             last=int(dxo.get_meta_prop(_LAST, 0)),
             plan=self.plan,
         )
-        self.cases = self.cases or tempfile.TemporaryDirectory(prefix="hope-federated-cases-")
-        given, difference = train(request, dxo.data, Path(self.cases.name), lambda: bool(abort_signal.triggered))
+        # It holds scans: what a client that was killed left is deleted by the next one on this machine.
+        self.cases = self.cases or self._held.enter_context(private_directory())
+        given, difference = train(request, dxo.data, self.cases, lambda: bool(abort_signal.triggered))
         outcome = given.message if isinstance(given, Refusal) else f"{given.kind} of {given.n} cases"
         self.log_info(fl_ctx, f"hope: {task_name}: {outcome}")
         if difference is None:

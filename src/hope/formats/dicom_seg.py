@@ -36,6 +36,7 @@ class Algorithm:
         sha256: of the model's bundle; empty if not known.
         software: version of this software.
         corrected: whether a person corrected the mask.
+        warnings: how many the result carries.
     """
 
     model: str
@@ -43,6 +44,7 @@ class Algorithm:
     sha256: str
     software: str
     corrected: bool = False
+    warnings: int = 0
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def make_segmentation(
             content_description="Parts of a brain tumour; research use only",
             content_label="TUMOUR",
             transfer_syntax_uid=RLELossless if labelmap else ExplicitVRLittleEndian,
-            series_description="HOPE tumour parts (research use only)",
+            series_description=described("HOPE tumour parts", algorithm),
             specific_character_set=None,  # the library refuses sets that it does not list, such as the Korean one
         )
         state_character_set(made, source)
@@ -162,6 +164,12 @@ def dicom_bytes(dataset: Dataset) -> bytes:
 def concept(code: Code) -> hd.sr.CodedConcept:
     """A code as the library wants it."""
     return hd.sr.CodedConcept(value=code.value, scheme_designator=code.scheme, meaning=code.meaning)
+
+
+def described(what: str, algorithm: Algorithm) -> str:
+    """SeriesDescription of an object: archives list it beside the scans, so it says that there are warnings."""
+    warned = f", {algorithm.warnings} WARNING{'S' if algorithm.warnings > 1 else ''}" if algorithm.warnings else ""
+    return f"{what}{warned} (research use only)"
 
 
 def state_character_set(made: Dataset, source: SourceSeries) -> None:

@@ -30,7 +30,15 @@ from hope.formats.dicom_codes import (
     VOLUME,
     Code,
 )
-from hope.formats.dicom_seg import MANUFACTURER, Algorithm, ObjectUIDs, concept, series_number, state_character_set
+from hope.formats.dicom_seg import (
+    MANUFACTURER,
+    Algorithm,
+    ObjectUIDs,
+    concept,
+    described,
+    series_number,
+    state_character_set,
+)
 from hope.formats.dicom_source import SourceSeries, making_objects, uid_of
 
 _Group = sr.VolumetricROIMeasurementsAndQualitativeEvaluations | sr.MeasurementsAndQualitativeEvaluations
@@ -65,12 +73,14 @@ class ReportFigures:
         verdict: of the expected quality, empty where the model cannot tell.
         expected_dice: region -> expected Dice.
         lesions: measured lesions.
+        remarks: warnings and cautions of the result, one sentence each.
     """
 
     volumes: Mapping[str, VolumeFigure]
     verdict: str = ""
     expected_dice: Mapping[str, float] = field(default_factory=dict)
     lesions: Sequence[LesionFigure] = ()
+    remarks: Sequence[str] = ()
 
 
 def make_report(
@@ -109,6 +119,8 @@ def make_report(
             groups += _segment_groups(figures, segmentation, how, tracking)
             groups += _region_groups(figures, source, how, tracking)
             groups += [_lesion_group(lesion, source, how, tracking) for lesion in figures.lesions]
+        for group in groups if figures.remarks else ():
+            _remark(group, figures.remarks)
         content = sr.MeasurementReport(
             observation_context=sr.ObservationContext(observer_device_context=_observer(algorithm)),
             procedure_reported=concept(MR_BRAIN),
@@ -129,7 +141,7 @@ def make_report(
             is_verified=False,
             manufacturer_model_name=algorithm.model,
             software_versions=algorithm.software,
-            series_description="HOPE measurements (research use only)",
+            series_description=described("HOPE measurements", algorithm),
             specific_character_set=None,
         )
         state_character_set(made, source)
@@ -260,6 +272,17 @@ def _group(
         qualitative_evaluations=evaluations or None,
         source_images=_images(source),
     )
+
+
+def _remark(group: _Group, remarks: Sequence[str]) -> None:
+    """State the remarks in a measurement group: readers take groups out one by one."""
+    for text in remarks:
+        # A series in the default repertoire holds nothing else.
+        plain = text.encode("ascii", "replace").decode("ascii")
+        item = sr.TextContentItem(
+            name=codes.DCM.Comment, value=plain, relationship_type=sr.RelationshipTypeValues.CONTAINS
+        )
+        group[0].ContentSequence.append(item)
 
 
 def _plain(name: Code, value: float, unit: Code) -> sr.Measurement:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hope.contract.sequences import LABELS, case_words, is_other, read_stem, sequence_of, words_of
+from hope.contract.sequences import LABELS, case_words, read_stem, sequence_of, words_of
 from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.errors import AmbiguousInputError, InputError
 
@@ -94,7 +94,7 @@ def read_name(path: Path) -> NamedScan | None:
 
 def other_word(path: Path) -> str:
     """The word by which a name says that the image is known and none of the four sequences (adc, swi), else empty."""
-    return next((word for word in words_of(_without_subject(path)) if is_other(word)), "")
+    return read_stem(_NIFTI.sub("", path.name)).other
 
 
 def contradicts_itself(path: Path) -> bool:

@@ -267,7 +267,7 @@ def _ml(sizes: Measurements, numbers: Sequence[int]) -> float:
 
 
 def _cautions(visits: Sequence[Visit], steps: Sequence[StepFacts]) -> list[str]:
-    said = []
+    said = [f"date {number}: {text}" for number, visit in enumerate(visits, 1) for text in visit.warnings]
     if len({visit.model for visit in visits}) > 1:
         said.append("the masks were made by different models: a change may be theirs")
     for first, second in combinations(range(len(visits)), 2):

@@ -13,6 +13,8 @@ from hope.contract.outputs import Role, Space
 from hope.contract.report import VolumeMl
 from hope.domain.case import HeadState
 from hope.domain.errors import InputError
+from hope.domain.labels import PEDS
+from hope.domain.qc import Severity, worst_first
 from hope.domain.sequence import MRSequence
 from hope.domain.transform import Transform
 from hope.domain.volume import Volume
@@ -26,6 +28,7 @@ from hope.stages.intake.intake import hash_volume
 from hope.stages.intake.quality import shows_brain_only
 from hope.stages.postprocess.lesions import check_peds, refuse_other_grid
 from hope.stages.postprocess.postprocess import count_voxels
+from hope.stages.postprocess.scheme_check import likelier_scheme
 
 BEST_FIRST: Final = (MRSequence.T1C, MRSequence.T1N, MRSequence.T2W, MRSequence.T2F)
 """The sequence that two dates are registered by: the first that both have."""
@@ -46,6 +49,7 @@ class Visit:
         model_sha256: of the model's bundle; None for a mask from elsewhere.
         scan_sha256: of the voxels of the scan that the mask lies on; empty if not known.
         from_dicom: whether the result says that this scan was given as DICOM.
+        warnings: what is likely wrong with this date's volumes, one sentence each.
     """
 
     case_id: str
@@ -58,6 +62,7 @@ class Visit:
     model_sha256: str | None = None
     scan_sha256: str = ""
     from_dicom: bool = False
+    warnings: tuple[str, ...] = ()
 
     def image(self, sequence: MRSequence) -> Volume:
         """Read the scan of a sequence, float32.
@@ -151,7 +156,11 @@ def visit_of(stored: StoredResult, what: str) -> Visit:
     scan = report.input.sequences.get(report.input.reference or "")
     sha256 = (scan.sha256 if scan else None) or ""
     dicom = stored.reference_from_dicom
-    return Visit(stored.case_id, labels, images, to_labels, volumes, model.id, brain_only, model.sha256, sha256, dicom)
+    warnings = tuple(flag.reason for flag in worst_first(report.qc) if flag.severity == Severity.WARNING)
+    return Visit(
+        *(stored.case_id, labels, images, to_labels, volumes, model.id, brain_only, model.sha256, sha256, dicom),
+        warnings=warnings,
+    )
 
 
 def _of_scans(folder: Path, what: str) -> Visit:
@@ -163,12 +172,20 @@ def _of_scans(folder: Path, what: str) -> Visit:
         stem = path.name.removesuffix(".gz").removesuffix(".nii")
         if stem.endswith(("-seg", "_seg", "_dseg")) or stem in ("seg", "mask"):
             masks.append(path)
-        elif (named := read_name(path)) and named.sequence not in images:
+        elif named := read_name(path):
+            if named.sequence in images:
+                fix = "leave one of them in the directory, the one that the mask lies on"
+                raise InputError(f"{what} has two scans that are named as {named.sequence}", expected="one", fix=fix)
             images[named.sequence] = path
     if len(masks) != 1 or not images:
         got = f"{counted(len(masks), 'masks')} and {counted(len(images), 'scans')}"
         raise InputError(f"{what} cannot be compared", expected="one mask (<case>-seg.nii.gz) and its t1c", got=got)
     labels = check_peds(read_labels(masks[0], f"mask of {what}"))
+    likelier = likelier_scheme(labels.data, PEDS.name)
+    odd = (
+        f"the labels of its mask lie in one another as those of the {likelier} scheme do, which has other numbers "
+        "than 1 ET, 2 NET, 3 CC, 4 ED"
+    )
     reference = next(sequence for sequence in BEST_FIRST if sequence in images)
     # The mask lies on the grid of one scan; scans in other worlds cannot be used.
     image, _ = read_scan(images[reference], f"{reference} of {what}")
@@ -178,4 +195,9 @@ def _of_scans(folder: Path, what: str) -> Visit:
     used = {reference: images[reference]}
     brain_only, sha256 = shows_brain_only(image), hash_volume(image)
     identity = Transform.identity()
-    return Visit(what.lower(), labels, used, identity, volumes, brain_only=brain_only, scan_sha256=sha256)
+    return Visit(
+        *(what.lower(), labels, used, identity, volumes),
+        brain_only=brain_only,
+        scan_sha256=sha256,
+        warnings=(odd,) if likelier else (),
+    )

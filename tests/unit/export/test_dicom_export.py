@@ -215,6 +215,41 @@ def test_the_report_states_volumes_with_intervals_and_the_expected_quality(case:
     assert not [figure for figure in figures if figure[0] == "HOPE NET"]
 
 
+def with_remarks(folder: Path, *remarks: tuple[str, str, str]) -> None:
+    facts = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    facts["qc"] = [{"code": c, "severity": s, "sequence": "", "reason": r} for c, s, r in remarks]
+    (folder / "result.json").write_text(json.dumps(facts), encoding="utf-8")
+
+
+@pytest.mark.parametrize("labels", [(1, 2, 3, 4), ()])
+def test_warnings_of_the_result_go_with_its_figures(labels: tuple[int, ...], tmp_path: Path) -> None:
+    case = make_case(tmp_path, oblique((1, 1, 1)), labels=labels)
+    with_remarks(case.result)
+    before = [pydicom.dcmread(f) for f in export_objects(read_result(case.result), case.series, tmp_path / "a").files]
+    assert all("WARNING" not in one.SeriesDescription for one in before)
+    with_remarks(
+        case.result,
+        ("thick_slices", "info", "slices lie far apart"),
+        ("saturated", "caution", "t2f: bright parts are saturated"),
+        ("different_patients", "warning", "t1n and t1c are of different patients"),
+    )
+
+    written = export_objects(read_result(case.result), case.series, tmp_path / "b")
+
+    made = [pydicom.dcmread(path) for path in written.files]
+    assert all("1 WARNING (" in one.SeriesDescription for one in made)
+    groups = [
+        [item.TextValue for item in group.ContentSequence if item.ValueType == "TEXT"]
+        for part in made[-1].ContentSequence
+        for group in part.get("ContentSequence", ())
+        if group.ValueType == "CONTAINER"
+    ]
+    said = ["Warning: t1n and t1c are of different patients", "Caution: t2f: bright parts are saturated"]
+    assert groups and all(texts[-2:] == said for texts in groups)
+    assert any("different_patients" in note for note in written.notes)
+    assert not {one.SOPInstanceUID for one in made} & {one.SOPInstanceUID for one in before}
+
+
 def test_no_tumour_gives_the_report_alone(tmp_path: Path) -> None:
     case = make_case(tmp_path, oblique((1, 1, 1)), labels=())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from hope.federated.jobs import APP, META, job_files, kind_of_job, training_file
 from hope.federated.plan import TrainingPlan
 from hope.federated.policy import AUTHORIZATION, FILES, write_policy
 from hope.federated.responses import Difference, Refusal
+from hope.formats.private_directory import PREFIX, private_directory
 
 pytestmark = pytest.mark.skipif(
     bool(missing_packages("federated")) and not os.environ.get("CI"),
@@ -180,6 +182,39 @@ def test_flares_average_is_weighted_by_cases() -> None:
     given = {site: ({"a.b": rng.normal(size=(3, 2)).astype(np.float32)}, n) for site, n in (("a", 10), ("b", 30))}
     assert flare_average(given)["a.b"] == pytest.approx(plain_average(given)["a.b"], abs=1e-6)
     assert flare_average(given)["a.b"].dtype == np.float32
+
+
+def test_cases_of_a_client_that_was_killed_go_with_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nvflare.apis.dxo import DXO, DataKind
+    from nvflare.apis.event_type import EventType
+    from nvflare.apis.fl_context import FLContext
+    from nvflare.apis.signal import Signal
+
+    from hope.federated import flare_training
+    from hope.federated.averaging import TASKS
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    given: list[Path] = []
+
+    def train(_request: object, _weights: object, cases: Path, _stopped: object) -> tuple[Refusal, None]:
+        (cases / "scan.nii.gz").write_bytes(b"a scan")
+        given.append(cases)
+        return Refusal(code="too_few"), None
+
+    monkeypatch.setattr(flare_training, "train", train)
+    plan = TrainingPlan(id="ours", rounds=1, steps=1).model_dump()
+    executor = flare_training.TrainingExecutor("starter", "0" * 64, plan)
+    for _ in range(2):
+        executor.execute(TASKS[0], DXO(DataKind.WEIGHTS, data={}).to_shareable(), FLContext(), Signal())
+    assert given[0] == given[1], "the cases are read once a job"
+    dead = tmp_path / f"{PREFIX}abcdefgh"
+    dead.mkdir()
+    with private_directory():
+        assert not dead.exists() and given[0].exists(), "only what a living process has stays"
+    executor.handle_event(EventType.END_RUN, FLContext())
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_how_to_names_every_file_of_the_policy(repository: Path) -> None:

@@ -160,6 +160,13 @@ def test_names_of_two_subjects_are_said() -> None:
     assert _cautions([one, replace(one, case_id="sub-01_ses-02")], []) == []
 
 
+def test_a_warning_of_one_date_stands_before_the_change() -> None:
+    grid = Grid((2, 2, 2), np.eye(4))
+    one = Visit("sub-01_ses-01", Volume(np.zeros((2, 2, 2), np.uint8), grid), {}, Transform.identity(), {})
+    odd = replace(one, case_id="sub-01_ses-02", warnings=("the input is unlike the training",))
+    assert _cautions([one, odd], []) == ["date 2: the input is unlike the training"]
+
+
 def test_what_cannot_be_compared_is_refused_in_a_sentence(visits: tuple[Path, Path], tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()

@@ -14,7 +14,8 @@ import pytest
 from hope.domain.errors import InputError
 from hope.domain.grid import Grid
 from hope.domain.sequence import MRSequence
-from hope.formats.nifti import read_labels, write_labels
+from hope.domain.volume import Volume
+from hope.formats.nifti import read_labels, write_labels, write_scan
 from hope.longitudinal.visits import read_visit
 from hope.testing.stored_results import labelled, write_stored_result
 
@@ -60,6 +61,37 @@ def test_a_file_of_another_result_is_refused_in_a_sentence(result: Path, name: s
     with pytest.raises(InputError, match=f"LATER: the {what}.* was changed since it was measured") as refused:
         read_visit(result, "LATER")
     assert str(result.parent) not in str(refused.value)
+
+
+def test_warnings_of_a_result_are_warnings_of_its_date(result: Path) -> None:
+    remarks = [("saturated", "caution"), ("unlike_training", "warning"), ("different_patients", "warning")]
+    facts = [{"code": code, "severity": grade, "sequence": "", "reason": f"of {code}"} for code, grade in remarks]
+    rewritten(result, lambda stored: stored.update(qc=facts))
+    assert read_visit(result, "LATER").warnings == ("of different_patients", "of unlike_training")
+
+
+def of_scans(folder: Path, labels: Volume, *scans: str) -> Path:
+    folder.mkdir()
+    write_labels(labels, folder / "x-seg.nii.gz")
+    for name in scans:
+        write_scan(labels.with_data(labels.data.astype(np.float32)), folder / name)
+    return folder
+
+
+def test_a_mask_in_the_numbers_of_adults_is_told(tmp_path: Path) -> None:
+    grid = Grid((40, 40, 40), np.eye(4))
+    distance = np.linalg.norm(np.indices(grid.shape) - 20, axis=0)
+    adult = np.select([distance < 6, distance < 9, distance < 15], [1, 3, 2], 0).astype(np.uint8)
+    child = np.select([distance < 6, distance < 9, distance < 15], [2, 1, 4], 0).astype(np.uint8)
+    (said,) = read_visit(of_scans(tmp_path / "a", Volume(adult, grid), "x-t1c.nii.gz"), "EARLIER").warnings
+    assert "brats2023" in said
+    assert not read_visit(of_scans(tmp_path / "b", Volume(child, grid), "x-t1c.nii.gz"), "EARLIER").warnings
+
+
+def test_two_scans_of_one_name_are_refused(tmp_path: Path) -> None:
+    folder = of_scans(tmp_path / "a", labelled(SMALL), "a-t1c.nii.gz", "b-t1c.nii.gz", "b-t2f.nii.gz")
+    with pytest.raises(InputError, match="LATER has two scans that are named as t1c"):
+        read_visit(folder, "LATER")
 
 
 def test_no_name_in_a_result_leads_out_of_its_directory(result: Path) -> None:

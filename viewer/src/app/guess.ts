@@ -17,8 +17,10 @@ const NEGATIONS = new Set<string>(TABLE.negations)
 const NEGATIONS_AT_END = new Set<string>(TABLE.negationsAtEnd)
 const FILLERS = new Set<string>(TABLE.fillers)
 const OTHER = new Set<string>(TABLE.other)
+const OTHER_IN_TEXT = new Set<string>(TABLE.otherInText)
 const NEUTRAL = new Set<string>(TABLE.neutral)
 const LABELS = new Set<string>(TABLE.labels)
+const AFTER_AGENT = new Set(['none', 'no', 'free', 'neg', 'negative'])
 const BIDS_LEAD = /^sub-[a-z0-9]+(?:_ses-[a-z0-9]+)?(?=_)/i
 
 /** As `words_of` of hope.contract.sequences. */
@@ -32,6 +34,14 @@ function wordsOf(text: string): string[] {
 }
 
 const isOther = (word: string): boolean => OTHER.has(word) || OTHER_PATTERN.test(word)
+
+/** As `_other_word` of hope.contract.sequences: behind the sequence, words of a description count too. */
+function speaksOfAnother(words: readonly string[], textFrom: number): boolean {
+  return words.some((word, place) => {
+    const numbered = word === 'sub' && /\d/.test(words[place + 1] ?? '')
+    return isOther(word) || (place >= textFrom && !numbered && OTHER_IN_TEXT.has(word))
+  })
+}
 
 /** What the words say of contrast: true, false, both or nothing. */
 function contrastOf(words: readonly string[]): Set<boolean> {
@@ -47,7 +57,7 @@ function contrastOf(words: readonly string[]): Set<boolean> {
       said.add(false)
       skip = after + 1
     } else if (NATIVE.has(word) || word === 'pre' || (NEGATIONS_AT_END.has(word) && !following)) said.add(false)
-    else if (CONTRAST.has(word) && (following === 'none' || following === 'no')) {
+    else if (CONTRAST.has(word) && AFTER_AGENT.has(following)) {
       said.add(false)
       skip = after + 1
     } else if (CONTRAST.has(word) || word === 'post') said.add(true)
@@ -55,8 +65,8 @@ function contrastOf(words: readonly string[]): Set<boolean> {
   return said
 }
 
-function readWords(words: readonly string[]): Words {
-  if (words.some(isOther)) return { weighting: 'other', contrast: null, contradiction: false }
+function readWords(words: readonly string[], textFrom: number): Words {
+  if (speaksOfAnother(words, textFrom)) return { weighting: 'other', contrast: null, contradiction: false }
   const named = words.flatMap((word) => {
     const meaning = ALIASES.get(word)
     return meaning ? [meaning] : []
@@ -73,10 +83,11 @@ function readWords(words: readonly string[]): Words {
 }
 
 /** As `read_stem` of hope.contract.sequences. */
-function readStem(stem: string): Words & { bids: boolean } {
+function readStem(stem: string): Words & { bids: boolean; mask: boolean } {
   const bids = BIDS_LEAD.exec(stem)
   const words = wordsOf(bids ? stem.slice(bids[0].length) : stem)
-  if (bids) return { ...readWords(words), bids: true }
+  const isMask = (counted: readonly string[]) => counted.some((word) => LABELS.has(word))
+  if (bids) return { ...readWords(words, 0), bids: true, mask: isMask(words) }
   let first = words.findIndex((word) => ALIASES.has(word))
   if (first < 0) first = words.findIndex(isOther)
   if (first < 0) first = words.length
@@ -90,7 +101,9 @@ function readStem(stem: string): Words & { bids: boolean } {
     word === 'pre'
   // Words on contrast count where they stand beside the sequence; further left they may be a person or a project.
   while (first > 0 && known(words[first - 1] ?? '')) first--
-  return { ...readWords(words.slice(first)), bids: false }
+  const counted = words.slice(first)
+  const named = counted.findIndex((word) => ALIASES.has(word))
+  return { ...readWords(counted, named < 0 ? counted.length : named), bids: false, mask: isMask(counted) }
 }
 
 /** The slot that a file's name speaks for. */
@@ -100,9 +113,8 @@ export function guessSlot(name: string): Guess {
     return { slot: null, why: 'This is a single DICOM file: put all DICOM files of the examination into one zip.' }
   if (!NIFTI.test(name)) return { slot: null, why: 'This is neither NIfTI (.nii, .nii.gz) nor a zip with DICOM files.' }
   const stem = name.replace(NIFTI, '')
-  if (wordsOf(stem).some((word) => LABELS.has(word)))
-    return { slot: null, why: 'By its name this is a mask, which is no input.' }
-  const { weighting, contrast, contradiction } = readStem(stem)
+  const { weighting, contrast, contradiction, mask } = readStem(stem)
+  if (mask) return { slot: null, why: 'By its name this is a mask, which is no input.' }
   if (weighting === 'other')
     return { slot: null, why: 'By its name this is another kind of image, which is not needed.' }
   if (contradiction)

@@ -1,4 +1,8 @@
-"""Whether registered scans lie alike: one that is mirrored, turned or shifted against the others is told."""
+"""Whether registered scans lie alike: one that is mirrored, turned or shifted against the others is told.
+
+Of scans that HOPE registered itself, only a mirror is looked for: a rigid registration mends every other place, and
+lays a mirrored head on the others as well as it can.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +28,16 @@ LEAST_ELSEWHERE = 0.12
 LEAST_GAIN = 2.0
 """So many times better two scans agree elsewhere before it is said."""
 
+LEAST_MIRROR_GAIN = 1.2
+"""Scans that HOPE registered agree so many times better as mirror images of each other before it is said."""
+
 LEAST_SHIFT_MM = 6.0
 """A shift below this is a matter of registration and of distortion, not of another place."""
 
 _STEP_MM = 3
+_MIRROR_REACH = 4
+"""The plane between the halves of a registered brain is looked for within so many steps of the atlas's."""
+
 _REACH = 5
 """Shifts are looked for up to so many double steps along each axis."""
 
@@ -91,8 +101,39 @@ def misplaced_flags(scans: Mapping[MRSequence, Volume]) -> list[QCFlag]:
     Args:
         scans: registered to each other, of one shape, listed along the same axes, left to right first.
     """
-    fits = pair_fits(scans)
-    apart = {pair: fit for pair, fit in fits.items() if fit.apart}
+    return _flags(scans, {pair: fit for pair, fit in pair_fits(scans).items() if fit.apart})
+
+
+def mirrored_flags(scans: Mapping[MRSequence, Volume]) -> list[QCFlag]:
+    """A warning for each scan that shows the other scans' mirror image, left for right.
+
+    Args:
+        scans: registered to each other on the atlas grid, 0 outside the brain.
+    """
+    found = {s: edges for s, scan in scans.items() if (edges := edge_directions(scan.data)) is not None}
+    fits = {(a, b): _mirror_fit(found[a], found[b]) for a, b in combinations(found, 2)}
+    return _flags(
+        scans,
+        {
+            pair: fit
+            for pair, fit in fits.items()
+            if fit.elsewhere >= max(LEAST_ELSEWHERE, LEAST_MIRROR_GAIN * fit.stated)
+        },
+    )
+
+
+def _mirror_fit(first: Edges, second: Edges) -> Fit:
+    """How two scans agree as they are, and as mirror images of each other."""
+    listing = Listing((-1, 1, 1))
+    mirrored = listing.of(second)
+    steps = range(-_MIRROR_REACH, _MIRROR_REACH + 1)
+    scores = {step: float(np.vdot(first, np.roll(mirrored, step, axis=1))) for step in steps}
+    best = max(scores, key=lambda step: scores[step])
+    return Fit(float(np.vdot(first, second)), scores[best], listing, (best * _STEP_MM, 0, 0))
+
+
+def _flags(scans: Mapping[MRSequence, Volume], apart: Mapping[tuple[MRSequence, MRSequence], Fit]) -> list[QCFlag]:
+    """One warning for the scan that every pair apart has in common, else one for each pair."""
     odd = [s for s in scans if len(apart) > 1 and all(s in pair for pair in apart)]
     flags = []
     if len(odd) == 1:

@@ -25,6 +25,7 @@ from hope.domain.volume import Volume
 from hope.formats.atlas import atlas_brain
 from hope.formats.voxel_order import in_index_order
 from hope.ports import BrainExtractor
+from hope.stages.intake.misplaced import mirrored_flags
 from hope.stages.masks import mask_ml, solid
 from hope.stages.preprocess.atlas_place import place_flags
 from hope.stages.preprocess.brainmask import FoundBrain, find_brain, joined, judged, keep_cut_tissue, mask_of_stripped
@@ -167,7 +168,7 @@ def _aligned_with(beside: Executor, case: UploadedCase, extractor: BrainExtracto
     if own and not stripped:
         mask, cut = keep_cut_tissue(mask, images, _seen_by_all(case, to_scan))
         more += cut
-    return _OnAtlas(images, mask, to_scan, flags + more)
+    return _OnAtlas(images, mask, to_scan, flags + more + mirrored_flags(_inside(mask, images)))
 
 
 def _own_brain(
@@ -261,5 +262,10 @@ def _with_head_state(
         return done.images, []
     if wanted is HeadState.DEFACED:
         return {name: deface(image, done.mask) for name, image in done.images.items()}, []
+    return _inside(done.mask, done.images), []
+
+
+def _inside(mask: Volume, images: Mapping[MRSequence, Volume]) -> dict[MRSequence, Volume]:
+    """The images with 0 outside the brain."""
     empty = np.float32(0.0)
-    return {n: v.with_data(np.where(done.mask.data, v.data, empty)) for n, v in done.images.items()}, []
+    return {name: image.with_data(np.where(mask.data, image.data, empty)) for name, image in images.items()}

@@ -17,6 +17,7 @@ from hope.formats.nifti import read_labels, read_scan
 from hope.stages.postprocess.lesions import measure_lesions, rule_of
 from hope.stages.report.face_free import BRAIN_ONLY, near_labels
 from hope.stages.report.lesion_views import draw_measurements
+from hope.stages.report.notice import notice_of
 from hope.stages.report.preview import render_preview
 from hope.stages.report.quick_look import write_quick_look
 from hope.stages.report.report import write_report
@@ -66,6 +67,8 @@ def write_correction(
         else:
             image = image.with_data(np.zeros_like(image.data))
             notice = f"{notice} Without a label nothing says what of the head may be shown."
+    # How good the model's mask is expected to be says nothing of this one; what is wrong with the scans holds for both.
+    notice = f"{notice} {notice_of(report.model_copy(update={'expected_quality': None}))}".strip()
     title = f"{report.case_id}  ({report.input.reference})"
     picture = folder / CORRECTION_FILES[Role.CORRECTED_PICTURE]
     render_preview(image, labels, report.millilitres(), title, picture, notice)

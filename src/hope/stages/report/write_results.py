@@ -12,14 +12,13 @@ from hope.contract.outputs import OutputFile, Role, Space
 from hope.contract.report import CaseReport, FileFacts, StageSeconds
 from hope.contract.result import CaseResult
 from hope.domain.case import AlignedCase, HarmonizedCase
-from hope.domain.expected_quality import NO_TUMOUR_CODE
-from hope.domain.qc import Severity
 from hope.domain.volume import Volume
 from hope.formats.atomic import atomic_output
 from hope.formats.hashing import hash_file
 from hope.formats.nifti import write_labels, write_scan
 from hope.stages.report.face_free import without_face
 from hope.stages.report.lesion_views import draw_measurements
+from hope.stages.report.notice import notice_of
 from hope.stages.report.preview import render_preview
 from hope.stages.report.report import write_report
 from hope.stages.report.result_folder import RESULT, result_folder
@@ -124,17 +123,6 @@ def _largest_axial(report: CaseReport) -> PlaneDiameters | None:
     lesions = report.measurements.lesions if report.measurements else []
     ordered = sorted(lesions, key=lambda lesion: (not lesion.target, lesion.number))
     return next((axial for lesion in ordered if (axial := lesion.axial)), None)
-
-
-def notice_of(report: CaseReport) -> str:
-    """What the picture says above the slices: how good the result is expected to be, and what speaks against it."""
-    missing, expected = report.input.missing, report.expected_quality
-    warnings = [flag.code for flag in report.qc if flag.severity == Severity.WARNING]
-    said = [f"Expected quality: {expected.verdict}"] if expected else []
-    said += ["There may be no tumour at all"] if NO_TUMOUR_CODE in warnings else []
-    said += [f"Not given: {', '.join(missing)}; the result is less reliable"] if missing else []
-    said += [f"{len(warnings)} warning{'s' * (len(warnings) > 1)} in the report"] if warnings else []
-    return "".join(f"{part}. " for part in said).strip()
 
 
 def _listing(folder: Path, case_id: str, files: Sequence[OutputFile]) -> list[FileFacts]:

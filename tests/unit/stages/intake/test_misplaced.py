@@ -16,7 +16,7 @@ from hope.domain.volume import Volume
 from hope.formats.atlas import atlas_brain, atlas_t1
 from hope.formats.nifti import NiftiFacts, write_scan
 from hope.stages.intake.intake import cautions, load_case
-from hope.stages.intake.misplaced import misplaced_flags
+from hope.stages.intake.misplaced import mirrored_flags, misplaced_flags
 from hope.stages.intake.sources import CaseSource
 
 T1N, T1C, T2W, T2F = SEQUENCES
@@ -72,6 +72,21 @@ def test_the_scan_that_lies_otherwise_is_named(
     other = T1N if sequence is not T1N else T2W
     (flag,) = misplaced_flags({other: scans[other], sequence: odd})
     assert flag.sequence == "" and f"{other} and {sequence} do not lie alike" in flag.reason
+
+
+@pytest.mark.parametrize("moved", [0, 7])
+def test_a_mirror_image_is_told_of_scans_that_agree_well_in_thick_slices(
+    scans: dict[MRSequence, Volume], moved: int
+) -> None:
+    """Slices of 5 mm give all scans the same edges from slice to slice, mirrored or not."""
+    thick = {s: v.with_data(np.repeat(v.data[:, :, 2::5], 5, axis=2)[:, :, :155]) for s, v in scans.items()}
+    assert mirrored_flags(thick) == []
+    odd = np.roll(thick[T2F].data[::-1], moved, axis=0)
+    (flag,) = mirrored_flags({**thick, T2F: thick[T2F].with_data(odd)})
+    assert (flag.code, flag.sequence, str(flag.severity)) == ("sequence_misplaced", T2F, "warning")
+    assert "mirrored left to right" in flag.reason
+    away = {**thick, T2F: thick[T2F].with_data(np.roll(thick[T2F].data, 9, 1))}
+    assert mirrored_flags(away) == [], "a failed registration has remarks of its own"
 
 
 def test_two_against_two_are_told_pair_by_pair(scans: dict[MRSequence, Volume]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from hope.domain.case import AlignedCase, HeadState, MRSequence, UploadedCase
 from hope.domain.errors import InputError
@@ -121,8 +122,14 @@ def test_preprocessed_input_of_another_shape_is_refused_with_figures() -> None:
     assert "--preprocessed" in caught.value.fix
 
 
-def raw_scan(motion: Transform, spacing_mm: tuple[float, float, float], oblique: float, orientation: str) -> Volume:
-    """The atlas head as a scanner would give it: thick slices, oblique, elsewhere, in another file order."""
+def raw_scan(
+    motion: Transform,
+    spacing_mm: tuple[float, float, float],
+    oblique: float,
+    orientation: str,
+    head: Volume | None = None,
+) -> Volume:
+    """A head, the atlas by default, as a scanner gives it: thick slices, oblique, elsewhere, in another file order."""
     shape = tuple(round(200 / s) for s in spacing_mm)
     straight = np.diag([*spacing_mm, 1.0])
     straight[:3, 3] = [-s * (n - 1) / 2 for s, n in zip(spacing_mm, shape, strict=True)]
@@ -131,7 +138,7 @@ def raw_scan(motion: Transform, spacing_mm: tuple[float, float, float], oblique:
     straight = turn.fixed_to_moving_ras_mm @ straight
     straight[:3, 3] += centre
     grid = Grid((shape[0], shape[1], shape[2]), straight).reoriented(orientation)
-    return resample(atlas_t1(), grid, motion.inverse(), "linear")
+    return resample(head or atlas_t1(), grid, motion.inverse(), "linear")
 
 
 MOTIONS = {
@@ -169,8 +176,28 @@ def test_raw_scans_of_a_moved_head_reach_the_atlas(aligned_raw: AlignedCase) -> 
     between = aligned_raw.atlas_to_native[T1C].inverse().then(aligned_raw.atlas_to_native[T2F])
     truth = MOTIONS[T1C].inverse().then(MOTIONS[T2F])
     assert between.largest_difference_mm(truth, MOTIONS[T1C].apply(edge_points())) < 1.0
-    assert "registration_uncertain" not in codes(aligned_raw)
+    assert not {"registration_uncertain", "sequence_misplaced"} & codes(aligned_raw)
     assert "moved_between_scans" in codes(aligned_raw)
+
+
+def test_a_raw_scan_that_is_stored_as_its_mirror_image_is_told() -> None:
+    """Registration lays a mirrored head on the others without a word; its labels would be of the other side."""
+    folds = ndimage.gaussian_filter(np.random.default_rng(5).normal(size=(80, 80, 52)), 1)
+    folds = ndimage.zoom(folds / folds.max(), 3, order=1)[:, :, :155]  # the atlas is nearly its own mirror image
+    t1 = atlas_t1()
+    one = t1.with_data(np.where(t1.data > 20, t1.data * (1 + folds), 0).astype(np.float32))
+    scans = {
+        name: raw_scan(MOTIONS[name], spacing, 5.0, "LAS", one)
+        for name, spacing in ((T1C, (1.8, 1.8, 5.0)), (T2F, (2.0, 2.0, 4.0)))
+    }
+    mirror = np.array(scans[T2F].grid.affine_ras_mm)
+    mirror[0] *= -1
+    odd = {**scans, T2F: Volume(scans[T2F].data, Grid(scans[T2F].grid.shape, mirror))}
+
+    aligned = preprocess(uploaded(odd, False, HeadState.FULL), HeadState.BRAIN, FakeBrainExtractor())
+
+    (flag,) = [flag for flag in aligned.flags if flag.code == "sequence_misplaced"]
+    assert "t1c and t2f do not lie alike: mirrored left to right" in flag.reason
 
 
 def test_the_brain_is_what_the_atlas_calls_brain_and_nothing_else_is_shown(aligned_raw: AlignedCase) -> None:

@@ -24,12 +24,16 @@ from hope.testing.stored_results import labelled, write_stored_result
 GRID = Grid((60, 60, 60), np.diag([2.0, 2.0, 2.0, 1.0]))
 
 
+WARNING = {"code": "different_patients", "severity": "warning", "sequence": "", "reason": "t1n is of another patient"}
+
+
 def corrected(folder: Path, shows: str, empty: bool = False) -> tuple[CaseReport, Path]:
     """Facts and picture of a correction: a smaller mask on a scan with texture everywhere."""
     mask = labelled(GRID)
     write_stored_result(folder / "run", mask)
     facts = json.loads((folder / "run" / "result.json").read_text())
     facts["measurements"] = measure_lesions(mask).model_dump(mode="json")
+    facts["qc"].append(WARNING)
     for file in facts["files"]:
         if file["role"] == Role.PICTURE:
             file["detail"] = shows
@@ -77,5 +81,7 @@ def test_an_empty_correction_says_that_no_tumour_is_marked(tmp_path: Path, monke
     said: list[str] = []
     monkeypatch.setattr(preview, "_draw_header", lambda _canvas, _title, state, notice: said.extend((state, notice)))
     corrected(tmp_path, BRAIN_ONLY, empty=True)
+    assert said[1].endswith("1 warning in the report."), "what is wrong with the scans holds for every mask"
+    assert "Expected quality" not in said[1]
     assert said[0] == "No tumour found: no voxel was labelled. Nothing of the scan is shown"
     assert said[1].startswith("Corrected by hand. Without a label")

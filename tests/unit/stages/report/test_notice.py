@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hope.contract.report import CaseReport
-from hope.stages.report.write_results import notice_of
+from hope.stages.report.notice import notice_of
 
 STORED = json.loads((Path(__file__).parents[3] / "golden" / "data" / "result-1.json").read_text(encoding="utf-8"))
 FLAG = {"code": "unlike_training", "severity": "warning", "sequence": None, "reason": "the input is unusual"}
