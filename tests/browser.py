@@ -119,6 +119,19 @@ class Visited:
         assert not bad, "\n".join(bad)
 
 
+REST = """least => new Promise(done => {
+  const begun = performance.now()
+  let frames = 0
+  const next = () => (++frames > 3 && performance.now() - begun >= least ? done() : requestAnimationFrame(next))
+  requestAnimationFrame(next)
+})"""
+
+
+def come_to_rest(page: Page, least_ms: int = 0) -> None:
+    """Return when what was done before is drawn: some frames later, however long a busy machine takes for a frame."""
+    page.evaluate(REST, least_ms)
+
+
 @contextmanager
 def visit(
     browser: Browser, url: str, *, width: int = 1280, height: int = 900, dark: bool = False, **context: Any

@@ -28,8 +28,6 @@ from hope.testing import hostile_dicom as hostile
 from hope.testing.fleet import Fleet, SessionClient
 from hope.testing.live_files import files_below
 
-pytestmark = pytest.mark.alone
-
 MIB = 2**20
 
 
@@ -165,6 +163,7 @@ def _usual_seconds(fleet: Fleet) -> float:
     return time.monotonic() - begun
 
 
+@pytest.mark.alone
 def test_another_user_does_not_wait_for_laborious_headers(fleet: Fleet) -> None:
     """One session fills every slot that it may have; another's study is read at once."""
     usual, raw, attacker = _usual_seconds(fleet), laborious(), fleet.client(120)
@@ -179,6 +178,7 @@ def test_another_user_does_not_wait_for_laborious_headers(fleet: Fleet) -> None:
     assert seconds <= 2.0 + 5 * usual, f"{seconds:.1f} s, {usual:.1f} s without the attack"
 
 
+@pytest.mark.alone
 def test_children_end_when_their_senders_hang_up(fleet: Fleet) -> None:
     usual, raw, attacker = _usual_seconds(fleet), laborious(), fleet.client(120)
     gateway = psutil.Process(fleet.processes[0].pid)

@@ -64,7 +64,6 @@ class Restartable:
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_runs_end_within_the_promised_time_after_the_database_is_back(tmp_path: Path) -> None:
     with postgres_server() as server:
         database = Restartable(server)

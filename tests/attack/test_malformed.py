@@ -9,8 +9,6 @@ from pathlib import Path
 import malformed
 import pytest
 
-pytestmark = pytest.mark.alone
-
 TRIES = int(os.environ.get("ATTACK_TRIES", "36"))
 """`make attack` sets more."""
 

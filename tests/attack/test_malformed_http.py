@@ -6,12 +6,9 @@ import os
 import random
 
 import malformed_http
-import pytest
 from tests.attack.conftest import LONG
 
 from hope.testing.fleet import Fleet
-
-pytestmark = pytest.mark.alone
 
 TRIES = 10_000 if LONG else 120
 SEED = int(os.environ.get("HOPE_ATTACK_SEED", "7"))

@@ -178,7 +178,6 @@ def left_behind(data: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 @pytest.mark.timeout(max(600, 28 * ROUNDS * 10))
 def test_two_calls_at_once_tell_the_truth_and_leave_nothing(tmp_path: Path) -> None:
     # All sessions come from one address: the limit of calls and of refused tokens is for another test.

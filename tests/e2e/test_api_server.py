@@ -25,8 +25,6 @@ from tests.unit.web.fakes import chunks_of, nifti, packed
 
 from hope.testing.live_files import files_below
 
-pytestmark = pytest.mark.alone
-
 MIB = 2**20
 SHAPE = (256, 256, 80)
 

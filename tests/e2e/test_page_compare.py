@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from tests.browser import visit
+from tests.browser import come_to_rest, visit
 from tests.viewer_gateway import ViewedCase, nifti_bytes, serving, viewed_case
 
 from hope.contract.report import CaseReport
@@ -23,7 +23,7 @@ from hope.domain.volume import Volume
 from hope.formats.hashing import sha256_of
 from hope.jobs import bodies
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(300)
 
 READY_MS = 90_000
 EARLIER, LATER = "earlier-case-0000", "later-case-0000"
@@ -161,6 +161,7 @@ def test_a_case_is_compared_with_an_earlier_one(
         canvas.focus()
         page.keyboard.press("PageUp")
         expect(canvas).to_have_attribute("data-slice", str(int(first or "0") + 1))
+        come_to_rest(page)
         colours = canvas.evaluate(COLOURS)
         # The edge of what is only later is drawn in its own colour; the crosshair lies over a little of it.
         assert colours.get("213 94 0", 0) > 50, "the difference is coloured"

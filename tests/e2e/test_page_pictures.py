@@ -11,9 +11,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
+from tests.browser import come_to_rest
 from tests.page_result import READY_MS
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(300)
 
 
 def test_the_diameters_are_told_and_found(result: Page) -> None:
@@ -63,7 +64,7 @@ def test_the_lines_are_moved_by_pointer_and_keyboard_and_that_is_said(result: Pa
     expect(row).to_have_attribute("data-moved", "true")
     expect(row).to_contain_text("Moved by hand")
     expect(sums).to_contain_text("moved by hand")
-    result.wait_for_timeout(200)  # the last frame
+    come_to_rest(result, 200)  # the last frame
     dragged = mm_per_pixel * pixels_between(result, "long 0", "long 1")
     other = mm_per_pixel * pixels_between(result, "short 0", "short 1")
     now = [float(part) for part in size.inner_text().split(" \u00d7 ")]
@@ -75,7 +76,7 @@ def test_the_lines_are_moved_by_pointer_and_keyboard_and_that_is_said(result: Pa
         result.keyboard.press("ArrowUp")
     result.keyboard.press("Shift+ArrowUp")
     expect(result.locator(".scene-readout")).to_have_attribute("data-mm", place or "")
-    result.wait_for_timeout(200)
+    come_to_rest(result, 200)
     moved = mm_per_pixel * pixels_between(result, "short 0", "short 1")
     assert abs(moved - other) > 1
     expect(result.locator("[data-end='1 axial short 0']")).to_be_focused()
@@ -172,7 +173,7 @@ def test_all_sequences_zoom_about_the_pointer_and_move(result: Page) -> None:
     result.keyboard.press("a")
     x, y = 0.21 * box["width"], 0.2 * box["height"]
     result.mouse.click(box["x"] + x, box["y"] + y)
-    result.wait_for_timeout(150)
+    come_to_rest(result, 150)
     (right,), (down,) = crosshair(result, x, y)  # the middle of the voxel, so that rounding does not matter
     x, y = int(x) + right + 0.5, int(y) + down + 0.5
     here = readout.get_attribute("data-mm") or ""
@@ -180,12 +181,12 @@ def test_all_sequences_zoom_about_the_pointer_and_move(result: Page) -> None:
     result.keyboard.down("Control")
     for _ in range(5):
         result.mouse.wheel(0, -100)
-        result.wait_for_timeout(50)
+        come_to_rest(result, 50)
     result.keyboard.up("Control")
     expect(linked).to_have_attribute("data-zoom", "3.49")
     result.mouse.click(box["x"] + x, box["y"] + y)
-    result.wait_for_timeout(150)
-    expect(readout).to_have_attribute("data-mm", here, timeout=5000)
+    come_to_rest(result, 150)
+    expect(readout).to_have_attribute("data-mm", here)
     # In each picture on the same place, which voxels of some 40 pixels now leave room to miss.
     (columns, rows) = crosshair(result, x, y)
     assert len(columns) == len(rows) == 1 and max(abs(columns[0]), abs(rows[0])) < 5
@@ -194,15 +195,15 @@ def test_all_sequences_zoom_about_the_pointer_and_move(result: Page) -> None:
     result.mouse.down(button="middle")
     result.mouse.move(box["x"] + x + 10, box["y"] + y + 5, steps=5)
     result.mouse.up(button="middle")
-    result.wait_for_timeout(150)
+    come_to_rest(result, 150)
     assert np.allclose(crosshair(result, x + 10, y + 5), (columns, rows), atol=1)
     result.keyboard.press("Shift+ArrowLeft")
-    result.wait_for_timeout(150)
+    come_to_rest(result, 150)
     assert crosshair(result, x + 10, y + 5)[0] != columns
     expect(readout).to_have_attribute("data-mm", here)
     for _ in range(40):  # to the patient's left, out of what was seen: the pictures follow
         result.keyboard.press("ArrowRight")
-    result.wait_for_timeout(150)
+    come_to_rest(result, 150)
     assert len(crosshair(result, box["width"] / 4, y, reach=int(min(y, box["width"] / 4)) - 8)[1]) == 1
     result.keyboard.press("+")
     expect(linked).to_have_attribute("data-zoom", "4.36")

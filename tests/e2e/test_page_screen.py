@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
-from tests.browser import visit
+from tests.browser import come_to_rest, visit
 from tests.page_result import READY_MS
 from tests.viewer_gateway import ViewedCase
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(300)
 
 SIZES = ((1440, 900), (1024, 768), (1920, 1080))
 
@@ -35,7 +35,7 @@ def assert_in_sight(part: Locator, where: str) -> None:
 def test_all_that_matters_is_seen_without_scrolling(result: Page, width: int, height: int) -> None:
     result.set_viewport_size({"width": width, "height": height})
     result.evaluate("scrollTo(0, 0)")
-    result.wait_for_timeout(200)  # the pictures follow the size of the screen
+    come_to_rest(result, 200)  # the pictures follow the size of the screen
     for part in (".scene-canvas", ".headline", "[data-worst]", "[data-verdict]", ".scene-readout", ".side-tab-list"):
         assert_in_sight(result.locator(part), f"{part} at {width} x {height}")
     canvas = result.locator(".scene-canvas").bounding_box()
@@ -94,14 +94,14 @@ def cross_of(page: Page, plane: str) -> tuple[float, float]:
 
 def test_what_lies_over_the_pictures_fits_them(result: Page) -> None:
     result.set_viewport_size({"width": 1440, "height": 900})
-    result.wait_for_timeout(200)
+    come_to_rest(result, 200)
     canvas, overlay = result.locator(".scene-canvas"), result.locator(".scene-overlay")
     box = canvas.bounding_box()
     assert box
     for plane, left, top in (("axial", 0.2, 0.3), ("coronal", 0.7, 0.2), ("sagittal", 0.3, 0.7)):
         spot = (left * box["width"], top * box["height"])
         result.mouse.click(box["x"] + spot[0], box["y"] + spot[1])
-        result.wait_for_timeout(150)
+        come_to_rest(result, 150)
         # The crosshair goes to the middle of the voxel: at most half a voxel of 3 mm beside the click.
         assert np.allclose(cross_of(result, plane), spot, atol=14), plane
     expect(overlay).to_have_attribute("data-slice-text", re.compile(r"Sagittal \d+/30, 1.2 mm"))
@@ -155,7 +155,7 @@ def test_parts_are_removed_relabelled_and_joined_and_all_is_taken_back(result: P
     result.keyboard.press("Shift+Digit3")
     while (result.locator(".scene-readout").get_attribute("data-label-value")) != "1":
         result.keyboard.press("j")
-        result.wait_for_timeout(100)
+        come_to_rest(result, 100)
     result.locator("[data-act=relabel-part]").click()
     assert counts(result) == before | {1: 0, 3: before[1]}
     undo.click()
@@ -198,7 +198,7 @@ def swipe(page: Page, x: float, y: float, by: float) -> None:
         fingers.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
         page.wait_for_timeout(20)
     fingers.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    page.wait_for_timeout(300)  # the page comes to rest
+    come_to_rest(page, 300)
 
 
 def test_a_phone_looks_and_scrolls(browser: Browser, address: str) -> None:
@@ -246,7 +246,7 @@ def pinch(page: Page, x: float, y: float, before: float, after: float) -> None:
         fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
         page.wait_for_timeout(20)
     fingers.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    page.wait_for_timeout(200)
+    come_to_rest(page, 200)
 
 
 def test_the_brush_keeps_to_intensities(result: Page) -> None:

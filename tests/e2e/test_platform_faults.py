@@ -27,7 +27,6 @@ def test_kill_minus_nine_at_random_moments_loses_and_doubles_nothing(database: s
     assert result["orphan processes"] == 0
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("role", ["worker", "gateway", "up"])
 def test_work_goes_on_long_before_a_lease_expires(role: str, tmp_path: Path) -> None:
     assert one_recovery(tmp_path, role, lease_seconds=600.0) < 60

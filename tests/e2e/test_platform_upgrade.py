@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from platform_upgrade import EARLIER, REPOSITORY, campaign
 
-pytestmark = [pytest.mark.alone, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
 def test_an_upgrade_under_load_loses_and_doubles_nothing(postgres_url: str, tmp_path: Path) -> None:

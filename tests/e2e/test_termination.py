@@ -15,8 +15,6 @@ import pytest
 from hope.testing.fleet import Fleet
 from hope.testing.live_files import files_below
 
-pytestmark = pytest.mark.alone
-
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP], ids=["terminated", "terminal closed"])
 def test_a_terminated_command_leaves_nothing(ending: signal.Signals, tmp_path: Path) -> None:
