@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.once import once, synthetic_patient  # noqa: F401 - fixtures
 from tests.servers import PostgresServer, S3Place, postgres_server, s3_server
 
 # Contracts are shipped with the package; a failing one should show values as other tests do.

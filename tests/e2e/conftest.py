@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from tests.browser import browser, browser_without_webgl, chromium  # noqa: F401
+from tests.once import Once
 from tests.page_result import address, case, result  # noqa: F401
 
 from hope.cli import main
@@ -22,25 +23,29 @@ from hope.training.config import TrainingConfig
 from hope.training.export import export_bundle
 from hope.training.loop import start
 
+CASE = "BraTS-PED-00002-000"
+
 
 @pytest.fixture(scope="session")
-def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models_dir(once: Once) -> Path:
     """A models directory with ``tiny``: a 4 mm UNet with random weights that needs t2w and may miss one other."""
-    folder = tmp_path_factory.mktemp("models")
-    config = TrainingConfig(
-        spacing_mm=4.0,
-        patch=(32, 32, 32),
-        tile=(32, 32, 32),
-        widths=(4, 8),
-        blocks=(1, 1),
-        decoder_blocks=(1,),
-        seed=5,
-    )
-    export_bundle(start(config), config, folder / "tiny", "tiny")
-    manifest = json.loads((folder / "tiny" / MANIFEST).read_text())
-    manifest["input"] |= {"optional": ["t1n", "t1c", "t2f"], "max_missing": 1}
-    (folder / "tiny" / MANIFEST).write_text(json.dumps(manifest))
-    return folder
+
+    def make(folder: Path) -> None:
+        config = TrainingConfig(
+            spacing_mm=4.0,
+            patch=(32, 32, 32),
+            tile=(32, 32, 32),
+            widths=(4, 8),
+            blocks=(1, 1),
+            decoder_blocks=(1,),
+            seed=5,
+        )
+        export_bundle(start(config), config, folder / "tiny", "tiny")
+        manifest = json.loads((folder / "tiny" / MANIFEST).read_text())
+        manifest["input"] |= {"optional": ["t1n", "t1c", "t2f"], "max_missing": 1}
+        (folder / "tiny" / MANIFEST).write_text(json.dumps(manifest))
+
+    return once.folder("models", make)
 
 
 @dataclass(frozen=True)
@@ -83,22 +88,26 @@ def raw_case_dir(tmp_path: Path, heads: dict[MRSequence, Volume]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def preprocessed_case_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A case that is on the atlas grid already, as a BraTS release holds it."""
-    folder = tmp_path_factory.mktemp("pre") / "BraTS-PED-00002-000"
-    folder.mkdir()
-    for number, sequence in enumerate(SEQUENCES):
-        scan = atlas_scan(number, enhanced=sequence is MRSequence.T1C)
-        write_scan(scan, folder / f"{folder.name}-{sequence}.nii.gz")
-    return folder
+def preprocessed_case_dir(once: Once) -> Path:
+    """A case that is on the atlas grid already, as a BraTS release holds it; to be read, never changed."""
+
+    def make(folder: Path) -> None:
+        (folder / CASE).mkdir()
+        for number, sequence in enumerate(SEQUENCES):
+            scan = atlas_scan(number, enhanced=sequence is MRSequence.T1C)
+            write_scan(scan, folder / CASE / f"{CASE}-{sequence}.nii.gz")
+
+    return once.folder("preprocessed", make) / CASE
 
 
 @pytest.fixture(scope="session")
-def tiny_result(models_dir: Path, preprocessed_case_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_result(models_dir: Path, preprocessed_case_dir: Path, once: Once) -> Path:
     """What `hope segment` with the tiny model writes for the preprocessed case; to be read, never changed."""
-    out = tmp_path_factory.mktemp("tiny-result")
-    arguments = ["segment", str(preprocessed_case_dir), "-o", str(out), "--model", "tiny", "--device", "cpu"]
-    done = CliRunner().invoke(main, arguments, env={"HOPE_MODELS_DIR": str(models_dir)})
-    assert done.exit_code == 0, done.stderr
-    assert [p.name for p in out.iterdir()] == [preprocessed_case_dir.name], "a private folder was left behind"
-    return out / preprocessed_case_dir.name
+
+    def make(out: Path) -> None:
+        arguments = ["segment", str(preprocessed_case_dir), "-o", str(out), "--model", "tiny", "--device", "cpu"]
+        done = CliRunner().invoke(main, arguments, env={"HOPE_MODELS_DIR": str(models_dir)})
+        assert done.exit_code == 0, done.stderr
+        assert [p.name for p in out.iterdir()] == [CASE], "a private folder was left behind"
+
+    return once.folder("tiny-result", make) / CASE

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from playwright.sync_api import Browser, Page, expect
 from tests.browser import browser, visit  # noqa: F401 - the fixture
+from tests.once import SyntheticPatient
 
-from hope.cli import main
 from hope.domain.case import SEQUENCES
 from hope.formats.nifti import read_labels, read_scan
 from hope.testing.fleet import Fleet
@@ -22,15 +21,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 DRAWN_SECONDS = 120_000
 RUN_SECONDS = 480_000
-
-
-@pytest.fixture(scope="module")
-def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A raw synthetic case, as a scanner would have made it."""
-    folder = tmp_path_factory.mktemp("scans")
-    made = CliRunner().invoke(main, ["synth", "1", "-o", str(folder), "--seed", "11", "--kind", "rim_enhancing"])
-    assert made.exit_code == 0, made.output
-    return next(path for path in folder.iterdir() if path.is_dir())
 
 
 @pytest.fixture
@@ -48,9 +38,10 @@ def platform(tmp_path: Path) -> Iterator[Fleet]:
 def test_upload_run_look_correct_save_download_and_kill(
     browser: Browser,  # noqa: F811 - pytest's way
     platform: Fleet,
-    scans: Path,
+    synthetic_patient: SyntheticPatient,
     tmp_path: Path,
 ) -> None:
+    scans = synthetic_patient.folder
     with visit(browser, platform.url, width=1400, height=1000, accept_downloads=True) as visited:
         page = visited.page
         open_session(page)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from scipy import ndimage
+from tests.once import SyntheticPatient
 
 from hope.cli import main
 from hope.domain.case import SEQUENCES, MRSequence
@@ -19,7 +20,7 @@ from hope.evaluation.evaluate import evaluate
 from hope.formats.nifti import read_labels, write_scan
 from hope.models.bundle import DEFAULT_MODEL
 from hope.stages.resample import resample
-from hope.synthesis.raw import RawCase, RawOptions, preprocessed_case, raw_case
+from hope.synthesis.raw import RawCase, preprocessed_case
 
 pytestmark = pytest.mark.slow
 
@@ -40,9 +41,9 @@ MOVED = (MRSequence.T1C, MRSequence.T2F)
 
 
 @pytest.fixture(scope="module")
-def moved() -> RawCase:
+def moved(synthetic_patient: SyntheticPatient) -> RawCase:
     """A raw case whose head moved by up to 6 degrees and 8 mm between sequences, files in mixed orientations."""
-    return raw_case(41, 1, RawOptions(kind="rim_enhancing", misaligned=True))
+    return synthetic_patient.case
 
 
 @pytest.fixture(scope="module")

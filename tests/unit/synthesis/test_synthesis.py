@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.once import SyntheticPatient
 
 from hope.domain.case import SEQUENCES
 from hope.domain.labels import CC, ED, ET, NET
 from hope.synthesis.case import training_sample
 from hope.synthesis.fields import FieldMaker, blur, thicken
-from hope.synthesis.raw import RawOptions, raw_case
 from hope.synthesis.tumours import KINDS
 
 
@@ -88,9 +88,9 @@ def test_fields_have_the_promised_spread() -> None:
 
 
 @pytest.mark.slow
-def test_a_raw_case_is_true_about_where_it_lies() -> None:
+def test_a_raw_case_is_true_about_where_it_lies(synthetic_patient: SyntheticPatient) -> None:
     """Through the true transforms, the t2w scan lies on the t1c scan, however each file is oriented."""
-    case = raw_case(5, 0, RawOptions(kind="rim_enhancing", misaligned=True, thick_slices=False))
+    case = synthetic_patient.case
     assert set(case.scans) == set(SEQUENCES)
     assert len({scan.grid.orientation for scan in case.scans.values()}) > 1
     t1c, t2w = case.scans["t1c"], case.scans["t2w"]
