@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from tests.empty_database import sqlite_with_tables
 
 from hope.adapters.blobs_local import LocalBlobs
 from hope.adapters.cases_sql import SqlCaseStore
@@ -71,7 +72,7 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.store = SqlCaseStore(f"sqlite:///{folder / 'hope.sqlite'}")
+        self.store = SqlCaseStore(sqlite_with_tables(folder / "hope.sqlite"))
         self.blobs = LocalBlobs(folder / "blobs")
         self.queue = NotingQueue()
         self.staging = LocalBlobs(folder / "copies")

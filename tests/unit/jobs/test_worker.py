@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.empty_database import sqlite_with_tables
 
 from hope.adapters.blobs_local import LocalBlobs
 from hope.adapters.cases_sql import SqlCaseStore
@@ -34,7 +35,7 @@ class Platform:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.store = SqlCaseStore(f"sqlite:///{folder / 'hope.sqlite'}")
+        self.store = SqlCaseStore(sqlite_with_tables(folder / "hope.sqlite"))
         self.blobs = LocalBlobs(folder / "blobs")
         self.scratch = Scratch(folder / "scratch")
         self.store.renew_lease(EXECUTOR, 60)

@@ -14,6 +14,7 @@ import httpx
 import numpy as np
 from anyio import to_thread
 from fastapi import FastAPI
+from tests.empty_database import sqlite_with_tables
 
 from hope.adapters.blobs_local import LocalBlobs
 from hope.adapters.cases_sql import SqlCaseStore
@@ -143,7 +144,7 @@ class Gateway:
 def make_gateway(folder: Path, **changes: Any) -> Gateway:
     """A gateway on loopback whose data lie below ``folder``; ``changes`` are fields of PlatformSettings."""
     chosen = {"requests_per_minute": 10**6, **changes}
-    platform = PlatformSettings(f"sqlite:///{folder / 'hope.sqlite'}", (folder / "blobs").as_uri(), **chosen)
+    platform = PlatformSettings(sqlite_with_tables(folder / "hope.sqlite"), (folder / "blobs").as_uri(), **chosen)
     settings = Settings(folder, folder / "models", "cpu", platform=platform)
     scratch = folder / "scratch"
     scratch.mkdir()
