@@ -53,8 +53,8 @@ training-paused: # a background training run, if there is one, until this make e
 pytest: training-paused $(INSTALLED) ## the tests alone; PYTEST_ARGS="-k name" chooses some
 ifdef PYTEST_ARGS
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
-else # two files at a time with one thread each, but for what must not be disturbed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not alone and not containers" -n 2 --dist loadfile --no-loadscope-reorder --durations=20
+else # three files at a time with one thread each, for many wait; what must not be disturbed after them
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not alone and not containers" -n 3 --dist loadfile --no-loadscope-reorder --durations=20
 	$(BIN)/python -m pytest -m "alone and not containers" --durations=10 $(ALONE)
 endif
 
