@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import httpx
+import pytest
 from tests.attack.conftest import FILES, LONG, log_bytes, open_files
 
 from hope.testing.fleet import Fleet, SessionClient, small_scan
 from hope.testing.live_files import files_below
+
+pytestmark = pytest.mark.alone
 
 HALF_HEADERS = 3000 if LONG else 1010
 KIB = 1024
