@@ -187,7 +187,7 @@ def store(folder: Path, cases: str, found: Mapping[str, Mapping[str, float]]) ->
 
 def children(chosen: argparse.Namespace, services: Services, predictor: Predictor) -> None:
     """Mean Dice per kind of synthetic tumour, over the cases whose truth holds the label."""
-    for kind in KINDS:
+    for kind in chosen.kinds:
         found: dict[str, list[float]] = {}
         for score in _scores(synthetic_cases(chosen.count, (kind,)), predictor, reported=False):
             for key, region in score["regions"].items():  # type: ignore[attr-defined]
@@ -331,6 +331,7 @@ def main() -> None:
     parser.add_argument("--half", choices=["steering", "judging"], default="judging")
     parser.add_argument("--model", default=None)
     parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="of synthetic children")
     parser.add_argument("--sizes", type=int, nargs="+", default=[4, 3, 2, 1], help="of subsets")
     parser.add_argument("--store", type=Path, help="bundle's folder, for subsets")
     chosen = parser.parse_args()
