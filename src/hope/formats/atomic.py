@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from hope.domain.errors import FullError, OutputError
-from hope.formats.private_directory import MACHINE, delete_unlocked, lock, partial_directory
+from hope.formats.private_directory import MACHINE, OURS, delete_unlocked, lock, partial_directory
 
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space or choose another output directory"),
@@ -34,7 +34,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 _POSIX: Final = os.name == "posix"
 """Elsewhere nothing is locked, and an open file cannot be renamed."""
 
-_PARTIAL: Final = re.compile(rf"\.{MACHINE}-[0-9a-f]{{8}}\.part")
+_PARTIAL: Final = re.compile(rf"\.{OURS}-[0-9a-f]{{8}}\.part")
 
 
 def output_error(name: str, error: OSError) -> OutputError:
