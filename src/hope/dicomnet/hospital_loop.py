@@ -123,7 +123,8 @@ class HospitalLoop:
             result = read_result(self.segment(source))
             cases.append(result.case_id)
             if self.send is not None:
-                export_objects(result, folder, self.spool.outgoing(key), secret=self.secret)
+                # What a loop that was killed left for this study is ours, of whatever version.
+                export_objects(result, folder, self.spool.outgoing(key), secret=self.secret, replace=True)
         return cases
 
     def _send(self, key: str) -> None:

@@ -7,8 +7,8 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -70,6 +70,22 @@ def atomic_output(path: Path) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise output_error(path.name, error) from error
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write files that belong together: they take their places once all of them are on the disk.
+
+    A process that is killed between two of these renames leaves some new and some old ones, each of them whole.
+
+    Raises:
+        OutputError: if the operating system refuses; before the first of them takes its place none does.
+    """
+    with ExitStack() as renamed_when_it_ends:
+        for path, content in contents.items():
+            stream = renamed_when_it_ends.enter_context(atomic_output(path))
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
 
 
 def _opened(temporary: Path) -> BinaryIO | None:
