@@ -27,7 +27,7 @@ from hope.stages.postprocess.uncertainty import uncertainty_map
 from hope.stages.preprocess.preprocess import preprocess, to_native
 from hope.stages.report.face_free import BRAIN_ONLY, WHOLE_HEAD, shown_scan
 from hope.stages.report.facts import MadeWith, brain_method, describe
-from hope.stages.report.result_folder import Destination, refuse_other_scans, result_folder
+from hope.stages.report.result_folder import Destination, result_folder
 from hope.stages.report.write_results import Delivered, write_results
 from hope.stages.segment.segment import segment
 
@@ -157,8 +157,7 @@ def case_steps(
     to = Destination(out) if isinstance(out, Path) else out
     with private_directory() as scratch, result_folder(to.out, source.case_id, replace=to.replace) as folder:
         uploaded = _read_case(source, predictor, chosen, scratch, clock)
-        if not to.replace:
-            refuse_other_scans(to.out, source.case_id, uploaded.input_sha256)
+        to.refuse_other_scans(source.case_id, uploaded.input_sha256)
         if not uploaded.preprocessed:
             yield
         prepared = _align_case(uploaded, predictor, brain, clock)

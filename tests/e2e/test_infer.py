@@ -11,8 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.earlier_output import WORK, edited, refused
 
-from hope.formats.nifti import read_labels, read_scan
+from hope.formats.nifti import read_labels, read_scan, write_scan
+from hope.testing.head import atlas_scan
 
 CONFINED = """
 set -e
@@ -86,6 +88,30 @@ def test_it_runs_as_nobody_without_a_network_on_a_read_only_system(
     native, _ = read_scan(preprocessed_case_dir / f"{preprocessed_case_dir.name}-t1c.nii.gz", "t1c")
     assert mask.grid.same_as(native.grid)
     assert list(Path(places["TMPDIR"]).iterdir()) == []
+
+
+def test_a_mask_of_the_same_scans_is_replaced_and_everything_else_stays(
+    preprocessed_case_dir: Path, tmp_path: Path, hope: Callable
+) -> None:
+    case = preprocessed_case_dir.name
+    data, out = tmp_path / "data", tmp_path / "o"
+    shutil.copytree(preprocessed_case_dir, data / case)
+    mask = out / f"{case}.nii.gz"
+    words = ["infer", "--data_path", data, "--output_path", out, "--model", "tiny"]
+    out.mkdir()
+    mask.write_bytes(WORK)
+    refused(words, [mask])
+    assert hope(*words, "--replace").status == 0
+    assert hope(*words).status == 0, "the same once more"
+    assert list(out.iterdir()) == [mask], "nothing lies beside the mask"
+    made = mask.read_bytes()
+    assert read_labels(mask).data.any()
+    mask.write_bytes(edited(mask))
+    refused(words, [mask])
+    mask.write_bytes(made)
+    write_scan(atlas_scan(9), data / case / f"{case}-t2f.nii.gz")
+    refused(words, [mask])
+    assert "other images as t2f" in hope(*words).err
 
 
 def test_an_output_that_cannot_be_written_is_said_before_the_work(

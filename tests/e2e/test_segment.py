@@ -10,6 +10,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from tests.earlier_output import edited, refused
 
 import hope as door
 from hope.domain.case import SEQUENCES
@@ -269,6 +270,13 @@ def test_harmonize_alone_to_a_style_that_was_learnt(
     case, style = preprocessed_case_dir.name, tmp_path / "site.json"
     assert hope("harmonize", "--learn-style", preprocessed_case_dir, "-o", style).status == 0
     assert case not in style.read_text(), "a style names no case"
+    learnt = style.read_bytes()
+    style.write_bytes(edited(style))
+    refused(["harmonize", "--learn-style", preprocessed_case_dir, "-o", style], [style])
+    style.write_bytes(learnt)
+    other = shutil.copytree(preprocessed_case_dir, tmp_path / "other" / case)
+    (other / f"{case}-t2f.nii.gz").unlink()
+    refused(["harmonize", "--learn-style", other, "-o", style], [style])
     done = hope("harmonize", preprocessed_case_dir, "-o", tmp_path / "out", "--target", style)
     assert done.status == 0, done.err
     folder = tmp_path / "out" / case

@@ -10,8 +10,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from hope.domain.case import SEQUENCES, MRSequence
+from hope.domain.volume import Volume
+from hope.formats.nifti import read_scan, write_labels
+from hope.stages.intake.intake import hash_volume
+from hope.stages.report.made_from import MadeFrom, mask_facts
 from hope.testing.fleet import Fleet
 from hope.testing.live_files import files_below
 
@@ -45,6 +51,41 @@ def test_a_terminated_command_leaves_nothing(ending: signal.Signals, tmp_path: P
     assert process.returncode == 128 + ending
     assert time.monotonic() - started < 10
     assert not out.exists()
+
+
+def test_a_killed_command_leaves_the_earlier_mask(
+    models_dir: Path, preprocessed_case_dir: Path, tmp_path: Path
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    data.mkdir()
+    (data / preprocessed_case_dir.name).symlink_to(preprocessed_case_dir)
+    mask = out / f"{preprocessed_case_dir.name}.nii.gz"
+    out.mkdir()
+    scans = {s: read_scan(preprocessed_case_dir / f"{preprocessed_case_dir.name}-{s}.nii.gz", s)[0] for s in SEQUENCES}
+    made_from = MadeFrom.scans({sequence: hash_volume(scan) for sequence, scan in scans.items()})
+    grid = scans[MRSequence.T1C].grid
+    write_labels(Volume(np.ones(grid.shape, np.uint8), grid), mask, mask_facts(made_from))
+    before = mask.read_bytes()
+    program = (
+        "import sys, time; import hope.formats.nifti as nifti; import hope.stages.report.mask_files as masks\n"
+        "whole = nifti.in_file_order\n"
+        "def slow(*a):\n"
+        "    print('\\ninside', flush=True); time.sleep(60); return whole(*a)\n"
+        "written = masks.write_labels\n"
+        "def write(*a):\n"
+        "    nifti.in_file_order = slow; written(*a)\n"
+        "masks.write_labels = write\n"
+        "from hope.cli import main; main()"
+    )
+    call = [sys.executable, "-c", program, "infer", "--data_path", data, "--output_path", out, "--model", "tiny"]
+    environment = os.environ | {"HOPE_MODELS_DIR": str(models_dir), "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
+    assert process.stdout is not None
+    assert any(line.strip() == "inside" for line in process.stdout), "it is writing the mask"
+    process.kill()
+    process.communicate(timeout=60)
+    assert mask.read_bytes() == before
+    assert [path for path in out.iterdir() if not path.name.startswith(".")] == [mask]
 
 
 def test_a_terminated_batch_leaves_whole_results_alone(

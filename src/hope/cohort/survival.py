@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -14,8 +15,10 @@ from hope.cohort.disclosure import at_days, shown_days, shown_range, significant
 from hope.cohort.hazards import SUSPECT_BELOW, check_hazards
 from hope.cohort.table import Cohort, is_level
 from hope.cohort.uncertainty import spread_of_fits
-from hope.domain.errors import InputError
+from hope.domain import json_text
+from hope.domain.errors import InputError, OutputError
 from hope.domain.wording import counted
+from hope.formats.atomic import output_error
 
 FORMAT: Final = "hope-survival/1"
 LEAST_EVENTS: Final = 100
@@ -123,6 +126,37 @@ def validate(cohort: Cohort, penalty: float, seed: int = 1, repeats: int = REPEA
     return Validation(mean_risk, c_index, float(low), float(high), float(np.mean(slopes)), days, alive / repeats)
 
 
+def refuse_other_report(path: Path, cohort: Cohort, penalty: float) -> None:
+    """Refuse, before the fit, to replace a file that is no report of a fit on so many cases with this penalty.
+
+    Whether it is of these very cases only the fit shows: a report cannot hold a hash of what it must not tell.
+
+    Raises:
+        OutputError: if so, or it cannot be read.
+    """
+    if not path.exists():
+        return
+    try:
+        found = json_text.loads(path.read_bytes())
+    except OSError as error:
+        raise output_error(path.name, error) from error
+    except (ValueError, RecursionError):
+        found = None
+    ours = _what(cohort, penalty)
+    if not isinstance(found, dict) or any(found.get(name) != value for name, value in ours.items()):
+        raise OutputError(
+            f"{path.name} is there already (expected a report of the same cases, covariates and penalty, got another "
+            "report or file); choose another name or directory, or say --replace"
+        )
+
+
+def _what(cohort: Cohort, penalty: float) -> dict[str, Any]:
+    """What a report says that a fit is of."""
+    events = int(cohort.outcomes.events.sum())
+    cases = {"cases": len(cohort.outcomes.days), "events": events, "covariates": list(cohort.names)}
+    return {"format": FORMAT, **cases, "penalty": penalty}
+
+
 def fit_report(cohort: Cohort, penalty: float, validation: Validation) -> dict[str, Any]:
     """Everything that the fit says, plain JSON values; the key ``model`` is there only if it may be published."""
     risk, outcomes = validation.risk, cohort.outcomes
@@ -136,10 +170,7 @@ def fit_report(cohort: Cohort, penalty: float, validation: Validation) -> dict[s
     report: dict[str, Any] = {
         "format": FORMAT,
         "disclaimer": DISCLAIMER,
-        "cases": len(outcomes.days),
-        "events": int(outcomes.events.sum()),
-        "covariates": list(cohort.names),
-        "penalty": penalty,
+        **_what(cohort, penalty),
         "c_index": [round(value, 4) for value in (validation.c_index, validation.c_low, validation.c_high)],
         "calibration_slope": round(validation.slope, 4),
         "calibration_curve": calibration_curve(validation.days, validation.alive, outcomes),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hope.commands.inputs import HELP
+from hope.commands.inputs import HELP, REPLACE_FILES
 from hope.domain.extras import require_extras
 
 DEFAULT_PORT = 9200
@@ -41,7 +41,8 @@ def aws() -> None:
 @click.option(
     "--env-file", type=click.Path(path_type=Path, dir_okay=False), help="Write the variables there too, to be sourced."
 )
-def local(port: int, s3_port: int | None, container: str, bucket: str, env_file: Path | None) -> None:
+@REPLACE_FILES
+def local(port: int, s3_port: int | None, container: str, bucket: str, env_file: Path | None, replace: bool) -> None:
     """Serve the AWS route on this machine: a bucket, notifications, and `hope endpoint` behind an emulated SageMaker.
 
     Nothing leaves this machine, no account is used, and everything is in memory: it is gone when this ends. Printed are
@@ -67,6 +68,8 @@ def local(port: int, s3_port: int | None, container: str, bucket: str, env_file:
     from hope.formats.private_directory import private_directory
     from hope.localaws.aws_local import LocalAws, LocalOptions
 
+    if env_file and not replace:
+        _refuse_other(env_file)
     # The log of the endpoint may be needed after an error, and holds nothing of a case.
     with private_directory() as folder:
         options = LocalOptions(bucket=bucket, port=port, container=container.rstrip("/"), s3_port=s3_port or 0)
@@ -84,17 +87,32 @@ def local(port: int, s3_port: int | None, container: str, bucket: str, env_file:
                 click.echo("stopping", err=True)
 
 
+_FIRST = "unset AWS_PROFILE AWS_SESSION_TOKEN"
+
+
 def _exports(environment: dict[str, str]) -> str:
     import shlex
 
     given = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
-    return "\n".join(["unset AWS_PROFILE AWS_SESSION_TOKEN", *given])
+    return "\n".join([_FIRST, *given])
+
+
+def _refuse_other(path: Path) -> None:
+    """Refuse to replace what does not look as an earlier call left it: other variables are the user's own."""
+    from hope.domain.errors import OutputError
+    from hope.formats.atomic import output_error
+    from hope.stages.report.made_from import foreign
+
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    except OSError as error:
+        raise output_error(path.name, error) from error
+    first, *lines = text.splitlines() or [_FIRST]
+    if first != _FIRST or not all(line.startswith("export ") for line in lines):
+        raise OutputError(foreign(path.name, "one that holds something else"))
 
 
 def _write(path: Path, lines: str) -> None:
-    from hope.formats.atomic import output_error
+    from hope.formats.atomic import write_together
 
-    try:
-        path.write_text(lines + "\n", encoding="utf-8")
-    except OSError as error:
-        raise output_error(path.name, error) from error
+    write_together({path: f"{lines}\n".encode()})

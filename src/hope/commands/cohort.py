@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hope.commands.inputs import HELP, PATH
+from hope.commands.inputs import HELP, PATH, REPLACE_FILES
 
 
 @click.group(short_help="Many results as one table.", context_settings=HELP)
@@ -18,18 +18,21 @@ def cohort() -> None:
 @click.argument("results", metavar="RESULTS", type=PATH)
 @click.option("-o", "--out", type=PATH, required=True, metavar="FILE.csv", help="Where the table goes.")
 @click.option("--radiomics", is_flag=True, help="Add 386 columns: shape and texture of the whole tumour.")
-def table(results: Path, out: Path, radiomics: bool) -> None:
+@REPLACE_FILES
+def table(results: Path, out: Path, radiomics: bool, replace: bool) -> None:
     """Write a table of results: volumes, intervals, expected quality, warnings, model and versions.
 
     RESULTS is what hope segment wrote: a directory of case directories. Beside FILE.csv lies FILE-dictionary.json: what
-    each column means, and its unit. Nothing of identity is in a result, so none is in the table.
+    each column means, and its unit. Nothing of identity is in a result, so none is in the table. A table of the same
+    results is replaced, also by one of more results; one of others, and one that was edited, stays, unless you say
+    --replace.
 
     \b
     hope cohort table results -o cohort.csv
     """  # noqa: D301 - click reads the backspace
     from hope.commands.batch import say_skipped
     from hope.domain.errors import InputError
-    from hope.export.cohort_table import cohort_table, data_dictionary
+    from hope.export.cohort_table import cohort_table, data_dictionary, refuse_other_table
     from hope.export.stored_result import left_out, read_results
     from hope.export.tumour_features import features_of_all
     from hope.export.writing import write_files
@@ -43,12 +46,17 @@ def table(results: Path, out: Path, radiomics: bool) -> None:
             result.check_mask()
         except InputError as error:
             raise error.about(result.case_id) from error
+    explained = out.with_name(f"{out.stem}-dictionary.json")
+    if not replace:
+        refuse_other_table(out, explained, every)
     features, reasons = features_of_all(every) if radiomics else (None, {})
     for case, reason in reasons.items():
         click.echo(f"{case} has no radiomics: {reason}", err=True)
     contents = {
         out.name: cohort_table(every, features).encode(),
-        f"{out.stem}-dictionary.json": data_dictionary(radiomics).encode(),
+        explained.name: data_dictionary(radiomics).encode(),
     }
-    for path in write_files(out.parent, contents):
+    if not replace:
+        refuse_other_table(out, explained, every)
+    for path in write_files(out.parent, contents, replace=True):
         click.echo(str(path))

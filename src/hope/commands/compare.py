@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from hope.commands.inputs import HELP, PATH
+from hope.commands.inputs import HELP, PATH, REPLACE_RESULT
+
+if TYPE_CHECKING:
+    from hope.contract.comparison import Comparison
 
 
 @click.command(short_help="What changed between dates of one patient.", context_settings=HELP)
@@ -20,6 +24,7 @@ from hope.commands.inputs import HELP, PATH
 @click.option("--dicom", "dicom", type=PATH, multiple=True, metavar="DIR", help="Instead: each date's DICOM directory.")
 @click.option("--sessions", type=PATH, metavar="FILE", help="Instead: the subject's BIDS sessions.tsv.")
 @click.option("--rules", type=PATH, metavar="FILE", help="Your site's table of response categories.")
+@REPLACE_RESULT
 def compare(
     visits: tuple[Path, ...],
     output: Path | None,
@@ -27,6 +32,7 @@ def compare(
     dicom: tuple[Path, ...],
     sessions: Path | None,
     rules: Path | None,
+    replace: bool,
 ) -> None:
     """Compare two or more dates of one patient: volumes with the interval of their change, and lesions.
 
@@ -38,6 +44,9 @@ def compare(
     for results named sub-<label>_ses-<label>; the last two put the dates in order. Only days since the first are kept.
     Each --dicom has to hold the scan that its result was made on; a caution says where that cannot be checked.
 
+    A comparison of the same dates in OUT is replaced, also by one with further dates; one of other dates stays, unless
+    you say --replace.
+
     \b
     hope compare results/first results/second -o change --days 92
     hope compare results/first results/second -o change --dicom scans/first --dicom scans/second
@@ -46,11 +55,13 @@ def compare(
     """  # noqa: D301 - click reads the backspace
     from hope.commands.console import ConsoleProgress
     from hope.longitudinal.compare import compare_visits
-    from hope.longitudinal.report import NO_CATEGORY, describe_targets, headline, write_comparison
+    from hope.longitudinal.report import refuse_other_comparison, write_comparison
     from hope.longitudinal.visits import read_visit
 
     order, given = _in_time(visits, days, dicom, sessions)
     found = [read_visit(visits[number], _role(place, len(visits))) for place, number in enumerate(order)]
+    if output is not None:
+        refuse_other_comparison(found, output, replace=replace)
     unchecked: list[str] = []
     if dicom:
         from hope.longitudinal.dicom_check import check_directories
@@ -71,7 +82,17 @@ def compare(
 
         comparison = with_response(comparison, table)
     if output is not None:
-        write_comparison(comparison, overlay, output)
+        write_comparison(comparison, overlay, output, replace=replace)
+    _print(comparison)
+    if output is not None:
+        click.echo(f"  report   {output / 'report.html'}")
+    click.echo(f"  {comparison.disclaimer}")
+
+
+def _print(comparison: Comparison) -> None:
+    """Cautions, the change of each part, and what became of each lesion."""
+    from hope.longitudinal.report import NO_CATEGORY, describe_targets, headline
+
     for caution in comparison.cautions:
         click.echo(f"  ? {caution}")
     click.echo(headline(comparison))
@@ -88,9 +109,6 @@ def compare(
     if comparison.response:
         click.echo(f"  {comparison.response.category or NO_CATEGORY} (imaging part only): {comparison.response.reason}")
     click.echo(f"  {comparison.limits}")
-    if output is not None:
-        click.echo(f"  report   {output / 'report.html'}")
-    click.echo(f"  {comparison.disclaimer}")
 
 
 def _role(number: int, count: int) -> str:

@@ -8,7 +8,7 @@ import click
 
 from hope.commands.dicom_receive import receive
 from hope.commands.dicom_web import find, pull
-from hope.commands.inputs import HELP, PATH
+from hope.commands.inputs import HELP, PATH, REPLACE_FILES
 
 
 @click.group(short_help="Studies from an archive, and results back to it.", context_settings=HELP)
@@ -25,12 +25,14 @@ for _command in (receive, find, pull):
 @click.option("--series", "series", type=PATH, required=True, metavar="DIR", help="Directory of the original series.")
 @click.option("--labelmap", is_flag=True, help="A label map instead of one bit a voxel; fewer programs read it.")
 @click.option("-o", "--out", type=PATH, required=True, metavar="DIR", help="Where the objects go.")
-def export(result: Path, series: Path, labelmap: bool, out: Path) -> None:
+@REPLACE_FILES
+def export(result: Path, series: Path, labelmap: bool, out: Path, replace: bool) -> None:
     """Write the tumour's parts as a DICOM segmentation and the figures as a structured report.
 
     RESULT is the directory of one case. Both objects refer to the original series, lie in its study and carry its
     patient's identity, which the result itself does not hold. Where no tumour was found, the report says so, and there
-    is no segmentation. Set HOPE_SITE_SECRET, so that the tracking UIDs of one patient are equal on every date.
+    is no segmentation. Set HOPE_SITE_SECRET, so that the tracking UIDs of one patient are equal on every date. Objects
+    of the same mask and series are replaced; others of these names stay, unless you say --replace.
 
     \b
     hope dicom export results/case --series dicom/t1c -o objects
@@ -43,7 +45,7 @@ def export(result: Path, series: Path, labelmap: bool, out: Path) -> None:
     from hope.settings import Settings
 
     secret = Settings.from_environment().site_secret
-    written = export_objects(read_result(result), series, out, secret=secret, labelmap=labelmap)
+    written = export_objects(read_result(result), series, out, secret=secret, labelmap=labelmap, replace=replace)
     for note in written.notes:
         click.echo(f"note: {note}", err=True)
     for path in written.files:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from hope.commands.inputs import HELP, SCHEMES
+from hope.commands.inputs import HELP, REPLACE_FILES, SCHEMES
 from hope.commands.status import SOME_FAILED
 
 if TYPE_CHECKING:
     from hope.evaluation.evaluate import CaseScores
+    from hope.stages.report.made_from import MadeFrom
 
 _MASK_ENDINGS = ("seg", "dseg")
 
@@ -46,14 +46,24 @@ _LEGEND = (
     metavar="FILE",
     help="Write all scores as JSON.",
 )
+@REPLACE_FILES
 @click.pass_context
 def evaluate(
-    context: click.Context, prediction: Path, truth: Path, scheme: str, pred_scheme: str, json_file: Path | None
+    context: click.Context,
+    prediction: Path,
+    truth: Path,
+    scheme: str,
+    pred_scheme: str,
+    json_file: Path | None,
+    replace: bool,
 ) -> None:
     """Compare predicted masks with the truth: Dice, HD95 and lesion-wise scores.
 
     PRED and TRUTH are two masks, or two directories whose cases are matched by name: <case>.nii.gz or
     <case>-seg.nii.gz, in the directory itself or in one directory per case, such as the output of hope segment.
+
+    Scores of the same masks in FILE are replaced, also by those of more cases; scores of other masks stay, unless you
+    say --replace.
 
     \b
     hope evaluate out/ truth/ --scheme brats2023 --json scores.json
@@ -61,10 +71,13 @@ def evaluate(
     from hope.domain.errors import HopeError, InputError
     from hope.evaluation.evaluate import evaluate as score
     from hope.evaluation.evaluate import mean_scores
-    from hope.formats.atomic import atomic_output
     from hope.formats.nifti import read_labels
+    from hope.stages.report.made_from import refuse_other_file, write_json
 
     pairs, failures, single = _pair(prediction, truth)
+    if json_file is not None:
+        made_from = _made_from(pairs)
+        refuse_other_file(json_file, made_from, replace=replace)
     cases: dict[str, CaseScores] = {}
     for case_id, (ours, theirs) in pairs.items():
         try:
@@ -86,10 +99,24 @@ def evaluate(
         click.echo(f"failed: {case_id}: {reason}", err=True)
     if json_file is not None:
         record = {"cases": cases, "means": means, "failures": failures}
-        with atomic_output(json_file) as stream:
-            stream.write((json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
+        write_json(json_file, record, made_from, replace=replace)
     if failures:
         context.exit(SOME_FAILED)
+
+
+def _made_from(pairs: Mapping[str, tuple[Path, Path]]) -> MadeFrom:
+    """The masks of each case, by one hash of both."""
+    from contextlib import suppress
+    from hashlib import sha256
+
+    from hope.formats.hashing import sha256_of
+    from hope.stages.report.made_from import MadeFrom
+
+    parts = {}
+    for case, (ours, theirs) in pairs.items():
+        with suppress(OSError):  # what cannot be read has no scores either: the case is listed among the failures
+            parts[case] = sha256(f"{sha256_of(ours)} {sha256_of(theirs)}".encode()).hexdigest()
+    return MadeFrom("masks", parts)
 
 
 def _pair(prediction: Path, truth: Path) -> tuple[dict[str, tuple[Path, Path]], dict[str, str], bool]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hope.commands.inputs import HELP, PATH
+from hope.commands.inputs import HELP, PATH, REPLACE_FILES
 
 
 @click.command(short_help="Write a result's mask for 3D Slicer or ITK-SNAP.", context_settings=HELP)
@@ -16,10 +16,12 @@ from hope.commands.inputs import HELP, PATH
 @click.option(
     "-o", "--out", type=PATH, default=Path(), metavar="DIR", help="Where the files go.  [default: this directory]"
 )
-def export(result: Path, slicer: bool, itksnap: bool, out: Path) -> None:
+@REPLACE_FILES
+def export(result: Path, slicer: bool, itksnap: bool, out: Path, replace: bool) -> None:
     """Write a result's mask in the form of another viewer.
 
     RESULT is the directory of one case. ITK-SNAP reads the result's own mask; it needs the label descriptions only.
+    A file that is there and holds anything else, such as a mask that you edited, stays, unless you say --replace.
 
     \b
     hope export results/case --slicer
@@ -38,5 +40,5 @@ def export(result: Path, slicer: bool, itksnap: bool, out: Path) -> None:
         contents[f"{one.case_id}.seg.nrrd"] = slicer_bytes(one.labels())
     if itksnap:
         contents[f"{one.case_id}-labels.txt"] = itksnap_text().encode()
-    for path in write_files(out, contents):
+    for path in write_files(out, contents, replace=replace):
         click.echo(str(path))

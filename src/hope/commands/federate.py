@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hope.commands.inputs import HELP, PATH
+from hope.commands.inputs import HELP, PATH, REPLACE_FILES, REPLACE_RESULT
 from hope.domain.extras import require_extras
 
 
@@ -162,31 +162,39 @@ def train(
 )
 @click.option("--keep", type=PATH, metavar="DIR", help="Keep FLARE's workspace with its logs in DIR.")
 @click.option("--poc", is_flag=True, help="Real server and client processes with certificates and TLS; slower.")
-def try_(job: Path, sites: tuple[Path, ...], output: Path, at_once: int, keep: Path | None, poc: bool) -> None:
+@REPLACE_RESULT
+def try_(
+    job: Path, sites: tuple[Path, ...], output: Path, at_once: int, keep: Path | None, poc: bool, replace: bool
+) -> None:
     """Run JOB on this machine as if each DIR were a site, and write what the server would have.
 
     FLARE's simulator runs it; with --poc a real server and a client for each site, with certificates of their own. The
     sites get the site policy of `hope federate policy`. Nothing stays behind but OUT, and DIR of --keep.
+    What lies there is replaced if it is of the same job and cases, else it stays, unless you say --replace. Of
+    OUT/result.json, `input` and `files` are for that alone: they would not leave a site.
 
     \b
     hope federate try job --sites hospital-a --sites hospital-b -o result
     """  # noqa: D301 - click reads the backspace
     require_extras("hope federate try", "federated")
     from hope.federated.trying import try_job
+    from hope.stages.report.result_folder import Destination
 
-    for name in try_job(job, sites, output, at_once, keep, poc):
+    for name in try_job(job, sites, Destination(output, replace), at_once, keep, poc):
         click.echo(str(output / name))
 
 
 @federate.command("policy", short_help="Write the files that protect a site.", context_settings=HELP)
 @click.option("-o", "--output", type=PATH, required=True, metavar="DIR", help="Where the files go.")
-def policy(output: Path) -> None:
+@REPLACE_FILES
+def policy(output: Path, replace: bool) -> None:
     """Write resources.json, privacy.json and authorization.json for a site's local/ directory.
 
     With them only the jobs of HOPE run at the site, no job brings code, and only aggregates leave. They are read by
-    FLARE; resources.json is to be merged into the one that is there.
+    FLARE; resources.json is to be merged into the one that is there, so a file that holds something else stays, unless
+    you say --replace.
     """
     from hope.federated.policy import write_policy
 
-    for path in write_policy(output):
+    for path in write_policy(output, replace=replace):
         click.echo(str(path))

@@ -76,7 +76,8 @@ def harmonize(
     from hope.stages.harmonize.harmonize import harmonize as run_stage
     from hope.stages.harmonize.harmonize import not_harmonized
     from hope.stages.intake.intake import find_cases
-    from hope.stages.report.result_folder import Destination, refuse_other_scans
+    from hope.stages.report.made_from import MadeFrom
+    from hope.stages.report.result_folder import Destination, refuse_to_replace
 
     services = Services(Settings.from_environment())
     if method == "none" and model:
@@ -91,7 +92,7 @@ def harmonize(
             raise InputError(
                 "--learn-style learns and does nothing else", fix="leave INPUT, --target and --method none out"
             )
-        _learn(learn_style, output, harmonizer, aligned)
+        _learn(learn_style, output, harmonizer, aligned, replace)
         return
     sources = find_cases(inputs, named)
     with ConsoleProgress() as progress:
@@ -102,8 +103,7 @@ def harmonize(
 
         def note_scans(sha256: Hashes) -> None:
             made_from.update(sha256)
-            if not replace:
-                refuse_other_scans(output, source.case_id, sha256, FACTS)
+            refuse_to_replace(Destination(output, replace), source.case_id, MadeFrom.scans(sha256), FACTS)
 
         case = aligned(source, lambda text, share: progress(text, 0.7 * share), note_scans)
         done = not_harmonized(case)
@@ -194,19 +194,27 @@ def _style(target: Path | None, harmonizer: Harmonizer, aligned: Aligner, progre
     return harmonizer.learn(aligned(sources[0], lambda text, share: progress(f"target: {text}", share), _any))
 
 
-def _learn(folder: Path, output: Path, harmonizer: Harmonizer, aligned: Aligner) -> None:
+def _learn(folder: Path, output: Path, harmonizer: Harmonizer, aligned: Aligner, replace: bool) -> None:
     """Write the mean style of all cases in a directory.
 
     Raises:
         InputError: if a case cannot be read or holds nothing to learn from.
         OutputError: if the file cannot be written.
     """
+    import json
+
     from hope.commands.console import ConsoleProgress
-    from hope.formats.atomic import atomic_output
+    from hope.formats.hashing import sha256_of_all
     from hope.stages.harmonize.harmonize import learn_style
     from hope.stages.intake.intake import find_cases
+    from hope.stages.report.made_from import MadeFrom, refuse_other_file, write_json
 
     sources = find_cases([folder], {})
+    for source in sources:
+        if source.problem:
+            raise source.problem
+    made_from = MadeFrom("cases", {"all": sha256_of_all(path for source in sources for path in source.paths)})
+    refuse_other_file(output, made_from, replace=replace)
     many = counted(len(sources), "cases")
     with ConsoleProgress() as progress:
 
@@ -215,8 +223,7 @@ def _learn(folder: Path, output: Path, harmonizer: Harmonizer, aligned: Aligner)
                 yield aligned(source, lambda text, share, n=number: progress(text, (n + share) / len(sources)), _any)  # type: ignore[misc]
 
         style = learn_style(cases(), harmonizer, output.stem, f"mean of {many}")
-    with atomic_output(output) as stream:
-        stream.write(style.to_json().encode())
+    write_json(output, json.loads(style.to_json()), made_from, replace=replace)
     click.echo(f"style of {many}: {output}")
 
 

@@ -23,6 +23,12 @@ HELP = {"help_option_names": ["-h", "--help"]}
 REPLACE = click.option(
     "--replace", is_flag=True, help="Replace an earlier result of the same name even if it was made from other scans."
 )
+REPLACE_RESULT = click.option(
+    "--replace", is_flag=True, help="Replace an earlier result of the same name even if it was made from other input."
+)
+REPLACE_FILES = click.option(
+    "--replace", is_flag=True, help="Replace files that are there, whatever they hold or were made from."
+)
 
 
 def scan_inputs(function: Callable[..., Any]) -> Callable[..., Any]:

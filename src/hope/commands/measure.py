@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from hope.commands.inputs import HELP, PATH, SCHEMES
+from hope.commands.inputs import HELP, PATH, REPLACE_FILES, SCHEMES
 from hope.commands.lesions import print_lesions
 
-_FACTS, _PICTURE = "measurements.json", "measurements.png"
+if TYPE_CHECKING:
+    from hope.stages.report.made_from import MadeFrom
+
+_FACTS, _TABLE, _PICTURE = "measurements.json", "measurements.csv", "measurements.png"
 
 
 @click.command(short_help="Measure the lesions of a mask: diameters, volumes, sums.", context_settings=HELP)
@@ -55,6 +60,7 @@ _FACTS, _PICTURE = "measurements.json", "measurements.png"
     show_default=True,
     help="At most so many measurable lesions make the sums.",
 )
+@REPLACE_FILES
 def measure(
     mask: Path,
     image: Path | None,
@@ -66,6 +72,7 @@ def measure(
     least_mm: float,
     least_ml: float,
     targets: int,
+    replace: bool,
 ) -> None:
     """Measure each lesion of MASK: two perpendicular diameters, their product, and whether it is measurable.
 
@@ -75,18 +82,28 @@ def measure(
     slice, and the longest chord perpendicular to it that crosses it; the slice is the one with the largest product.
     Lesions that touch are one lesion.
 
+    Measurements of the same mask in OUT are replaced. Those of another mask, and files that were changed since, stay,
+    unless you say --replace.
+
     \b
     hope measure results/case/case-seg.nii.gz --image case/case-t1c.nii.gz -o measured
     """  # noqa: D301 - click reads the backspace
     from functools import partial
+    from hashlib import sha256
 
     from hope.contract.measurements import describe_rule
     from hope.domain.lesion_size import CystRule, MeasureRule
     from hope.formats.nifti import read_labels, read_scan
+    from hope.stages.intake.intake import hash_volume
     from hope.stages.postprocess.lesions import measure_lesions, refuse_other_grid
     from hope.stages.postprocess.scheme_check import to_peds
+    from hope.stages.report.made_from import MadeFrom, with_facts
 
-    labels, caution = to_peds(read_labels(mask, "MASK"), scheme, "MASK")
+    given = read_labels(mask, "MASK")
+    labels, caution = to_peds(given, scheme, "MASK")
+    made_from = MadeFrom("masks", {"mask": hash_volume(given)})
+    if output is not None:
+        _refuse_others(output, made_from, replace)
     scan = None
     if image is not None:
         scan, _ = read_scan(image, "T1C", partial(refuse_other_grid, labels.grid))
@@ -101,7 +118,7 @@ def measure(
     print_lesions(found)
     if output is None:
         return
-    files = {_FACTS: found.text().encode(), "measurements.csv": found.csv().encode(), _PICTURE: b""}
+    files = {_TABLE: found.csv().encode()}
     if scan is not None:
         from hope.stages.intake.quality import shows_brain_only
         from hope.stages.report.face_free import SHOWN_NEAR_LABELS, near_labels
@@ -111,21 +128,31 @@ def measure(
             scan = near_labels(scan, labels)
             click.echo(f"  the picture shows the scan {SHOWN_NEAR_LABELS}")
         files[_PICTURE] = draw_measurements(scan, labels, found)
+    hashes = {name: sha256(content).hexdigest() for name, content in files.items()}
+    files[_FACTS] = with_facts({**found.model_dump(mode="json"), "files": hashes}, made_from)
+    _refuse_others(output, made_from, replace)
     _write(output, files)
 
 
-def _write(folder: Path, files: dict[str, bytes]) -> None:
-    """Write the files that have content, and delete what an earlier call left of the others."""
-    from hope.formats.atomic import atomic_output, output_error
+def _refuse_others(folder: Path, made_from: MadeFrom, replace: bool) -> None:
+    """Refuse measurements of another mask, and files that the facts that are there do not list as they are."""
+    from hope.stages.report.made_from import refuse_other_file, refuse_unlisted
 
+    refuse_other_file(folder / _FACTS, made_from, replace=replace)
+    refuse_unlisted(folder / _FACTS, (_TABLE, _PICTURE), replace=replace)
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write the files, and delete the picture that an earlier call left where this one has none."""
+    from hope.export.writing import write_files
+    from hope.formats.atomic import output_error
+    from hope.stages.report.made_from import listed_files
+
+    stale = _PICTURE not in files and _PICTURE in listed_files(folder / _FACTS)
+    for path in write_files(folder, files, replace=True):
+        click.echo(f"  {path}")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if (folder / _FACTS).is_file():
-            for name in (name for name, content in files.items() if not content):
-                (folder / name).unlink(missing_ok=True)
+        if stale:
+            (folder / _PICTURE).unlink(missing_ok=True)
     except OSError as error:
-        raise output_error("the output directory", error) from error
-    for name, content in ((name, content) for name, content in files.items() if content):
-        with atomic_output(folder / name) as stream:
-            stream.write(content)
-        click.echo(f"  {folder / name}")
+        raise output_error(_PICTURE, error) from error

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from hope.commands.inputs import HELP, PATH, named_scans
+from hope.commands.inputs import HELP, PATH, REPLACE_FILES, named_scans
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from hope.domain.volume import Volume
     from hope.stages.postprocess.adaptive import AdaptivePostprocess
     from hope.stages.postprocess.postprocess import PostprocessOutcome
+    from hope.stages.report.made_from import MadeFrom
 
 ATLAS_VOXEL_ML = 0.001
 """Volume of a voxel of the atlas grid, which the published sizes count."""
@@ -38,6 +38,7 @@ _IMAGE = "The preprocessed {} image, on the grid of the mask."
 )
 @named_scans(_IMAGE)
 @click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write what was done as JSON.")
+@REPLACE_FILES
 def postprocess(
     source: Path,
     target: Path,
@@ -47,6 +48,7 @@ def postprocess(
     case: Path | None,
     named: Mapping[MRSequence, Path],
     json_file: Path | None,
+    replace: bool,
 ) -> None:
     """Apply adaptive post-processing rules to a mask in peds labels.
 
@@ -57,24 +59,51 @@ def postprocess(
     one by one) and a cluster model, which a FILE of hope train postprocess holds, and so does the bundle of an
     imported ensemble (--model).
 
+    Output of the same mask is replaced. Output of another mask, and a file that was changed since, stays, unless you
+    say --replace.
+
     \b
     hope postprocess case-seg-atlas.nii.gz cleaned.nii.gz --rules hope-peds-2024 --cluster 4
     hope postprocess case-seg-atlas.nii.gz cleaned.nii.gz --model ID --case results/case
     """  # noqa: D301 - click reads the backspace
-    from hope.formats.atomic import atomic_output
-    from hope.formats.nifti import write_labels
+    from hope.stages.intake.intake import hash_volume
+    from hope.stages.report.made_from import MadeFrom
 
     adaptive = _rules(rules_name, model_id)
     _check_choice(adaptive, cluster, case, named)
     images = _images(case, named)
     _check_outputs(target, json_file, [source, *images.values()])
     labels = _read_mask(source)
+    made_from = MadeFrom("masks", {"mask": hash_volume(labels)})
+    _refuse(target, json_file, made_from, replace)
     outcome = _apply(adaptive, labels, cluster, images)
-    write_labels(outcome.labels, target)
-    if json_file is not None:
-        with atomic_output(json_file) as stream:
-            stream.write((json.dumps(outcome.to_json(), indent=1, allow_nan=False) + "\n").encode())
+    _refuse(target, json_file, made_from, replace)
+    _write(outcome, target, json_file, made_from)
     _print(outcome)
+
+
+def _refuse(target: Path, json_file: Path | None, made_from: MadeFrom, replace: bool) -> None:
+    """Refuse to replace files of another mask, or what is no earlier output."""
+    from hope.stages.report.made_from import refuse_other_file
+
+    for path in (target, *((json_file,) if json_file else ())):
+        refuse_other_file(path, made_from, replace=replace)
+
+
+def _write(outcome: PostprocessOutcome, target: Path, json_file: Path | None, made_from: MadeFrom) -> None:
+    """Write both files; the JSON takes its place once the mask is there."""
+    from contextlib import ExitStack
+
+    from hope.formats.atomic import atomic_output
+    from hope.formats.nifti import write_labels
+    from hope.stages.report.made_from import mask_facts, with_facts
+
+    with ExitStack() as until_the_mask_is_there:
+        if json_file is not None:
+            stream = until_the_mask_is_there.enter_context(atomic_output(json_file))
+            stream.write(with_facts(outcome.to_json(), made_from))
+            stream.flush()
+        write_labels(outcome.labels, target, mask_facts(made_from))
 
 
 def _rules(rules_name: str | None, model_id: str | None) -> AdaptivePostprocess:

@@ -51,7 +51,8 @@ def preprocess(
     from hope.stages.intake.case_finding import find_all
     from hope.stages.intake.intake import CaseSource, load_case
     from hope.stages.preprocess.preprocess import preprocess as run_stage
-    from hope.stages.report.result_folder import refuse_other_scans, result_folder, scans_facts
+    from hope.stages.report.made_from import MadeFrom
+    from hope.stages.report.result_folder import Destination, refuse_to_replace, result_folder
 
     found = find_all(inputs, named)
     brain = Services(Settings.from_environment()).brain_extractor()
@@ -59,8 +60,8 @@ def preprocess(
     def work(source: CaseSource, progress: Progress) -> None:
         with private_directory() as scratch:
             case = load_case(source, preprocessed=True if preprocessed else None, scratch=scratch, progress=progress)
-            if not replace:
-                refuse_other_scans(output, case.case_id, case.input_sha256, FACTS)
+            made_from = MadeFrom.scans(case.input_sha256)
+            refuse_to_replace(Destination(output, replace), case.case_id, made_from, FACTS)
             aligned = run_stage(case, HeadState(head), brain, progress)
         with result_folder(output, source.case_id, facts=FACTS, replace=replace) as folder:
             for sequence, volume in aligned.images.items():
@@ -69,7 +70,7 @@ def preprocess(
             write_labels(mask.with_data(mask.data.astype("uint8")), folder / f"{source.case_id}-brain-mask.nii.gz")
             facts = {
                 "case_id": source.case_id,
-                **scans_facts(case.input_sha256),
+                **made_from.facts(),
                 "reference": str(aligned.reference),
                 "head_state": str(aligned.head_state),
                 "qc": [flag.to_json() for flag in aligned.flags],

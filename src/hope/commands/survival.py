@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hope.commands.inputs import HELP, PATH
+from hope.commands.inputs import HELP, PATH, REPLACE_FILES
 from hope.domain.wording import counted
 
 
@@ -35,6 +35,7 @@ def survival() -> None:
     help="Of the squared coefficients, per case.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of folds and resampling.")
+@REPLACE_FILES
 def fit(
     cohort: Path,
     output: Path,
@@ -44,6 +45,7 @@ def fit(
     use: tuple[str, ...],
     penalty: float,
     seed: int,
+    replace: bool,
 ) -> None:
     """Fit and cross-validate. The table has case_id, days, event (0 or 1) and covariates; it is read, never copied.
 
@@ -52,17 +54,21 @@ def fit(
     Schoenfeld residuals). A model is in it only if the lower bound of C is above 0.5 and the slope
     lies in 0.7 to 1.3. Below 100 events, or 10 a covariate, nothing is fitted.
 
+    The same fit once more gives the same report, so a FILE.json that holds anything else stays, unless you say
+    --replace: a report that goes from hand to hand cannot hold a hash of its patients.
+
     \b
     hope survival fit cohort.csv -o survival.json
     hope survival fit cohort.csv --join features.csv --use wt_shape_Sphericity -o survival.json
     """  # noqa: D301 - click reads the backspace
     import json
 
-    from hope.cohort.survival import check_cohort, fit_report, validate
+    from hope.cohort.survival import check_cohort, fit_report, refuse_other_report, validate
     from hope.cohort.table import MEASURED, Joined, read_cohort, read_dictionary
     from hope.domain.errors import InputError
     from hope.export.stored_result import volumes_of_case
-    from hope.formats.atomic import atomic_output
+    from hope.formats.atomic import write_together
+    from hope.stages.report.made_from import refuse_other_bytes
 
     if bool(join) != bool(use):
         raise InputError("--join and --use belong together", expected="a table, and the columns that it gives")
@@ -70,10 +76,13 @@ def fit(
     measured = (lambda case: volumes_of_case(results, case, MEASURED)) if results is not None else None
     table = read_cohort(cohort, read_dictionary(dictionary) if dictionary else None, measured, joined)
     check_cohort(table)
+    if not replace:
+        refuse_other_report(output, table, penalty)
     validation = validate(table, penalty, seed)
     report = fit_report(table, penalty, validation)
-    with atomic_output(output) as stream:
-        stream.write((json.dumps(report, indent=1) + "\n").encode())
+    files = {output: (json.dumps(report, indent=1) + "\n").encode()}
+    refuse_other_bytes(files, replace=replace)
+    write_together(files)
     click.echo(
         f"{counted(report['cases'], 'cases')}, {counted(report['events'], 'events')}, "
         f"{counted(len(table.names), 'covariates')}"

@@ -106,7 +106,7 @@ def train(
     from hope.services import Services
     from hope.settings import Settings
     from hope.stages.intake.intake import find_cases
-    from hope.training.checkpoints import CHECKPOINT
+    from hope.training.checkpoints import BUNDLE, CHECKPOINT, refuse_other_bundle
     from hope.training.config import config_of_recipe, continued
     from hope.training.loop import load_checkpoint, start, use_threads
     from hope.training.loop import train as run_training
@@ -128,9 +128,12 @@ def train(
     else:
         if (run / CHECKPOINT).exists():
             raise InputError("the run's folder already holds a checkpoint", fix="add --resume, or choose another -o")
+        if (run / BUNDLE).exists():
+            raise InputError("the run's folder already holds a bundle, and no checkpoint", fix="choose another -o")
         base = services.models.get(base_id, SEGMENTER) if base_id else None
         config = config_of_recipe(recipe, steps, seed, real_share, scheme, ids, base)
         state = start(config, base)
+    refuse_other_bundle(run)
     _note_what_one_case_is_worth(len(sources))
     with ConsoleProgress() as progress:
         try:
@@ -158,14 +161,17 @@ def _begun_from(config: TrainingConfig, models: ModelRegistry) -> Bundle | None:
 
 def _export(run: Path, state: TrainingState, config: TrainingConfig, model_id: str, base: Bundle | None) -> None:
     """Make the bundle of a finished run and say where it is."""
+    from hope.training.checkpoints import write_bundle
     from hope.training.export import export_bundle
     from hope.training.limits import read_intervals, read_out_of_distribution
 
     known, intervals = read_out_of_distribution(run), read_intervals(run)
-    bundle = export_bundle(
-        state, config, run / "bundle", model_id, out_of_distribution=known, intervals=intervals, base=base
-    )
-    click.echo(f"bundle {bundle.id} {bundle.version}, sha256 {bundle.sha256}, in {run / 'bundle'}")
+
+    def write(folder: Path) -> Bundle:
+        return export_bundle(state, config, folder, model_id, out_of_distribution=known, intervals=intervals, base=base)
+
+    bundle = write_bundle(run, write)
+    click.echo(f"bundle {bundle.id} {bundle.version}, sha256 {bundle.sha256}, in {bundle.folder}")
 
 
 def _refuse_own_options(context: click.Context) -> None:

@@ -40,7 +40,7 @@ def harmonizer(
     from hope.domain.errors import InputError
     from hope.formats.atomic import output_error
     from hope.models.registry import check_id
-    from hope.training.checkpoints import CHECKPOINT
+    from hope.training.checkpoints import BUNDLE, CHECKPOINT, refuse_other_bundle, write_bundle
     from hope.training.harmonizer import load_checkpoint, start, train
     from hope.training.harmonizer_config import HarmonizerConfig
     from hope.training.harmonizer_export import export_harmonizer
@@ -58,6 +58,8 @@ def harmonizer(
     else:
         if (run / CHECKPOINT).exists():
             raise InputError("the run's folder already holds a checkpoint", fix="add --resume, or choose another -o")
+        if (run / BUNDLE).exists():
+            raise InputError("the run's folder already holds a bundle, and no checkpoint", fix="choose another -o")
         recipe = HarmonizerConfig()
         config = replace(
             recipe,
@@ -66,6 +68,7 @@ def harmonizer(
             seed=recipe.seed if seed is None else seed,
         )
         state = start(config)
+    refuse_other_bundle(run)
     with ConsoleProgress() as progress:
         try:
             run.mkdir(parents=True, exist_ok=True)
@@ -73,5 +76,5 @@ def harmonizer(
         except OSError as error:
             raise output_error("the run's folder", error) from error
         state = train(state, config, run, pool, progress)
-    bundle = export_harmonizer(state, config, run / "bundle", model_id)
-    click.echo(f"bundle {bundle.id} {bundle.version}, sha256 {bundle.sha256}, in {run / 'bundle'}")
+    bundle = write_bundle(run, lambda folder: export_harmonizer(state, config, folder, model_id))
+    click.echo(f"bundle {bundle.id} {bundle.version}, sha256 {bundle.sha256}, in {bundle.folder}")

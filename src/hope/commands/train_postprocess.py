@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hope.commands.inputs import HELP, PATH, SCHEMES
+from hope.commands.inputs import HELP, PATH, REPLACE_FILES, SCHEMES
 from hope.domain.extras import require_extras
 from hope.domain.wording import counted
 
@@ -77,6 +77,7 @@ class ClusterCount(click.ParamType[int | str]):
 )
 @click.option("--folds", type=click.IntRange(2, 20), default=5, show_default=True, help="Parts of a cross-validation.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of everything random.")
+@REPLACE_FILES
 def postprocess(
     folders: tuple[Path, ...],
     output: Path,
@@ -87,6 +88,7 @@ def postprocess(
     normalisation: str,
     folds: int,
     seed: int,
+    replace: bool,
 ) -> None:
     """Learn adaptive post-processing from cases with a prediction and a truth, and judge it on held-out cases.
 
@@ -97,6 +99,9 @@ def postprocess(
     The rules remove small components and rename labels with a small share. A threshold is kept only if it helps on
     cases that it was not chosen on. Read the warnings: rules can take away what the model rightly saw.
 
+    Rules of the same masks in RULES.json are replaced. Rules of other masks, and those that you edited, stay, unless
+    you say --replace.
+
     \b
     Examples:
       hope train postprocess results --truth drawn -o rules.json
@@ -104,17 +109,19 @@ def postprocess(
       hope postprocess case-seg-atlas.nii.gz out.nii.gz --rules rules.json --case results/case
     """  # noqa: D301 - click reads the backspace
     require_extras("hope train postprocess", "train")
-    import json
-
     from hope.commands.console import ConsoleProgress
     from hope.domain.errors import InputError
-    from hope.formats.atomic import atomic_output
+    from hope.formats.hashing import sha256_of_all
+    from hope.stages.report.made_from import MadeFrom, refuse_other_file, write_json
     from hope.training.postprocess_cases import find_labelled, read_labelled
     from hope.training.postprocess_fit import FitChoices, fit_postprocess, most_clusters
 
     if not output.name.endswith(".json"):
         raise InputError("the output needs a JSON name", expected="a name ending in .json")
     files = find_labelled(folders, predictions, truth)
+    # One hash of all masks: rules go from hand to hand, and must not tell which cases they were learned from.
+    made_from = MadeFrom("cases", {"all": sha256_of_all(path for one in files for path in (one.prediction, one.truth))})
+    refuse_other_file(output, made_from, replace=replace)
     wanted = clusters if isinstance(clusters, int) else None
     with_features = (wanted or most_clusters(len(files))) > 1
     choices = FitChoices(
@@ -128,8 +135,7 @@ def postprocess(
     with ConsoleProgress() as progress:
         read = read_labelled(files, scheme, with_features, progress)
         fit = fit_postprocess(read.cases, choices, progress)
-    with atomic_output(output) as stream:
-        stream.write((json.dumps(fit.to_json(), indent=1, allow_nan=False) + "\n").encode())
+    write_json(output, fit.to_json(), made_from, replace=replace)
     for note in read.notes:
         click.echo(f"note: {note}", err=True)
     _print(fit)

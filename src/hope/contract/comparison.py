@@ -146,6 +146,9 @@ class Comparison(_Part):
     visits: list[VisitFacts] = Field(min_length=2)
     steps: list[StepFacts] = Field(min_length=1, description="each date with the one before, then last with first")
     response: ResponseFacts | None = None
+    input: dict[str, dict[str, str]] = Field(
+        default={}, description="what it was made from: SHA-256 of mask and scan of each date"
+    )
     files: list[dict[str, Any]] | None = Field(default=None, description="what lies beside this file, with hashes")
 
     def text(self) -> str:

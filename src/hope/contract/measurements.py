@@ -102,6 +102,15 @@ class Measurements(_Part):
         return stream.getvalue()
 
 
+class MeasuredMask(Measurements):
+    """A file of `hope measure`: the lesions, and by hashes what they were measured on and what lies beside the file."""
+
+    input: dict[str, Any] = Field(
+        default={}, description="SHA-256 of the mask, and of this file's other fields, which shows a change"
+    )
+    files: dict[str, str] = Field(default={}, description="name -> SHA-256 of what lies beside this file")
+
+
 CSV_COLUMNS: Final = (
     *("lesion", "ml", "measurable", "near_limit", "target", "plane", "file_axis", "slice_index"),
     *("long_mm", "long_low_mm", "long_high_mm", "short_mm", "short_low_mm", "short_high_mm", "product_mm2"),
@@ -137,7 +146,7 @@ def describe_lesion(lesion: LesionFacts) -> str:
 
 def json_schema() -> dict[str, Any]:
     """The published JSON Schema of a file of `hope measure`."""
-    schema = Measurements.model_json_schema(mode="serialization")
+    schema = MeasuredMask.model_json_schema(mode="serialization")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

@@ -124,7 +124,8 @@ class HospitalLoop:
             warned = warnings_of(result.report)
             cases.append(f"{result.case_id} (warnings: {', '.join(warned)})" if warned else result.case_id)
             if self.send is not None:
-                export_objects(result, folder, self.spool.outgoing(key), secret=self.secret)
+                # What a loop that was killed left for this study is ours, of whatever version.
+                export_objects(result, folder, self.spool.outgoing(key), secret=self.secret, replace=True)
         return cases
 
     def _send(self, key: str) -> None:

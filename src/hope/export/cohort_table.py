@@ -8,14 +8,17 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from hope.contract.report import CaseReport, ExpectedQualityFacts
-from hope.domain.errors import InputError
+from hope.domain.errors import InputError, OutputError
 from hope.domain.feature_names import FEATURE_NAMES
 from hope.domain.labels import PEDS, REGION_NAMES, REGIONS
 from hope.export.stored_result import StoredResult
 from hope.export.tumour_features import describe
+from hope.formats.atomic import output_error
+from hope.stages.report.made_from import foreign
 
 Cell = str | float | int | bool | None
 
@@ -164,6 +167,40 @@ def data_dictionary(features: bool = False) -> str:
     if features:
         entries |= {name: {"description": describe(name), "unit": "", "kind": "number"} for name in FEATURE_NAMES}
     return json.dumps(entries, indent=2) + "\n"
+
+
+def refuse_other_table(table: Path, dictionary: Path, results: Sequence[StoredResult]) -> None:
+    """Refuse, before any work, to replace a table that has rows of other results, or is not as it was written.
+
+    A table cannot hold hashes, but its rows say which results they are of. Radiomics of an earlier table are not
+    compared.
+
+    Raises:
+        OutputError: if so, or a file cannot be read.
+    """
+    if dictionary.exists() and _read(dictionary) not in (data_dictionary(), data_dictionary(features=True)):
+        raise OutputError(foreign(dictionary.name, "another file, or one that was changed since"))
+    if not table.exists():
+        return
+    head, *rows = list(csv.reader(io.StringIO(_read(table), newline=""))) or [[]]
+    names, *ours = map(tuple, csv.reader(io.StringIO(cohort_table(results), newline="")))
+    if tuple(head) not in (names, (*names, *FEATURE_NAMES)):
+        raise OutputError(foreign(table.name, "another file, or one that was changed since"))
+    if {tuple(row[: len(names)]) for row in rows} - set(ours):
+        raise OutputError(
+            f"{table.name} was made from other results (expected rows of these results, got others); choose another "
+            "name or directory, or say --replace"
+        )
+
+
+def _read(path: Path) -> str:
+    """A file's text; what is no text of ours is empty."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError:
+        return ""
+    except OSError as error:
+        raise output_error(path.name, error) from error
 
 
 def _text(value: Any) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from hope import __version__
 from hope.contract.report import CaseReport
@@ -18,14 +20,20 @@ from hope.domain.volume import Volume
 from hope.domain.wording import counted
 from hope.export.stored_result import StoredResult
 from hope.export.writing import write_files
+from hope.formats.atomic import output_error
 from hope.formats.dicom import convert_series
+from hope.formats.dicom_header import read_header
 from hope.formats.dicom_seg import Algorithm, ObjectUIDs, dicom_bytes, make_segmentation, on_series_grid
 from hope.formats.dicom_series import DicomSeries, read_series
 from hope.formats.dicom_source import SourceSeries, grid_of, read_source, uid_of
 from hope.formats.dicom_sr import LesionFigure, ReportFigures, VolumeFigure, make_report
+from hope.formats.dicom_walk import MalformedError
 from hope.formats.private_directory import private_directory
 from hope.formats.reading import reading
 from hope.stages.intake.intake import hash_volume
+from hope.stages.report.made_from import foreign
+
+_INSTANCE: Final = 0x00080018
 
 KEYS = (*(label.key for label in PEDS.labels), *(region for region in REGIONS if region != "ET"))
 """What is tracked over dates: labels, tumour core, whole tumour."""
@@ -59,6 +67,7 @@ def export_objects(
     secret: str = "",
     labelmap: bool = False,
     as_dicom: bool = False,
+    replace: bool = False,
 ) -> ExportedObjects:
     """Write the segmentation and the report of a result for the series that it was made on.
 
@@ -69,11 +78,13 @@ def export_objects(
         secret: of the site; with it tracking UIDs are equal on every date of a patient whose headers tell who it is.
         labelmap: write a label map instead of a bit a voxel and segment.
         as_dicom: the reference scan is known to have been given as DICOM, whatever the report says.
+        replace: files of the objects' names are replaced whatever they are.
 
     Raises:
         InputError: if the series is not there, cannot be told from others, or is no even stack.
-        OutputError: if the files cannot be written; then none is left. A segmentation of an earlier export is not left
-            beside a report that says that there is no tumour: it is refused.
+        OutputError: if the files cannot be written, or others lie there than objects of this mask and series; then
+            nothing changes. A segmentation of an earlier export is not left beside a report that says that there is no
+            tumour: it is refused.
     """
     mask = result.labels()
     found = bool(mask.data.any())
@@ -94,16 +105,40 @@ def export_objects(
     words += [hashlib.sha256("\n".join(figures.remarks).encode()).hexdigest()] if figures.remarks else []
     if codes := warnings_of(result.report):
         notes.append(f"the result has {counted(len(codes), 'warnings')}, which the objects state: {', '.join(codes)}")
-    kind = "labelmap" if labelmap else "binary"
+    names = (f"{result.case_id}-seg.dcm", f"{result.case_id}-sr.dcm")
+    known = {kind: _uids_of(kind, words) for kind in ("binary", "labelmap")}
+    if not replace:
+        for number, name in enumerate(names):
+            _refuse_other_object(out / name, {both[number].instance for both in known.values()})
+    segmentation_uids, report_uids = known["labelmap" if labelmap else "binary"]
     segmentation = None
     if found:
-        uids = ObjectUIDs(uid_of(kind, "series", *words), uid_of(kind, *words))
-        segmentation = make_segmentation(original.mask, source, algorithm, uids, tracking, labelmap)
-    uids = ObjectUIDs(uid_of("report", "series", kind, *words), uid_of("report", kind, *words))
-    report = make_report(figures, source, segmentation, algorithm, uids, tracking)
-    contents = {f"{result.case_id}-seg.dcm": dicom_bytes(segmentation)} if segmentation is not None else {}
-    contents[f"{result.case_id}-sr.dcm"] = dicom_bytes(report)
-    return ExportedObjects(tuple(write_files(out, contents)), tuple(notes))
+        segmentation = make_segmentation(original.mask, source, algorithm, segmentation_uids, tracking, labelmap)
+    report = make_report(figures, source, segmentation, algorithm, report_uids, tracking)
+    contents = {names[0]: dicom_bytes(segmentation)} if segmentation is not None else {}
+    contents[names[1]] = dicom_bytes(report)
+    return ExportedObjects(tuple(write_files(out, contents, replace=True)), tuple(notes))
+
+
+def _uids_of(kind: str, words: Sequence[str]) -> tuple[ObjectUIDs, ObjectUIDs]:
+    """Of the segmentation and of the report: equal for equal mask, series, model and version."""
+    segmentation = ObjectUIDs(uid_of(kind, "series", *words), uid_of(kind, *words))
+    return segmentation, ObjectUIDs(uid_of("report", "series", kind, *words), uid_of("report", kind, *words))
+
+
+def _refuse_other_object(path: Path, known: Collection[str]) -> None:
+    """Refuse, before any work, to replace what is no object of this mask and series."""
+    if not path.exists():
+        return
+    there = ""
+    try:
+        with path.open("rb") as file, suppress(InputError, MalformedError):
+            there = str(read_header(file, (_INSTANCE,)).dataset.get("SOPInstanceUID") or "")
+    except OSError as error:
+        raise output_error(path.name, error) from error
+    if there not in known:
+        other = "an object of another mask, series or version" if there else "another file"
+        raise OutputError(foreign(path.name, other))
 
 
 def _refuse_stale(segmentation: Path, found: bool) -> None:

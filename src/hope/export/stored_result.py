@@ -16,6 +16,7 @@ from hope.domain.volume import Volume
 from hope.formats.hashing import sha256_of
 from hope.formats.nifti import read_labels
 from hope.formats.reading import reading
+from hope.stages.report.made_from import MadeFrom
 
 FACTS = "result.json"
 
@@ -45,6 +46,12 @@ class StoredResult:
         rows = (self.report.series_selection or {}).get("series")
         listed = rows if isinstance(rows, list) else []
         return any(isinstance(row, Mapping) and row.get("taken_as") == self.report.input.reference for row in listed)
+
+    @property
+    def made_from(self) -> MadeFrom:
+        """The scans that the result was made on; a result that names none stands for itself."""
+        scans = {name: scan.sha256 for name, scan in self.report.input.sequences.items() if scan.sha256}
+        return MadeFrom("sequences", scans or {FACTS: sha256_of(self.folder / FACTS)})
 
     def files(self) -> list[tuple[OutputFile, Path, FileFacts]]:
         """Every listed file that is there: what it is, its path, and what result.json says of it."""

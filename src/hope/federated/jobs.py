@@ -11,7 +11,7 @@ from hope.domain.errors import InputError
 from hope.federated.averaging import TASKS, TRAIN
 from hope.federated.plan import TrainingPlan
 from hope.federated.site import KINDS, TRAINING
-from hope.formats.atomic import atomic_output, output_error
+from hope.formats.atomic import atomic_directory, output_error
 
 META: Final = "meta.json"
 APP: Final = "app"
@@ -93,7 +93,7 @@ def _files(
 
 
 def write_job(folder: Path, files: Files) -> None:
-    """Write a job.
+    """Write a job, all of it or nothing.
 
     Args:
         folder: made; must not hold anything yet.
@@ -106,12 +106,12 @@ def write_job(folder: Path, files: Files) -> None:
     try:
         if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
             raise InputError("the job's directory holds something", fix="name a new one with -o")
-        for name, content in files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            with atomic_output(folder / name) as stream:
-                stream.write((json.dumps(content, indent=2) + "\n").encode())
     except OSError as error:
         raise output_error("the job's directory", error) from error
+    with atomic_directory(folder) as made:
+        for name, content in files.items():
+            (made / name).parent.mkdir(parents=True, exist_ok=True)
+            (made / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def kind_of_job(folder: Path) -> str:

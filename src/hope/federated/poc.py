@@ -108,7 +108,7 @@ def project_of(names: Sequence[str], port: int) -> dict[str, Any]:
 
 def protect(local: Path) -> None:
     """Put the policy into a kit as the how-to says: two files, and two keys of the resources that are there."""
-    write_policy(local, "privacy.json", "authorization.json")
+    write_policy(local, "privacy.json", "authorization.json", replace=True)
     resources = json.loads((local / "resources.json.default").read_bytes())
     (local / "resources.json").write_text(json.dumps({**resources, **RESOURCES}), encoding="utf-8")
 

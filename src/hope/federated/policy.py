@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from hope.federated.jobs import SERVER_CLASSES, SITE_CLASSES
-from hope.formats.atomic import atomic_output, output_error
+from hope.formats.atomic import output_error, write_together
+from hope.stages.report.made_from import refuse_other_bytes
 
 _SCOPE: Final = "hope"
 _FILTER: Final = {"path": SITE_CLASSES[1], "args": {}}
@@ -63,19 +64,22 @@ FILES: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 
 
-def write_policy(folder: Path, *names: str) -> list[Path]:
+def write_policy(folder: Path, *names: str, replace: bool = False) -> list[Path]:
     """Write the policy's files, or some of them, into a directory.
 
+    Args:
+        folder: made if need be.
+        names: of the files; all of them if none is named.
+        replace: files of these names are replaced whatever they hold.
+
     Raises:
-        OutputError: if they cannot be written.
+        OutputError: if they cannot be written, or files of these names hold something else.
     """
+    files = {folder / name: (json.dumps(FILES[name], indent=2) + "\n").encode() for name in names or FILES}
+    refuse_other_bytes(files, replace=replace)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise output_error("the policy's directory", error) from error
-    written = []
-    for name in names or FILES:
-        with atomic_output(folder / name) as stream:
-            stream.write((json.dumps(FILES[name], indent=2) + "\n").encode())
-        written.append(folder / name)
-    return written
+    write_together(files)
+    return list(files)

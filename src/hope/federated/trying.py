@@ -5,6 +5,7 @@ Nothing stays behind.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -12,16 +13,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from hope.domain.errors import InputError, StageError
+from hope.domain.errors import InputError, OutputError, StageError
 from hope.federated.jobs import RESULTS, kind_of_job
 from hope.federated.poc import FETCHED, KITS, run_deployment, run_to_end
 from hope.federated.policy import write_policy
-from hope.formats.atomic import output_error
+from hope.formats.atomic import output_error, write_together
+from hope.formats.hashing import sha256_of_all
 from hope.formats.private_directory import private_directory
 from hope.settings import Settings
-from hope.stages.report.result_folder import result_folder
+from hope.stages.report.made_from import MadeFrom, refuse_other_file, with_facts
+from hope.stages.report.result_folder import Destination, refuse_to_replace, result_folder
 
 RESULT: Final = "result.json"
+KEPT: Final = "kept.json"
+"""Says in the directory that is kept what the job was run on, by hashes."""
 SAID: Final = "flare.txt"
 """What FLARE's processes printed, in the directory that is kept."""
 WORKSPACE: Final = "workspace"
@@ -31,30 +36,43 @@ _SERVER_RESULTS: Final = Path("server", "simulate_job", RESULTS)
 
 
 def try_job(
-    job: Path, sites: Sequence[Path], out: Path, at_once: int = 2, keep: Path | None = None, poc: bool = False
+    job: Path,
+    sites: Sequence[Path],
+    out: Path | Destination,
+    at_once: int = 2,
+    keep: Path | None = None,
+    poc: bool = False,
 ) -> list[str]:
     """Run a job on this machine.
 
     Args:
         job: what ``hope federate export`` wrote.
         sites: a directory of cases each; the sites are called site-1, site-2 and so on.
-        out: the results go there.
+        out: the results go there; what lies there, or in ``keep``, is replaced if it is of the same job and cases, else
+            only if a `Destination` says so.
         at_once: sites that work at the same time in the simulator.
         keep: FLARE's workspace with its logs goes there, to be looked at.
         poc: run a real server and real clients with certificates in place of the simulator.
 
     Returns:
-        names of the files in ``out``.
+        names of the files in the results' directory.
 
     Raises:
         InputError: if the job or a site's directory cannot be used.
-        OutputError: if the results cannot be written.
+        OutputError: if the results cannot be written, or would replace what must not be replaced.
         StageError: if FLARE ends without a result.
     """
     kind_of_job(job)
     if any(not site.is_dir() for site in sites):
         raise InputError("a site's directory does not exist", expected="directories of cases after --sites")
     names = [f"site-{number}" for number in range(1, len(sites) + 1)]
+    to = Destination(out) if isinstance(out, Path) else out
+    given = {"job": job, **dict(zip(names, sites, strict=True))}
+    made_from = MadeFrom("sites", {name: sha256_of_all([folder]) for name, folder in given.items()})
+    target = to.out.absolute()
+    refuse_to_replace(Destination(target.parent, to.replace), target.name, made_from, RESULT)
+    if keep is not None:
+        _refuse_other_workspace(keep, made_from, to.replace)
     with private_directory() as root:
         if not poc and len(str(root)) > LONGEST_ROOT:
             raise InputError(
@@ -73,13 +91,14 @@ def try_job(
             found = _deploy(root, names) if poc else _simulate(root, names, at_once)
         finally:
             if keep is not None:
-                _keep(root, keep)
+                _keep(root, keep, made_from)
         if not (found / RESULT).is_file():
             raise StageError("FLARE ended without a result; --keep DIR keeps its logs")
-        target = out.absolute()
-        with result_folder(target.parent, target.name, RESULT) as folder:
+        with result_folder(target.parent, target.name, RESULT, replace=to.replace) as folder:
             for file in sorted(found.iterdir()):
                 shutil.copyfile(file, folder / file.name)
+            said = json.loads((folder / RESULT).read_bytes())
+            (folder / RESULT).write_text(json.dumps({**said, **made_from.facts()}, indent=2) + "\n", encoding="utf-8")
         return sorted(file.name for file in found.iterdir())
 
 
@@ -113,13 +132,27 @@ def _environment(root: Path) -> dict[str, str]:
     }
 
 
-def _keep(root: Path, keep: Path) -> None:
+def _refuse_other_workspace(keep: Path, made_from: MadeFrom, replace: bool) -> None:
+    """Refuse, before any work, to mix the workspace with one of another job or other cases, or with anything else."""
     try:
+        if keep.is_dir() and any(keep.iterdir()) and not replace and not (keep / KEPT).is_file():
+            raise OutputError(
+                "the directory to keep holds something (expected a new one, or one that this command kept before); "
+                "choose another --keep, or say --replace"
+            )
+    except OSError as error:
+        raise output_error("the kept workspace", error) from error
+    refuse_other_file(keep / KEPT, made_from, replace=replace)
+
+
+def _keep(root: Path, keep: Path, made_from: MadeFrom) -> None:
+    try:
+        keep.mkdir(parents=True, exist_ok=True)
+        write_together({keep / KEPT: with_facts({}, made_from)})
         for name in (WORKSPACE, KITS.parts[0], FETCHED):
             if (root / name).is_dir():
                 shutil.copytree(root / name, keep / name, dirs_exist_ok=True, symlinks=True)
         if (root / SAID).is_file():
-            keep.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(root / SAID, keep / SAID)
     except OSError as error:
         raise output_error("the kept workspace", error) from error

@@ -7,13 +7,13 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from hope.domain.errors import FullError, OutputError
-from hope.formats.private_directory import MACHINE, delete_unlocked, lock, partial_directory
+from hope.formats.private_directory import MACHINE, OURS, delete_unlocked, lock, partial_directory
 
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space or choose another output directory"),
@@ -34,7 +34,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 _POSIX: Final = os.name == "posix"
 """Elsewhere nothing is locked, and an open file cannot be renamed."""
 
-_PARTIAL: Final = re.compile(rf"\.{MACHINE}-[0-9a-f]{{8}}\.part")
+_PARTIAL: Final = re.compile(rf"\.{OURS}-[0-9a-f]{{8}}\.part")
 
 
 def output_error(name: str, error: OSError) -> OutputError:
@@ -70,6 +70,22 @@ def atomic_output(path: Path) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise output_error(path.name, error) from error
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write files that belong together: they take their places once all of them are on the disk.
+
+    A process that is killed between two of these renames leaves some new and some old ones, each of them whole.
+
+    Raises:
+        OutputError: if the operating system refuses; before the first of them takes its place none does.
+    """
+    with ExitStack() as renamed_when_it_ends:
+        for path, content in contents.items():
+            stream = renamed_when_it_ends.enter_context(atomic_output(path))
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
 
 
 def _opened(temporary: Path) -> BinaryIO | None:

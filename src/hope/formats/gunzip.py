@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
 
 from zlib_ng import zlib_ng
 
@@ -81,3 +84,12 @@ class GunzipReader:
             raise truncated(self._what, "a gzip stream of very many pieces")
         self._inflate = zlib_ng.decompressobj(wbits=31)
         return True
+
+
+@contextmanager
+def open_scan(path: Path, what: str) -> Iterator[BinaryIO]:
+    """Open a scan for reading forward, through the bounded gzip reader where it is compressed, by content."""
+    with path.open("rb") as file:
+        zipped = file.read(2) == MAGIC
+        file.seek(0)
+        yield cast("BinaryIO", GunzipReader(file, what)) if zipped else file

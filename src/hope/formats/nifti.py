@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import nibabel as nib
 import numpy as np
@@ -18,7 +17,8 @@ from hope.domain.errors import InputError
 from hope.domain.grid import CORNER_TOLERANCE_MM, Grid
 from hope.domain.volume import Volume
 from hope.formats.atomic import atomic_output
-from hope.formats.gunzip import MAGIC, GunzipReader
+from hope.formats.gunzip import MAGIC, open_scan
+from hope.formats.nifti_comment import sealed_comment
 from hope.formats.nifti_header import EXPECTED_FILE, Layout, read_layout, truncated
 from hope.formats.reading import input_error
 from hope.formats.voxel_order import in_file_order
@@ -117,13 +117,18 @@ def write_scan(volume: Volume, path: Path) -> None:
     _write(volume, np.dtype("<f4"), path)
 
 
-def write_labels(volume: Volume, path: Path) -> None:
+def write_labels(volume: Volume, path: Path, comment: str = "") -> None:
     """Write labels as uint8 NIfTI-1 (gzipped when the name ends in .gz), without a trace of identity.
+
+    Args:
+        volume: peds labels.
+        path: the file.
+        comment: without identity; the header holds it, and `hope.formats.nifti_comment.read_comment` reads it back.
 
     Raises:
         OutputError: if the file cannot be written; nothing stays behind.
     """
-    _write(volume, np.dtype("u1"), path)
+    _write(volume, np.dtype("u1"), path, comment=comment)
 
 
 def write_compact(volume: Volume, path: Path, *, scale: tuple[float, float] = (1.0, 0.0), lossy: bool = False) -> None:
@@ -206,15 +211,6 @@ def _refuse_pair(path: Path, what: str) -> None:
     )
 
 
-@contextmanager
-def open_scan(path: Path, what: str) -> Iterator[BinaryIO]:
-    """Open a scan for reading forward, through the bounded gzip reader where it is compressed, by content."""
-    with path.open("rb") as file:
-        zipped = file.read(2) == MAGIC
-        file.seek(0)
-        yield cast("BinaryIO", GunzipReader(file, what)) if zipped else file
-
-
 def _skip(file: BinaryIO, count: int, what: str) -> None:
     while count > 0:
         block = file.read(min(count, 2**20))
@@ -288,6 +284,7 @@ def _write(
     path: Path,
     level: int = _GZIP_LEVEL,
     scale: tuple[float, float] | None = None,
+    comment: str = "",
 ) -> None:
     new_header: Any = nib.Nifti1Header
     header = new_header(endianness="<")
@@ -307,14 +304,16 @@ def _write(
             # No file name and no time in the gzip header: equal volumes give equal bytes.
             make_file: Any = gzip_ng.GzipNGFile
             with make_file("", "wb", level, raw, mtime=0) as file:
-                _write_stream(header, volume.data, dtype, file)
+                _write_stream(header, in_file_order(volume.data, dtype), file, comment)
         else:
-            _write_stream(header, volume.data, dtype, raw)
+            _write_stream(header, in_file_order(volume.data, dtype), raw, comment)
 
 
-def _write_stream(header: Any, data: npt.NDArray[Any], dtype: np.dtype[Any], file: BinaryIO) -> None:
+def _write_stream(header: Any, stored: Any, file: BinaryIO, comment: str) -> None:
+    voxels = memoryview(stored).cast("B")
     header["magic"] = b"n+1"
-    header["vox_offset"] = 352
+    if comment:
+        header.extensions.append(sealed_comment(header, voxels, comment))
+    header["vox_offset"] = 352 + header.extensions.get_sizeondisk()
     header.write_to(file)
-    stored: Any = in_file_order(data, dtype)
-    file.write(memoryview(stored).cast("B"))
+    file.write(voxels)

@@ -19,17 +19,28 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from hope.formats import machine
+
 _fcntl: Any = None
 with suppress(ImportError):  # Windows lacks it
     import fcntl
 
     _fcntl = fcntl
 
-MACHINE: Final = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
-"""Part of the names, from the machine's host name; a container with a host name of its own is another machine."""
+_HOST: Final = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+
+MACHINE: Final = machine.MACHINE[:6] or _HOST
+"""Part of the names: which machine locks them.
+
+A name has no room for a kernel and a mount, which `hope.jobs.lock_place` adds. So where the machine is not certain,
+in a container without an id, the host name stands alone: containers draw theirs.
+"""
+
+OURS: Final = f"(?:{MACHINE}|{_HOST})"
+"""Of a pattern: names that are made here, or were made here by version 0.2, which took the host name everywhere."""
 
 PREFIX: Final = f"hope-own-{MACHINE}-"
-NAME: Final = re.compile(f"{PREFIX}[a-z0-9_]{{8}}")
+NAME: Final = re.compile(f"hope-own-{OURS}-[a-z0-9_]{{8}}")
 
 
 @contextmanager
@@ -64,10 +75,9 @@ def partial_directory(target: Path, mode: int = 0o777) -> Iterator[Path]:
     Raises:
         OSError: if it cannot be made.
     """
-    begin = f".{target.name}.{MACHINE}-"
-    delete_unlocked(target.parent, re.compile(rf"{re.escape(begin)}[0-9a-f]{{8}}\.part"))
+    delete_unlocked(target.parent, re.compile(rf"\.{re.escape(target.name)}\.{OURS}-[0-9a-f]{{8}}\.part"))
     while True:
-        partial = target.with_name(f"{begin}{secrets.token_hex(4)}.part")
+        partial = target.with_name(f".{target.name}.{MACHINE}-{secrets.token_hex(4)}.part")
         partial.mkdir(mode=mode)
         with locked(partial):
             # As in `private_directory`.

@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import platform
-import sys
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
+from hope.formats.machine import MACHINE, content_of
 
-def _content(path: str) -> str:
-    with suppress(OSError, ValueError):
-        return Path(path).read_text(encoding="ascii").strip()
-    return ""
-
-
-def _machine() -> str:
-    """A hash of who we are; empty where that is not certain, as in a container without an id of its own."""
-    known = _content("/etc/machine-id") if sys.platform == "linux" else platform.system()
-    return hashlib.sha256(f"{known} {platform.node()}".encode()).hexdigest()[:16] if known else ""
-
-
-BOOT: Final = _content("/proc/sys/kernel/random/boot_id")
+BOOT: Final = content_of("/proc/sys/kernel/random/boot_id")
 """Of the running kernel, which all containers of a host share; empty on other systems than Linux."""
-
-MACHINE: Final = _machine()
 
 _UNKNOWN: Final = "-"
 

@@ -32,12 +32,13 @@ from hope.longitudinal.calibration import ChangeRule, calibration_facts, interva
 from hope.longitudinal.dates import subject_and_session
 from hope.longitudinal.fates import MOSTLY, fates_of
 from hope.longitudinal.targets import follow_targets, note_on, percent_of
-from hope.longitudinal.visits import Visit, common_sequence
+from hope.longitudinal.visits import Visit, common_sequence, made_from
 from hope.stages.masks import box_around
 from hope.stages.postprocess.lesions import measure_lesions
 from hope.stages.preprocess.register import RigidFit, register_rigid
 from hope.stages.preprocess.starts import session_starts
 from hope.stages.report.face_free import near_labels
+from hope.stages.report.made_from import INPUT
 from hope.stages.resample import resample, resample_labels
 
 COMMON_SPACING_MM: Final = 1.0
@@ -124,6 +125,7 @@ def compare_visits(
         cautions=_cautions(visits, steps),
         visits=facts,
         steps=steps,
+        input=made_from(visits).facts()[INPUT],
     )
     return comparison, overlay
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -16,20 +17,32 @@ from hope.formats.atomic import atomic_output
 from hope.longitudinal.compare import Overlay
 from hope.longitudinal.pictures import draw_overlay, growth_curve
 from hope.longitudinal.targets import sums_of
+from hope.longitudinal.visits import Visit, made_from
 from hope.stages.report.face_free import SHOWN_NEAR_LABELS
 from hope.stages.report.report_sections import NOTHING, Column, html_table, signed
-from hope.stages.report.result_folder import result_folder
+from hope.stages.report.result_folder import Destination, refuse_to_replace, result_folder
 
 FACTS: Final = "comparison.json"
 NO_CATEGORY: Final = "no category"
 NAMES: Final = {**REGION_NAMES, **{label.key: label.name for label in PEDS.labels}}
 
 
-def write_comparison(comparison: Comparison, overlay: Overlay, out: Path) -> None:
+def refuse_other_comparison(visits: Sequence[Visit], out: Path, *, replace: bool = False) -> None:
+    """Refuse, before any work, if ``out`` holds a comparison of other dates, or something else.
+
+    Raises:
+        OutputError: if so, and it must not be replaced.
+    """
+    target = out.absolute()
+    refuse_to_replace(Destination(target.parent, replace), target.name, made_from(visits), FACTS)
+
+
+def write_comparison(comparison: Comparison, overlay: Overlay, out: Path, *, replace: bool = False) -> None:
     """Write comparison.json, changes.csv, comparison.png and report.html into ``out``, all of them or none.
 
     Raises:
-        OutputError: if they cannot be written, or something else lies there.
+        OutputError: if they cannot be written, or something else lies there, such as a comparison of other dates that
+            must not be replaced.
     """
     picture = draw_overlay(overlay)
     contents = {
@@ -39,7 +52,7 @@ def write_comparison(comparison: Comparison, overlay: Overlay, out: Path) -> Non
         FACTS: comparison.text().encode(),
     }
     target = out.absolute()
-    with result_folder(target.parent, target.name, FACTS) as folder:
+    with result_folder(target.parent, target.name, FACTS, replace=replace) as folder:
         for name, content in contents.items():
             with atomic_output(folder / name) as stream:
                 stream.write(content)

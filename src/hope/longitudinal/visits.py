@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -29,6 +30,7 @@ from hope.stages.intake.quality import shows_brain_only
 from hope.stages.postprocess.lesions import check_peds, refuse_other_grid
 from hope.stages.postprocess.postprocess import count_voxels
 from hope.stages.postprocess.scheme_check import likelier_scheme
+from hope.stages.report.made_from import MadeFrom
 
 BEST_FIRST: Final = (MRSequence.T1C, MRSequence.T1N, MRSequence.T2W, MRSequence.T2F)
 """The sequence that two dates are registered by: the first that both have."""
@@ -90,6 +92,12 @@ def read_visit(folder: Path, what: str) -> Visit:
             )
         is_result = (folder / RESULT).is_file()
     return _of_result(folder, what) if is_result else _of_scans(folder, what)
+
+
+def made_from(visits: Sequence[Visit]) -> MadeFrom:
+    """What a comparison is made from: mask and scan of each date, in their order."""
+    digests = [hashlib.sha256(f"{hash_volume(visit.labels)} {visit.scan_sha256}".encode()) for visit in visits]
+    return MadeFrom("dates", {f"date {number}": digest.hexdigest() for number, digest in enumerate(digests, 1)})
 
 
 def common_sequence(earlier: Visit, later: Visit) -> MRSequence:

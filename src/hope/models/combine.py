@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hope.domain.errors import InputError
-from hope.models.bundle import WEIGHTS, Bundle, write_manifest
+from hope.formats.atomic import atomic_directory
+from hope.models.bundle import WEIGHTS, Bundle, read_bundle, write_manifest
 from hope.models.networks.mean import MOST_MEMBERS
 from hope.models.out_of_distribution import OUT_OF_DISTRIBUTION, OutOfDistributionScore, pooled
 from hope.models.tensor_files import load_tensors
@@ -53,6 +54,7 @@ def combine_bundles(bundles: Sequence[Bundle], folder: Path, model_id: str) -> B
     Raises:
         InputError: if they do not fit together, or the folder is not empty.
         BundleError: if files of one are damaged.
+        OutputError: if the folder cannot be written; nothing of it stays then.
     """
     first = bundles[0] if bundles else None
     if first is None or not 2 <= len({bundle.sha256 for bundle in bundles}) == len(bundles) <= MOST_MEMBERS:
@@ -61,22 +63,23 @@ def combine_bundles(bundles: Sequence[Bundle], folder: Path, model_id: str) -> B
         )
     for bundle in bundles:
         _check_alike(first, bundle)
-    if folder.exists() and any(folder.iterdir()):
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise InputError(f"the folder {folder.name} is not empty", fix="name a new folder with -o")
     for bundle in bundles:
         bundle.verify()
     known = [score for bundle in bundles if (score := OutOfDistributionScore.read(bundle.folder))]
     ordinary = pooled(known) if len(known) == len(bundles) else None
-    folder.mkdir(parents=True, exist_ok=True)
-    weights: dict[str, Tensor] = {}
-    for number, bundle in enumerate(bundles):
-        tensors = load_tensors(bundle.folder / WEIGHTS)
-        weights |= {f"{PREFIX}{number}.{name}": tensor for name, tensor in tensors.items()}
-    save_file(weights, folder / WEIGHTS)
-    (folder / WEIGHTS).chmod(0o644)  # safetensors gives it to its owner alone
-    if ordinary:
-        (folder / OUT_OF_DISTRIBUTION).write_text(json.dumps(ordinary.to_json()) + "\n", encoding="utf-8")
-    return write_manifest(folder, _manifest(bundles, model_id))
+    with atomic_directory(folder.absolute()) as made:
+        weights: dict[str, Tensor] = {}
+        for number, bundle in enumerate(bundles):
+            tensors = load_tensors(bundle.folder / WEIGHTS)
+            weights |= {f"{PREFIX}{number}.{name}": tensor for name, tensor in tensors.items()}
+        save_file(weights, made / WEIGHTS)
+        (made / WEIGHTS).chmod(0o644)  # safetensors gives it to its owner alone
+        if ordinary:
+            (made / OUT_OF_DISTRIBUTION).write_text(json.dumps(ordinary.to_json()) + "\n", encoding="utf-8")
+        write_manifest(made, _manifest(bundles, model_id))
+    return read_bundle(folder)
 
 
 def _check_alike(first: Bundle, other: Bundle) -> None:

@@ -12,7 +12,7 @@ from hope.domain.errors import InputError
 from hope.formats.private_directory import private_directory
 from hope.longitudinal.compare import compare_visits
 from hope.longitudinal.dates import put_in_order
-from hope.longitudinal.report import write_comparison
+from hope.longitudinal.report import refuse_other_comparison, write_comparison
 from hope.longitudinal.visits import read_visit
 from hope.python_api.progress import ProgressLike, listener
 from hope.python_api.result import Result
@@ -24,6 +24,7 @@ def compare(
     dicom: Sequence[str | os.PathLike[str]] = (),
     sessions: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
+    replace: bool = False,
     progress: ProgressLike = None,
 ) -> Comparison:
     """Compare two or more dates of one patient, as ``hope compare`` does.
@@ -35,7 +36,9 @@ def compare(
             order of StudyDate. It has to hold the scan that the result was made on; where a result was not made from
             DICOM that cannot be checked, and a caution says so.
         sessions: instead of days, the subject's BIDS sessions.tsv, for results that are named sub-X_ses-Y; likewise.
-        out: the directory for JSON, table, picture and report; None leaves nothing on disk.
+        out: the directory for JSON, table, picture and report; None leaves nothing on disk. A comparison of the same
+            dates in it is replaced.
+        replace: also replace one of other dates.
         progress: True shows a bar; or a function ``progress(text, share)``.
 
     Returns:
@@ -44,7 +47,7 @@ def compare(
     Raises:
         InputError: if a date cannot be used, they do not fit together, or cannot be laid on each other; if a DICOM
             directory is of another date.
-        OutputError: if ``out`` cannot be written.
+        OutputError: if ``out`` cannot be written, or holds something else, such as a comparison of other dates.
     """
     if sum((days is not None, bool(dicom), sessions is not None)) > 1:
         raise InputError("days come from one place", fix="give days, dicom or sessions")
@@ -55,6 +58,8 @@ def compare(
     with ExitStack() as kept, listener(progress) as report:
         folders = [_folder(visits[number], kept) for number in order]
         found = [read_visit(folder, f"date {number}") for number, folder in enumerate(folders, 1)]
+        if out is not None:
+            refuse_other_comparison(found, Path(out), replace=replace)
         unchecked: list[str] = []
         if directories:
             # Its libraries are slow to import.
@@ -64,7 +69,7 @@ def compare(
         comparison, overlay = compare_visits(found, days, progress=report)
         comparison = comparison.model_copy(update={"cautions": [*unchecked, *comparison.cautions]})
         if out is not None:
-            write_comparison(comparison, overlay, Path(out))
+            write_comparison(comparison, overlay, Path(out), replace=replace)
     return comparison
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Protocol
@@ -14,9 +14,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hope.domain.errors import InputError
-from hope.models.bundle import WEIGHTS
+from hope.models.bundle import MANIFEST, WEIGHTS, Bundle, read_bundle
+from hope.stages.report.result_folder import Destination, refuse_to_replace, result_folder
 
 CHECKPOINT = "checkpoint.pt"
+BUNDLE = "bundle"
+"""In a run's folder: what `hope models add` takes."""
 WARM_UP = 50
 """Steps of linear warm-up; a tenth of a run that is shorter than ten times that."""
 
@@ -105,6 +108,30 @@ def learning_rate_at(peak: float, step: int, steps: int) -> float:
     if step < warm:
         return peak * (step + 1) / warm
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+
+def refuse_other_bundle(run: Path) -> None:
+    """Refuse, before any training, if the bundle in a run's folder is not as it was written, or is none.
+
+    Raises:
+        OutputError: if so.
+    """
+    refuse_to_replace(Destination(run), BUNDLE, None, MANIFEST)
+
+
+def write_bundle(run: Path, write: Callable[[Path], Bundle]) -> Bundle:
+    """Let a bundle be written that takes its place in the run's folder when it is whole; an earlier one is replaced.
+
+    Args:
+        run: the folder.
+        write: writes it into the folder that it is given.
+
+    Raises:
+        OutputError: if it cannot be written, or the earlier one was changed since.
+    """
+    with result_folder(run, BUNDLE, MANIFEST) as folder:
+        write(folder)
+    return read_bundle(run / BUNDLE)
 
 
 def write_weights(network: nn.Module, folder: Path, dtype: torch.dtype = torch.float32) -> None:

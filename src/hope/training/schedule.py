@@ -22,7 +22,7 @@ from hope.domain.errors import InputError
 from hope.domain.progress import Progress
 from hope.formats.atomic import atomic_output
 from hope.models.bundle import WEIGHTS, Bundle
-from hope.training.checkpoints import CHECKPOINT, Checkpoint
+from hope.training.checkpoints import BUNDLE, CHECKPOINT, Checkpoint, refuse_other_bundle, write_bundle
 from hope.training.config import RECIPES, STRONG, TrainingConfig, config_of_recipe, hash_of_ids
 from hope.training.export import export_bundle
 from hope.training.limits import read_intervals, read_out_of_distribution
@@ -226,7 +226,7 @@ def _chosen(folder: Path, plan: Sequence[Phase], only: Collection[str]) -> Seque
         )
     if not only or names[0] in only or names[0] != SYNTHESIS:
         return [phase for phase in plan if not only or phase.name in only]
-    if not (folder / names[0] / "bundle").is_dir():
+    if not (folder / names[0] / BUNDLE).is_dir():
         raise InputError(f"{names[0]} has not ended, and the other phases start from its weights")
     return [phase for phase in plan if phase.name in only]
 
@@ -246,7 +246,8 @@ def _run_phase(
     seen = {case: files for case, files in stored.items() if case not in left_out} if phase.real else {}
     config = replace(phase.config, real_cases=len(seen), real_sha256=hash_of_ids(list(seen)))
     state, config = _state_of(here, config, base, earlier)
-    if state.step < config.steps or not (here / "bundle").is_dir():
+    refuse_other_bundle(here)
+    if state.step < config.steps or not (here / BUNDLE).is_dir():
         unseen = [read_sample(stored[case][1][0]) for case in sorted(left_out) if case in stored]
         state = train(
             state,
@@ -259,9 +260,13 @@ def _run_phase(
             base=earlier,
         )
     known, intervals = read_out_of_distribution(here), read_intervals(here)
-    return export_bundle(
-        state, config, here / "bundle", phase.name, out_of_distribution=known, intervals=intervals, base=base
-    )
+
+    def write(folder: Path) -> Bundle:
+        return export_bundle(
+            state, config, folder, phase.name, out_of_distribution=known, intervals=intervals, base=base
+        )
+
+    return write_bundle(here, write)
 
 
 def _state_of(

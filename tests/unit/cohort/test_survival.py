@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from tests.earlier_output import holds_rule, refused
 
 from hope.cli import main
 from hope.cohort.apply import apply_model, read_values
@@ -118,6 +119,19 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         lines.append(f"c{number},{days},{int(event)},{8 + 2 * row[0]:.4f},{sexes[int(row[1] > 0)]}")
     (folder / "cohort.csv").write_text("\n".join(lines), encoding="utf-8")
     return folder / "cohort.csv", folder
+
+
+def test_a_report_of_another_fit_stays(table: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "survival.json"
+    lines = table[0].read_text(encoding="utf-8").splitlines()
+    # Patients have changed their ages: that the report is of others shows only once the fit is done.
+    rows = [line.split(",") for line in lines[1:]]
+    aged = [",".join([*row[:3], other[3], row[4]]) for row, other in zip(rows, [*rows[20:], *rows[:20]], strict=True)]
+    (tmp_path / "later.csv").write_text("\n".join([lines[0], *aged]), encoding="utf-8")
+    words = ["survival", "fit", table[0], "-o", out]
+    holds_rule(words, ["survival", "fit", tmp_path / "later.csv", "-o", out], [out])
+    refused([*words, "--penalty", 0.5], [out])
+    assert "sha256" not in out.read_text(), "a published report holds no hash of its patients"
 
 
 def test_fit_and_apply_by_command(table: tuple[Path, Path], tmp_path: Path) -> None:

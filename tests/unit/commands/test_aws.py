@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from click.testing import CliRunner
+from tests.earlier_output import refused
 
 from hope.cli import main
 from hope.localaws.aws_processes import free_port
@@ -62,6 +63,15 @@ def test_serves_until_told_to_end_and_leaves_no_process(tmp_path: Path) -> None:
     assert out == file.read_text()
     assert f"export HOPE_SAGEMAKER_ENDPOINT_URL=http://127.0.0.1:{port}\n" in out
     assert "export HOPE_PREDICTOR=sagemaker\n" in out
+
+
+@pytest.mark.parametrize(
+    "text", ["export PATH=/bin\n", "unset AWS_PROFILE AWS_SESSION_TOKEN\nrm -rf build\n", "\x7fELF"]
+)
+def test_a_file_of_other_lines_is_not_replaced(tmp_path: Path, text: str) -> None:
+    own = tmp_path / "profile"
+    own.write_text(text)
+    refused(["aws", "local", "--env-file", own], [own])
 
 
 def test_without_moto_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from tests.earlier_output import holds_rule
 
 from hope.cli import main
 from hope.domain.case import SEQUENCES, MRSequence
@@ -56,6 +57,18 @@ def features(monkeypatch: pytest.MonkeyPatch) -> None:
         return {"a": kind - 1, "b": 2 - kind, "c": 0.01 * float(labels.data.sum()) / 5000}
 
     monkeypatch.setattr("hope.stages.postprocess.radiomics.tumour_features", computed)
+
+
+def test_rules_of_other_masks_and_rules_that_were_edited_stay(tmp_path: Path) -> None:
+    make_cases(tmp_path)
+    rules = tmp_path / "ours.json"
+    words = ["train", "postprocess", tmp_path / "results", "--truth", tmp_path / "drawn", "-o", rules]
+
+    def drawn_anew() -> None:
+        mask = read_labels(tmp_path / "drawn" / "synth-0000.nii.gz")
+        write_labels(mask.with_data(np.roll(mask.data, 2, axis=1)), tmp_path / "drawn" / "synth-0000.nii.gz")
+
+    holds_rule([*words, "--clusters", 1], [*words, "--clusters", 1], [rules], between=drawn_anew)
 
 
 def test_rules_are_learned_written_and_can_be_applied(tmp_path: Path) -> None:

@@ -112,5 +112,5 @@ def test_radiomics_are_those_of_the_atlas_files_and_who_has_none_is_named(tmp_pa
     images = {s: read_scan(folder / f"case-a-{s}-atlas.nii.gz", s)[0] for s in SEQUENCES}
     for name, value in tumour_features(images, labels).items():
         assert float(with_all[name]) == pytest.approx(value, rel=1e-4, abs=1e-9), name
-    alone = CliRunner().invoke(main, ["cohort", "table", str(tmp_path / "results" / "b"), *command[3:]])
+    alone = CliRunner().invoke(main, ["cohort", "table", str(tmp_path / "results" / "b"), *command[3:], "--replace"])
     assert alone.exit_code == 2 and "no result has radiomics" in alone.stderr

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image, PngImagePlugin
 from pydicom.sr.codedict import codes
+from tests.earlier_output import holds_rule
 
 from hope.cli import main
 from hope.domain.grid import Grid
@@ -62,6 +63,18 @@ def test_every_code_of_the_context_group_is_listed_once(folder: Path, tmp_path: 
     assert {(entry["code"], entry["name"]) for entry in record["codes"]} == known
     assert len(record["codes"]) == len(known)
     assert all(entry["evidence"] and entry["code"] in done.stdout for entry in record["codes"])
+
+
+def test_findings_on_other_scans_stay(folder: Path, tmp_path: Path) -> None:
+    codes = tmp_path / "codes.json"
+    words = ["deidentify-report", folder, "--json", codes]
+
+    def of_other_scans() -> None:
+        facts = json.loads((folder / "result.json").read_text())
+        facts["input"]["sequences"]["t1c"]["sha256"] = "1" * 64
+        (folder / "result.json").write_text(json.dumps(facts))
+
+    holds_rule(words, words, [codes], between=of_other_scans)
 
 
 def test_a_plain_result_claims_profile_and_faces_and_never_burned_in_text(folder: Path) -> None:

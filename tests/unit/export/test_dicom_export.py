@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 from pydicom.charset import convert_encodings
 from pydicom.valuerep import PersonName
+from tests.earlier_output import WORK, call, refused
 
 from hope.cli import main
 from hope.domain.errors import InputError, OutputError
@@ -274,6 +275,23 @@ def test_no_tumour_leaves_no_segmentation_of_an_earlier_export(tmp_path: Path) -
         export_objects(read_result(later.result), later.series, out)
 
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_objects_of_another_mask_or_series_and_files_of_the_user_stay(tmp_path: Path) -> None:
+    first, second = (
+        make_case(tmp_path / name, oblique((1, 1, 1)), labels) for name, labels in (("a", (1, 3)), ("b", (1,)))
+    )
+    out = tmp_path / "out"
+    words, other = (["dicom", "export", c.result, "--series", c.series, "-o", out] for c in (first, second))
+    assert call(words)[0] == call(words)[0] == call([*words, "--labelmap"])[0] == 0
+    made = sorted(out.iterdir())
+    refused(other, made)
+    for path in made:
+        kept = path.read_bytes()
+        path.write_bytes(WORK)
+        refused(words, made)
+        path.write_bytes(kept)
+    assert call([*other, "--replace"])[0] == call(other)[0] == 0
 
 
 def tracking_of(path: Path) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +13,7 @@ import pytest
 
 import hope.formats.atomic as module
 from hope.domain.errors import OutputError
-from hope.formats.atomic import atomic_directory, atomic_output, clear_partial_files
+from hope.formats.atomic import atomic_directory, atomic_output, clear_partial_files, write_together
 from hope.formats.private_directory import MACHINE
 
 
@@ -50,6 +52,29 @@ def test_what_cannot_be_deleted_is_said(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(shutil, "rmtree", refuse)
     with pytest.raises(OutputError, match="permission denied"), atomic_directory(tmp_path / "study"):
         raise KeyError("a")
+
+
+def test_files_that_belong_together_take_their_places_once_all_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {tmp_path / name: name.encode() for name in "abc"}
+    for path in files:
+        path.write_bytes(b"earlier")
+    whole, synced = os.fsync, []
+
+    def full(opened: int) -> None:
+        synced.append(opened)
+        if len(synced) == 3:
+            raise OSError(errno.ENOSPC, "no space")
+        whole(opened)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="cannot write c: the disk is full"):
+        write_together(files)
+    assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"earlier"} and len(list(tmp_path.iterdir())) == 3
+    monkeypatch.undo()
+    write_together(files)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files
 
 
 WRITE = (

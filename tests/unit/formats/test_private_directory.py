@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import platform
 import re
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import hope.formats.private_directory as module
+from hope.formats import machine
 from hope.formats.private_directory import (
     MACHINE,
     NAME,
@@ -22,6 +25,7 @@ from hope.formats.private_directory import (
     partial_directory,
     private_directory,
 )
+from hope.jobs import lock_place
 
 HOLD = (
     "import sys; from hope.formats.private_directory import private_directory\n"
@@ -92,6 +96,41 @@ def test_a_machine_that_shares_the_disk_is_left_alone(tmp_path: Path) -> None:
     with partial_directory(tmp_path / "case") as own:
         assert own.parent == tmp_path and MACHINE in own.name and own.is_dir()
     assert not ours.exists() and theirs.is_dir()
+
+
+def test_what_the_version_before_left_by_the_host_name_goes_too(temporary: Path) -> None:
+    host = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+    left = [temporary / f"hope-own-{host}-0000left", temporary / f".case.{host}-0a1b2c3d.part"]
+    for folder in left:
+        folder.mkdir()
+    with private_directory(), partial_directory(temporary / "case"):
+        assert not any(folder.exists() for folder in left)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (("id", "host"), ("id", "host"), True),
+        (("id", "host"), ("other", "host"), False),  # a cluster's machines under one host name
+        (("id", "host"), ("id", "other"), False),  # copies of one virtual machine
+        (("id", "host"), ("", "host"), False),  # a container without an id
+    ],
+)
+def test_a_machine_is_its_id_and_its_host_name(
+    one: tuple[str, str], other: tuple[str, str], same: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seen(facts: tuple[str, str]) -> str:
+        monkeypatch.setattr(machine, "content_of", lambda path: facts[0])
+        monkeypatch.setattr(platform, "node", lambda: facts[1])
+        return machine._machine()
+
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert (seen(one) == seen(other)) is same
+
+
+def test_locks_and_names_mean_one_machine() -> None:
+    assert lock_place.MACHINE == machine.MACHINE
+    assert machine.MACHINE.startswith(MACHINE) or not machine.MACHINE
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from scipy import ndimage
+from tests.earlier_output import call, holds_rule, refused
 
 import hope
 from hope.cli import main
 from hope.contract.comparison import Comparison
-from hope.domain.errors import StageError
+from hope.domain.errors import OutputError, StageError
 from hope.domain.grid import Grid
 from hope.domain.lesion_matching import match_lesions
 from hope.domain.lesion_size import MeasureRule
@@ -137,6 +138,18 @@ def test_the_command_compares_two_dates(visits: tuple[Path, Path], tmp_path: Pat
         assert words in html
     assert not any("one and the same scan" in text for text in comparison.cautions)
     assert "same" in run.output and "not a medical device" in run.output.lower()
+
+
+def test_a_comparison_of_other_dates_stays(visits: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "change"
+    words = ["compare", *visits, "-o", out]
+    files = [out / name for name in ("changes.csv", "comparison.png", "report.html")]
+    holds_rule(words, ["compare", *reversed(visits), "-o", out], files)
+    with pytest.raises(OutputError, match="made from other dates"):
+        hope.compare(*visits, out=out)
+    hope.compare(*visits, out=out, replace=True)
+    assert call(["compare", *visits, visits[0], "-o", out])[0] == 0, "a further date"
+    refused(words, sorted(out.iterdir()))
 
 
 def test_three_dates_in_python_give_a_curve_and_leave_nothing(visits: tuple[Path, Path]) -> None:

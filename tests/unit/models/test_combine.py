@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from dataclasses import replace
@@ -13,7 +14,7 @@ import torch
 from click.testing import CliRunner
 
 from hope.cli import main
-from hope.domain.errors import BundleError, InputError
+from hope.domain.errors import BundleError, InputError, OutputError
 from hope.models.bundle import WEIGHTS, Bundle, read_bundle, write_manifest
 from hope.models.combine import combine_bundles
 from hope.models.networks import build_network
@@ -104,6 +105,19 @@ def test_a_damaged_member_is_refused_and_leaves_nothing(members: list[Bundle], t
     with pytest.raises(BundleError, match="is damaged"):
         combine_bundles([members[0], damaged], tmp_path / "new", "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_one_that_cannot_be_written_whole_leaves_nothing(
+    members: list[Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(folder: Path, manifest: object) -> Bundle:
+        assert (folder / WEIGHTS).is_file()
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr("hope.models.combine.write_manifest", full)
+    with pytest.raises(OutputError, match="disk is full"):
+        combine_bundles(members[:2], tmp_path / "new", "new")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", [OUT_OF_DISTRIBUTION, OLD_FILE])

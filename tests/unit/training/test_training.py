@@ -14,6 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
+from tests.earlier_output import WORK, refused
 
 from hope.cli import main
 from hope.domain.case import SEQUENCES, MRSequence
@@ -24,12 +25,13 @@ from hope.domain.progress import silent
 from hope.domain.volume import Volume
 from hope.formats.nifti import write_labels, write_scan
 from hope.formats.private_directory import MACHINE
-from hope.models.bundle import BUNDLED, read_bundle, write_manifest
+from hope.models.bundle import BUNDLED, Bundle, read_bundle, write_manifest
 from hope.models.combine import combine_bundles
 from hope.services import Services
 from hope.stages.intake.intake import find_cases
 from hope.testing.fakes import FakeBrainExtractor
 from hope.testing.head import atlas_scan
+from hope.training.checkpoints import CHECKPOINT, write_bundle
 from hope.training.config import RECIPES, TrainingConfig, config_of_recipe, continued
 from hope.training.export import export_bundle
 from hope.training.harmonizer_config import HarmonizerConfig
@@ -215,9 +217,31 @@ def test_the_command_makes_a_bundle_that_can_be_added(tmp_path: Path, monkeypatc
     more = call(main, ["train", "-o", str(run), "--steps", "3", "--resume", "--id", "trial"])
     assert more.exit_code == 0, more.output
     assert read_bundle(run / "bundle").manifest["training"]["steps"] == 3
+    (run / CHECKPOINT).rename(tmp_path / "kept.pt")
+    refused(["train", "-o", run, "--steps", 2], sorted((run / "bundle").iterdir()), "choose another -o")
+    (tmp_path / "kept.pt").rename(run / CHECKPOINT)
+    (run / "bundle" / "notes.txt").write_bytes(WORK)
+    refused(["train", "-o", run, "--steps", 4, "--resume"], sorted((run / "bundle").iterdir()), "choose another -o")
+    (run / "bundle" / "notes.txt").unlink()
     added = call(main, ["models", "add", str(run / "bundle")])
     assert added.exit_code == 0, added.output
     assert "trial" in call(main, ["models", "list"]).output
+
+
+def test_a_bundle_takes_the_place_of_the_earlier_one_when_it_is_whole(tmp_path: Path) -> None:
+    first = write_bundle(tmp_path, lambda folder: export_bundle(start(SMALL), SMALL, folder, "first"))
+
+    def half(folder: Path) -> Bundle:
+        export_bundle(start(SMALL), SMALL, folder, "second")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_bundle(tmp_path, half)
+    assert read_bundle(tmp_path / "bundle").sha256 == first.sha256
+    second = write_bundle(tmp_path, lambda folder: export_bundle(start(SMALL), SMALL, folder, "second"))
+    assert second.id == "second" and second.folder == tmp_path / "bundle"
+    second.verify()
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
 def test_a_resumed_run_must_get_the_cases_it_started_with() -> None:

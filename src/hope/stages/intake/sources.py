@@ -64,6 +64,12 @@ class CaseSource:
     series: frozenset[str] = frozenset()
     identities: tuple[Identity, ...] = field(default=(), repr=False)
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files and directories that the scans are in."""
+        given = (*self.files.values(), *((self.dicom,) if self.dicom else ()))
+        return tuple(p if p.exists() else p.with_name(p.name.rpartition("#")[0] or p.name) for p in given)
+
 
 def left_out_flags(left_out: Mapping[str, int]) -> list[QCFlag]:
     """One flag for each reason why something was left out."""

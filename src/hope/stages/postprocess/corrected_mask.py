@@ -14,7 +14,8 @@ from hope.domain.grid import Grid
 from hope.domain.labels import PEDS
 from hope.domain.progress import Progress
 from hope.domain.volume import Volume
-from hope.formats.nifti import open_scan, read_labels, write_labels
+from hope.formats.gunzip import open_scan
+from hope.formats.nifti import read_labels, write_labels
 from hope.formats.nifti_header import read_layout
 from hope.formats.reading import reading
 from hope.stages.postprocess.postprocess import count_voxels

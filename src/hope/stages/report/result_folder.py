@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,8 @@ from hope.domain.errors import OutputError
 from hope.domain.sequence import MRSequence
 from hope.formats.atomic import atomic_output, output_error
 from hope.formats.hashing import sha256_of
-from hope.formats.private_directory import partial_directory
+from hope.formats.private_directory import OURS, partial_directory
+from hope.stages.report.made_from import MadeFrom
 
 RESULT = "result.json"
 
@@ -34,10 +36,19 @@ class Destination:
     out: Path
     replace: bool = False
 
+    def refuse_other_scans(self, case_id: str, sha256: Mapping[MRSequence, str]) -> None:
+        """Refuse, before any work, if a result of other scans lies where this case's would go.
+
+        Raises:
+            OutputError: if so, and it must not be replaced; `result_folder` looks again at the end.
+        """
+        if not self.replace:
+            refuse_other_scans(self.out, case_id, sha256)
+
 
 def scans_facts(sha256: Mapping[MRSequence, str]) -> dict[str, Any]:
     """The part of a facts file that says which scans it was made from, as result.json has it."""
-    return {"input": {"sequences": {str(sequence): {"sha256": digest} for sequence, digest in sha256.items()}}}
+    return MadeFrom.scans(sha256).facts()
 
 
 def refuse_other_scans(out: Path, case_id: str, sha256: Mapping[MRSequence, str], facts: str = RESULT) -> None:
@@ -46,7 +57,25 @@ def refuse_other_scans(out: Path, case_id: str, sha256: Mapping[MRSequence, str]
     Raises:
         OutputError: if so; `result_folder` looks again at the end.
     """
-    _refuse_other_scans(out / case_id / facts, scans_facts(sha256), case_id)
+    _refuse_other_input(out / case_id / facts, MadeFrom.scans(sha256), case_id)
+
+
+def refuse_to_replace(to: Destination, case_id: str, made_from: MadeFrom | None, facts: str = RESULT) -> None:
+    """Refuse, before any work, what `result_folder` would refuse when it begins or ends.
+
+    Args:
+        to: where the result is to go.
+        case_id: the name of its directory.
+        made_from: what it will be made from; None where that is not looked at.
+        facts: its facts file.
+
+    Raises:
+        OutputError: if what lies there must not be replaced.
+    """
+    with _as_output_error():
+        _refuse_to_replace(to.out / case_id, to.out / case_id, facts)
+    if made_from is not None and not to.replace:
+        _refuse_other_input(to.out / case_id / facts, made_from, case_id)
 
 
 @contextmanager
@@ -54,10 +83,10 @@ def result_folder(out: Path, case_id: str, facts: str = RESULT, *, replace: bool
     """A private folder that becomes ``out/case_id`` only when the block ends well; else nothing stays behind.
 
     An earlier result of the same case, known by its file ``facts``, is replaced as a whole, never mixed. One that was
-    made from other scans is replaced only if ``replace`` says so: two patients may have one name. One that holds
+    made from other input is replaced only if ``replace`` says so: two patients may have one name. One that holds
     files that were added or changed since, such as a mask corrected by hand, is not replaced: this is looked at before
     the block, and again when the new result takes the old one's place. What a run of the case left that was
-    killed on this machine is deleted.
+    killed on this machine is deleted, and an earlier result that it had moved away to replace it is put back.
 
     Raises:
         OutputError: if ``out`` cannot be written, or something that must not be replaced lies at ``out/case_id``.
@@ -74,6 +103,7 @@ def result_folder(out: Path, case_id: str, facts: str = RESULT, *, replace: bool
                 if made:
                     out.mkdir(parents=True, exist_ok=True)
                 partial = until_it_ends.enter_context(partial_directory(target))
+                _take_back(target, facts)
             yield partial
             with _as_output_error():
                 _list_files(partial, facts)
@@ -128,6 +158,16 @@ def _list_files(partial: Path, facts: str) -> None:
             stream.write((json.dumps(known, indent=2, ensure_ascii=False) + "\n").encode())
 
 
+def _take_back(target: Path, facts: str) -> None:
+    """Put the earlier result back that a run had moved away when it was killed, just before its own took the place."""
+    named = re.compile(rf"\.{re.escape(target.name)}\.{OURS}-[0-9a-f]{{8}}\.part\.old")
+    left = [] if target.exists() else [path for path in target.parent.iterdir() if named.fullmatch(path.name)]
+    # What a living run moved away has that run's own directory beside it.
+    whole = [path for path in left if (path / facts).is_file() and not path.with_suffix("").exists()]
+    if whole:
+        max(whole, key=lambda path: (path / facts).stat().st_mtime).rename(target)
+
+
 def _swap(partial: Path, target: Path, facts: str, replace: bool) -> None:
     """Put the new folder in the old one's place; if that fails, the old one is back where it was."""
     if not target.exists():
@@ -139,7 +179,8 @@ def _swap(partial: Path, target: Path, facts: str, replace: bool) -> None:
         # Out of reach under its name now: what was saved into it during the run is seen here.
         _refuse_to_replace(old, target, facts)
         if not replace and (partial / facts).is_file():
-            _refuse_other_scans(old / facts, json.loads((partial / facts).read_text(encoding="utf-8")), target.name)
+            made_from = MadeFrom.of(json.loads((partial / facts).read_text(encoding="utf-8")))
+            _refuse_other_input(old / facts, made_from, target.name)
         ours = [path for path in old.iterdir() if path.is_file()]
         partial.rename(target)
     except BaseException:
@@ -193,41 +234,34 @@ def _refuse_to_replace(folder: Path, target: Path, facts: str) -> None:
             )
 
 
-def _refuse_other_scans(earlier: Path, new: Any, name: str) -> None:
-    """Refuse if an earlier facts file and the new facts were not made from the same scans.
+def _refuse_other_input(earlier: Path, made_from: MadeFrom | None, name: str) -> None:
+    """Refuse if an earlier facts file says another input than the new one; new facts that name none are not looked at.
 
-    Scans that were added, left out or assigned otherwise are the same scans. Facts that name none are not looked at.
+    Raises:
+        OutputError: if so.
     """
-    given = _scans(new)
-    if not given or not earlier.is_file():
+    if made_from is None or not made_from.parts or not earlier.is_file():
         return
     try:
-        there = _scans(json.loads(earlier.read_text(encoding="utf-8")))
+        there = json.loads(earlier.read_text(encoding="utf-8"))
     except ValueError:
-        there = {}
-    ours, theirs = set(given.values()), set(there.values())
-    if ours and theirs and (ours <= theirs or theirs <= ours):
+        there = None
+    got = made_from.difference(there)
+    if not got:
         return
-    differ = [sequence for sequence in given if given[sequence] not in theirs]
-    got = f"other images as {', '.join(differ)}" if there else "a result that does not say which"
+    words = made_from.words
+    scans = words == "scans"
+    danger, rename = (": it may be of another patient or day", ", give the case another name") if scans else ("", "")
     raise OutputError(
-        f"the output directory holds a result of {name} that was made from other scans (expected the same scans, got "
-        f"{got}): it may be of another patient or day; choose another -o, give the case another name, or say --replace "
-        "(in Python replace=True)"
+        f"the output directory holds a result of {name} that was made from other {words} (expected the same {words}, "
+        f"got {got}){danger}; choose another -o{rename}, or say --replace (in Python replace=True)"
     )
 
 
-def _scans(facts: Any) -> dict[str, str]:
-    """Sequence -> SHA-256 of the scans that facts were made from; empty where they do not say."""
-    try:
-        return {str(name): str(scan["sha256"]) for name, scan in facts["input"]["sequences"].items()}
-    except (KeyError, TypeError, AttributeError):
-        return {}
-
-
 def _listed(facts: Path) -> Mapping[str, str] | None:
-    """Name -> SHA-256 of the files that a facts file lists, None if it lists none."""
+    """Name -> SHA-256 of the files that a facts file lists, None if it lists none; a bundle's lists them so itself."""
     try:
-        return {entry["name"]: entry["sha256"] for entry in json.loads(facts.read_text(encoding="utf-8"))["files"]}
+        files = json.loads(facts.read_text(encoding="utf-8"))["files"]
+        return files if isinstance(files, dict) else {entry["name"]: entry["sha256"] for entry in files}
     except (ValueError, KeyError, TypeError):
         return None

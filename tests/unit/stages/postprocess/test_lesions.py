@@ -87,13 +87,18 @@ def test_the_command_writes_one_form_and_draws(tmp_path: Path) -> None:
     )
     assert run.exit_code == 0, run.output
     assert "outer contour" in run.output and "components below 0.05 ml that were not measured: 1" in run.output
-    written = (tmp_path / "out" / "measurements.json").read_text(encoding="utf-8")
-    assert written == measure_lesions(labels).text()
+    written = json.loads((tmp_path / "out" / "measurements.json").read_text(encoding="utf-8"))
+    stated = {name: value for name, value in written.items() if name not in ("input", "files")}
+    assert stated == json.loads(measure_lesions(labels).text())
+    assert list(written["files"]) == ["measurements.csv", "measurements.png"]
     with Image.open(tmp_path / "out" / "measurements.png") as picture:
         assert picture.width > picture.height > 400
-    # Another mask's measurements take the place of all of it: no picture of the first stays beside them.
+    # Another mask's measurements take the place of all of it, if asked: no picture of the first stays beside them.
     write_labels(labels.with_data(np.zeros_like(labels.data)), tmp_path / "seg.nii.gz")
     run = CliRunner().invoke(main, ["measure", f"{tmp_path}/seg.nii.gz", "-o", f"{tmp_path}/out"])
+    assert run.exit_code == 2 and "measurements.json was made from other masks" in run.output
+    assert (tmp_path / "out" / "measurements.png").is_file()
+    run = CliRunner().invoke(main, ["measure", f"{tmp_path}/seg.nii.gz", "-o", f"{tmp_path}/out", "--replace"])
     assert run.exit_code == 0 and "no lesion to measure" in run.output
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"measurements.json", "measurements.csv"}
 

@@ -11,9 +11,16 @@ import pytest
 
 from hope.domain.errors import OutputError
 from hope.domain.sequence import MRSequence
-from hope.formats.private_directory import MACHINE
+from hope.formats.private_directory import MACHINE, partial_directory
 from hope.stages.report import result_folder as module
-from hope.stages.report.result_folder import refuse_other_scans, result_folder, scans_facts
+from hope.stages.report.made_from import MadeFrom
+from hope.stages.report.result_folder import (
+    Destination,
+    refuse_other_scans,
+    refuse_to_replace,
+    result_folder,
+    scans_facts,
+)
 
 WORK = b"an hour's work"
 
@@ -131,6 +138,46 @@ def test_what_a_killed_run_of_the_case_left_goes_with_its_next_run(tmp_path: Pat
             raise KeyError
         (living / "result.json").write_text("{}", encoding="utf-8")
     assert {path.name for path in tmp_path.iterdir()} == {"case", *kept}
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_result_that_a_killed_run_had_moved_away_is_put_back(tmp_path: Path, same: bool) -> None:
+    """It was killed between the two renames: the earlier result lies under a hidden name, its own where it was made."""
+    _run_on({"t1c": "a"}, tmp_path, "result.json")
+    (tmp_path / "case-1").rename(tmp_path / f".case-1.{MACHINE}-0a1b2c3d.part.old")
+    (tmp_path / f".case-1.{MACHINE}-0a1b2c3d.part").mkdir()
+    if same:
+        _run_on({"t1c": "a", "t2w": "b"}, tmp_path, "result.json")
+    else:
+        with pytest.raises(OutputError, match="other scans"):
+            _run_on({"t1c": "x"}, tmp_path, "result.json", early=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["case-1"]
+    assert (tmp_path / "case-1" / "case-1-seg.nii.gz").read_text() == ("a,b" if same else "a")
+
+
+def test_what_a_living_run_moved_away_is_left_to_it(tmp_path: Path) -> None:
+    _run_on({"t1c": "a"}, tmp_path, "result.json")
+    with partial_directory(tmp_path / "case-1") as living:
+        old = living.with_name(f"{living.name}.old")
+        (tmp_path / "case-1").rename(old)
+        with pytest.raises(KeyError), result_folder(tmp_path, "case-1"):
+            assert old.is_dir() and not (tmp_path / "case-1").exists()
+            raise KeyError
+        living.rmdir()
+
+
+def test_files_of_the_user_are_seen_before_the_work(tmp_path: Path) -> None:
+    to = Destination(tmp_path)
+    refuse_to_replace(to, "case-1", MadeFrom("options", {"seed": "1"}))
+    _run(tmp_path, "one")
+    refuse_to_replace(to, "case-1", None)
+    with pytest.raises(OutputError, match="does not say which"):
+        refuse_to_replace(to, "case-1", MadeFrom("options", {"seed": "1"}))
+    refuse_to_replace(Destination(tmp_path, replace=True), "case-1", MadeFrom("options", {"seed": "1"}))
+    (tmp_path / "case-1" / "notes.txt").write_bytes(WORK)
+    for replace in (True, False):
+        with pytest.raises(OutputError, match="added or changed"):
+            refuse_to_replace(Destination(tmp_path, replace), "case-1", None)
 
 
 FIRST = {"t1c": "a", "t2f": "b"}
