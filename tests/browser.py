@@ -119,8 +119,9 @@ class Visited:
         assert not bad, "\n".join(bad)
 
 
-REST = """least => new Promise(done => {
+REST = """least => new Promise((done, fail) => {
   const begun = performance.now()
+  setTimeout(() => fail(new Error('the page drew fewer than 4 frames in 60 s: it hangs, or is hidden')), 60000 + least)
   let frames = 0
   const next = () => (++frames > 3 && performance.now() - begun >= least ? done() : requestAnimationFrame(next))
   requestAnimationFrame(next)

@@ -1,4 +1,4 @@
-"""Write viewer/src/app/sequences.generated.ts from `hope.contract.sequences`; a test fails while they differ."""
+"""Write viewer/src/app/sequences.generated.ts from `hope.contract.sequence_words`; a test fails while they differ."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from hope.contract import sequences
+from hope.contract import sequence_words
 
 TARGET = Path(__file__).resolve().parents[1] / "viewer" / "src" / "app" / "sequences.generated.ts"
 
@@ -17,8 +17,11 @@ def content() -> str:
         "CONTRAST",
         "NOT_CONTRAST",
         "NATIVE",
+        "LONE_NEGATIONS",
         "NEGATIONS",
         "NEGATIONS_AT_END",
+        "AFTER_AGENT",
+        "LINKS",
         "FILLERS",
         "OTHER",
         "OTHER_IN_TEXT",
@@ -26,15 +29,17 @@ def content() -> str:
         "LABELS",
     )
     table: dict[str, object] = {
-        "replacements": [list(pair) for pair in sequences.REPLACEMENTS],
-        "aliases": {word: list(meaning) for word, meaning in sorted(sequences.ALIASES.items())},
-        "otherPattern": sequences.OTHER_PATTERN,
+        "replacements": [list(pair) for pair in sequence_words.REPLACEMENTS],
+        "aliases": {word: list(meaning) for word, meaning in sorted(sequence_words.ALIASES.items())},
+        "otherPattern": sequence_words.OTHER_PATTERN,
+        "letterNegation": sequence_words.LETTER_NEGATION,
+        "lastAfterAgent": sequence_words.LAST_AFTER_AGENT,
     }
     for name in sets:
         words = name.lower().split("_")
-        table[words[0] + "".join(word.title() for word in words[1:])] = sorted(getattr(sequences, name))
+        table[words[0] + "".join(word.title() for word in words[1:])] = sorted(getattr(sequence_words, name))
     lines = [
-        "// Made by tools/make_sequence_table.py from src/hope/contract/sequences.py. Do not edit.",
+        "// Made by tools/make_sequence_table.py from src/hope/contract/sequence_words.py. Do not edit.",
         "// biome-ignore-all format: generated",
         "export const TABLE = {",
     ]

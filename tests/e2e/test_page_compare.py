@@ -191,7 +191,11 @@ def test_an_earlier_result_is_sent_without_the_names_of_its_files(
     for name in ("result.json", "mask.nii.gz", "t1c.nii.gz"):
         given.append(tmp_path / f"SURNAMEMARK-{name}")
         given[-1].write_bytes((files / name).read_bytes())
-    with serving(later) as address, visit(browser, f"{address}/#/case/{LATER}", width=390, height=844) as visited:
+    # The one page test with what moves left moving, as most people see it.
+    with (
+        serving(later) as address,
+        visit(browser, f"{address}/#/case/{LATER}", width=390, height=844, reduced_motion="no-preference") as visited,
+    ):
         page = visited.page
         page.locator("[data-tab=compare]").click()
         tab = page.locator("[data-comparison]")

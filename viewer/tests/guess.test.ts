@@ -25,14 +25,20 @@ describe('guessSlot', () => {
     expect(guessSlot(name).slot).toBe(slot)
   })
 
-  it.each(['scan.nii.gz', 't1c-seg.nii.gz', 'IM0001.dcm', 'notes.txt', 't1.docx', 't1c_t2w.nii.gz', 'mat1.nii'])(
-    'leaves %s to the user and says why',
-    (name) => {
-      const guess = guessSlot(name)
-      expect(guess.slot).toBeNull()
-      expect('why' in guess && guess.why.length).toBeGreaterThan(10)
-    },
-  )
+  it.each([
+    'scan.nii.gz',
+    't1c-seg.nii.gz',
+    'IM0001.dcm',
+    'notes.txt',
+    't1.docx',
+    't1c_t2w.nii.gz',
+    'mat1.nii',
+    'x_flair_pred.nii',
+  ])('leaves %s to the user and says why', (name) => {
+    const guess = guessSlot(name)
+    expect(guess.slot).toBeNull()
+    expect('why' in guess && guess.why.length).toBeGreaterThan(10)
+  })
 })
 
 describe('the names that the command line is tested with', () => {

@@ -1,163 +1,40 @@
-"""What people call the four sequences: one alias table for command line, BIDS names, the page and DICOM descriptions.
-
-The tables are data. `viewer/src/app/sequences.generated.ts` is made from them by ``tools/make_sequence_table.py``, and
-``tests/unit/contract/sequence_names.json`` holds the cases that both readers are tested with.
-"""
+"""Which of the four sequences a file name or a text speaks of, by the tables of `hope.contract.sequence_words`."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hope.contract.sequence_words import (
+    AFTER,
+    AFTER_AGENT,
+    ALIASES,
+    BEFORE,
+    CONTRAST,
+    EXACT,
+    FILLERS,
+    LABELS,
+    LAST_AFTER_AGENT,
+    LETTER_NEGATION,
+    LINKS,
+    LONE_NEGATIONS,
+    NATIVE,
+    NEGATIONS,
+    NEGATIONS_AT_END,
+    NEUTRAL,
+    NOT_CONTRAST,
+    OTHER,
+    OTHER_IN_TEXT,
+    OTHER_PATTERN,
+    REPLACEMENTS,
+)
 from hope.domain.case import MRSequence
 
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_TECHNIQUES = _words(
-    "w wi weighted se tse fse ffe tfe ir gre spgr fspgr mprage mpr vibe space cube vista fl2d fl3d fs blade "
-    "propeller 3d 2d iso ax sag cor tra"
-)
-"""What may stand glued to a weighting without changing it: t1w, t2tse, t1mprage."""
-
-_GRADIENT_ECHOES = _words("ffe tfe gre spgr fspgr mprage mpr vibe fl2d fl3d")
-"""Techniques whose "T2" is T2*."""
-
-REPLACEMENTS: tuple[tuple[str, str], ...] = (
-    (r"t2[ _.-]?(?:\*|star)", " t2star "),
-    (r"\bt2w?[ _.-]?(?:gre|ffe|fl2d|fl3d|flash|flash2d|hemo)\b", " t2star "),
-    (r"t1[ _.-]?rho", " t1rho "),
-    (r"\bw(?:ith)?(?: ?[/&+] ?| and | )(?:wo|without)\b", " contrast without "),
-    (r"\bw/o\b", " without "),
-    (r"\bs/c\b", " without contrast "),
-    (r"\bc/c\b", " contrast "),
-    (r"\+ ?c\b", " contrast "),
-    (r"\bc ?\+", " contrast "),
-    (r" -c\b(?! ?\+)", " without contrast "),
-    (r" -(?=(?:km|ce|gd|gad|gado|kontrast|contrast)\b)", " without "),
-    (r"\bc-(?= |$)", " without contrast "),
-    (r"(?<=t1c)-(?= |$)", " without contrast "),
-    (r"\bdark[ _.-]?fl(?:uid)?\b", " flair "),
-    (r"\bda[ _.-]?fl\b", " flair "),
-    (r"\btirm[ _.-]?(?:dark|da)\b", " flair "),
-    (r"\bmp[ _.-]?rage", " mprage "),
-    (r"\bb[ _.-]?ffe\b", " bffe "),
-    (r"\b(?:3|three)[ _.-]?plane", " localizer "),
-    (r"\bproton[ _.-]?density\b", " pd "),
-    (r"\bfield[ _.-]?map", " fieldmap "),
-)
-"""Regular expression -> words: applied in this order to lower-case text in which spaces stand for underscores."""
-
-ALIASES: dict[str, tuple[str, bool | None]] = {
-    **{
-        f"{lead}{stem}{end}": (stem, None)
-        for stem, ends in (("t1", _TECHNIQUES), ("t2", _TECHNIQUES - _GRADIENT_ECHOES))
-        for lead in ("", "3d")
-        for end in ("", *ends)
-    },
-    **dict.fromkeys(("mprage", "bravo", "spgr", "fspgr", "vibe", "thrive", "tfl", "tfl3d"), ("t1", None)),
-    **dict.fromkeys(
-        ("t1n", "t1pre", "t1native", "t1nativ", "t1nogad", "t1nogd", "t1wo", "t1precontrast"), ("t1", False)
-    ),
-    **dict.fromkeys(
-        (
-            *("t1c", "t1ce", "t1gd", "t1gad", "t1post", "t1km", "t1contrast", "t1wce", "t1cw", "t1wc"),
-            *("t1postgd", "t1postgad", "t1postcontrast", "t1wpost", "t1wgd", "t1enhanced"),
-        ),
-        ("t1", True),
-    ),
-    **dict.fromkeys(
-        (
-            *("flair", "t2f", "t2flair", "t2wflair", "t2tirm", "darkfluid", "flair3d", "flair2d", "3dflair"),
-            *("2dflair", "axflair", "sagflair", "corflair", "flairw"),
-        ),
-        ("t2f", None),
-    ),
-}
-"""Word -> weighting (t1, t2, t2f) and, for T1, whether contrast was given (None: the word does not say)."""
-
-CONTRAST = _words(
-    "ce gd gad gado gadolinium km contrast kontrast kontrastmittel contraste contrasto kontrastem mdc mezzo inj "
-    "injected injection injektion enhanced gadovist gadavist dotarem magnevist prohance multihance omniscan "
-    "clariscan gadoterate postcontrast postgad postgd postkm postce postinj apres après"
-)
-"""Words that say that contrast was given, unless a negation stands before them."""
-
-AFTER = "post"
-BEFORE = "pre"
-"""``post`` says contrast and ``pre`` says none, unless the next word is one of `NOT_CONTRAST`."""
-
-NOT_CONTRAST = _words(
-    "op operative operativ operation surgery surgical resection biopsy treatment tx rt radiation radiotherapy "
-    "chemo therapy processed processing proc hoc process"
-)
-"""After ``pre`` and ``post`` these words speak of surgery, therapy or computing."""
-
-NATIVE = _words(
-    "nonenhanced native nativ nativa nativo natif unenhanced noncontrast noncon nocontrast nogad nogd noce nokm "
-    "nongad nongd precontrast pregad pregd prekm okm ohnekm"
-)
-"""Words that say that no contrast was given."""
-
-NEGATIONS: frozenset[str] = _words(
-    "no non not none without wo before minus pre ohne kein keine keinem vor o sans avant sin antes sem senza prima "
-    "zonder geen voor utan före fore uden før uten ilman bez przed před pred fara fără"
-)
-"""Before a word of `CONTRAST` (or ``c``) these say that no contrast was given."""
-
-NEGATIONS_AT_END: frozenset[str] = frozenset(("without", "wo", "ohne", "sans"))
-"""At the end of a text these say the same by themselves: ``T1 w/o``."""
-
-FILLERS: frozenset[str] = _words(
-    "iv i v with any the of agent media medium de del d du l la le di dell der den dem des"
-)
-"""Words that may stand between a negation and the agent."""
-
-OTHER = _words(
-    "atlas template defacemask adc swi swan venbold t2star t2starw t2starmap qsm mip minip phase unit1 inv1 inv2 "
-    "dwi dti "
-    "diff diffusion trace tracew fa hardi epi ep2d asl cbf cbv rcbv mtt ttp perf perfusion dsc dce "
-    "ktrans bold fmri sbref tof mra mrv angio angiography spectroscopy svs csi mrs pd pdw pdt2 t1map t2map r1map "
-    "r2map r2starmap pdmap mtrmap mtsat b0 b0map b1 b1map tb1map fieldmap megre mese mp2rage ciss fiesta trufi "
-    "bffe dess stir localizer localiser scout t1rho proton inplanet1 inplanet2"
-)
-"""Words that name an image which is none of the four sequences: it is known and left out."""
-
-OTHER_IN_TEXT = _words(
-    "survey loc sub subtraction subtr spine spinal cervical thoracic lumbar cspine tspine lspine map mapping b0map "
-    "phasediff screenshot"
-)
-"""The same in a DICOM description, and in a file name behind the sequence, where they cannot be a person, a subject
-or a folder."""
-
-OTHER_PATTERN = r"b\d{2,4}|b0+"
-"""Words of this form are b-values of diffusion imaging."""
-
-NEUTRAL = (
-    _words(
-        "ax axial sag sagittal cor coronal tra trans transversal transverse obl se tse fse gre gr ir ffe tfe space "
-        "cube vista blade propeller 3d 2d iso fs fatsat brain head mr mri anat acq desc rec run echo part mag w and "
-        "with reg n4 stripped defaced orig raw scan image"
-    )
-    | FILLERS
-)
-"""Words without a say: they neither belong to a case's name nor change the sequence."""
-
-LABELS: frozenset[str] = frozenset(
-    (
-        *("seg", "dseg", "segmentation", "label", "labels", "mask", "brainmask", "roi", "probseg", "lesion", "lesions"),
-        *("prob", "probability", "probabilities", "pred", "prediction", "annotation", "contour"),
-    )
-)
-"""Words that name a mask or a map of probabilities, which is no input."""
-
-EXACT: frozenset[str] = frozenset(("t1n", "t1c", "t2w", "t2f", "t1ce", "t1gd", "t1", "t2", "flair", "t1w"))
-"""Last words of the naming schemes BraTS, BIDS and the plain one: such a name outweighs a freer one beside it."""
-
-_CASE_CHANGE = re.compile(r"(?<=[a-z])(?=[A-Z])")
+# oKM ("ohne KM") stays one word.
+_CASE_CHANGE = re.compile(r"(?<=[a-z])(?=[A-Z])(?!(?<=(?<![A-Za-z])o)(?:KM|G[Dd]))")
+_SUB = re.compile(r"(?<![^\W_])sub(?![^\W_])(?P<subject>-(?=[^\W_]))?")
 _BIDS_LEAD = re.compile(r"^sub-[A-Za-z0-9]+(?:_ses-[A-Za-z0-9]+)?(?=_)", re.IGNORECASE)
 _LETTERS = re.compile(r"[^\W_]+")
 
@@ -198,10 +75,15 @@ class StemReading:
 
 def words_of(text: str) -> list[str]:
     """Cut text into lower-case words: at what is no letter or digit, and where a small letter meets a capital."""
-    plain = _CASE_CHANGE.sub(" ", text).lower().replace("_", " ")
+    plain = _split(text).replace("_", " ")
     for pattern, replacement in REPLACEMENTS:
         plain = re.sub(pattern, replacement, plain)
     return _LETTERS.findall(plain)
+
+
+def _split(text: str) -> str:
+    # File systems of macOS keep a letter and its accent apart.
+    return _CASE_CHANGE.sub(" ", unicodedata.normalize("NFC", text)).lower()
 
 
 def is_other(word: str, in_text: bool = False) -> bool:
@@ -212,7 +94,7 @@ def is_other(word: str, in_text: bool = False) -> bool:
 def read_text(text: str) -> WordReading:
     """Read a DICOM description, or another free text about one image."""
     words = words_of(text)
-    return _read(words, next((word for word in words if is_other(word, in_text=True)), ""))
+    return _read(words, next((word for word in words if is_other(word, in_text=True)), ""), 0)
 
 
 def read_stem(stem: str) -> StemReading:
@@ -222,17 +104,38 @@ def read_stem(stem: str) -> StemReading:
     words = words_of(rest)
     places = [i for i, word in enumerate(words) if word in ALIASES] or [i for i, w in enumerate(words) if is_other(w)]
     first = min(places, default=len(words))
-    # Words on contrast count where they stand beside the sequence; further left they may be a person or a project.
-    while not bids and first > 0 and (_known(words[first - 1]) or is_other(words[first - 1])):
-        first -= 1
-    counted = words[0 if bids else first :]
+    first = first if bids else _begin(words, first)
+    counted = _with_subjects(rest, words)[0 if bids else first :]
     named = 0 if bids else next((i for i, word in enumerate(counted) if word in ALIASES), len(counted))
     other = _other_word(counted, named)
-    reading = _read(counted, other)
+    reading = _read(counted, other, named)
     if bids is None:
         lead = _lead(rest, words[:first])
     exact = bool(words) and words[-1] in EXACT and (bids is not None or words[first:] == words[-1:])
     return StemReading(reading, lead, bids is not None, exact, other)
+
+
+def _begin(words: Sequence[str], first: int) -> int:
+    """Where the words on the sequence at ``first`` begin; further left they may be a person or a project."""
+    while first > 0:
+        if _known(words[first - 1]) or is_other(words[first - 1]):
+            first -= 1
+            continue
+        # Other negations, and what joins them to an agent, count only as a whole: vor der KM-Gabe.
+        start = first - 1
+        while start >= 0 and (words[start] in FILLERS or words[start] in CONTRAST):
+            start -= 1
+        negation = words[start] if start >= 0 else ""
+        if negation == LETTER_NEGATION or negation not in NEGATIONS or not names_agent(words, start):
+            break
+        first = start
+    return first
+
+
+def _with_subjects(rest: str, words: Sequence[str]) -> list[str]:
+    """The words of a name, where ``sub`` of ``sub-anna`` is a subject and no subtraction."""
+    found = iter([match["subject"] for match in _SUB.finditer(_split(rest))])
+    return ["subject" if word == "sub" and next(found, None) else word for word in words]
 
 
 def _other_word(words: Sequence[str], text_from: int) -> str:
@@ -242,6 +145,23 @@ def _other_word(words: Sequence[str], text_from: int) -> str:
         if is_other(word, in_text=place >= text_from and not numbered):
             return word
     return ""
+
+
+def names_label(words: Sequence[str]) -> bool:
+    """Whether words name a mask; ``pred`` before an agent is Slavic for "before" and no prediction."""
+    return any(
+        word in LABELS and not (word in NEGATIONS and names_agent(words, place)) for place, word in enumerate(words)
+    )
+
+
+def names_agent(words: Sequence[str], place: int) -> bool:
+    """Whether a contrast agent follows the word at ``place``, fillers aside."""
+    after = _past_fillers(words, place + 1)
+    return after < len(words) and (words[after] in CONTRAST or words[after] == "c")
+
+
+def _past_fillers(words: Sequence[str], place: int) -> int:
+    return next((i for i in range(place, len(words)) if words[i] not in FILLERS), len(words))
 
 
 def sequence_of(reading: WordReading) -> MRSequence | None:
@@ -258,31 +178,32 @@ def case_words(lead: str) -> tuple[str, ...]:
 
 
 def _known(word: str) -> bool:
-    return word in NEUTRAL or word in CONTRAST or word in NATIVE or word in NEGATIONS or word in (AFTER, BEFORE)
+    return word in NEUTRAL or word in CONTRAST or word in NATIVE or word in LONE_NEGATIONS or word in (AFTER, BEFORE)
 
 
 def _lead(rest: str, words: Sequence[str]) -> str:
     """The part of a name that its first words make up, as written."""
-    if not words:
-        return ""
-    end, plain = 0, _CASE_CHANGE.sub(" ", rest).lower()
+    end, plain = 0, _split(rest)
     for word in words:
         found = plain.find(word, end)
-        if found < 0:
-            break  # a replacement made the word up
-        end = found + len(word)
-    added = _CASE_CHANGE.sub(" ", rest)[:end].count(" ") - rest[:end].count(" ")
-    return rest[: end - max(0, added)].rstrip("-_. ")
+        if found >= 0:  # otherwise a replacement made the word up
+            end = found + len(word)
+    composed = unicodedata.normalize("NFC", rest)
+    added = _CASE_CHANGE.sub(" ", composed)[:end].count(" ") - composed[:end].count(" ")
+    end -= max(0, added)
+    if composed != rest:  # the same length of it in the letters of the name
+        end = max(n for n in range(len(rest) + 1) if len(unicodedata.normalize("NFC", rest[:n])) <= end)
+    return rest[:end].rstrip("-_. ")
 
 
-def _read(words: Sequence[str], other: str) -> WordReading:
+def _read(words: Sequence[str], other: str, text_from: int) -> WordReading:
     if other:
         return WordReading("other")
     named = [ALIASES[word] for word in words if word in ALIASES]
     weightings = {weighting for weighting, _ in named}
     if weightings == {"t2", "t2f"}:
         weightings = {"t2f"}
-    said = {contrast for _, contrast in named if contrast is not None} | _contrast(words)
+    said = {contrast for _, contrast in named if contrast is not None} | _contrast(words, text_from)
     if len(weightings) > 1:
         return WordReading("", None, contradiction=True)
     weighting = next(iter(weightings), "")
@@ -291,25 +212,34 @@ def _read(words: Sequence[str], other: str) -> WordReading:
     return WordReading(weighting, next(iter(said)) if len(said) == 1 else None, contradiction=len(said) > 1)
 
 
-def _contrast(words: Sequence[str]) -> set[bool]:
+def _contrast(words: Sequence[str], text_from: int) -> set[bool]:
     """What the words say of contrast: True, False, both or nothing."""
     said: set[bool] = set()
     skip = 0
     for place, word in enumerate(words):
         if place < skip:
             continue
-        after = next((i for i in range(place + 1, len(words)) if words[i] not in FILLERS), len(words))
+        after = _past_fillers(words, place + 1)
         following = words[after] if after < len(words) else ""
+        negates = word in NEGATIONS and (word != LETTER_NEGATION or place >= text_from)
         if word in (AFTER, BEFORE) and following in NOT_CONTRAST:
             skip = after + 1
-        elif word in NEGATIONS and (following in CONTRAST or following == "c"):
+        elif negates and names_agent(words, place):
             said.add(False)
-            skip = after + 1
+            skip = _past_agents(words, after)
         elif word in NATIVE or word == BEFORE or (word in NEGATIONS_AT_END and not following):
             said.add(False)
-        elif word in CONTRAST and following in ("none", "no", "free", "neg", "negative"):
+        elif word in CONTRAST and (following in AFTER_AGENT or words[after:] == [LAST_AFTER_AGENT]):
             said.add(False)
             skip = after + 1
         elif word in CONTRAST or word == AFTER:
             said.add(True)
     return said
+
+
+def _past_agents(words: Sequence[str], agent: int) -> int:
+    """The place behind an agent and those that are joined to it: injection de gadolinium, mezzo di contrasto."""
+    end = agent + 1
+    while end < len(words) and words[end] in LINKS and names_agent(words, end):
+        end = _past_fillers(words, end) + 1
+    return end

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hope.contract.sequences import LABELS, case_words, read_stem, sequence_of, words_of
+from hope.contract.sequences import case_words, names_label, read_stem, sequence_of, words_of
 from hope.domain.case import SEQUENCES, MRSequence
 from hope.domain.errors import AmbiguousInputError, InputError
 
@@ -105,7 +105,7 @@ def contradicts_itself(path: Path) -> bool:
 def is_label_name(path: Path) -> bool:
     """Whether the name says that the file is a segmentation or a mask, which is no input."""
     stem = _NIFTI.sub("", path.name)
-    return bool(_NOT_A_SCAN.search(stem)) or any(word in LABELS for word in words_of(_without_subject(path)))
+    return bool(_NOT_A_SCAN.search(stem)) or names_label(words_of(_without_subject(path)))
 
 
 def _without_subject(path: Path) -> str:

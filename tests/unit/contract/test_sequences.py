@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hope.contract import sequences
-from hope.contract.sequences import ALIASES, read_stem, read_text, sequence_of, words_of
+from hope.contract import sequence_words as tables
+from hope.contract.sequence_words import ALIASES
+from hope.contract.sequences import read_stem, read_text, sequence_of, words_of
 from hope.formats.names import read_name
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -37,35 +38,35 @@ def test_every_alias_means_what_its_row_says(word: str, meaning: tuple[str, bool
         assert (words.weighting, words.contrast, words.contradiction) == (*meaning, False)
 
 
-@pytest.mark.parametrize("word", sorted(sequences.CONTRAST | {sequences.AFTER}))
+@pytest.mark.parametrize("word", sorted(tables.CONTRAST | {tables.AFTER}))
 def test_every_contrast_word_and_its_negation(word: str) -> None:
     assert read_text(f"T1 {word}").contrast is True
-    if word != sequences.AFTER:
-        assert {read_text(f"T1 {no} {word}").contrast for no in sequences.NEGATIONS} == {False}
+    if word != tables.AFTER:
+        assert {read_text(f"T1 {no} {word}").contrast for no in tables.NEGATIONS} == {False}
     assert read_text(f"T1 x{word}x").contrast is None, "never inside another word"
 
 
-@pytest.mark.parametrize("word", sorted(sequences.NATIVE | {sequences.BEFORE}))
+@pytest.mark.parametrize("word", sorted(tables.NATIVE | {tables.BEFORE}))
 def test_every_native_word(word: str) -> None:
     assert read_text(f"T1 {word}").contrast is False
     assert read_text(f"T1 {word} gd").contrast in (False, None)
     assert read_text(f"T1 x{word}").contrast is None
 
 
-@pytest.mark.parametrize("word", sorted(sequences.NOT_CONTRAST))
+@pytest.mark.parametrize("word", sorted(tables.NOT_CONTRAST))
 def test_words_of_surgery_and_computing_say_nothing_of_contrast(word: str) -> None:
     for lead in ("pre", "post"):
         assert read_text(f"T1 {lead}-{word}").contrast is None
         assert read_text(f"T1 {lead} {word} gd").contrast is True
 
 
-@pytest.mark.parametrize("word", sorted(sequences.OTHER))
+@pytest.mark.parametrize("word", sorted(tables.OTHER))
 def test_every_word_of_another_image(word: str) -> None:
     assert read_stem(f"x_t1_{word}").words.weighting == "other" == read_text(f"T2 {word}").weighting
     assert sequence_of(read_stem(f"sub-01_{word}").words) is None
 
 
-@pytest.mark.parametrize("word", sorted(sequences.OTHER_IN_TEXT - sequences.OTHER))
+@pytest.mark.parametrize("word", sorted(tables.OTHER_IN_TEXT - tables.OTHER))
 def test_words_of_another_image_only_in_descriptions(word: str) -> None:
     assert read_text(f"T2 {word}").weighting == "other"
     assert read_stem(f"{word}1_t2").words.weighting == "t2"
@@ -100,8 +101,8 @@ def test_any_name_is_read_and_its_lead_stands_in_it(name: str) -> None:
 
 @given(st.from_regex(r"[a-z]{3,12}", fullmatch=True), st.sampled_from(["t1c", "t1n", "t2w", "t2f"]))
 def test_a_word_that_no_table_holds_changes_nothing(word: str, role: str) -> None:
-    if any(word in table for table in vars(sequences).values() if isinstance(table, (frozenset, dict))) or re.match(
-        sequences.OTHER_PATTERN, word
+    if any(word in table for table in vars(tables).values() if isinstance(table, (frozenset, dict))) or re.match(
+        tables.OTHER_PATTERN, word
     ):
         return
     assert str(sequence_of(read_stem(f"{word}_{role}").words)) == role

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -63,8 +64,12 @@ def test_segmentations_and_hidden_files_are_no_input() -> None:
         "sub-1_dseg.nii.gz",
         "x_brain_mask.nii.gz",
         "x-seg-atlas.nii.gz",
+        "x_flair_pred.nii.gz",
+        "T1_pred_seg_KM.nii.gz",
     ):
         assert is_label_name(Path(name)), name
+    for name in ("T1_pred_KM.nii.gz", "T1_pred_podanim_KM.nii.gz", "x_pred_kontrastem_T1.nii.gz"):
+        assert is_label_name(Path(name)) == ("podanim" in name), f"{name}: pred is a negation before an agent only"
     assert not is_nifti_name(Path("._x-t1c.nii.gz"))
     assert not is_nifti_name(Path("x-t1c.json"))
 
@@ -176,6 +181,15 @@ def test_the_names_of_our_own_masks_are_no_scans() -> None:
         ("Givenmark_t1", "Givenmark_t1ce", "Surnamemark_t2"),
         ("t1_20200101", "t1ce_20200101", "t2_20210505"),
         ("x_20200101093000_t1c", "x_20200102093000_t2"),
+        # Words that link a negation to an agent, and negations, are names where no agent follows.
+        ("anna_d_t1c", "anna_d_t2f", "anna_l_t1n", "anna_l_t2w"),
+        ("anna_d_gd_t1", "anna_l_gd_t2"),
+        ("Le_t1c", "Du_t2w"),
+        ("before_t1c", "after_t2w"),
+        ("prima_t1c", "prima_t2w", "dopo_t1c"),
+        ("Kim_O_GD_T1", "Kim_A_T2"),
+        ("field_map_annamark_t1c", "field_map_bobmark_t2w"),
+        (unicodedata.normalize("NFD", "Jörgmark_t1c"), unicodedata.normalize("NFD", "Jürgmark_t2w")),
     ],
 )
 def test_two_patients_or_dates_are_never_joined(names: tuple[str, ...]) -> None:
@@ -196,6 +210,9 @@ def test_two_patients_or_dates_are_never_joined(names: tuple[str, ...]) -> None:
         ("t1", "anna_t1c", "anna_t2"),
         ("sub-01_T1w", "sub-01_ce-gad_T1w", "sub-01_acq-tse_T2w"),
         ("x_t1_20200101093000", "x_t1ce_20200101094500", "x_t2_20200101"),
+        ("anna_vor_der_KM-Gabe_t1", "anna_t1_nach_KM", "anna_t2"),
+        ("anna_sans_injection_de_gadolinium_t1", "anna_t1_gado", "anna_t2"),
+        (unicodedata.normalize("NFD", "Jörg_t1c"), "Jörg_t2w"),
     ],
 )
 def test_series_numbers_planes_and_technique_are_no_patients(names: tuple[str, ...]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hope.contract.sequences import OTHER, OTHER_IN_TEXT
+from hope.contract.sequence_words import OTHER, OTHER_IN_TEXT
 from hope.domain.case import MRSequence
 from hope.domain.errors import AmbiguousInputError
 from hope.formats.dicom import DicomSeries

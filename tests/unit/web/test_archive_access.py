@@ -25,7 +25,7 @@ from hope.domain.progress import silent
 from hope.domain.volume import Volume
 from hope.jobs import bodies
 from hope.jobs.disk_space import DiskSpace
-from hope.testing.dicom_series import SeriesRecipe, write_series
+from hope.testing.dicom_series import IDENTITY, PATIENT_ID, SeriesRecipe, write_series
 from hope.web.app import create_app
 
 pytestmark = pytest.mark.anyio
@@ -151,7 +151,7 @@ async def test_a_study_is_found_and_its_scans_are_taken(
     assert served.scratch_files() == [] and len(served.blob_files()) == 2
     kept = b"".join(path.read_bytes() for path in served.folder.rglob("*") if path.is_file())
     shown = taken.text + found.text + json.dumps(case)
-    for mark in ("SURNAMEMARK", "NUMBERMARK"):
+    for mark in (*IDENTITY.split("^"), PATIENT_ID, "NUMBERMARK"):
         assert mark.encode() not in kept and mark not in shown
     assert archive.study.encode() not in kept
     actions = [entry.action for entry in served.store.audit()]

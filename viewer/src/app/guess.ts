@@ -13,22 +13,27 @@ const OTHER_PATTERN = new RegExp(`^(?:${TABLE.otherPattern})$`)
 const CONTRAST = new Set<string>(TABLE.contrast)
 const NOT_CONTRAST = new Set<string>(TABLE.notContrast)
 const NATIVE = new Set<string>(TABLE.native)
+const LONE_NEGATIONS = new Set<string>(TABLE.loneNegations)
 const NEGATIONS = new Set<string>(TABLE.negations)
 const NEGATIONS_AT_END = new Set<string>(TABLE.negationsAtEnd)
+const LINKS = new Set<string>(TABLE.links)
 const FILLERS = new Set<string>(TABLE.fillers)
 const OTHER = new Set<string>(TABLE.other)
 const OTHER_IN_TEXT = new Set<string>(TABLE.otherInText)
 const NEUTRAL = new Set<string>(TABLE.neutral)
 const LABELS = new Set<string>(TABLE.labels)
-const AFTER_AGENT = new Set(['none', 'no', 'free', 'neg', 'negative'])
+const AFTER_AGENT = new Set<string>(TABLE.afterAgent)
+// oKM ("ohne KM") stays one word.
+const CASE_CHANGE = /(?<=[a-z])(?=[A-Z])(?!(?<=(?<![A-Za-z])o)(?:KM|G[Dd]))/g
+const SUB = /(?<![\p{L}\p{N}])sub(?![\p{L}\p{N}])(-(?=[\p{L}\p{N}]))?/gu
 const BIDS_LEAD = /^sub-[a-z0-9]+(?:_ses-[a-z0-9]+)?(?=_)/i
+
+// File systems of macOS keep a letter and its accent apart.
+const split = (text: string): string => text.normalize('NFC').replace(CASE_CHANGE, ' ').toLowerCase()
 
 /** As `words_of` of hope.contract.sequences. */
 function wordsOf(text: string): string[] {
-  let plain = text
-    .replace(/(?<=[a-z])(?=[A-Z])/g, ' ')
-    .toLowerCase()
-    .replaceAll('_', ' ')
+  let plain = split(text).replaceAll('_', ' ')
   for (const [pattern, words] of REPLACEMENTS) plain = plain.replace(pattern, words)
   return plain.match(/[\p{L}\p{N}]+/gu) ?? []
 }
@@ -43,21 +48,82 @@ function speaksOfAnother(words: readonly string[], textFrom: number): boolean {
   })
 }
 
+/** As `_with_subjects`: `sub` of `sub-anna` is a subject and no subtraction. */
+function withSubjects(rest: string, words: readonly string[]): string[] {
+  const found = [...split(rest).matchAll(SUB)].map((match) => match[1])
+  return words.map((word) => (word === 'sub' && found.shift() ? 'subject' : word))
+}
+
+function pastFillers(words: readonly string[], from: number): number {
+  let place = from
+  while (place < words.length && FILLERS.has(words[place] ?? '')) place++
+  return place
+}
+
+/** Whether a contrast agent follows the word at `place`, fillers aside. */
+function namesAgent(words: readonly string[], place: number): boolean {
+  const following = words[pastFillers(words, place + 1)] ?? ''
+  return CONTRAST.has(following) || following === 'c'
+}
+
+/** The place behind an agent and those that are joined to it: injection de gadolinium, mezzo di contrasto. */
+function pastAgents(words: readonly string[], agent: number): number {
+  let end = agent + 1
+  while (LINKS.has(words[end] ?? '') && namesAgent(words, end)) end = pastFillers(words, end) + 1
+  return end
+}
+
+/** As `_begin`: where the words on the sequence at `place` begin; further left they may be a person or a project. */
+function beginOf(words: readonly string[], place: number): number {
+  let first = place
+  while (first > 0) {
+    if (isKnown(words[first - 1] ?? '')) {
+      first--
+      continue
+    }
+    // Other negations, and what joins them to an agent, count only as a whole: vor der KM-Gabe.
+    let start = first - 1
+    while (start >= 0 && (FILLERS.has(words[start] ?? '') || CONTRAST.has(words[start] ?? ''))) start--
+    const negation = words[start] ?? ''
+    if (negation === TABLE.letterNegation || !NEGATIONS.has(negation) || !namesAgent(words, start)) break
+    first = start
+  }
+  return first
+}
+
+function isKnown(word: string): boolean {
+  return (
+    NEUTRAL.has(word) ||
+    CONTRAST.has(word) ||
+    NATIVE.has(word) ||
+    LONE_NEGATIONS.has(word) ||
+    isOther(word) ||
+    word === 'post' ||
+    word === 'pre'
+  )
+}
+
+/** As `names_label`: `pred` before an agent is Slavic for "before" and no prediction. */
+function namesLabel(words: readonly string[]): boolean {
+  return words.some((word, place) => LABELS.has(word) && !(NEGATIONS.has(word) && namesAgent(words, place)))
+}
+
 /** What the words say of contrast: true, false, both or nothing. */
-function contrastOf(words: readonly string[]): Set<boolean> {
+function contrastOf(words: readonly string[], textFrom: number): Set<boolean> {
   const said = new Set<boolean>()
   let skip = 0
   words.forEach((word, place) => {
     if (place < skip) return
-    let after = place + 1
-    while (after < words.length && FILLERS.has(words[after] ?? '')) after++
+    const after = pastFillers(words, place + 1)
     const following = words[after] ?? ''
+    const negates = NEGATIONS.has(word) && (word !== TABLE.letterNegation || place >= textFrom)
+    const denied = AFTER_AGENT.has(following) || (following === TABLE.lastAfterAgent && after === words.length - 1)
     if ((word === 'post' || word === 'pre') && NOT_CONTRAST.has(following)) skip = after + 1
-    else if (NEGATIONS.has(word) && (CONTRAST.has(following) || following === 'c')) {
+    else if (negates && namesAgent(words, place)) {
       said.add(false)
-      skip = after + 1
+      skip = pastAgents(words, after)
     } else if (NATIVE.has(word) || word === 'pre' || (NEGATIONS_AT_END.has(word) && !following)) said.add(false)
-    else if (CONTRAST.has(word) && AFTER_AGENT.has(following)) {
+    else if (CONTRAST.has(word) && denied) {
       said.add(false)
       skip = after + 1
     } else if (CONTRAST.has(word) || word === 'post') said.add(true)
@@ -74,7 +140,7 @@ function readWords(words: readonly string[], textFrom: number): Words {
   const weightings = new Set(named.map(([weighting]) => weighting))
   if (weightings.size === 2 && weightings.has('t2f')) weightings.delete('t2')
   if (weightings.size > 1) return { weighting: '', contrast: null, contradiction: true }
-  const said = contrastOf(words)
+  const said = contrastOf(words, textFrom)
   for (const [, contrast] of named) if (contrast !== null) said.add(contrast)
   const [weighting = ''] = weightings
   if (weighting !== '' && weighting !== 't1') return { weighting, contrast: null, contradiction: false }
@@ -85,25 +151,16 @@ function readWords(words: readonly string[], textFrom: number): Words {
 /** As `read_stem` of hope.contract.sequences. */
 function readStem(stem: string): Words & { bids: boolean; mask: boolean } {
   const bids = BIDS_LEAD.exec(stem)
-  const words = wordsOf(bids ? stem.slice(bids[0].length) : stem)
-  const isMask = (counted: readonly string[]) => counted.some((word) => LABELS.has(word))
-  if (bids) return { ...readWords(words, 0), bids: true, mask: isMask(words) }
+  const rest = bids ? stem.slice(bids[0].length) : stem
+  const words = wordsOf(rest)
+  const meant = withSubjects(rest, words)
+  if (bids) return { ...readWords(meant, 0), bids: true, mask: namesLabel(words) }
   let first = words.findIndex((word) => ALIASES.has(word))
   if (first < 0) first = words.findIndex(isOther)
   if (first < 0) first = words.length
-  const known = (word: string) =>
-    NEUTRAL.has(word) ||
-    CONTRAST.has(word) ||
-    NATIVE.has(word) ||
-    NEGATIONS.has(word) ||
-    isOther(word) ||
-    word === 'post' ||
-    word === 'pre'
-  // Words on contrast count where they stand beside the sequence; further left they may be a person or a project.
-  while (first > 0 && known(words[first - 1] ?? '')) first--
-  const counted = words.slice(first)
+  const counted = meant.slice(beginOf(words, first))
   const named = counted.findIndex((word) => ALIASES.has(word))
-  return { ...readWords(counted, named < 0 ? counted.length : named), bids: false, mask: isMask(counted) }
+  return { ...readWords(counted, named < 0 ? counted.length : named), bids: false, mask: namesLabel(counted) }
 }
 
 /** The slot that a file's name speaks for. */
