@@ -19,6 +19,7 @@ from hope.domain import json_text
 from hope.domain.errors import InputError, OutputError
 from hope.domain.wording import counted
 from hope.formats.atomic import output_error
+from hope.stages.report.made_from import holds_something
 
 FORMAT: Final = "hope-survival/1"
 LEAST_EVENTS: Final = 100
@@ -139,7 +140,7 @@ def refuse_other_report(path: Path, cohort: Cohort, penalty: float, seed: int) -
     Raises:
         OutputError: if so, or it cannot be read.
     """
-    if not path.exists():
+    if not holds_something(path):
         return
     try:
         found = json_text.loads(path.read_bytes())

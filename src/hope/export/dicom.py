@@ -31,7 +31,7 @@ from hope.formats.dicom_walk import MalformedError
 from hope.formats.private_directory import private_directory
 from hope.formats.reading import reading
 from hope.stages.intake.intake import hash_volume
-from hope.stages.report.made_from import foreign
+from hope.stages.report.made_from import foreign, holds_something
 
 _INSTANCE: Final = 0x00080018
 
@@ -128,7 +128,7 @@ def _uids_of(kind: str, words: Sequence[str]) -> tuple[ObjectUIDs, ObjectUIDs]:
 
 def _refuse_other_object(path: Path, known: Collection[str]) -> None:
     """Refuse, before any work, to replace what is no object of this mask and series."""
-    if not path.exists():
+    if not holds_something(path):
         return
     there = ""
     try:
@@ -142,7 +142,7 @@ def _refuse_other_object(path: Path, known: Collection[str]) -> None:
 
 
 def _refuse_stale(segmentation: Path, found: bool) -> None:
-    if not found and segmentation.exists():
+    if not found and holds_something(segmentation):
         raise OutputError(
             "the output directory holds the segmentation of an earlier export of this case, and this result has no "
             "tumour; delete it, or choose another -o"

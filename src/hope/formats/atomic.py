@@ -73,15 +73,17 @@ def atomic_output(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
-    """Write files that belong together: they take their places once all of them are on the disk.
+    """Write files that belong together: they take their places, in their order, once all of them are on the disk.
 
-    A process that is killed between two of these renames leaves some new and some old ones, each of them whole.
+    The one that lists the others comes last. A process that is killed between two of these renames leaves some new and
+    some old ones, each of them whole.
 
     Raises:
         OutputError: if the operating system refuses; before the first of them takes its place none does.
     """
     with ExitStack() as renamed_when_it_ends:
-        for path, content in contents.items():
+        # The stack ends the last one first.
+        for path, content in reversed(list(contents.items())):
             stream = renamed_when_it_ends.enter_context(atomic_output(path))
             stream.write(content)
             stream.flush()

@@ -69,12 +69,20 @@ def test_files_that_belong_together_take_their_places_once_all_are_written(
         whole(opened)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OutputError, match="cannot write c: the disk is full"):
+    with pytest.raises(OutputError, match="cannot write a: the disk is full"):
         write_together(files)
     assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"earlier"} and len(list(tmp_path.iterdir())) == 3
     monkeypatch.undo()
+    real, order = Path.replace, []
+
+    def seen(path: Path, target: Path) -> Path:
+        order.append(target)
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "replace", seen)
     write_together(files)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files
+    assert order == list(files), "the one that lists the others comes last"
 
 
 WRITE = (

@@ -194,8 +194,8 @@ def _settle(target: Path, facts: str, interrupted: Sequence[Path]) -> None:
 def _forget(old: Path, target: Path, facts: str) -> None:
     """Delete a replaced result of a killed run as `_remove` would have; what another user owns is left to that one."""
     with suppress(OSError):
-        strange = set(_strange(old, target.name, facts)) if (old / facts).is_file() else set(old.iterdir())
-        _delete(old, [path for path in old.iterdir() if path not in strange], target, facts)
+        others = set(_not_ours(old, target.name, facts)) if (old / facts).is_file() else set(old.iterdir())
+        _delete(old, [path for path in old.iterdir() if path not in others], target, facts)
 
 
 def _kept(target: Path) -> Path:
@@ -259,14 +259,14 @@ def _refuse_to_replace(folder: Path, target: Path, facts: str) -> None:
         raise OutputError(
             f"{target.name} exists in the output directory and is not a result of hope; choose another -o"
         )
-    for path in _strange(folder, target.name, facts):
+    for path in _not_ours(folder, target.name, facts):
         raise OutputError(
             f"the earlier result of {target.name} holds a file that was added or changed since ({path.name}); "
             "move it to a safe place, or choose another -o"
         )
 
 
-def _strange(folder: Path, name: str, facts: str) -> Iterator[Path]:
+def _not_ours(folder: Path, name: str, facts: str) -> Iterator[Path]:
     """What is in the result of a case and was not written by the run that wrote its facts as it is now."""
     listed = _listed(folder / facts)
     written = (folder / facts).stat().st_mtime
