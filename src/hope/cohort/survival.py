@@ -18,8 +18,7 @@ from hope.cohort.uncertainty import spread_of_fits
 from hope.domain import json_text
 from hope.domain.errors import InputError, OutputError
 from hope.domain.wording import counted
-from hope.formats.atomic import output_error
-from hope.stages.report.made_from import holds_something
+from hope.formats.atomic import holds_something, output_error
 
 FORMAT: Final = "hope-survival/1"
 LEAST_EVENTS: Final = 100

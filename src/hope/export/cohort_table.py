@@ -17,8 +17,8 @@ from hope.domain.feature_names import FEATURE_NAMES
 from hope.domain.labels import PEDS, REGION_NAMES, REGIONS
 from hope.export.stored_result import StoredResult
 from hope.export.tumour_features import describe
-from hope.formats.atomic import output_error
-from hope.stages.report.made_from import foreign, holds_something
+from hope.formats.atomic import holds_something, output_error
+from hope.stages.report.made_from import foreign
 
 Cell = str | float | int | bool | None
 

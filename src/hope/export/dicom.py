@@ -20,7 +20,7 @@ from hope.domain.volume import Volume
 from hope.domain.wording import counted
 from hope.export.stored_result import StoredResult
 from hope.export.writing import write_files
-from hope.formats.atomic import output_error
+from hope.formats.atomic import holds_something, output_error
 from hope.formats.dicom import convert_series
 from hope.formats.dicom_header import read_header
 from hope.formats.dicom_seg import Algorithm, ObjectUIDs, dicom_bytes, make_segmentation, on_series_grid
@@ -31,7 +31,7 @@ from hope.formats.dicom_walk import MalformedError
 from hope.formats.private_directory import private_directory
 from hope.formats.reading import reading
 from hope.stages.intake.intake import hash_volume
-from hope.stages.report.made_from import foreign, holds_something
+from hope.stages.report.made_from import foreign
 
 _INSTANCE: Final = 0x00080018
 

@@ -13,7 +13,7 @@ import pytest
 
 import hope.formats.atomic as module
 from hope.domain.errors import OutputError
-from hope.formats.atomic import atomic_directory, atomic_output, clear_partial_files, write_together
+from hope.formats.atomic import atomic_directory, atomic_output, clear_partial_files, is_free, write_together
 from hope.formats.private_directory import MACHINE
 
 
@@ -43,6 +43,45 @@ def test_what_a_killed_process_left_goes_with_the_next_of_the_name(tmp_path: Pat
             raise KeyError("a")
         assert living.is_dir(), "its process lives"
     assert {path.name for path in tmp_path.iterdir()} == {"study", other.name}
+
+
+@pytest.mark.parametrize("given", [".", "link", "dead link"])
+def test_an_empty_directory_that_is_there_stays_the_same_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    real = tmp_path / "real"
+    (tmp_path / "link").symlink_to(real, target_is_directory=True)
+    if given != "dead link":
+        real.mkdir()
+        monkeypatch.chdir(real)
+    target = Path() if given == "." else tmp_path / "link"
+    before = real.stat().st_ino if real.exists() else 0
+    assert is_free(target)
+    with pytest.raises(KeyError), atomic_directory(target) as folder:
+        (folder / "a").write_text("x")
+        raise KeyError
+    assert is_free(target)
+    with atomic_directory(target, last="a") as folder:
+        (folder / "a").write_text("x")
+        (folder / "b").mkdir()
+        (folder / "b" / "c").write_text("y")
+        assert not (real / "a").exists()
+    assert sorted(path.name for path in real.iterdir()) == ["a", "b"] and not is_free(target)
+    assert before in (0, real.stat().st_ino) and (tmp_path / "link").is_symlink()
+
+
+def test_what_came_into_the_directory_meanwhile_stays(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="it holds something"), atomic_directory(tmp_path) as folder:
+        (folder / "a").write_text("ours")
+        (tmp_path / "a").write_text("theirs")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a", "theirs")]
+
+
+def test_what_a_killed_process_left_in_an_empty_directory_does_not_fill_it(tmp_path: Path) -> None:
+    (tmp_path / f".hope.{MACHINE}-0a1b2c3d.part").mkdir()
+    assert is_free(tmp_path) and not list(tmp_path.iterdir())
+    with atomic_directory(tmp_path):
+        assert not is_free(tmp_path), "its process lives"
 
 
 def test_what_cannot_be_deleted_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -13,7 +12,7 @@ from typing import Any, Final
 
 from hope.domain.errors import OutputError
 from hope.domain.sequence import MRSequence
-from hope.formats.atomic import output_error, write_together
+from hope.formats.atomic import holds_something, output_error, write_together
 from hope.formats.hashing import sha256_of
 from hope.formats.nifti_comment import read_comment
 
@@ -193,21 +192,6 @@ def foreign(name: str, got: str) -> str:
         f"{name} is there already (expected no file, or what this command wrote before, got {got}); "
         "choose another name or directory, or say --replace"
     )
-
-
-def holds_something(path: Path) -> bool:
-    """Whether a file is there that can be lost; an empty one, as `mktemp` makes, cannot.
-
-    Raises:
-        OutputError: if it cannot be looked at.
-    """
-    try:
-        found = path.stat()
-        return found.st_size > 0 or not stat.S_ISREG(found.st_mode)
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise output_error(path.name, error) from error
 
 
 def _refuse_directory(path: Path) -> None:
