@@ -18,7 +18,7 @@ from hope.cohort.uncertainty import spread_of_fits
 from hope.domain import json_text
 from hope.domain.errors import InputError, OutputError
 from hope.domain.wording import counted
-from hope.formats.atomic import output_error
+from hope.formats.atomic import holds_something, output_error
 
 FORMAT: Final = "hope-survival/1"
 LEAST_EVENTS: Final = 100
@@ -42,6 +42,8 @@ class Validation:
         slope: calibration slope, mean over the repeats, stratified by fold; 1 is neither too sure nor too careful.
         days: (h,) horizons of the calibration curve.
         alive: (n, h) mean cross-validated share alive at each.
+        seed: of folds and resampling.
+        repeats: of the cross-validation.
     """
 
     risk: FloatArray
@@ -51,6 +53,8 @@ class Validation:
     slope: float
     days: FloatArray
     alive: FloatArray
+    seed: int = 1
+    repeats: int = REPEATS
 
     @property
     def publishable(self) -> bool:
@@ -123,18 +127,19 @@ def validate(cohort: Cohort, penalty: float, seed: int = 1, repeats: int = REPEA
             resampled.append(concordance(mean_risk[chosen], cohort.outcomes.part(chosen)))
     low, high = np.percentile(resampled, [2.5, 97.5])
     c_index = concordance(mean_risk, cohort.outcomes)
-    return Validation(mean_risk, c_index, float(low), float(high), float(np.mean(slopes)), days, alive / repeats)
+    figures = (mean_risk, c_index, float(low), float(high), float(np.mean(slopes)), days, alive / repeats)
+    return Validation(*figures, seed=seed, repeats=repeats)
 
 
-def refuse_other_report(path: Path, cohort: Cohort, penalty: float) -> None:
-    """Refuse, before the fit, to replace a file that is no report of a fit on so many cases with this penalty.
+def refuse_other_report(path: Path, cohort: Cohort, penalty: float, seed: int) -> None:
+    """Refuse, before the fit, to replace a file that is no report of a fit on so many cases with this penalty and seed.
 
     Whether it is of these very cases only the fit shows: a report cannot hold a hash of what it must not tell.
 
     Raises:
         OutputError: if so, or it cannot be read.
     """
-    if not path.exists():
+    if not holds_something(path):
         return
     try:
         found = json_text.loads(path.read_bytes())
@@ -142,19 +147,19 @@ def refuse_other_report(path: Path, cohort: Cohort, penalty: float) -> None:
         raise output_error(path.name, error) from error
     except (ValueError, RecursionError):
         found = None
-    ours = _what(cohort, penalty)
+    ours = _what(cohort, penalty, seed, REPEATS)
     if not isinstance(found, dict) or any(found.get(name) != value for name, value in ours.items()):
         raise OutputError(
-            f"{path.name} is there already (expected a report of the same cases, covariates and penalty, got another "
-            "report or file); choose another name or directory, or say --replace"
+            f"{path.name} is there already (expected a report of the same cases, covariates, penalty and seed, got "
+            "another report or file); choose another name or directory, or say --replace"
         )
 
 
-def _what(cohort: Cohort, penalty: float) -> dict[str, Any]:
+def _what(cohort: Cohort, penalty: float, seed: int, repeats: int) -> dict[str, Any]:
     """What a report says that a fit is of."""
     events = int(cohort.outcomes.events.sum())
     cases = {"cases": len(cohort.outcomes.days), "events": events, "covariates": list(cohort.names)}
-    return {"format": FORMAT, **cases, "penalty": penalty}
+    return {"format": FORMAT, **cases, "penalty": penalty, "seed": seed, "repeats": repeats}
 
 
 def fit_report(cohort: Cohort, penalty: float, validation: Validation) -> dict[str, Any]:
@@ -170,7 +175,7 @@ def fit_report(cohort: Cohort, penalty: float, validation: Validation) -> dict[s
     report: dict[str, Any] = {
         "format": FORMAT,
         "disclaimer": DISCLAIMER,
-        **_what(cohort, penalty),
+        **_what(cohort, penalty, validation.seed, validation.repeats),
         "c_index": [round(value, 4) for value in (validation.c_index, validation.c_low, validation.c_high)],
         "calibration_slope": round(validation.slope, 4),
         "calibration_curve": calibration_curve(validation.days, validation.alive, outcomes),

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from hope.commands.inputs import HELP, PATH, REPLACE_FILES, SCHEMES
 from hope.commands.lesions import print_lesions
-
-if TYPE_CHECKING:
-    from hope.stages.report.made_from import MadeFrom
 
 _FACTS, _TABLE, _PICTURE = "measurements.json", "measurements.csv", "measurements.png"
 
@@ -97,13 +93,13 @@ def measure(
     from hope.stages.intake.intake import hash_volume
     from hope.stages.postprocess.lesions import measure_lesions, refuse_other_grid
     from hope.stages.postprocess.scheme_check import to_peds
-    from hope.stages.report.made_from import MadeFrom, with_facts
+    from hope.stages.report.made_from import MadeFrom, refuse_other_file, refuse_unlisted, with_facts
 
     given = read_labels(mask, "MASK")
     labels, caution = to_peds(given, scheme, "MASK")
     made_from = MadeFrom("masks", {"mask": hash_volume(given)})
     if output is not None:
-        _refuse_others(output, made_from, replace)
+        refuse_other_file(output / _FACTS, made_from, replace=replace)
     scan = None
     if image is not None:
         scan, _ = read_scan(image, "T1C", partial(refuse_other_grid, labels.grid))
@@ -130,16 +126,9 @@ def measure(
         files[_PICTURE] = draw_measurements(scan, labels, found)
     hashes = {name: sha256(content).hexdigest() for name, content in files.items()}
     files[_FACTS] = with_facts({**found.model_dump(mode="json"), "files": hashes}, made_from)
-    _refuse_others(output, made_from, replace)
+    refuse_other_file(output / _FACTS, made_from, replace=replace)
+    refuse_unlisted(output / _FACTS, (_TABLE, _PICTURE), files, replace=replace)
     _write(output, files)
-
-
-def _refuse_others(folder: Path, made_from: MadeFrom, replace: bool) -> None:
-    """Refuse measurements of another mask, and files that the facts that are there do not list as they are."""
-    from hope.stages.report.made_from import refuse_other_file, refuse_unlisted
-
-    refuse_other_file(folder / _FACTS, made_from, replace=replace)
-    refuse_unlisted(folder / _FACTS, (_TABLE, _PICTURE), replace=replace)
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hope.commands.inputs import HELP, PATH, REPLACE_FILES
 from hope.domain.wording import counted
+
+if TYPE_CHECKING:
+    from hope.cohort.survival import Validation
 
 
 @click.group(short_help="Fit a survival model on a cohort table; apply a published one.", context_settings=HELP)
@@ -77,15 +81,20 @@ def fit(
     table = read_cohort(cohort, read_dictionary(dictionary) if dictionary else None, measured, joined)
     check_cohort(table)
     if not replace:
-        refuse_other_report(output, table, penalty)
+        refuse_other_report(output, table, penalty, seed)
     validation = validate(table, penalty, seed)
     report = fit_report(table, penalty, validation)
+    # Said first: a report of other cases that lies in the way is seen only now, after the work.
+    _say(report, validation, len(table.names))
     files = {output: (json.dumps(report, indent=1) + "\n").encode()}
     refuse_other_bytes(files, replace=replace)
     write_together(files)
+
+
+def _say(report: dict[str, Any], validation: Validation, covariates: int) -> None:
     click.echo(
         f"{counted(report['cases'], 'cases')}, {counted(report['events'], 'events')}, "
-        f"{counted(len(table.names), 'covariates')}"
+        f"{counted(covariates, 'covariates')}"
     )
     click.echo(
         f"  C-index {validation.c_index:.3f} ({validation.c_low:.3f} to {validation.c_high:.3f}), cross-validated"

@@ -17,7 +17,7 @@ from hope.contract.outputs import Role, Space
 from hope.domain.errors import InputError, OutputError
 from hope.domain.labels import PEDS
 from hope.export.stored_result import FACTS, StoredResult
-from hope.formats.atomic import atomic_directory
+from hope.formats.atomic import atomic_directory, is_free
 from hope.formats.nifti import write_labels
 
 BIDS_VERSION: Final = "1.10.0"
@@ -72,10 +72,9 @@ def export_derivatives(results: Sequence[StoredResult], out: Path) -> Path:
                 got=" and ".join(same),
                 fix="export them to two directories",
             )
-    target = out.absolute()
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    if not is_free(out):
         raise OutputError("the output directory exists and is not empty; choose another -o")
-    with atomic_directory(target) as root:
+    with atomic_directory(out, last=DESCRIPTION) as root:
         for result in results:
             _write_case(root, result, places[result.case_id])
         _json(root / DESCRIPTION, _description())

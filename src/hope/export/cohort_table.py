@@ -17,7 +17,7 @@ from hope.domain.feature_names import FEATURE_NAMES
 from hope.domain.labels import PEDS, REGION_NAMES, REGIONS
 from hope.export.stored_result import StoredResult
 from hope.export.tumour_features import describe
-from hope.formats.atomic import output_error
+from hope.formats.atomic import holds_something, output_error
 from hope.stages.report.made_from import foreign
 
 Cell = str | float | int | bool | None
@@ -178,11 +178,14 @@ def refuse_other_table(table: Path, dictionary: Path, results: Sequence[StoredRe
     Raises:
         OutputError: if so, or a file cannot be read.
     """
-    if dictionary.exists() and _read(dictionary) not in (data_dictionary(), data_dictionary(features=True)):
+    if holds_something(dictionary) and _read(dictionary) not in (data_dictionary(), data_dictionary(features=True)):
         raise OutputError(foreign(dictionary.name, "another file, or one that was changed since"))
-    if not table.exists():
+    if not holds_something(table):
         return
-    head, *rows = list(csv.reader(io.StringIO(_read(table), newline=""))) or [[]]
+    try:
+        head, *rows = list(csv.reader(io.StringIO(_read(table), newline=""))) or [[]]
+    except csv.Error:  # such as a field longer than any of ours
+        head, rows = [], []
     names, *ours = map(tuple, csv.reader(io.StringIO(cohort_table(results), newline="")))
     if tuple(head) not in (names, (*names, *FEATURE_NAMES)):
         raise OutputError(foreign(table.name, "another file, or one that was changed since"))

@@ -20,7 +20,7 @@ from hope.domain.volume import Volume
 from hope.domain.wording import counted
 from hope.export.stored_result import StoredResult
 from hope.export.writing import write_files
-from hope.formats.atomic import output_error
+from hope.formats.atomic import holds_something, output_error
 from hope.formats.dicom import convert_series
 from hope.formats.dicom_header import read_header
 from hope.formats.dicom_seg import Algorithm, ObjectUIDs, dicom_bytes, make_segmentation, on_series_grid
@@ -128,7 +128,7 @@ def _uids_of(kind: str, words: Sequence[str]) -> tuple[ObjectUIDs, ObjectUIDs]:
 
 def _refuse_other_object(path: Path, known: Collection[str]) -> None:
     """Refuse, before any work, to replace what is no object of this mask and series."""
-    if not path.exists():
+    if not holds_something(path):
         return
     there = ""
     try:
@@ -142,7 +142,7 @@ def _refuse_other_object(path: Path, known: Collection[str]) -> None:
 
 
 def _refuse_stale(segmentation: Path, found: bool) -> None:
-    if not found and segmentation.exists():
+    if not found and holds_something(segmentation):
         raise OutputError(
             "the output directory holds the segmentation of an earlier export of this case, and this result has no "
             "tumour; delete it, or choose another -o"

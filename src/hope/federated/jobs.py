@@ -11,7 +11,7 @@ from hope.domain.errors import InputError
 from hope.federated.averaging import TASKS, TRAIN
 from hope.federated.plan import TrainingPlan
 from hope.federated.site import KINDS, TRAINING
-from hope.formats.atomic import atomic_directory, output_error
+from hope.formats.atomic import atomic_directory, is_free
 
 META: Final = "meta.json"
 APP: Final = "app"
@@ -103,12 +103,9 @@ def write_job(folder: Path, files: Files) -> None:
         InputError: if the directory holds something.
         OutputError: if it cannot be written.
     """
-    try:
-        if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-            raise InputError("the job's directory holds something", fix="name a new one with -o")
-    except OSError as error:
-        raise output_error("the job's directory", error) from error
-    with atomic_directory(folder) as made:
+    if not is_free(folder):
+        raise InputError("the job's directory holds something", fix="name a new one with -o")
+    with atomic_directory(folder, last=META) as made:
         for name, content in files.items():
             (made / name).parent.mkdir(parents=True, exist_ok=True)
             (made / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

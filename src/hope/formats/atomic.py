@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ _REASONS = {
     errno.EROFS: ("the file system is read-only", "choose an output directory that you may write to"),
     errno.ENOENT: ("its directory does not exist", "create the directory first"),
     errno.ENOTDIR: ("a part of its path is a file", "choose another output directory"),
+    errno.ENOTEMPTY: ("it holds something", "choose another output directory"),
     errno.EISDIR: ("a directory of that name is in the way", "choose another output name"),
 }
 
@@ -36,12 +38,30 @@ _POSIX: Final = os.name == "posix"
 
 _PARTIAL: Final = re.compile(rf"\.{OURS}-[0-9a-f]{{8}}\.part")
 
+_INSIDE: Final = "hope"
+_PARTIAL_INSIDE: Final = re.compile(rf"\.{_INSIDE}\.{OURS}-[0-9a-f]{{8}}\.part")
+
 
 def output_error(name: str, error: OSError) -> OutputError:
     """Word the one sentence for an operating system error while writing ``name``; a FullError if there is no room."""
     reason, fix = _REASONS.get(error.errno or 0, (error.strerror or "an input/output error", "check the output disk"))
     kind = FullError if error.errno in FULL else OutputError
     return kind(f"cannot write {name}: {reason}; {fix}")
+
+
+def holds_something(path: Path) -> bool:
+    """Whether a file is there that can be lost; an empty one, as `mktemp` makes, cannot.
+
+    Raises:
+        OutputError: if it cannot be looked at.
+    """
+    try:
+        found = path.stat()
+        return found.st_size > 0 or not stat.S_ISREG(found.st_mode)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise output_error(path.name, error) from error
 
 
 @contextmanager
@@ -73,15 +93,17 @@ def atomic_output(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
-    """Write files that belong together: they take their places once all of them are on the disk.
+    """Write files that belong together: they take their places, in their order, once all of them are on the disk.
 
-    A process that is killed between two of these renames leaves some new and some old ones, each of them whole.
+    The one that lists the others comes last. A process that is killed between two of these renames leaves some new and
+    some old ones, each of them whole.
 
     Raises:
         OutputError: if the operating system refuses; before the first of them takes its place none does.
     """
     with ExitStack() as renamed_when_it_ends:
-        for path, content in contents.items():
+        # The stack ends the last one first.
+        for path, content in reversed(list(contents.items())):
             stream = renamed_when_it_ends.enter_context(atomic_output(path))
             stream.write(content)
             stream.flush()
@@ -106,28 +128,69 @@ def clear_partial_files(folder: Path) -> None:
     delete_unlocked(folder, _PARTIAL, directories=False)
 
 
+def is_free(target: Path) -> bool:
+    """Whether `atomic_directory` may make a directory: nothing is there, or an empty one.
+
+    What a process that was killed on this machine left in an empty one is deleted.
+
+    Raises:
+        OutputError: if it cannot be looked at.
+    """
+    try:
+        if not target.is_dir():
+            return not target.exists()
+        delete_unlocked(target, _PARTIAL_INSIDE)
+        return not any(target.iterdir())
+    except OSError as error:
+        raise output_error("the output directory", error) from error
+
+
 @contextmanager
-def atomic_directory(target: Path, mode: int = 0o777) -> Iterator[Path]:
+def atomic_directory(target: Path, mode: int = 0o777, last: str = "") -> Iterator[Path]:
     """A directory that becomes ``target`` only when the block ends well; else nothing stays behind.
 
-    What a process that was killed on this machine left of an earlier one of the same name is deleted.
+    What a process that was killed on this machine left of an earlier one of the same name is deleted. An empty
+    directory that is there already stays the same one, since it may be a mount or the current directory: it is filled
+    one entry after another.
 
     Args:
-        target: not there yet, or an empty directory; the directories above it are made.
-        mode: of the directory, less what the process masks.
+        target: not there yet, or an empty directory (`is_free`), or a link to one; the directories above it are made.
+        mode: of a directory that was not there, less what the process masks.
+        last: name of the file by which others know that the directory is whole.
 
     Raises:
         OutputError: if the operating system refuses, also to delete what a failed block left.
     """
+    target = Path(os.path.realpath(target))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with partial_directory(target, mode) as partial:
+        there = target.is_dir()
+        with partial_directory(target / _INSIDE if there else target, mode) as partial:
             try:
                 yield partial
-                partial.replace(target)
+                if there:
+                    _fill(target, partial, last)
+                else:
+                    partial.replace(target)
             finally:
                 # After a success the name is gone already.
                 if partial.exists():
                     shutil.rmtree(partial)
     except OSError as error:
         raise output_error("the output directory", error) from error
+
+
+def _fill(target: Path, partial: Path, last: str) -> None:
+    """Move all entries of ``partial`` into ``target``, which holds nothing else; if that fails, none stays there."""
+    if {path for path in target.iterdir() if not _PARTIAL_INSIDE.fullmatch(path.name)}:
+        raise OSError(errno.ENOTEMPTY, "")
+    moved: list[Path] = []
+    try:
+        for path in sorted(partial.iterdir(), key=lambda path: (path.name == last, path.name)):
+            path.rename(target / path.name)
+            moved.append(target / path.name)
+    except BaseException:
+        for path in moved:
+            path.rename(partial / path.name)
+        raise
+    partial.rmdir()

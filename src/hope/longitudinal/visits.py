@@ -174,17 +174,15 @@ def visit_of(stored: StoredResult, what: str) -> Visit:
 def _of_scans(folder: Path, what: str) -> Visit:
     with reading(what):
         files = sorted(path for path in folder.iterdir() if path.name.endswith((".nii", ".nii.gz")))
-    images: dict[MRSequence, Path] = {}
+    named: dict[MRSequence, list[tuple[Path, bool]]] = {}
     masks = []
     for path in files:
         stem = path.name.removesuffix(".gz").removesuffix(".nii")
         if stem.endswith(("-seg", "_seg", "_dseg")) or stem in ("seg", "mask"):
             masks.append(path)
-        elif named := read_name(path):
-            if named.sequence in images:
-                fix = "leave one of them in the directory, the one that the mask lies on"
-                raise InputError(f"{what} has two scans that are named as {named.sequence}", expected="one", fix=fix)
-            images[named.sequence] = path
+        elif name := read_name(path):
+            named.setdefault(name.sequence, []).append((path, name.exact))
+    images = {sequence: _the_one(claims, sequence, what) for sequence, claims in named.items()}
     if len(masks) != 1 or not images:
         got = f"{counted(len(masks), 'masks')} and {counted(len(images), 'scans')}"
         raise InputError(f"{what} cannot be compared", expected="one mask (<case>-seg.nii.gz) and its t1c", got=got)
@@ -209,3 +207,12 @@ def _of_scans(folder: Path, what: str) -> Visit:
         scan_sha256=sha256,
         warnings=(odd,) if likelier else (),
     )
+
+
+def _the_one(claims: Sequence[tuple[Path, bool]], sequence: MRSequence, what: str) -> Path:
+    """The file that is named as a sequence; one that follows a scheme to the letter goes before freer ones."""
+    best = [path for path, exact in claims if exact] or [path for path, _ in claims]
+    if len(best) > 1:
+        fix = "leave one of them in the directory, the one that the mask lies on"
+        raise InputError(f"{what} has {len(best)} scans that are named as {sequence}", expected="one", fix=fix)
+    return best[0]

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hope.domain.errors import InputError
-from hope.formats.atomic import atomic_directory
-from hope.models.bundle import WEIGHTS, Bundle, read_bundle, write_manifest
+from hope.formats.atomic import atomic_directory, is_free
+from hope.models.bundle import MANIFEST, WEIGHTS, Bundle, read_bundle, write_manifest
 from hope.models.networks.mean import MOST_MEMBERS
 from hope.models.out_of_distribution import OUT_OF_DISTRIBUTION, OutOfDistributionScore, pooled
 from hope.models.tensor_files import load_tensors
@@ -63,13 +63,13 @@ def combine_bundles(bundles: Sequence[Bundle], folder: Path, model_id: str) -> B
         )
     for bundle in bundles:
         _check_alike(first, bundle)
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+    if not is_free(folder):
         raise InputError(f"the folder {folder.name} is not empty", fix="name a new folder with -o")
     for bundle in bundles:
         bundle.verify()
     known = [score for bundle in bundles if (score := OutOfDistributionScore.read(bundle.folder))]
     ordinary = pooled(known) if len(known) == len(bundles) else None
-    with atomic_directory(folder.absolute()) as made:
+    with atomic_directory(folder, last=MANIFEST) as made:
         weights: dict[str, Tensor] = {}
         for number, bundle in enumerate(bundles):
             tensors = load_tensors(bundle.folder / WEIGHTS)

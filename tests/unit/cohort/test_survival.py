@@ -121,7 +121,9 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "cohort.csv", folder
 
 
-def test_a_report_of_another_fit_stays(table: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_report_of_another_fit_stays(
+    table: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "survival.json"
     lines = table[0].read_text(encoding="utf-8").splitlines()
     # Patients have changed their ages: that the report is of others shows only once the fit is done.
@@ -130,7 +132,14 @@ def test_a_report_of_another_fit_stays(table: tuple[Path, Path], tmp_path: Path)
     (tmp_path / "later.csv").write_text("\n".join([lines[0], *aged]), encoding="utf-8")
     words = ["survival", "fit", table[0], "-o", out]
     holds_rule(words, ["survival", "fit", tmp_path / "later.csv", "-o", out], [out])
-    refused([*words, "--penalty", 0.5], [out])
+    before = out.read_bytes()
+    late = CliRunner().invoke(main, list(map(str, words)))
+    assert late.exit_code == 2 and "C-index" in late.stdout, "what the work found is not lost"
+    with monkeypatch.context() as unfitted:
+        unfitted.setattr("hope.cohort.survival.validate", lambda *_: pytest.fail("refused after the work"))
+        for other in (["--penalty", 0.5], ["--seed", 2]):
+            refused([*words, *other], [out])
+    assert out.read_bytes() == before
     assert "sha256" not in out.read_text(), "a published report holds no hash of its patients"
 
 

@@ -241,3 +241,50 @@ def test_a_directory_in_the_way_is_said_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "scores.json").mkdir()
     status, said = call(["evaluate", mask(tmp_path / "a.nii"), tmp_path / "a.nii", "--json", tmp_path / "scores.json"])
     assert status == 2 and "scores.json" in said
+
+
+def test_a_call_that_was_killed_between_its_files_can_be_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = mask(tmp_path / "a.nii.gz"), mask(tmp_path / "b.nii.gz", 18)
+    out, real = tmp_path / "out", Path.replace
+    words = ["measure", first, "-o", out]
+    with monkeypatch.context() as killed:
+        killed.setattr(
+            Path, "replace", lambda path, target: real(path, target) if target.suffix == ".csv" else killing()
+        )
+        with pytest.raises(KilledError):
+            call(words)
+    assert [path.name for path in out.iterdir()] == ["measurements.csv"]
+    refused(["measure", second, "-o", out], [out / "measurements.csv"])
+    assert call(words) == (0, "")
+
+
+class KilledError(BaseException):
+    """Ends a call between two renames."""
+
+
+def killing() -> Path:
+    raise KilledError
+
+
+@pytest.mark.parametrize("name", ["scores.json", "clean.nii.gz", "all.csv", "all-dictionary.json", "resources.json"])
+def test_an_empty_file_can_be_replaced(tmp_path: Path, name: str) -> None:
+    """Scripts make their output's name by `mktemp`."""
+    one = mask(tmp_path / "in" / "a.nii.gz")
+    target = tmp_path / name
+    target.touch()
+    calls: dict[str, list[object]] = {
+        "scores.json": ["evaluate", one, one, "--json", target],
+        "clean.nii.gz": ["postprocess", one, target, "--rules", "hope-peds-2024", "--cluster", 1],
+        "resources.json": ["federate", "policy", "-o", tmp_path],
+    }
+    table = ["cohort", "table", results(tmp_path / "results", "case-a"), "-o", tmp_path / "all.csv"]
+    assert call(calls.get(name, table)) == (0, "")
+    assert target.stat().st_size
+
+
+def test_a_table_with_a_field_longer_than_a_reader_takes(tmp_path: Path) -> None:
+    folder, table = results(tmp_path / "1", "case-a"), tmp_path / "all.csv"
+    table.write_text("case_id," + "x" * 200_000)
+    refused(["cohort", "table", folder, "-o", table], [table])

@@ -55,6 +55,19 @@ def test_results_of_other_cases_and_another_workspace_stay(flare: list[Path], tm
     trying.try_job(job, [site], Destination(out, replace=True), keep=kept)
 
 
+@pytest.mark.parametrize("given", [".", "link"])
+def test_a_job_fills_an_empty_directory_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there", target_is_directory=True)
+    monkeypatch.chdir(tmp_path / "there" if given == "." else tmp_path)
+    write_job(Path(given), job_files("style", "", "", 1))
+    assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["app", "meta.json"]
+    with pytest.raises(InputError, match="holds something"):
+        write_job(Path(given), job_files("style", "", "", 1))
+
+
 def test_a_job_that_cannot_be_written_whole_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Path.write_text
 

@@ -13,7 +13,7 @@ import pytest
 
 import hope.formats.atomic as module
 from hope.domain.errors import OutputError
-from hope.formats.atomic import atomic_directory, atomic_output, clear_partial_files, write_together
+from hope.formats.atomic import atomic_directory, atomic_output, clear_partial_files, is_free, write_together
 from hope.formats.private_directory import MACHINE
 
 
@@ -45,6 +45,45 @@ def test_what_a_killed_process_left_goes_with_the_next_of_the_name(tmp_path: Pat
     assert {path.name for path in tmp_path.iterdir()} == {"study", other.name}
 
 
+@pytest.mark.parametrize("given", [".", "link", "dead link"])
+def test_an_empty_directory_that_is_there_stays_the_same_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    real = tmp_path / "real"
+    (tmp_path / "link").symlink_to(real, target_is_directory=True)
+    if given != "dead link":
+        real.mkdir()
+        monkeypatch.chdir(real)
+    target = Path() if given == "." else tmp_path / "link"
+    before = real.stat().st_ino if real.exists() else 0
+    assert is_free(target)
+    with pytest.raises(KeyError), atomic_directory(target) as folder:
+        (folder / "a").write_text("x")
+        raise KeyError
+    assert is_free(target)
+    with atomic_directory(target, last="a") as folder:
+        (folder / "a").write_text("x")
+        (folder / "b").mkdir()
+        (folder / "b" / "c").write_text("y")
+        assert not (real / "a").exists()
+    assert sorted(path.name for path in real.iterdir()) == ["a", "b"] and not is_free(target)
+    assert before in (0, real.stat().st_ino) and (tmp_path / "link").is_symlink()
+
+
+def test_what_came_into_the_directory_meanwhile_stays(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="it holds something"), atomic_directory(tmp_path) as folder:
+        (folder / "a").write_text("ours")
+        (tmp_path / "a").write_text("theirs")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a", "theirs")]
+
+
+def test_what_a_killed_process_left_in_an_empty_directory_does_not_fill_it(tmp_path: Path) -> None:
+    (tmp_path / f".hope.{MACHINE}-0a1b2c3d.part").mkdir()
+    assert is_free(tmp_path) and not list(tmp_path.iterdir())
+    with atomic_directory(tmp_path):
+        assert not is_free(tmp_path), "its process lives"
+
+
 def test_what_cannot_be_deleted_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: Path) -> None:
         raise PermissionError(13, "Permission denied")
@@ -69,12 +108,20 @@ def test_files_that_belong_together_take_their_places_once_all_are_written(
         whole(opened)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OutputError, match="cannot write c: the disk is full"):
+    with pytest.raises(OutputError, match="cannot write a: the disk is full"):
         write_together(files)
     assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"earlier"} and len(list(tmp_path.iterdir())) == 3
     monkeypatch.undo()
+    real, order = Path.replace, []
+
+    def seen(path: Path, target: Path) -> Path:
+        order.append(target)
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "replace", seen)
     write_together(files)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files
+    assert order == list(files), "the one that lists the others comes last"
 
 
 WRITE = (

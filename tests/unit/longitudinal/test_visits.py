@@ -90,7 +90,7 @@ def test_a_mask_in_the_numbers_of_adults_is_told(tmp_path: Path) -> None:
 
 def test_two_scans_of_one_name_are_refused(tmp_path: Path) -> None:
     folder = of_scans(tmp_path / "a", labelled(SMALL), "a-t1c.nii.gz", "b-t1c.nii.gz", "b-t2f.nii.gz")
-    with pytest.raises(InputError, match="LATER has two scans that are named as t1c"):
+    with pytest.raises(InputError, match="LATER has 2 scans that are named as t1c"):
         read_visit(folder, "LATER")
 
 
@@ -113,3 +113,11 @@ def test_a_mask_without_a_stated_hash_is_refused(result: Path) -> None:
     rewritten(result, lambda facts: facts["files"][0].pop("sha256"))
     with pytest.raises(InputError, match="without their hashes"):
         read_visit(result, "EARLIER")
+
+
+def test_a_name_to_the_letter_goes_before_a_freer_one(tmp_path: Path) -> None:
+    folder = of_scans(tmp_path / "a", labelled(SMALL), "a-t1c.nii.gz", "a_t1c_brain.nii.gz")
+    assert read_visit(folder, "LATER").images == {MRSequence.T1C: folder / "a-t1c.nii.gz"}
+    (folder / "a-t1c.nii.gz").rename(folder / "a_t1c_bias.nii.gz")
+    with pytest.raises(InputError, match="2 scans that are named as t1c"):
+        read_visit(folder, "LATER")

@@ -51,6 +51,15 @@ def test_the_answer_is_the_mean_of_the_members_probabilities(members: list[Bundl
     assert torch.allclose(together, sum(alone) / len(alone), atol=1e-6)
 
 
+def test_it_fills_the_empty_directory_that_it_is_called_in(
+    members: list[Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bundle = combine_bundles(members[:2], Path(), "mean")
+    bundle.verify()
+    assert "model.json" in {path.name for path in tmp_path.iterdir()}
+
+
 def test_what_was_fitted_on_one_is_not_claimed_for_the_mean(members: list[Bundle], tmp_path: Path) -> None:
     bundle = combine_bundles(members[:2], tmp_path / "mean", "mean")
     manifest = json.loads((bundle.folder / "model.json").read_text())

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from hope.domain.errors import OutputError
 from hope.domain.sequence import MRSequence
-from hope.formats.atomic import output_error, write_together
+from hope.formats.atomic import holds_something, output_error, write_together
 from hope.formats.hashing import sha256_of
 from hope.formats.nifti_comment import read_comment
 
@@ -120,7 +120,7 @@ def refuse_other_file(path: Path, made_from: MadeFrom, *, replace: bool = False)
         OutputError: if so, or a directory lies there.
     """
     _refuse_directory(path)
-    if replace or not path.exists():
+    if replace or not holds_something(path):
         return
     facts = _facts_of(path)
     if isinstance(facts, str):
@@ -132,12 +132,13 @@ def refuse_other_file(path: Path, made_from: MadeFrom, *, replace: bool = False)
         )
 
 
-def refuse_unlisted(facts: Path, names: Iterable[str], *, replace: bool = False) -> None:
+def refuse_unlisted(facts: Path, names: Iterable[str], contents: Mapping[str, bytes], *, replace: bool = False) -> None:
     """Refuse files beside a facts file that it does not list as they are: they are not ours, or were changed since.
 
     Args:
         facts: the JSON of a call, with ``files``: name -> SHA-256; there may be none.
         names: of files that are to be written beside it.
+        contents: what they are to hold: a call that was killed before its facts took their place has written the same.
         replace: whatever files are there may be replaced.
 
     Raises:
@@ -147,7 +148,10 @@ def refuse_unlisted(facts: Path, names: Iterable[str], *, replace: bool = False)
     for path in (facts.with_name(name) for name in names):
         _refuse_directory(path)
         try:
-            if not replace and path.exists() and known.get(path.name) != sha256_of(path):
+            if replace or not holds_something(path):
+                continue
+            ours = {known.get(path.name), sha256(contents.get(path.name, b"")).hexdigest()}
+            if sha256_of(path) not in ours:
                 raise OutputError(foreign(path.name, "one of another program or that was changed since"))
         except OSError as error:
             raise output_error(path.name, error) from error
@@ -175,7 +179,7 @@ def refuse_other_bytes(contents: Mapping[Path, bytes], *, replace: bool = False)
         if replace:
             continue
         try:
-            same = not path.exists() or (path.stat().st_size == len(content) and path.read_bytes() == content)
+            same = not holds_something(path) or (path.stat().st_size == len(content) and path.read_bytes() == content)
         except OSError as error:
             raise output_error(path.name, error) from error
         if not same:

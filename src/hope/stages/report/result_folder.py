@@ -6,7 +6,7 @@ import json
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +86,8 @@ def result_folder(out: Path, case_id: str, facts: str = RESULT, *, replace: bool
     made from other input is replaced only if ``replace`` says so: two patients may have one name. One that holds
     files that were added or changed since, such as a mask corrected by hand, is not replaced: this is looked at before
     the block, and again when the new result takes the old one's place. What a run of the case left that was
-    killed on this machine is deleted, and an earlier result that it had moved away to replace it is put back.
+    killed on this machine is deleted. An earlier result that it had moved away is put back, or deleted too if the new
+    one had taken its place.
 
     Raises:
         OutputError: if ``out`` cannot be written, or something that must not be replaced lies at ``out/case_id``.
@@ -102,8 +103,9 @@ def result_folder(out: Path, case_id: str, facts: str = RESULT, *, replace: bool
                 made = [p for p in (out, *out.parents) if not p.exists()]
                 if made:
                     out.mkdir(parents=True, exist_ok=True)
+                interrupted = [old for old in _moved_away(target, "old") if old.with_suffix("").exists()]
                 partial = until_it_ends.enter_context(partial_directory(target))
-                _take_back(target, facts)
+                _settle(target, facts, interrupted)
             yield partial
             with _as_output_error():
                 _list_files(partial, facts)
@@ -158,14 +160,46 @@ def _list_files(partial: Path, facts: str) -> None:
             stream.write((json.dumps(known, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def _take_back(target: Path, facts: str) -> None:
-    """Put the earlier result back that a run had moved away when it was killed, just before its own took the place."""
-    named = re.compile(rf"\.{re.escape(target.name)}\.{OURS}-[0-9a-f]{{8}}\.part\.old")
-    left = [] if target.exists() else [path for path in target.parent.iterdir() if named.fullmatch(path.name)]
+def _moved_away(target: Path, ending: str) -> list[Path]:
+    """Earlier results that runs on this machine moved away: ``old`` to replace them, ``gone`` once they had."""
+    named = re.compile(rf"\.{re.escape(target.name)}\.{OURS}-[0-9a-f]{{8}}\.part\.{ending}")
+    found = [path for path in target.parent.iterdir() if named.fullmatch(path.name)]
+    return [path for path in found if path.is_dir() and not path.is_symlink()]
+
+
+def _settle(target: Path, facts: str, interrupted: Sequence[Path]) -> None:
+    """Put an earlier result back that a killed run had moved away, or delete it if the new one had taken its place.
+
+    Args:
+        target: the place.
+        facts: name of the facts file.
+        interrupted: those whose run had not yet put its own result there; what it had made lay beside them.
+    """
+    for path in _moved_away(target, "gone"):
+        _forget(path, target, facts)
     # What a living run moved away has that run's own directory beside it.
-    whole = [path for path in left if (path / facts).is_file() and not path.with_suffix("").exists()]
-    if whole:
-        max(whole, key=lambda path: (path / facts).stat().st_mtime).rename(target)
+    left = [path for path in _moved_away(target, "old") if not path.with_suffix("").exists()]
+    if not target.exists():
+        whole = [path for path in left if (path / facts).is_file()]
+        if whole:
+            max(whole, key=lambda path: (path in interrupted, (path / facts).stat().st_mtime)).rename(target)
+        return
+    for path in left:
+        if path in interrupted:  # another machine has filled the place, perhaps for other scans
+            path.rename(_kept(target))
+        else:
+            _forget(path, target, facts)
+
+
+def _forget(old: Path, target: Path, facts: str) -> None:
+    """Delete a replaced result of a killed run as `_remove` would have; what another user owns is left to that one."""
+    with suppress(OSError):
+        others = set(_not_ours(old, target.name, facts)) if (old / facts).is_file() else set(old.iterdir())
+        _delete(old, [path for path in old.iterdir() if path not in others], target, facts)
+
+
+def _kept(target: Path) -> Path:
+    return target.with_name(f"{target.name}.kept-{secrets.token_hex(4)}")
 
 
 def _swap(partial: Path, target: Path, facts: str, replace: bool) -> None:
@@ -181,27 +215,38 @@ def _swap(partial: Path, target: Path, facts: str, replace: bool) -> None:
         if not replace and (partial / facts).is_file():
             made_from = MadeFrom.of(json.loads((partial / facts).read_text(encoding="utf-8")))
             _refuse_other_input(old / facts, made_from, target.name)
-        ours = [path for path in old.iterdir() if path.is_file()]
+        ours = [path.name for path in old.iterdir() if path.is_file()]
         partial.rename(target)
     except BaseException:
         old.rename(target)
         raise
-    _remove(old, ours, target)
+    gone = old.with_suffix(".gone")
+    old.rename(gone)  # a run that is killed from here on has replaced it
+    _remove(gone, [gone / name for name in ours], target, facts)
 
 
-def _remove(old: Path, ours: list[Path], target: Path) -> None:
+def _remove(old: Path, ours: Sequence[Path], target: Path, facts: str) -> None:
     """Delete the files that were looked at, one by one; a directory that holds more by now is kept."""
-    for path in ours:
-        path.unlink(missing_ok=True)
-    try:
-        old.rmdir()
-    except OSError as error:
-        kept = target.with_name(f"{target.name}.kept-{secrets.token_hex(4)}")
-        old.rename(kept)
+    if kept := _delete(old, ours, target, facts):
         raise OutputError(
             f"the new result of {target.name} is in place, but files were saved into the earlier one meanwhile; "
             f"they are in {kept.name}"
-        ) from error
+        )
+
+
+def _delete(old: Path, ours: Sequence[Path], target: Path, facts: str) -> Path | None:
+    """Delete files of a replaced result and its directory, or give the name under which the rest is kept."""
+    for path in sorted(ours, key=lambda path: path.name == facts):  # last: it lists the others
+        path.unlink(missing_ok=True)
+    try:
+        old.rmdir()
+    except FileNotFoundError:  # another run of the case was quicker
+        return None
+    except OSError:
+        kept = _kept(target)
+        old.rename(kept)
+        return kept
+    return None
 
 
 def _refuse_to_replace(folder: Path, target: Path, facts: str) -> None:
@@ -214,6 +259,15 @@ def _refuse_to_replace(folder: Path, target: Path, facts: str) -> None:
         raise OutputError(
             f"{target.name} exists in the output directory and is not a result of hope; choose another -o"
         )
+    for path in _not_ours(folder, target.name, facts):
+        raise OutputError(
+            f"the earlier result of {target.name} holds a file that was added or changed since ({path.name}); "
+            "move it to a safe place, or choose another -o"
+        )
+
+
+def _not_ours(folder: Path, name: str, facts: str) -> Iterator[Path]:
+    """What is in the result of a case and was not written by the run that wrote its facts as it is now."""
     listed = _listed(folder / facts)
     written = (folder / facts).stat().st_mtime
     for path in sorted(folder.iterdir()):
@@ -225,13 +279,10 @@ def _refuse_to_replace(folder: Path, target: Path, facts: str) -> None:
             ours = path.name in listed and sha256_of(path) == listed[path.name]
         else:
             # Facts of before files were listed: ours are named after the case and were written before the facts.
-            named = path.name.startswith(f"{target.name}-") and path.name.endswith(".nii.gz")
+            named = path.name.startswith(f"{name}-") and path.name.endswith(".nii.gz")
             ours = named and path.stat().st_mtime <= written + _MTIME_SLACK_SECONDS
         if not ours:
-            raise OutputError(
-                f"the earlier result of {target.name} holds a file that was added or changed since ({path.name}); "
-                "move it to a safe place, or choose another -o"
-            )
+            yield path
 
 
 def _refuse_other_input(earlier: Path, made_from: MadeFrom | None, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,9 +82,9 @@ def test_a_file_saved_between_the_last_look_and_the_end_survives(
     _run(tmp_path, "one")
     real = module._remove
 
-    def late(old: Path, ours: list[Path], target: Path) -> None:
+    def late(old: Path, ours: list[Path], target: Path, facts: str) -> None:
         (old / "case-1-seg-corrected.nii.gz").write_bytes(WORK)
-        real(old, ours, target)
+        real(old, ours, target, facts)
 
     monkeypatch.setattr(module, "_remove", late)
     with pytest.raises(OutputError, match="is in place, but files were saved"):
@@ -153,6 +154,59 @@ def test_a_result_that_a_killed_run_had_moved_away_is_put_back(tmp_path: Path, s
             _run_on({"t1c": "x"}, tmp_path, "result.json", early=False)
     assert [path.name for path in tmp_path.iterdir()] == ["case-1"]
     assert (tmp_path / "case-1" / "case-1-seg.nii.gz").read_text() == ("a,b" if same else "a")
+
+
+class _KilledError(BaseException):
+    """Ends a run where a kill would: what it leaves on the disk is what a killed process leaves."""
+
+
+@pytest.mark.parametrize("deleted", [0, 1])
+@pytest.mark.parametrize("user_deletes", [True, False])
+@pytest.mark.parametrize("saved", [True, False])
+def test_what_a_run_left_that_was_killed_while_it_deleted_is_gone_after_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deleted: int, user_deletes: bool, saved: bool
+) -> None:
+    _run_on({"t1c": "a"}, tmp_path, "result.json")
+    real, done = Path.unlink, []
+
+    def killed(path: Path, missing_ok: bool = False) -> None:
+        if path.parent.name.endswith(".gone"):
+            if len(done) == deleted:
+                raise _KilledError
+            done.append(path)
+        real(path, missing_ok)
+
+    with monkeypatch.context() as during:
+        during.setattr(Path, "unlink", killed)
+        with pytest.raises(_KilledError):
+            _run_on({"t1c": "b"}, tmp_path, "result.json", replace=True)
+    (hidden,) = (path for path in tmp_path.iterdir() if path.name.startswith("."))
+    if saved:
+        (hidden / "case-1-seg.nii.gz").write_bytes(WORK)
+    if user_deletes:
+        shutil.rmtree(tmp_path / "case-1")
+    _run_on({"t1c": "c" if user_deletes else "b"}, tmp_path, "result.json")
+    assert len(_kept(tmp_path)) == saved
+    left = [path for path in tmp_path.iterdir() if path.name != "case-1"]
+    assert [".kept-" in path.name and len(list(path.iterdir())) for path in left] == [1] * saved
+
+
+def test_an_earlier_version_did_not_say_that_it_had_replaced_a_result(tmp_path: Path) -> None:
+    _run_on({"t1c": "a"}, tmp_path, "result.json")
+    shutil.copytree(tmp_path / "case-1", tmp_path / f".case-1.{MACHINE}-0a1b2c3d.part.old")
+    _run_on({"t1c": "a"}, tmp_path, "result.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["case-1"]
+
+
+def test_a_result_that_was_never_replaced_is_kept_though_another_machine_filled_its_place(tmp_path: Path) -> None:
+    _run_on({"t1c": "a"}, tmp_path, "result.json")
+    left = tmp_path / f".case-1.{MACHINE}-0a1b2c3d.part"
+    (tmp_path / "case-1").rename(left.with_name(f"{left.name}.old"))
+    shutil.copytree(left.with_name(f"{left.name}.old"), tmp_path / "case-1")
+    left.mkdir()
+    _run_on({"t1c": "a"}, tmp_path, "result.json")
+    (kept,) = (path for path in tmp_path.iterdir() if path.name != "case-1")
+    assert kept.name.startswith("case-1.kept-") and (kept / "case-1-seg.nii.gz").read_text() == "a"
 
 
 def test_what_a_living_run_moved_away_is_left_to_it(tmp_path: Path) -> None:
