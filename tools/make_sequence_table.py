@@ -21,6 +21,8 @@ def content() -> str:
         "NEGATIONS",
         "NEGATIONS_AT_END",
         "AFTER_AGENT",
+        "LAST_AFTER_AGENT",
+        "AND",
         "LINKS",
         "FILLERS",
         "OTHER",
@@ -33,7 +35,6 @@ def content() -> str:
         "aliases": {word: list(meaning) for word, meaning in sorted(sequence_words.ALIASES.items())},
         "otherPattern": sequence_words.OTHER_PATTERN,
         "letterNegation": sequence_words.LETTER_NEGATION,
-        "lastAfterAgent": sequence_words.LAST_AFTER_AGENT,
     }
     for name in sets:
         words = name.lower().split("_")

@@ -33,6 +33,8 @@ REPLACEMENTS: tuple[tuple[str, str], ...] = (
     (r"\bc ?\+", " contrast "),
     (r" -c\b(?! ?\+)", " without contrast "),
     (r" -(?=(?:km|ce|gd|gad|gado|kontrast|contrast)\b)", " without "),
+    (r"\b(?:km|gd|gad|gado|kontrast)-(?= |$)", " without contrast "),
+    (r"\bs/ ?(?=contr|kontr|gad|gd|mdc)", " without "),
     (r"\bc-(?= |$)", " without contrast "),
     (r"(?<=t1c)-(?= |$)", " without contrast "),
     (r"\bdark[ _.-]?fl(?:uid)?\b", " flair "),
@@ -94,36 +96,42 @@ NOT_CONTRAST = _words(
 
 NATIVE = _words(
     "nonenhanced native nativ nativa nativo natif unenhanced noncontrast noncon nocontrast nogad nogd noce nokm "
-    "nongad nongd precontrast pregad pregd prekm okm ogd ohnekm"
+    "nongad nongd precontrast pregad pregd prekm okm ogd ohnekm präkm praekm prägd précontraste precontraste prégado"
 )
 """Words that say that no contrast was given."""
 
-LONE_NEGATIONS = _words("no non not none without wo ohne sans avant sin senza bez uten pre")
+LONE_NEGATIONS = _words("non not none without wo ohne sans pre")
 """Negations that belong to the sequence wherever they stand beside it in a file name."""
 
 NEGATIONS = LONE_NEGATIONS | _words(
+    "no avant sin senza bez uten prä prae pré "
     "before minus kein keine keinem vor o antes sem prima zonder geen voor utan före fore uden før ilman przed před "
     "pred fara fără"
 )
 """Before a word of `CONTRAST` (or ``c``) these say that no contrast was given; elsewhere they may be anybody's name."""
 
 LETTER_NEGATION = "o"
-"""Left of the sequence this letter may be an initial (``Kim_O_GD_T1``): it counts from the sequence on."""
+"""Left of the sequence this letter may be an initial (``Kim_O_GD_T1``): there nobody can tell, and it is asked."""
+
+AND = _words("and und et e y en og och")
+"""Between two such words these speak of both: ``ohne und mit KM``."""
 
 NEGATIONS_AT_END: frozenset[str] = frozenset(("without", "wo", "ohne", "sans"))
 """At the end of a text these say the same by themselves: ``T1 w/o``."""
 
-AFTER_AGENT = _words("none no neg negative")
-LAST_AFTER_AGENT = "free"
-"""After an agent these say that it was not given; ``free`` only at the end, for it also speaks of breathing."""
+AFTER_AGENT = _words("none neg negative negativ nein false")
+LAST_AFTER_AGENT = _words("free no")
+"""After an agent these say that it was not given; the latter only at the end: free breathing, no fat saturation."""
 
-NEUTRAL_FILLERS = _words("iv i v with any the agent media medium")
+NEUTRAL_FILLERS = _words("iv with any the agent media medium")
 """Words between a negation and the agent that are nobody's name."""
 
 LINKS = _words("of de del d du l la le di dell della do da der den dem des von")
 """Words that join two agents: ``sans injection de gadolinium``. They may be a part of a name or an initial."""
 
-FILLERS = NEUTRAL_FILLERS | LINKS | _words("medio meio produit produto moyen agente gabe administration administracion")
+FILLERS = (
+    NEUTRAL_FILLERS | LINKS | _words("i v medio meio produit produto moyen agente gabe administration administracion")
+)
 """Words that may stand between a negation and the agent."""
 
 OTHER = _words(

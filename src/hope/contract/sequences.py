@@ -11,6 +11,7 @@ from hope.contract.sequence_words import (
     AFTER,
     AFTER_AGENT,
     ALIASES,
+    AND,
     BEFORE,
     CONTRAST,
     EXACT,
@@ -34,7 +35,6 @@ from hope.domain.case import MRSequence
 
 # oKM ("ohne KM") stays one word.
 _CASE_CHANGE = re.compile(r"(?<=[a-z])(?=[A-Z])(?!(?<=(?<![A-Za-z])o)(?:KM|G[Dd]))")
-_SUB = re.compile(r"(?<![^\W_])sub(?![^\W_])(?P<subject>-(?=[^\W_]))?")
 _BIDS_LEAD = re.compile(r"^sub-[A-Za-z0-9]+(?:_ses-[A-Za-z0-9]+)?(?=_)", re.IGNORECASE)
 _LETTERS = re.compile(r"[^\W_]+")
 
@@ -105,7 +105,7 @@ def read_stem(stem: str) -> StemReading:
     places = [i for i, word in enumerate(words) if word in ALIASES] or [i for i, w in enumerate(words) if is_other(w)]
     first = min(places, default=len(words))
     first = first if bids else _begin(words, first)
-    counted = _with_subjects(rest, words)[0 if bids else first :]
+    counted = words[0 if bids else first :]
     named = 0 if bids else next((i for i, word in enumerate(counted) if word in ALIASES), len(counted))
     other = _other_word(counted, named)
     reading = _read(counted, other, named)
@@ -118,7 +118,9 @@ def read_stem(stem: str) -> StemReading:
 def _begin(words: Sequence[str], first: int) -> int:
     """Where the words on the sequence at ``first`` begin; further left they may be a person or a project."""
     while first > 0:
-        if _known(words[first - 1]) or is_other(words[first - 1]):
+        before = words[first - 1]
+        predicted = before in LABELS and before in NEGATIONS and not names_agent(words, first - 1)
+        if _known(before) or is_other(before) or predicted:
             first -= 1
             continue
         # Other negations, and what joins them to an agent, count only as a whole: vor der KM-Gabe.
@@ -126,16 +128,12 @@ def _begin(words: Sequence[str], first: int) -> int:
         while start >= 0 and (words[start] in FILLERS or words[start] in CONTRAST):
             start -= 1
         negation = words[start] if start >= 0 else ""
-        if negation == LETTER_NEGATION or negation not in NEGATIONS or not names_agent(words, start):
+        if negation not in NEGATIONS or not names_agent(words, start):
+            break
+        if negation == LETTER_NEGATION and words[start + 1] not in CONTRAST:
             break
         first = start
     return first
-
-
-def _with_subjects(rest: str, words: Sequence[str]) -> list[str]:
-    """The words of a name, where ``sub`` of ``sub-anna`` is a subject and no subtraction."""
-    found = iter([match["subject"] for match in _SUB.finditer(_split(rest))])
-    return ["subject" if word == "sub" and next(found, None) else word for word in words]
 
 
 def _other_word(words: Sequence[str], text_from: int) -> str:
@@ -221,15 +219,21 @@ def _contrast(words: Sequence[str], text_from: int) -> set[bool]:
             continue
         after = _past_fillers(words, place + 1)
         following = words[after] if after < len(words) else ""
-        negates = word in NEGATIONS and (word != LETTER_NEGATION or place >= text_from)
-        if word in (AFTER, BEFORE) and following in NOT_CONTRAST:
+        letter = word == LETTER_NEGATION and place < text_from
+        both = place + 1 < len(words) and words[place + 1] in AND and names_agent(words, place + 2)
+        if word in NEGATIONS and (both or (letter and names_agent(words, place))):
+            said |= {True, False}
+            skip = place + 3 if both else _past_agents(words, after)
+        elif word in (AFTER, BEFORE) and following in NOT_CONTRAST:
             skip = after + 1
-        elif negates and names_agent(words, place):
+        elif word in NEGATIONS and not letter and names_agent(words, place):
             said.add(False)
             skip = _past_agents(words, after)
         elif word in NATIVE or word == BEFORE or (word in NEGATIONS_AT_END and not following):
             said.add(False)
-        elif word in CONTRAST and (following in AFTER_AGENT or words[after:] == [LAST_AFTER_AGENT]):
+        elif word in CONTRAST and (
+            following in AFTER_AGENT or (following in LAST_AFTER_AGENT and after == len(words) - 1)
+        ):
             said.add(False)
             skip = after + 1
         elif word in CONTRAST or word == AFTER:

@@ -9,7 +9,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -191,6 +191,7 @@ def _fill(target: Path, partial: Path, last: str) -> None:
             moved.append(target / path.name)
     except BaseException:
         for path in moved:
-            path.rename(partial / path.name)
+            with suppress(OSError):  # the first error is the one to be told
+                path.rename(partial / path.name)
         raise
     partial.rmdir()

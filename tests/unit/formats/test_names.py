@@ -173,6 +173,16 @@ def test_the_names_of_our_own_masks_are_no_scans() -> None:
         assert is_label_name(Path(name))
 
 
+@pytest.mark.parametrize("name", ["pred_t1c", "anna_pred_flair", "pred-t2", "t1c_pred"])
+def test_predictions_are_no_scans_wherever_the_name_says_so(name: str) -> None:
+    assert is_label_name(Path(f"{name}.nii.gz"))
+
+
+def test_an_initial_before_an_agent_is_asked_about() -> None:
+    with pytest.raises(AmbiguousInputError):
+        sort_by_name(_paths("Kim_O_GD_T1.nii.gz", "Kim_O_T2.nii.gz"))
+
+
 @pytest.mark.parametrize(
     "names",
     [
@@ -187,7 +197,9 @@ def test_the_names_of_our_own_masks_are_no_scans() -> None:
         ("Le_t1c", "Du_t2w"),
         ("before_t1c", "after_t2w"),
         ("prima_t1c", "prima_t2w", "dopo_t1c"),
-        ("Kim_O_GD_T1", "Kim_A_T2"),
+        ("Kim_I_t1c", "Kim_V_t2"),
+        ("No_t1c", "Bob_t2"),
+        ("Sin_t1c", "Bob_t2"),
         ("field_map_annamark_t1c", "field_map_bobmark_t2w"),
         (unicodedata.normalize("NFD", "Jörgmark_t1c"), unicodedata.normalize("NFD", "Jürgmark_t2w")),
     ],

@@ -23,9 +23,10 @@ const OTHER_IN_TEXT = new Set<string>(TABLE.otherInText)
 const NEUTRAL = new Set<string>(TABLE.neutral)
 const LABELS = new Set<string>(TABLE.labels)
 const AFTER_AGENT = new Set<string>(TABLE.afterAgent)
+const LAST_AFTER_AGENT = new Set<string>(TABLE.lastAfterAgent)
+const AND = new Set<string>(TABLE.and)
 // oKM ("ohne KM") stays one word.
 const CASE_CHANGE = /(?<=[a-z])(?=[A-Z])(?!(?<=(?<![A-Za-z])o)(?:KM|G[Dd]))/g
-const SUB = /(?<![\p{L}\p{N}])sub(?![\p{L}\p{N}])(-(?=[\p{L}\p{N}]))?/gu
 const BIDS_LEAD = /^sub-[a-z0-9]+(?:_ses-[a-z0-9]+)?(?=_)/i
 
 // File systems of macOS keep a letter and its accent apart.
@@ -46,12 +47,6 @@ function speaksOfAnother(words: readonly string[], textFrom: number): boolean {
     const numbered = word === 'sub' && /\d/.test(words[place + 1] ?? '')
     return isOther(word) || (place >= textFrom && !numbered && OTHER_IN_TEXT.has(word))
   })
-}
-
-/** As `_with_subjects`: `sub` of `sub-anna` is a subject and no subtraction. */
-function withSubjects(rest: string, words: readonly string[]): string[] {
-  const found = [...split(rest).matchAll(SUB)].map((match) => match[1])
-  return words.map((word) => (word === 'sub' && found.shift() ? 'subject' : word))
 }
 
 function pastFillers(words: readonly string[], from: number): number {
@@ -77,7 +72,9 @@ function pastAgents(words: readonly string[], agent: number): number {
 function beginOf(words: readonly string[], place: number): number {
   let first = place
   while (first > 0) {
-    if (isKnown(words[first - 1] ?? '')) {
+    const before = words[first - 1] ?? ''
+    const predicted = LABELS.has(before) && NEGATIONS.has(before) && !namesAgent(words, first - 1)
+    if (isKnown(before) || predicted) {
       first--
       continue
     }
@@ -85,7 +82,8 @@ function beginOf(words: readonly string[], place: number): number {
     let start = first - 1
     while (start >= 0 && (FILLERS.has(words[start] ?? '') || CONTRAST.has(words[start] ?? ''))) start--
     const negation = words[start] ?? ''
-    if (negation === TABLE.letterNegation || !NEGATIONS.has(negation) || !namesAgent(words, start)) break
+    if (!NEGATIONS.has(negation) || !namesAgent(words, start)) break
+    if (negation === TABLE.letterNegation && !CONTRAST.has(words[start + 1] ?? '')) break
     first = start
   }
   return first
@@ -116,10 +114,14 @@ function contrastOf(words: readonly string[], textFrom: number): Set<boolean> {
     if (place < skip) return
     const after = pastFillers(words, place + 1)
     const following = words[after] ?? ''
-    const negates = NEGATIONS.has(word) && (word !== TABLE.letterNegation || place >= textFrom)
-    const denied = AFTER_AGENT.has(following) || (following === TABLE.lastAfterAgent && after === words.length - 1)
-    if ((word === 'post' || word === 'pre') && NOT_CONTRAST.has(following)) skip = after + 1
-    else if (negates && namesAgent(words, place)) {
+    const letter = word === TABLE.letterNegation && place < textFrom
+    const both = AND.has(words[place + 1] ?? '') && namesAgent(words, place + 2)
+    const denied = AFTER_AGENT.has(following) || (LAST_AFTER_AGENT.has(following) && after === words.length - 1)
+    if (NEGATIONS.has(word) && (both || (letter && namesAgent(words, place)))) {
+      said.add(true).add(false)
+      skip = both ? place + 3 : pastAgents(words, after)
+    } else if ((word === 'post' || word === 'pre') && NOT_CONTRAST.has(following)) skip = after + 1
+    else if (NEGATIONS.has(word) && !letter && namesAgent(words, place)) {
       said.add(false)
       skip = pastAgents(words, after)
     } else if (NATIVE.has(word) || word === 'pre' || (NEGATIONS_AT_END.has(word) && !following)) said.add(false)
@@ -153,12 +155,11 @@ function readStem(stem: string): Words & { bids: boolean; mask: boolean } {
   const bids = BIDS_LEAD.exec(stem)
   const rest = bids ? stem.slice(bids[0].length) : stem
   const words = wordsOf(rest)
-  const meant = withSubjects(rest, words)
-  if (bids) return { ...readWords(meant, 0), bids: true, mask: namesLabel(words) }
+  if (bids) return { ...readWords(words, 0), bids: true, mask: namesLabel(words) }
   let first = words.findIndex((word) => ALIASES.has(word))
   if (first < 0) first = words.findIndex(isOther)
   if (first < 0) first = words.length
-  const counted = meant.slice(beginOf(words, first))
+  const counted = words.slice(beginOf(words, first))
   const named = counted.findIndex((word) => ALIASES.has(word))
   return { ...readWords(counted, named < 0 ? counted.length : named), bids: false, mask: namesLabel(counted) }
 }
