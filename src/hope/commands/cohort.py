@@ -56,7 +56,7 @@ def table(results: Path, out: Path, radiomics: bool, replace: bool) -> None:
         out.name: cohort_table(every, features).encode(),
         explained.name: data_dictionary(radiomics).encode(),
     }
-    if not replace:
+    if not replace:  # once more: radiomics take minutes
         refuse_other_table(out, explained, every)
     for path in write_files(out.parent, contents, replace=True):
         click.echo(str(path))

@@ -170,8 +170,8 @@ def try_(
 
     FLARE's simulator runs it; with --poc a real server and a client for each site, with certificates of their own. The
     sites get the site policy of `hope federate policy`. Nothing stays behind but OUT, and DIR of --keep.
-    What lies there is replaced if it is of the same job and cases, else it stays, unless you say --replace. Of
-    OUT/result.json, `input` and `files` are for that alone: they would not leave a site.
+    What lies there is replaced if it is of the same job and cases, else it stays, unless you say --replace. The fields
+    `input` and `files` of OUT/result.json tell which it is; no site sends them.
 
     \b
     hope federate try job --sites hospital-a --sites hospital-b -o result

@@ -238,7 +238,8 @@ def _write(done: HarmonizedCase, to: Destination, made_from: Hashes) -> None:
     from hope.formats.atomic import atomic_output
     from hope.formats.nifti import write_labels, write_scan
     from hope.stages.harmonize.harmonize import described
-    from hope.stages.report.result_folder import result_folder, scans_facts
+    from hope.stages.report.made_from import MadeFrom
+    from hope.stages.report.result_folder import result_folder
 
     case = done.aligned
     with result_folder(to.out, case.case_id, facts=FACTS, replace=to.replace) as folder:
@@ -248,7 +249,7 @@ def _write(done: HarmonizedCase, to: Destination, made_from: Hashes) -> None:
         write_labels(mask.with_data(mask.data.astype("uint8")), folder / f"{case.case_id}-brain-mask.nii.gz")
         facts = {
             "case_id": case.case_id,
-            **scans_facts(made_from),
+            **MadeFrom.scans(made_from).facts(),
             "harmonizer": dict(described(done)),
             "harmonization": dict(done.details),
             "qc": [flag.to_json() for flag in (*case.flags, *done.flags)],

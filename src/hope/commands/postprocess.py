@@ -77,7 +77,7 @@ def postprocess(
     made_from = MadeFrom("masks", {"mask": hash_volume(labels)})
     _refuse(target, json_file, made_from, replace)
     outcome = _apply(adaptive, labels, cluster, images)
-    _refuse(target, json_file, made_from, replace)
+    _refuse(target, json_file, made_from, replace)  # once more: somebody may have saved a file there meanwhile
     _write(outcome, target, json_file, made_from)
     _print(outcome)
 

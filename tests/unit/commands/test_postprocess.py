@@ -115,7 +115,9 @@ def test_a_mask_in_the_numbers_of_adults_is_told(place: Path) -> None:
     distance = np.linalg.norm(np.indices((40, 40, 40)) - 20, axis=0)
     adult = np.select([distance < 6, distance < 9, distance < 15], [1, 4, 2], 0).astype(np.uint8)
     write_labels(Volume(adult, Grid((40, 40, 40), ATLAS_GRID.affine_ras_mm)), place / "in.nii.gz")
-    assert "those of the brats2021 scheme do" in run(place, "--rules", place / "rules.json", "--cluster", 0, "--replace")
+    assert "those of the brats2021 scheme do" in run(
+        place, "--rules", place / "rules.json", "--cluster", 0, "--replace"
+    )
 
 
 def test_a_named_cluster_needs_no_image(place: Path) -> None:

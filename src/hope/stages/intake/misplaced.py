@@ -110,16 +110,18 @@ def mirrored_flags(scans: Mapping[MRSequence, Volume]) -> list[QCFlag]:
     Args:
         scans: registered to each other on the atlas grid, 0 outside the brain.
     """
+    apart = {
+        pair: fit
+        for pair, fit in mirror_fits(scans).items()
+        if fit.elsewhere >= max(LEAST_ELSEWHERE, LEAST_MIRROR_GAIN * fit.stated)
+    }
+    return _flags(scans, apart)
+
+
+def mirror_fits(scans: Mapping[MRSequence, Volume]) -> dict[tuple[MRSequence, MRSequence], Fit]:
+    """How each two scans agree as they are, and as mirror images of each other, left for right."""
     found = {s: edges for s, scan in scans.items() if (edges := edge_directions(scan.data)) is not None}
-    fits = {(a, b): _mirror_fit(found[a], found[b]) for a, b in combinations(found, 2)}
-    return _flags(
-        scans,
-        {
-            pair: fit
-            for pair, fit in fits.items()
-            if fit.elsewhere >= max(LEAST_ELSEWHERE, LEAST_MIRROR_GAIN * fit.stated)
-        },
-    )
+    return {(a, b): _mirror_fit(found[a], found[b]) for a, b in combinations(found, 2)}
 
 
 def _mirror_fit(first: Edges, second: Edges) -> Fit:

@@ -17,7 +17,7 @@ from hope.formats.hashing import sha256_of
 from hope.formats.nifti_comment import read_comment
 
 INPUT: Final = "input"
-"""The field of a facts file that says what its output was made from, if it is JSON or a mask."""
+"""The field, of JSON and of the comment in a mask's header, that says what the output was made from."""
 
 _SEQUENCES: Final = "sequences"
 _CONTENT: Final = "content_sha256"

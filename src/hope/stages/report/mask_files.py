@@ -44,7 +44,7 @@ class MaskDestination(Destination):
             OutputError: as `refuse_other_scans`, or if it cannot be written; an earlier mask is whole then.
         """
         scans = result.report.input.sequences
-        made_from = MadeFrom("sequences", {name: scan.sha256 for name, scan in scans.items() if scan.sha256})
+        made_from = MadeFrom.scans({MRSequence(name): scan.sha256 for name, scan in scans.items() if scan.sha256})
         refuse_other_file(self.path_of(result.case_id), made_from, replace=self.replace)
         write_labels(result.native_labels, self.path_of(result.case_id), mask_facts(made_from))
         return self.path_of(result.case_id)

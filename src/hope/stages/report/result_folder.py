@@ -43,21 +43,7 @@ class Destination:
             OutputError: if so, and it must not be replaced; `result_folder` looks again at the end.
         """
         if not self.replace:
-            refuse_other_scans(self.out, case_id, sha256)
-
-
-def scans_facts(sha256: Mapping[MRSequence, str]) -> dict[str, Any]:
-    """The part of a facts file that says which scans it was made from, as result.json has it."""
-    return MadeFrom.scans(sha256).facts()
-
-
-def refuse_other_scans(out: Path, case_id: str, sha256: Mapping[MRSequence, str], facts: str = RESULT) -> None:
-    """Refuse, before any work, if ``out/case_id`` holds a result that was made from other scans.
-
-    Raises:
-        OutputError: if so; `result_folder` looks again at the end.
-    """
-    _refuse_other_input(out / case_id / facts, MadeFrom.scans(sha256), case_id)
+            _refuse_other_input(self.out / case_id / RESULT, MadeFrom.scans(sha256), case_id)
 
 
 def refuse_to_replace(to: Destination, case_id: str, made_from: MadeFrom | None, facts: str = RESULT) -> None:

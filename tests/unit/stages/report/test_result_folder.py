@@ -15,13 +15,7 @@ from hope.domain.sequence import MRSequence
 from hope.formats.private_directory import MACHINE, partial_directory
 from hope.stages.report import result_folder as module
 from hope.stages.report.made_from import MadeFrom
-from hope.stages.report.result_folder import (
-    Destination,
-    refuse_other_scans,
-    refuse_to_replace,
-    result_folder,
-    scans_facts,
-)
+from hope.stages.report.result_folder import Destination, refuse_to_replace, result_folder
 
 WORK = b"an hour's work"
 
@@ -34,12 +28,12 @@ def _run(out: Path, content: str, facts: str = "result.json", during: Callable[[
 
 
 def _run_on(scans: dict[str, str], out: Path, facts: str, *, early: bool = True, replace: bool = False) -> None:
-    sha256 = {MRSequence(sequence): digest for sequence, digest in scans.items()}
-    if early and not replace:
-        refuse_other_scans(out, "case-1", sha256, facts)
+    made_from = MadeFrom.scans({MRSequence(sequence): digest for sequence, digest in scans.items()})
+    if early:
+        refuse_to_replace(Destination(out, replace), "case-1", made_from, facts)
     with result_folder(out, "case-1", facts, replace=replace) as folder:
         (folder / "case-1-seg.nii.gz").write_text(",".join(scans.values()))
-        (folder / facts).write_text(json.dumps(scans_facts(sha256)))
+        (folder / facts).write_text(json.dumps(made_from.facts()))
 
 
 def _kept(out: Path) -> list[Path]:
