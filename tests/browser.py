@@ -120,16 +120,22 @@ class Visited:
 
 
 REST = """least => new Promise((done, fail) => {
-  const begun = performance.now()
+  let begun = performance.now(), at = scrollY
   setTimeout(() => fail(new Error('the page drew fewer than 4 frames in 60 s: it hangs, or is hidden')), 60000 + least)
   let frames = 0
-  const next = () => (++frames > 3 && performance.now() - begun >= least ? done() : requestAnimationFrame(next))
+  const next = () => {
+    // A finger's throw scrolls on after the finger has gone.
+    if (scrollY !== at) [at, begun, frames] = [scrollY, performance.now(), 0]
+    return ++frames > 3 && performance.now() - begun >= least ? done() : requestAnimationFrame(next)
+  }
   requestAnimationFrame(next)
 })"""
 
 
 def come_to_rest(page: Page, least_ms: int = 0) -> None:
-    """Return when what was done before is drawn: some frames later, however long a busy machine takes for a frame."""
+    """Return when what was done before is drawn: some frames later, however long a busy machine takes for a frame.
+
+    A page that scrolls is not at rest: the frames and the `least_ms` count from where it stands still."""
     page.evaluate(REST, least_ms)
 
 

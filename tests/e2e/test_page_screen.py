@@ -223,6 +223,7 @@ def test_a_phone_looks_and_scrolls(browser: Browser, address: str) -> None:
         page.locator("[data-act=side-by-side]").click()
         linked = page.locator(".scene-side-by-side")
         expect(linked).to_have_attribute("data-side-by-side", "t1n t1c t2w t2f")
+        expect(linked).to_be_focused()  # which brings all of it on the screen
         page.evaluate("scrollTo(0, 0)")
         box = linked.bounding_box()
         assert box
