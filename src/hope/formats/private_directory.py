@@ -123,18 +123,48 @@ def delete_unlocked(folder: Path, named: re.Pattern[str], *, directories: bool =
                 _delete_if_unlocked(path, os.O_DIRECTORY if directories else 0)
 
 
+@contextmanager
+def unlocked(directory: Path) -> Iterator[bool]:
+    """Whether a directory is there that no living process has locked; nobody else deletes it during the block.
+
+    False where there are no locks.
+    """
+    found = None
+    with suppress(OSError):
+        found = _lock_at_once(directory, os.O_DIRECTORY) if _fcntl is not None else None
+    try:
+        yield found is not None
+    finally:
+        if found is not None:
+            os.close(found)
+
+
 def _delete_if_unlocked(path: Path, kind: int) -> None:
     """Delete a directory or a file unless it is locked.
 
     Raises:
         OSError: if it is, or cannot be.
     """
-    found = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | kind)
+    found = _lock_at_once(path, kind)
     try:
-        _fcntl.flock(found, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
         if kind:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink()
     finally:
         os.close(found)
+
+
+def _lock_at_once(path: Path, kind: int) -> int:
+    """Open and lock a directory or a file.
+
+    Raises:
+        OSError: if a living process has locked it, or it cannot be opened.
+    """
+    found = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | kind)
+    try:
+        _fcntl.flock(found, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
+    except OSError:
+        os.close(found)
+        raise
+    return found

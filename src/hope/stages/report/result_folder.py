@@ -16,7 +16,7 @@ from hope.domain.errors import OutputError
 from hope.domain.sequence import MRSequence
 from hope.formats.atomic import atomic_output, output_error
 from hope.formats.hashing import sha256_of
-from hope.formats.private_directory import OURS, partial_directory
+from hope.formats.private_directory import OURS, partial_directory, unlocked
 from hope.stages.report.made_from import MadeFrom
 
 RESULT = "result.json"
@@ -73,7 +73,7 @@ def result_folder(out: Path, case_id: str, facts: str = RESULT, *, replace: bool
     files that were added or changed since, such as a mask corrected by hand, is not replaced: this is looked at before
     the block, and again when the new result takes the old one's place. What a run of the case left that was
     killed on this machine is deleted. An earlier result that it had moved away is put back, or deleted too if the new
-    one had taken its place.
+    one had taken its place, whether that is still there or the user has deleted it since.
 
     Raises:
         OutputError: if ``out`` cannot be written, or something that must not be replaced lies at ``out/case_id``.
@@ -89,9 +89,9 @@ def result_folder(out: Path, case_id: str, facts: str = RESULT, *, replace: bool
                 made = [p for p in (out, *out.parents) if not p.exists()]
                 if made:
                     out.mkdir(parents=True, exist_ok=True)
-                interrupted = [old for old in _moved_away(target, "old") if old.with_suffix("").exists()]
+                _put_back(target, facts)
                 partial = until_it_ends.enter_context(partial_directory(target))
-                _settle(target, facts, interrupted)
+                _forget_replaced(target, facts)
             yield partial
             with _as_output_error():
                 _list_files(partial, facts)
@@ -146,35 +146,33 @@ def _list_files(partial: Path, facts: str) -> None:
             stream.write((json.dumps(known, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def _moved_away(target: Path, ending: str) -> list[Path]:
-    """Earlier results that runs on this machine moved away: ``old`` to replace them, ``gone`` once they had."""
-    named = re.compile(rf"\.{re.escape(target.name)}\.{OURS}-[0-9a-f]{{8}}\.part\.{ending}")
+def _moved_away(target: Path) -> list[Path]:
+    """Earlier results that runs on this machine moved away to replace them."""
+    named = re.compile(rf"\.{re.escape(target.name)}\.{OURS}-[0-9a-f]{{8}}\.part\.old")
     found = [path for path in target.parent.iterdir() if named.fullmatch(path.name)]
     return [path for path in found if path.is_dir() and not path.is_symlink()]
 
 
-def _settle(target: Path, facts: str, interrupted: Sequence[Path]) -> None:
-    """Put an earlier result back that a killed run had moved away, or delete it if the new one had taken its place.
+def _put_back(target: Path, facts: str) -> None:
+    """Put an earlier result back that a killed run had moved away before its own took the place.
 
-    Args:
-        target: the place.
-        facts: name of the facts file.
-        interrupted: those whose run had not yet put its own result there; what it had made lay beside them.
+    What that run had made lies beside it then; with the second rename it goes, so a result without it is replaced.
+    This comes before what killed runs had made is deleted, so that a kill here loses nothing. Where another machine
+    has filled the place since, perhaps for other scans, the earlier result is kept beside it.
     """
-    for path in _moved_away(target, "gone"):
-        _forget(path, target, facts)
-    # What a living run moved away has that run's own directory beside it.
-    left = [path for path in _moved_away(target, "old") if not path.with_suffix("").exists()]
-    if not target.exists():
-        whole = [path for path in left if (path / facts).is_file()]
-        if whole:
-            max(whole, key=lambda path: (path in interrupted, (path / facts).stat().st_mtime)).rename(target)
-        return
-    for path in left:
-        if path in interrupted:  # another machine has filled the place, perhaps for other scans
-            path.rename(_kept(target))
-        else:
-            _forget(path, target, facts)
+    for old in _moved_away(target):
+        with unlocked(old.with_suffix("")) as its_run_was_killed:
+            if its_run_was_killed:
+                back = (old / facts).is_file() and not target.exists()
+                old.rename(target if back else _kept(target))
+
+
+def _forget_replaced(target: Path, facts: str) -> None:
+    """Delete the results that killed runs had replaced."""
+    for old in _moved_away(target):
+        # What a living run moved away has that run's own directory beside it.
+        if not old.with_suffix("").exists():
+            _forget(old, target, facts)
 
 
 def _forget(old: Path, target: Path, facts: str) -> None:
@@ -204,11 +202,9 @@ def _swap(partial: Path, target: Path, facts: str, replace: bool) -> None:
         ours = [path.name for path in old.iterdir() if path.is_file()]
         partial.rename(target)
     except BaseException:
-        old.rename(target)
+        old.rename(_kept(target) if target.exists() else target)  # another machine may have filled the place
         raise
-    gone = old.with_suffix(".gone")
-    old.rename(gone)  # a run that is killed from here on has replaced it
-    _remove(gone, [gone / name for name in ours], target, facts)
+    _remove(old, [old / name for name in ours], target, facts)
 
 
 def _remove(old: Path, ours: Sequence[Path], target: Path, facts: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,8 +122,8 @@ def test_a_link_and_a_foreign_directory_are_left_alone(tmp_path: Path) -> None:
 
 def test_what_a_killed_run_of_the_case_left_goes_with_its_next_run(tmp_path: Path) -> None:
     left = f"{MACHINE}-0a1b2c3d.part"
-    # An earlier result that was being replaced is the user's; so is what other cases left, until they are run.
-    kept = {f".other.{left}", f".case.{left}.old", ".case.mine.part"}
+    # What other cases left stays until they are run.
+    kept = {f".other.{left}", f".other.{left}.old", ".case.mine.part"}
     for name in (f".case.{left}", *kept):
         (tmp_path / name).mkdir()
         (tmp_path / name / "case-t1c-atlas.nii.gz").write_bytes(b"1")
@@ -164,7 +165,7 @@ def test_what_a_run_left_that_was_killed_while_it_deleted_is_gone_after_the_next
     real, done = Path.unlink, []
 
     def killed(path: Path, missing_ok: bool = False) -> None:
-        if path.parent.name.endswith(".gone"):
+        if path.parent.name.endswith(".old"):
             if len(done) == deleted:
                 raise _KilledError
             done.append(path)
@@ -183,6 +184,98 @@ def test_what_a_run_left_that_was_killed_while_it_deleted_is_gone_after_the_next
     assert len(_kept(tmp_path)) == saved
     left = [path for path in tmp_path.iterdir() if path.name != "case-1"]
     assert [".kept-" in path.name and len(list(path.iterdir())) for path in left] == [1] * saved
+
+
+def test_what_lies_in_the_place_of_a_result_without_its_facts_is_kept(tmp_path: Path) -> None:
+    left = tmp_path / f".case-1.{MACHINE}-0a1b2c3d.part"
+    for folder in (left, left.with_name(f"{left.name}.old")):
+        folder.mkdir()
+        (folder / "case-1-seg.nii.gz").write_bytes(WORK)
+    _run_on({"t1c": "a"}, tmp_path, "result.json")
+    assert len(list(tmp_path.iterdir())) == 2
+    (kept,) = _kept(tmp_path)
+    assert kept.parent.name.startswith("case-1.kept-")
+
+
+@pytest.mark.parametrize("moment", ["before", "between", "after"])
+def test_a_kill_while_a_killed_run_is_settled_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """The earlier result is put back before anything is deleted: whenever the second run is killed, it is there."""
+    _run_on({"t1c": "a"}, tmp_path, "result.json")
+    left = tmp_path / f".case-1.{MACHINE}-0a1b2c3d.part"
+    (tmp_path / "case-1").rename(left.with_name(f"{left.name}.old"))
+    left.mkdir()
+    real = module._put_back
+
+    def killed(target: Path, facts: str) -> None:
+        if moment != "before":
+            real(target, facts)
+        if moment == "after":
+            shutil.rmtree(left)
+        raise _KilledError
+
+    with monkeypatch.context() as during:
+        during.setattr(module, "_put_back", killed)
+        with pytest.raises(_KilledError):
+            _run_on({"t1c": "a"}, tmp_path, "result.json")
+    with pytest.raises(KeyError), result_folder(tmp_path, "case-1"):
+        raise KeyError
+    assert [path.name for path in tmp_path.iterdir()] == ["case-1"]
+    assert (tmp_path / "case-1" / "case-1-seg.nii.gz").read_text() == "a"
+
+
+def _run_killed(out: Path, scans: dict[str, str], steps: int) -> bool:
+    """Replace the result in another process that is killed before its rename or deletion of this number."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    left = iter(range(steps))
+
+    def counted(real: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object, **more: object) -> object:
+            if next(left, None) is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*arguments, **more)
+
+        return call
+
+    try:
+        for name in ("rename", "unlink", "rmdir"):
+            setattr(Path, name, counted(getattr(Path, name)))
+        _run_on(scans, out, "result.json", early=False, replace=True)
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+@pytest.mark.parametrize("user_deletes", [True, False])
+def test_whenever_a_run_is_killed_one_whole_result_is_left_and_a_deleted_one_stays_deleted(
+    tmp_path: Path, user_deletes: bool
+) -> None:
+    killed = 0
+    for steps in range(20):
+        out = tmp_path / str(steps)
+        _run_on({"t1c": "a"}, out, "result.json")
+        if not _run_killed(out, {"t1c": "b"}, steps):
+            break
+        killed += 1
+        replaced = (out / "case-1" / "case-1-seg.nii.gz").exists() and _run_is_there(out, "b")
+        if user_deletes and (out / "case-1").exists():
+            shutil.rmtree(out / "case-1")
+        with pytest.raises(KeyError), result_folder(out, "case-1"):
+            raise KeyError
+        if user_deletes and replaced:
+            assert list(out.rglob("*")) == []
+        elif not user_deletes:
+            assert [path.name for path in out.iterdir()] == ["case-1"]
+            assert _run_is_there(out, "b" if replaced else "a")
+    assert killed >= 4, "two renames, two files and a directory"
+
+
+def _run_is_there(out: Path, content: str) -> bool:
+    folder = out / "case-1"
+    return (folder / "result.json").is_file() and (folder / "case-1-seg.nii.gz").read_text() == content
 
 
 def test_an_earlier_version_did_not_say_that_it_had_replaced_a_result(tmp_path: Path) -> None:
