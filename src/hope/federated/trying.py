@@ -5,6 +5,7 @@ Nothing stays behind.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ from hope.federated.jobs import RESULTS, kind_of_job
 from hope.federated.poc import FETCHED, KITS, run_deployment, run_to_end
 from hope.federated.policy import write_policy
 from hope.formats.atomic import output_error, write_together
-from hope.formats.hashing import sha256_of_all
+from hope.formats.hashing import sha256_of, sha256_of_all
 from hope.formats.private_directory import private_directory
 from hope.settings import Settings
 from hope.stages.report.made_from import MadeFrom, refuse_other_file, with_facts
@@ -146,13 +147,40 @@ def _refuse_other_workspace(keep: Path, made_from: MadeFrom, replace: bool) -> N
 
 
 def _keep(root: Path, keep: Path, made_from: MadeFrom) -> None:
+    """Copy the workspace; what this command kept there before goes first, so that the logs of two runs never mix."""
     try:
         keep.mkdir(parents=True, exist_ok=True)
-        write_together({keep / KEPT: with_facts({}, made_from)})
-        for name in (WORKSPACE, KITS.parts[0], FETCHED):
-            if (root / name).is_dir():
-                shutil.copytree(root / name, keep / name, dirs_exist_ok=True, symlinks=True)
-        if (root / SAID).is_file():
-            shutil.copyfile(root / SAID, keep / SAID)
+        _forget_kept(keep)
+        parts = [root / name for name in (WORKSPACE, KITS.parts[0], FETCHED, SAID)]
+        paths = sorted(
+            path for part in parts for path in (part, *part.rglob("*")) if path.is_symlink() or path.is_file()
+        )
+        files = [{"name": path.relative_to(root).as_posix(), "sha256": _hash_of(path)} for path in paths]
+        write_together({keep / KEPT: with_facts({"files": files}, made_from)})
+        for part in parts:
+            if part.is_dir():
+                shutil.copytree(part, keep / part.name, dirs_exist_ok=True, symlinks=True)
+            elif part.is_file():
+                shutil.copyfile(part, keep / part.name)
     except OSError as error:
         raise output_error("the kept workspace", error) from error
+
+
+def _forget_kept(keep: Path) -> None:
+    """Delete what was kept before and is as it was; files that were added or changed since stay."""
+    try:
+        listed = {str(entry["name"]): entry["sha256"] for entry in json.loads((keep / KEPT).read_bytes())["files"]}
+    except (FileNotFoundError, ValueError, KeyError, TypeError):  # none, or with --replace one that is not ours
+        return
+    for name, sha256 in listed.items():
+        path = keep / name
+        inside = path.is_relative_to(keep) and ".." not in path.relative_to(keep).parts
+        if inside and sha256 is not None and _hash_of(path) == sha256:
+            path.unlink()
+
+
+def _hash_of(path: Path) -> str | None:
+    """Of what a file holds, or of where a link leads; None for anything else."""
+    if path.is_symlink():
+        return hashlib.sha256(str(path.readlink()).encode()).hexdigest()
+    return sha256_of(path) if path.is_file() else None

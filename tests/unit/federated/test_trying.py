@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,6 +54,38 @@ def test_results_of_other_cases_and_another_workspace_stay(flare: list[Path], tm
         trying.try_job(job, [site], tmp_path / "new", keep=tmp_path / "own")
     assert not (tmp_path / "new").exists() and (tmp_path / "own" / "notes.txt").read_bytes() == WORK
     trying.try_job(job, [site], Destination(out, replace=True), keep=kept)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_kept_workspace_is_of_one_run_and_loses_nothing_of_the_user(
+    flare: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same: bool
+) -> None:
+    job, site = flare
+    kept, answer = tmp_path / "kept", trying._simulate
+    run = iter(("first", "second"))
+
+    def simulate(root: Path, names: Sequence[str], at_once: int) -> Path:
+        logs = root / trying.WORKSPACE / "logs"
+        logs.mkdir(parents=True)
+        number = next(run)
+        for name in (f"{number}.txt", "noted.txt"):
+            (logs / name).write_text(number)
+        (logs / "latest.txt").symlink_to(f"{number}.txt")
+        (root / trying.WORKSPACE / number).symlink_to("logs")
+        return answer(root, names, at_once)
+
+    monkeypatch.setattr(trying, "_simulate", simulate)
+    trying.try_job(job, [site], tmp_path / "out", keep=kept)
+    logs = kept / trying.WORKSPACE / "logs"
+    (logs / "own.txt").write_bytes(WORK)
+    if not same:
+        (site / "case" / "scan.nii").write_bytes(b"2")
+    trying.try_job(job, [site], Destination(tmp_path / "out", replace=not same), keep=kept)
+    assert {path.name: path.read_text() for path in logs.iterdir()} == {
+        **dict.fromkeys(("second.txt", "noted.txt", "latest.txt"), "second"),
+        "own.txt": WORK.decode(),
+    }
+    assert not os.path.lexists(kept / trying.WORKSPACE / "first")
 
 
 @pytest.mark.parametrize("given", [".", "link"])
