@@ -50,7 +50,7 @@ class SliceDiameters:
         return self.long_mm * self.short_mm
 
 
-def largest_product_mm2(shape: BoolArray, spacing_mm: tuple[float, float]) -> float:
+def largest_product_mm2(shape: BoolArray, spacing_mm: tuple[float, float], shear_mm: float = 0.0) -> float:
     """A bound that the product of two crossing perpendicular chords of a shape cannot pass, square millimetres.
 
     Their ends span a quadrilateral of half their product, which lies in the convex hull.
@@ -58,11 +58,12 @@ def largest_product_mm2(shape: BoolArray, spacing_mm: tuple[float, float]) -> fl
     Args:
         shape: (rows, columns), not empty.
         spacing_mm: of rows and columns.
+        shear_mm: as of `hull_mm`.
     """
-    return 2 * polygon_area(hull_mm(shape, spacing_mm))
+    return 2 * polygon_area(hull_mm(shape, spacing_mm, shear_mm))
 
 
-def perpendicular_diameters(shape: BoolArray, spacing_mm: tuple[float, float]) -> SliceDiameters:
+def perpendicular_diameters(shape: BoolArray, spacing_mm: tuple[float, float], shear_mm: float = 0.0) -> SliceDiameters:
     """Measure one connected shape of a slice.
 
     The outline runs midway between the centres of voxels inside and outside. Directions are tried every 3 degrees, then
@@ -71,13 +72,14 @@ def perpendicular_diameters(shape: BoolArray, spacing_mm: tuple[float, float]) -
     Args:
         shape: (rows, columns), not empty.
         spacing_mm: of rows and columns.
+        shear_mm: as of `hull_mm`.
 
     Raises:
         ValueError: if the shape is empty.
     """
     if not shape.any():
         raise ValueError("an empty shape has no diameters")
-    probe = _Probe(shape, spacing_mm, _FINE_PARTS)
+    probe = _Probe(shape, spacing_mm, shear_mm, _FINE_PARTS)
     voxel_mm = min(spacing_mm)
     step_mm = voxel_mm / 2 if max(shape.shape) <= _SMALL_VOXELS else voxel_mm
     best = _longest(probe, _ANGLE_STEP_DEG, step_mm)
@@ -96,14 +98,15 @@ def perpendicular_diameters(shape: BoolArray, spacing_mm: tuple[float, float]) -
     )
 
 
-def rough_product_mm2(shape: BoolArray, spacing_mm: tuple[float, float]) -> float:
+def rough_product_mm2(shape: BoolArray, spacing_mm: tuple[float, float], shear_mm: float = 0.0) -> float:
     """About the product of `perpendicular_diameters`, within some per cent, in a small part of the time.
 
     Args:
         shape: (rows, columns), not empty.
         spacing_mm: of rows and columns.
+        shear_mm: as of `hull_mm`.
     """
-    probe = _Probe(shape, spacing_mm, 1)
+    probe = _Probe(shape, spacing_mm, shear_mm, 1)
     step_mm = max(min(spacing_mm), probe.widest_mm() / _ROUGH_SAMPLES)
     long = _longest(probe, _ROUGH_ANGLE_STEP_DEG, step_mm)
     return long.length_mm * probe.longest_across(long, step_mm).length_mm
@@ -132,11 +135,11 @@ class _Chord:
 
 
 class _Probe:
-    """A shape to be sampled along lines; positions are millimetres along rows and columns from voxel (0, 0)."""
+    """A shape to be sampled along lines; positions are millimetres across and along its rows from voxel (0, 0)."""
 
-    def __init__(self, shape: BoolArray, spacing_mm: tuple[float, float], parts: int) -> None:
-        self._spacing = np.array(spacing_mm, dtype=np.float64)
-        self._hull = hull_mm(shape, spacing_mm)
+    def __init__(self, shape: BoolArray, spacing_mm: tuple[float, float], shear_mm: float, parts: int) -> None:
+        self._spacing, self._shear_mm = np.array(spacing_mm, dtype=np.float64), shear_mm
+        self._hull = hull_mm(shape, spacing_mm, shear_mm)
         self._parts = parts
         padded = np.pad(shape, 1)
         self._inside = padded if parts == 1 else _finer(padded, parts)
@@ -148,7 +151,9 @@ class _Probe:
 
     def voxel_mm(self, angle: float) -> float:
         """Size of a voxel in a direction."""
-        return float(np.linalg.norm(_direction(angle) * self._spacing))
+        across, along = _direction(angle)
+        row_mm, column_mm = self._spacing
+        return float(np.linalg.norm([row_mm * across + self._shear_mm * along, column_mm * along]))
 
     def widest_mm(self) -> float:
         """The longer side of the hull's box."""
@@ -193,11 +198,16 @@ class _Probe:
         """((row, column), (row, column)) in voxels."""
         middle = chord.middle_mm * _direction(chord.angle) + chord.offset_mm * _direction(chord.angle + np.pi / 2)
         half = chord.length_mm / 2 * _direction(chord.angle)
-        return np.array([middle - half, middle + half]) / self._spacing
+        return np.array([self._in_voxels(middle - half), self._in_voxels(middle + half)])
+
+    def _in_voxels(self, mm: FloatArray) -> FloatArray:
+        """Rows and columns that a way in millimetres (2,) leads over."""
+        row = mm[0] / self._spacing[0]
+        return np.array([row, (mm[1] - row * self._shear_mm) / self._spacing[1]])
 
     def _sampled(self, angle: float, offsets: Positions, places: Positions) -> BoolArray:
         """Whether each place (columns) of each line (rows) is inside."""
-        (du, dv), (nu, nv) = _direction(angle) / self._spacing, _direction(angle + np.pi / 2) / self._spacing
+        (du, dv), (nu, nv) = (self._in_voxels(_direction(turned)) for turned in (angle, angle + np.pi / 2))
         # Fine sample f of padded voxel p lies at (f + 0.5) / parts - 0.5; the padding shifts by one voxel.
         row = ((offsets * nu)[:, None] + places * du + 1.5) * self._parts
         column = ((offsets * nv)[:, None] + places * dv + 1.5) * self._parts

@@ -71,6 +71,13 @@ class Grid:
         return float(x), float(y), float(z)
 
     @property
+    def skew_degrees(self) -> float:
+        """How far two of its axes are from a right angle, at most; 0 for a grid without shear."""
+        direction = self.affine_ras_mm[:3, :3] / np.linalg.norm(self.affine_ras_mm[:3, :3], axis=0)
+        cosines = direction.T @ direction - np.eye(3)
+        return float(np.degrees(np.arcsin(min(1.0, float(np.abs(cosines).max())))))
+
+    @property
     def voxel_volume_ml(self) -> float:
         """Volume of one voxel in millilitres."""
         return float(abs(np.linalg.det(self.affine_ras_mm[:3, :3]))) / 1000.0

@@ -24,6 +24,9 @@ from hope.domain.slice_shapes import BoolArray, components_2d, filled_2d
 PLANES: Final = {"sagittal": 0, "coronal": 1, "axial": 2}
 """Plane -> the RAS axis that its slices are counted along."""
 
+RIGHT_ANGLED: Final = 1e-3
+"""Cosine of the angle between two axes of a grid up to which they count as perpendicular: files round their axes."""
+
 _NEAR_ROUGH = 0.9
 _EXACT_SLICES = 4
 """Of the slices whose roughly known product is near the largest one, this many are measured finely."""
@@ -179,20 +182,20 @@ def measure_plane(
     order, _ = grid.steps_to("RAS")
     axis = order[PLANES[plane]]
     rest = [other for other in range(3) if other != axis]
-    spacing_mm = (grid.spacing_mm[rest[0]], grid.spacing_mm[rest[1]])
+    steps = _steps(grid, rest)
     slices = np.moveaxis(lesion, axis, 0)
-    candidates = [(largest_product_mm2(shape, spacing_mm), k, shape) for k, shape in _shapes(slices, rule.cysts)]
+    candidates = [(largest_product_mm2(shape, *steps), k, shape) for k, shape in _shapes(slices, rule.cysts)]
     candidates.sort(key=lambda candidate: (-candidate[0], candidate[1]))
     rough: list[tuple[float, int, BoolArray]] = []
     for bound, k, shape in candidates:
         if rough and bound <= rough[0][0]:
             break
-        rough.append((rough_product_mm2(_cut(shape)[0], spacing_mm), k, shape))
+        rough.append((rough_product_mm2(_cut(shape)[0], *steps), k, shape))
         rough.sort(key=lambda candidate: (-candidate[0], candidate[1]))
     if not rough:
         return None
     near = [candidate for candidate in rough[:_EXACT_SLICES] if candidate[0] >= _NEAR_ROUGH * rough[0][0]]
-    sized, k = max(((_in_box(shape, spacing_mm), k) for _, k, shape in near), key=lambda found: found[0].product_mm2)
+    sized, k = max(((_in_box(shape, *steps), k) for _, k, shape in near), key=lambda found: found[0].product_mm2)
 
     def world(ends: FloatArray) -> FloatArray:
         voxels = np.empty((2, 3))
@@ -200,6 +203,21 @@ def measure_plane(
         return grid.to_world(voxels)
 
     return PlaneSize(plane, axis, k + offset[axis], sized, world(sized.long_ends), world(sized.short_ends))
+
+
+def _steps(grid: Grid, axes: Sequence[int]) -> tuple[tuple[float, float], float]:
+    """Spacing of rows and columns, mm, and how far each row lies beside the one before it on a sheared grid.
+
+    Args:
+        grid: any.
+        axes: the file axes of rows and columns.
+    """
+    spacing_mm = (grid.spacing_mm[axes[0]], grid.spacing_mm[axes[1]])
+    row, column = (grid.affine_ras_mm[:3, axis] for axis in axes)
+    shear_mm = float(row @ column) / spacing_mm[1]
+    if abs(shear_mm) <= RIGHT_ANGLED * spacing_mm[0]:
+        return spacing_mm, 0.0
+    return (float(np.sqrt(spacing_mm[0] ** 2 - shear_mm**2)), spacing_mm[1]), shear_mm
 
 
 def _shapes(slices: BoolArray, cysts: CystRule) -> Iterator[tuple[int, BoolArray]]:
@@ -216,10 +234,10 @@ def _cut(shape: BoolArray) -> tuple[BoolArray, FloatArray]:
     return part, np.array([rows[0], columns[0]], dtype=np.float64)
 
 
-def _in_box(shape: BoolArray, spacing_mm: tuple[float, float]) -> SliceDiameters:
+def _in_box(shape: BoolArray, spacing_mm: tuple[float, float], shear_mm: float) -> SliceDiameters:
     """`perpendicular_diameters` of the part of the slice that holds the shape; positions are the slice's."""
     part, corner = _cut(shape)
-    found = perpendicular_diameters(part, spacing_mm)
+    found = perpendicular_diameters(part, spacing_mm, shear_mm)
     return SliceDiameters(
         found.long_mm,
         found.short_mm,

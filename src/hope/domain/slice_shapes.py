@@ -44,21 +44,23 @@ def filled_2d(mask: BoolArray) -> BoolArray:
     return filled
 
 
-def hull_mm(mask: BoolArray, spacing_mm: tuple[float, float]) -> FloatArray:
+def hull_mm(mask: BoolArray, spacing_mm: tuple[float, float], shear_mm: float = 0.0) -> FloatArray:
     """The convex hull of the voxels of a slice, corners included.
 
     Args:
         mask: (rows, columns), not empty.
         spacing_mm: of rows and columns.
+        shear_mm: how far each row lies beside the one before it, in the direction in which columns are counted; 0 on
+            a grid with right angles.
 
     Returns:
-        (n, 2) vertices in order, millimetres along rows and columns from the centre of voxel (0, 0).
+        (n, 2) vertices in order, millimetres across and along the rows from the centre of voxel (0, 0).
     """
     rows = np.flatnonzero(mask.any(axis=1))
     first = mask[rows].argmax(axis=1) - 0.5
     last = mask.shape[1] - mask[rows, ::-1].argmax(axis=1) - 0.5
     points = {
-        (float((row + half) * spacing_mm[0]), float(end * spacing_mm[1]))
+        (float((row + half) * spacing_mm[0]), float(end * spacing_mm[1] + (row + half) * shear_mm))
         for row, ends in zip(rows, zip(first, last, strict=True), strict=True)
         for half in (-0.5, 0.5)
         for end in ends

@@ -18,6 +18,9 @@ from hope.evaluation.surface import dice, hd95_mm
 SPACING_TOLERANCE_MM = 0.001
 """Masks whose voxel spacings agree within this can be compared voxel by voxel."""
 
+LARGEST_SKEW_DEGREES = 0.5
+"""Distances count axes as perpendicular; a grid that is sheared by more gets a note."""
+
 COMPARED: Mapping[str, tuple[str, ...]] = {
     "peds": ("ET", "TC", "WT", "NET", "CC", "ED"),
     "brats2023": ("ET", "TC", "WT", "NET", "ED"),
@@ -73,6 +76,11 @@ def evaluate(prediction: Volume, truth: Volume, scheme: str = "peds", prediction
     true = _peds_values(theirs.data, scheme, "truth")
     if scheme != "peds" and (predicted == 3).any():
         notes.append(f"the {scheme} scheme has no cystic component: predicted CC counts in TC and WT only")
+    if (skew := theirs.grid.skew_degrees) > LARGEST_SKEW_DEGREES:
+        notes.append(
+            f"the voxel axes are up to {skew:.1f} degrees from right angles: distances (HD95) and lesion-wise scores "
+            "are worked out as if they were not; Dice and volumes are right"
+        )
     voxel_ml = theirs.grid.voxel_volume_ml
     box = bounding_box((predicted > 0) | (true > 0))
     if box is not None:

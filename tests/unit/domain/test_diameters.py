@@ -175,3 +175,22 @@ def test_a_whole_scan_at_1_mm_takes_at_most_two_seconds() -> None:
     (found,) = measure_components(lesion.astype(np.int32), labels, grid, MeasureRule())
     assert time.process_time() - start <= 2.0
     assert found.planes[0].shape.long_mm == pytest.approx(60, abs=VOXELS_OFF)
+
+
+@pytest.mark.parametrize("orientation", ["RAS", "PIR", "LSA"])
+@pytest.mark.parametrize("shear", [0.3, -0.5])
+def test_a_sheared_grid_gives_the_diameters_of_the_world(shear: float, orientation: str) -> None:
+    affine = np.diag([1.0, 0.8, 2.0, 1.0])
+    affine[0, 1] = shear
+    grid = Grid((70, 70, 24), affine).reoriented(orientation)
+    places = np.moveaxis(np.indices(grid.shape), 0, -1)
+    x, y, z = np.moveaxis(grid.to_world(places) - grid.centre_ras_mm(), -1, 0)
+    inside = (x / 12) ** 2 + (y / 8) ** 2 + (z / 12) ** 2 <= 1
+    (lesion,) = measure_components(inside.astype(int), ET * inside, grid, MeasureRule())
+    (axial,) = lesion.planes
+    assert axial.shape.long_mm == pytest.approx(24, abs=VOXELS_OFF)
+    assert axial.shape.short_mm == pytest.approx(16, abs=VOXELS_OFF)
+    (a, b), (c, d) = axial.long_ends_ras_mm, axial.short_ends_ras_mm
+    assert np.linalg.norm(b - a) == pytest.approx(axial.shape.long_mm, abs=0.01)
+    assert np.linalg.norm(d - c) == pytest.approx(axial.shape.short_mm, abs=0.01)
+    assert abs((b - a) @ (d - c)) < 0.01 * axial.shape.product_mm2

@@ -183,6 +183,14 @@ def test_another_header_on_the_same_voxels_is_compared_and_said() -> None:
     assert "headers differ by up to" in scores["notes"][0]
 
 
+def test_a_sheared_grid_gets_a_note() -> None:
+    sheared = BRATS_AFFINE.copy()
+    sheared[0, 1] = 0.3
+    scores = evaluate(volume(phantom(), sheared), volume(phantom(), sheared))
+    assert any("16.7 degrees from right angles" in note for note in scores["notes"])
+    assert evaluate(volume(phantom()), volume(phantom()))["notes"] == []
+
+
 def test_other_sizes_and_spacings_are_refused() -> None:
     with pytest.raises(InputError, match="30 x 26 x 22 voxels as in the truth, got 29 x 26 x 22"):
         evaluate(volume(phantom()[1:]), volume(phantom()))
