@@ -294,6 +294,8 @@ def _kind(header: Dataset, images: Sequence[_Image]) -> str:
         header.get("PhotometricInterpretation", "")
     ):
         return "it is in colour"
+    if any(str(i.file.header.get("PhotometricInterpretation", "")).upper() == "MONOCHROME1" for i in images):
+        return "its grey values are stored inverted (MONOCHROME1: the lowest is white)"
     if "MOSAIC" in _words(header.get("ImageType")):
         return "it is a mosaic, which tiles a whole volume into one picture"
     if {i.frame.part for i in images} & {"P", "R", "I"}:

@@ -264,6 +264,7 @@ def test_an_anonymiser_that_gave_all_series_one_uid(tmp_path: Path) -> None:
         ({"ImageType": ["ORIGINAL", "PRIMARY", "PHASE MAP", "P_FFE"]}, "phase, real or imaginary"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "in colour"),
         ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "in colour"),
+        ({"PhotometricInterpretation": "MONOCHROME1"}, "stored inverted"),
     ],
 )
 def test_images_that_are_no_plain_magnitude_are_named(tmp_path: Path, tags: dict[str, object], says: str) -> None:

@@ -189,7 +189,7 @@ class _Finder:
                 confidence = choice.confidence if choice else reading.confidence
                 stated = sum(frame.burned_in for frame in reading.series.frames)
                 text = "by its DICOM headers, text is burned into its pixels, which may be a name" if stated else ""
-                notes = [note for note in (reading.series.overlay_note, text) if note]
+                notes = [note for note in (*reading.series.notes, reading.series.overlay_note, text) if note]
                 whose = reading.series.identity.marks(self.key) if self.key else {}
                 self._admit(path, choice.sequence if choice else None, confidence, reason, notes, whose)
         except InputError as error:

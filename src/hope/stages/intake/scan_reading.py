@@ -18,7 +18,7 @@ from hope.formats.names import is_nifti_name
 from hope.formats.nifti import NiftiFacts, read_scan
 from hope.formats.reading import reading
 from hope.formats.series import read_all, read_tags
-from hope.formats.series_choice import SeriesChoice, choose_series, selection
+from hope.formats.series_choice import choose_series, selection
 from hope.stages.intake.burned_in import header_flags
 from hope.stages.intake.case_finding import CaseSource, find_cases
 from hope.stages.intake.quality import compare_pair
@@ -89,12 +89,13 @@ def resolve_all(source: CaseSource, scratch: Path) -> Resolved:
         whose = Identity.of_marks(identified.get("whose"))
         found[sequence] = Found(origin, float(str(confidence)), str(reason), marked=whose)
     if source.dicom is None:
-        return Resolved(found)
+        return Resolved(found, flags=tuple(_series_flags(found)))
     with reading("the input"):
         zipped = source.dicom.is_file()
     root = extract_zip(source.dicom, scratch / "unpacked") if zipped else source.dicom
     if zipped and not any(True for _ in dicom_files(root)):
-        return Resolved(_resolve_zipped_nifti(root, source.files, scratch) | found)
+        both = _resolve_zipped_nifti(root, source.files, scratch) | found
+        return Resolved(both, flags=tuple(_series_flags(both)))
     return _resolve_dicom(source, root, found, scratch, zipped)
 
 
@@ -122,9 +123,9 @@ def _resolve_dicom(
             got="; ".join(seen[:4]),
             fix="name the series by flags",
         )
-    flags = [*(left_out_flags(studies.left_out) if zipped else ()), *_series_flags(choices)]
-    flags += _derived_flags(series, [s for s in wanted if s not in choices])
     found |= {s: Found(c.series, c.confidence, c.reason) for s, c in choices.items()}
+    flags = [*(left_out_flags(studies.left_out) if zipped else ()), *_series_flags(found)]
+    flags += _derived_flags(series, [s for s in wanted if s not in choices])
     return Resolved(found, tuple(selection(series, choices)), tuple(flags))
 
 
@@ -155,12 +156,13 @@ def _derived_flags(series: Sequence[DicomSeries], missing: Sequence[MRSequence])
     return flags
 
 
-def _series_flags(choices: Mapping[MRSequence, SeriesChoice]) -> list[QCFlag]:
-    """What the user should know about the series that were taken."""
+def _series_flags(found: Mapping[MRSequence, Found]) -> list[QCFlag]:
+    """What the user should know about the series that were taken, whether named or found."""
     return [
         QCFlag("series_note", Severity.WARNING, f"{sequence}: {note}", sequence)
-        for sequence, choice in choices.items()
-        for note in choice.series.notes
+        for sequence, one in found.items()
+        if isinstance(one.origin, DicomSeries)
+        for note in one.origin.notes
     ]
 
 
