@@ -23,6 +23,9 @@ MAX_VOXELS = DEFAULT_LIMITS.voxels
 FORM_TOLERANCE_MM = 0.1
 """An sform and a qform that place a corner further apart than this contradict each other."""
 
+SIZE_TOLERANCE = 0.1
+"""By this share the voxels of a lone sform may differ from pixdim: under gantry tilt pixdim is measured straight."""
+
 EXPECTED_FILE = "a NIfTI file (.nii or .nii.gz)"
 
 _MAX_OFFSET = 64 * 2**20  # extensions before the voxels: larger ones are not a header any more
@@ -107,6 +110,11 @@ def read_layout(file: BinaryIO, what: str) -> Layout:
     return Layout(_grid(header, shape, what), dtype, int(offset) or least, slope, intercept)
 
 
+def mm_per_unit(header: Any) -> float:
+    """Millimetres of the unit of length that a NIfTI header states; 1 where it states none."""
+    return _UNIT_MM.get(int(header["xyzt_units"]) & 7, 1.0)
+
+
 def _shape(header: Any, what: str) -> Shape:
     rank = int(header["dim"][0])
     dims = [int(n) for n in header["dim"][1 : 1 + max(0, min(rank, 7))]]
@@ -150,7 +158,7 @@ def _dtype(header: Any, what: str) -> np.dtype[Any]:
 
 def _grid(header: Any, shape: Shape, what: str) -> Grid:
     """Return the one orientation that the header gives, in RAS+ mm (NIfTI's own world convention)."""
-    scale = _UNIT_MM.get(int(header["xyzt_units"]) & 7, 1.0)
+    scale = mm_per_unit(header)
     _check_spacing([float(s) * scale for s in header["pixdim"][1:4]], what)
     sform = header.get_sform(coded=True)[0]
     qform = _qform(header, what)
@@ -162,6 +170,8 @@ def _grid(header: Any, shape: Shape, what: str) -> Grid:
         for name, form in (("sform", sform), ("qform", qform))
         if form is not None
     ]
+    if sform is not None and qform is None:
+        _check_pixdim(header, grids[0], scale, what)
     if len(grids) == 2:
         distance = grids[0].largest_corner_distance_mm(grids[1])
         if distance > FORM_TOLERANCE_MM:
@@ -171,6 +181,22 @@ def _grid(header: Any, shape: Shape, what: str) -> Grid:
                 fix="correct the wrong one, or set its code to 0",
             )
     return grids[0]
+
+
+def _check_pixdim(header: Any, grid: Grid, scale: float, what: str) -> None:
+    """Refuse a lone sform with voxels of another size than pixdim: programs differ in which of both they believe.
+
+    Only one of them was changed, or the sform lays the scan on a template whose head is larger or smaller.
+    """
+    stated = [float(s) * scale for s in header["pixdim"][1:4]]
+    if all(abs(one / other - 1) <= SIZE_TOLERANCE for one, other in zip(stated, grid.spacing_mm, strict=True)):
+        return
+    by_pixdim, by_sform = (" x ".join(f"{s:.2f}" for s in sizes) for sizes in (stated, grid.spacing_mm))
+    raise InputError(
+        f"{what} contradicts itself about the size of its voxels: pixdim says {by_pixdim} mm, sform {by_sform} mm",
+        expected="one size, of which volumes can be counted",
+        fix="convert the scan again, or correct the wrong one",
+    )
 
 
 def _qform(header: Any, what: str) -> FloatArray | None:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from hope.domain.errors import InputError
 from hope.domain.grid import Grid
 from hope.domain.volume import Volume
+from hope.formats.nifti_header import mm_per_unit
 from hope.formats.reading import input_error
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def from_nibabel(image: Any, what: str = "the image") -> Volume:
 
     Returns:
         (i, j, k) voxels in file order, scaling applied: unsigned integers stay as they are, all else becomes float32.
-        The grid is the image's affine (RAS+ mm).
+        The grid is the image's affine (RAS+), in mm whatever unit its NIfTI header states.
 
     Raises:
         InputError: if it is not a 3D grey-scale image with a usable affine, or cannot be read.
@@ -46,7 +47,10 @@ def from_nibabel(image: Any, what: str = "the image") -> Volume:
         data = np.asanyarray(image.dataobj)
     except (OSError, EOFError) as error:
         raise _unreadable(what, error) from error
-    return _volume(data, np.asarray(image.affine, dtype=np.float64), what)
+    affine = np.asarray(image.affine, dtype=np.float64)
+    if isinstance(image, nib.Nifti1Pair):
+        affine = np.diag([*[mm_per_unit(image.header)] * 3, 1.0]) @ affine
+    return _volume(data, affine, what)
 
 
 def to_nibabel(volume: Volume) -> nib.Nifti1Image:

@@ -163,6 +163,16 @@ def test_impossible_spacing(plain: Path, spacing: float) -> None:
     assert "impossible voxel spacing" in _refusal(_patched(plain, NIFTI1["pixdim0"] + 8, "f", spacing))
 
 
+def test_a_lone_sform_of_another_voxel_size_than_pixdim_is_refused(plain: Path) -> None:
+    _patched(plain, NIFTI1["qform"], "hh", 0, 1)
+    assert read_scan(plain, "t1c")[0].grid.spacing_mm == pytest.approx((0.9, 0.9, 5.4))
+    assert read_scan(_patched(plain, 80, "3f", 0.9, 0.9, 5.1), "t1c")[0].grid.spacing_mm[2] == pytest.approx(5.4)
+    sentence = _refusal(_patched(plain, 80, "3f", 1.8, 1.8, 5.4))
+    assert "pixdim says 1.80 x 1.80 x 5.40 mm, sform 0.90 x 0.90 x 5.40 mm" in sentence
+    # With a qform, which pixdim belongs to, both forms are compared as they are.
+    assert "qform says" in _refusal(_patched(plain, NIFTI1["qform"], "h", 1))
+
+
 def test_flat_or_infinite_sform(plain: Path) -> None:
     assert "impossible sform" in _refusal(_patched(plain, 280, "12f", *[0.0] * 12))
     assert "impossible sform" in _refusal(_patched(plain, 280, "f", float("nan")))

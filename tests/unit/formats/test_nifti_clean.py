@@ -44,6 +44,7 @@ def _marked(data: np.ndarray, affine: np.ndarray, cls: Any, forms: str, units: s
     image.header.set_xyzt_units(units, "sec")
     image.header.set_qform(affine if "q" in forms else None, code=2 if "q" in forms else 0, strip_shears=True)
     image.header.set_sform(affine if "s" in forms else None, code=4 if "s" in forms else 0)
+    image.header.set_zooms(np.linalg.norm(affine[:3, :3], axis=0))
     for name in ("descrip", "aux_file", "intent_name"):
         image.header[name] = MARK[: image.header[name].dtype.itemsize]
     if cls is nib.Nifti1Image:

@@ -45,6 +45,14 @@ def test_a_volume_survives_both_libraries(volume: Volume) -> None:
     assert hope.from_nibabel(hope.to_nibabel(volume)).grid.same_as(volume.grid)
 
 
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+@pytest.mark.parametrize(("unit", "per_mm"), [("meter", 1e-3), ("micron", 1e3), ("mm", 1.0), ("unknown", 1.0)])
+def test_the_unit_of_the_header_counts(volume: Volume, kind: Any, unit: str, per_mm: float) -> None:
+    image = kind(volume.data, np.diag([per_mm, per_mm, per_mm, 1.0]) @ volume.grid.affine_ras_mm)
+    image.header.set_xyzt_units(unit)
+    assert hope.from_nibabel(image).grid.same_as(volume.grid)
+
+
 def right_angled(grid: Grid) -> Grid:
     turn, _ = np.linalg.qr(grid.affine_ras_mm[:3, :3])
     affine = np.array(grid.affine_ras_mm)
