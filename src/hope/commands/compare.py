@@ -91,6 +91,7 @@ def compare(
 
 def _print(comparison: Comparison) -> None:
     """Cautions, the change of each part, and what became of each lesion."""
+    from hope.domain.wording import millilitres
     from hope.longitudinal.report import NO_CATEGORY, describe_targets, headline
 
     for caution in comparison.cautions:
@@ -98,13 +99,13 @@ def _print(comparison: Comparison) -> None:
     click.echo(headline(comparison))
     step = comparison.steps[-1]
     for key, change in step.changes.items():
+        earlier, later = millilitres(change.earlier_ml), millilitres(change.later_ml)
         interval = "" if change.low_ml is None else f"   ({change.low_ml:+.1f} to {change.high_ml:+.1f})"
-        click.echo(
-            f"  {key:<4}{change.earlier_ml:9.1f} -> {change.later_ml:7.1f} ml  {change.change_ml:+8.1f}{interval}"
-        )
+        click.echo(f"  {key:<4}{earlier:>9} -> {later:>7} ml  {change.change_ml:+8.1f}{interval}")
     for match in step.lesions:
         earlier, later = (",".join(map(str, numbers)) or "-" for numbers in (match.earlier, match.later))
-        click.echo(f"  lesion {earlier} -> {later}  {match.fate}  {match.earlier_ml:.1f} -> {match.later_ml:.1f} ml")
+        sizes = f"{millilitres(match.earlier_ml)} -> {millilitres(match.later_ml)} ml"
+        click.echo(f"  lesion {earlier} -> {later}  {match.fate}  {sizes}")
     click.echo(f"  {describe_targets(step)}")
     if comparison.response:
         click.echo(f"  {comparison.response.category or NO_CATEGORY} (imaging part only): {comparison.response.reason}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from hope.contract.measurements import Measurements, describe_lesion
+from hope.domain.wording import millilitres
 
 MOST_PRINTED = 8
 """Lesions that are printed one by one; all of them are in the files."""
@@ -13,7 +14,7 @@ MOST_PRINTED = 8
 def print_lesions(found: Measurements) -> None:
     """One line for each lesion, then the sums over the targets."""
     for lesion in found.lesions[:MOST_PRINTED]:
-        click.echo(f"  lesion {lesion.number}  {lesion.ml:9.1f} ml   {describe_lesion(lesion)}")
+        click.echo(f"  lesion {lesion.number}  {millilitres(lesion.ml):>9} ml   {describe_lesion(lesion)}")
     if (more := len(found.lesions) - MOST_PRINTED) > 0:
         click.echo(f"  and {more} smaller {'lesion' if more == 1 else 'lesions'}")
     if found.smaller:

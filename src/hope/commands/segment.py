@@ -18,6 +18,7 @@ from hope.contract.outputs import OutputFile, Role, Space
 from hope.contract.report import CaseReport
 from hope.domain.qc import worst_first
 from hope.domain.sequence import MRSequence
+from hope.domain.wording import millilitres
 from hope.settings import DEVICES
 
 LEAST_REPORTED_ML = 0.05
@@ -155,7 +156,8 @@ def _print_result(report: CaseReport, folder: Path) -> None:
         if flag.severity in _MARKS or flag.code == "left_out":
             click.echo(f"  {_MARKS.get(flag.severity, '-')} {flag.reason}")
     for key, volume in report.volumes_ml.items():
-        click.echo(f"  {key:<4}{volume.ml:9.1f} ml   ({volume.low_ml:.1f} to {volume.high_ml:.1f})")
+        ml, low, high = (millilitres(value or 0.0) for value in (volume.ml, volume.low_ml, volume.high_ml))
+        click.echo(f"  {key:<4}{ml:>9} ml   ({low} to {high})")
     if report.measurements:
         print_lesions(report.measurements)
     cleaned = report.postprocess

@@ -1,9 +1,13 @@
-"""Numbers with their nouns, such as ``1 directory`` and ``2 directories``."""
+"""Numbers in words for a person: with their nouns, such as ``1 directory`` and ``2 directories``, and millilitres."""
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Final
+
+LEAST_TENTH_ML: Final = 0.05
+"""A volume below this rounds to 0.0 ml."""
 
 _ONE: Final = {
     "directories": "directory",
@@ -39,6 +43,12 @@ def counted(count: int, many: str) -> str:
     for several, single in _OTHERS:
         one = one.replace(several, single)
     return f"1 {one}"
+
+
+def millilitres(ml: float) -> str:
+    """A volume to 0.1 ml, without its unit; a smaller one, which would read as nothing, to its first digit."""
+    digits = 1 if ml >= LEAST_TENTH_ML or ml <= 0 else -math.floor(math.log10(ml))
+    return f"{ml:.{digits}f}"
 
 
 def _singular(noun: str) -> str:

@@ -21,6 +21,7 @@ from hope.stages.report.made_from import MadeFrom
 FACTS = "result.json"
 
 _CORRECTED_FACTS = "result-v*.json"
+_BESIDE = f"corrections by hand ({_CORRECTED_FACTS}): the figures are those of the runs, from {FACTS}"
 
 
 @dataclass(frozen=True)
@@ -166,12 +167,16 @@ def volumes_of_case(results: Path, case: str, regions: Sequence[str]) -> dict[st
 def left_out(folder: Path) -> dict[str, int]:
     """What `read_results` passes over in a directory of results: in words, and how many."""
     with reading("RESULT"):
-        if (folder / FACTS).is_file() or not folder.is_dir():
+        if not folder.is_dir():
             return {}
+        if (folder / FACTS).is_file():
+            return {_BESIDE: count} if (count := len(list(folder.glob(_CORRECTED_FACTS)))) else {}
         inside = [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
         without = [p for p in inside if not (p / FACTS).is_file()]
         corrected = [p for p in without if any(p.glob(_CORRECTED_FACTS))]
+        beside = sum(len(list(p.glob(_CORRECTED_FACTS))) for p in inside if p not in without)
     counts = {
+        _BESIDE: beside,
         f"directories that hold a correction without its run ({_CORRECTED_FACTS}, but no {FACTS})": len(corrected),
         f"directories without a {FACTS}": len(without) - len(corrected),
     }

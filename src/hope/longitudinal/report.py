@@ -13,6 +13,7 @@ from typing import Final
 from hope.contract.comparison import Comparison, StepFacts
 from hope.contract.measurements import describe_lesion
 from hope.domain.labels import PEDS, REGION_NAMES
+from hope.domain.wording import millilitres
 from hope.formats.atomic import atomic_output
 from hope.longitudinal.compare import Overlay
 from hope.longitudinal.pictures import draw_overlay, growth_curve
@@ -66,7 +67,7 @@ def headline(comparison: Comparison) -> str:
     when = f" in {between} days" if between is not None else ""
     percent = "" if change.percent is None else f" ({signed_percent(change.percent)})"
     return (
-        f"Whole tumour {change.earlier_ml:.1f} ml, then {change.later_ml:.1f} ml{when}: "
+        f"Whole tumour {millilitres(change.earlier_ml)} ml, then {millilitres(change.later_ml)} ml{when}: "
         f"{signed(change.change_ml)} ml{percent}, {change.direction}"
     )
 
@@ -130,7 +131,7 @@ def _visits(comparison: Comparison) -> str:
     )
     rows = []
     for number, visit in enumerate(comparison.visits, 1):
-        ml = [f"{volume.ml:.1f} ml" if (volume := visit.volumes_ml.get(key)) else "" for key in ("WT", "TC")]
+        ml = [f"{millilitres(volume.ml)} ml" if (volume := visit.volumes_ml.get(key)) else "" for key in ("WT", "TC")]
         lesions = visit.measurements.lesions
         rows.append(
             f'<tr><th scope="row">{number}</th><td>{escape(visit.case_id)}</td>'
@@ -159,8 +160,8 @@ def _step(comparison: Comparison, step: StepFacts) -> str:
         )
         percent = NOTHING if change.percent is None else signed_percent(change.percent)
         cells = (
-            f"{change.earlier_ml:.1f} ml",
-            f"{change.later_ml:.1f} ml",
+            f"{millilitres(change.earlier_ml)} ml",
+            f"{millilitres(change.later_ml)} ml",
             f"{signed(change.change_ml)} ml",
             percent,
             interval,
@@ -171,7 +172,8 @@ def _step(comparison: Comparison, step: StepFacts) -> str:
     lesions = [
         f'<tr><th scope="row">{escape(match.fate)}</th><td>{_numbers(match.earlier)}</td>'
         f"<td>{_numbers(match.later)}</td>"
-        f'<td class="number">{match.earlier_ml:.1f} ml</td><td class="number">{match.later_ml:.1f} ml</td></tr>'
+        f'<td class="number">{millilitres(match.earlier_ml)} ml</td>'
+        f'<td class="number">{millilitres(match.later_ml)} ml</td></tr>'
         for match in step.lesions
     ]
     heads = (*map(Column, ("Fate", "Earlier lesions", "Later lesions")), Column("Earlier", True), Column("Later", True))

@@ -15,6 +15,7 @@ from hope.contract.report import CaseReport, ExpectedQualityFacts, Flag
 from hope.contract.result import CaseResult
 from hope.domain.errors import InputError
 from hope.domain.volume import Volume
+from hope.domain.wording import millilitres
 from hope.formats.atomic import atomic_output
 from hope.formats.reading import input_error
 from hope.python_api.images import to_nibabel
@@ -109,7 +110,7 @@ class Result:
 
     def __repr__(self) -> str:
         """One line: name, volumes, how many remarks."""
-        volumes = ", ".join(f"{key} {ml:.1f}" for key, ml in self.volumes_ml.items())
+        volumes = ", ".join(f"{key} {millilitres(ml)}" for key, ml in self.volumes_ml.items())
         cautions = f"; {len(self.warnings)} cautions and warnings" if self.warnings else ""
         return f"<hope.Result {self.case_id}: {volumes} ml{cautions}>"
 
@@ -119,7 +120,7 @@ class Result:
             f"<li><b>{html.escape(flag.severity)}</b> {html.escape(flag.reason)}</li>" for flag in self._alarms()
         )
         rows = "".join(
-            f"<tr><td>{html.escape(key)}</td><td style='text-align:right'>{volume.ml:.1f}</td>"
+            f"<tr><td>{html.escape(key)}</td><td style='text-align:right'>{millilitres(volume.ml)}</td>"
             f"<td style='text-align:right'>{_interval(volume.low_ml, volume.high_ml)}</td></tr>"
             for key, volume in self.report.volumes_ml.items()
         )
@@ -160,4 +161,4 @@ class Result:
 
 
 def _interval(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f"{low:.1f} to {high:.1f}"
+    return "" if low is None or high is None else f"{millilitres(low)} to {millilitres(high)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hope.domain.wording import counted
+from hope.domain.wording import counted, millilitres
 from hope.formats import dicom_files, dicom_series, reading
 from hope.stages.intake import case_finding, sources
 
@@ -42,3 +42,19 @@ OURS = {
 def test_one_is_said_in_the_singular(many: str, one: str) -> None:
     assert counted(1, many) == one
     assert counted(2, many) == f"2 {many}" and counted(0, many) == f"0 {many}"
+
+
+@pytest.mark.parametrize(
+    ("ml", "said"),
+    [
+        (0.0, "0.0"),
+        (12.34, "12.3"),
+        (0.05, "0.1"),
+        (0.0499, "0.05"),
+        (0.031, "0.03"),
+        (0.001, "0.001"),
+        (2e-6, "0.000002"),
+    ],
+)
+def test_a_volume_reads_as_nothing_only_where_there_is_nothing(ml: float, said: str) -> None:
+    assert millilitres(ml) == said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ def test_what_is_passed_over_is_said_and_a_changed_mask_is_refused(tmp_path: Pat
         write_stored_result(results / case, labelled(GRID), case_id=case)
     (results / "case-b" / "result.json").rename(results / "case-b" / "result-v1.json")
     (results / "case-c" / "result.json").unlink()
+    shutil.copy(results / "case-a" / "result.json", results / "case-a" / "result-v2.json")
     call = ["cohort", "table", str(results), "-o", str(tmp_path / "all.csv")]
 
     done = CliRunner().invoke(main, call)
@@ -40,6 +42,7 @@ def test_what_is_passed_over_is_said_and_a_changed_mask_is_refused(tmp_path: Pat
     assert [row["case_id"] for row in rows_of(tmp_path / "all.csv")] == ["case-a"]
     assert "1 directory that holds a correction without its run (result-v*.json" in done.stderr
     assert "1 directory without a result.json" in done.stderr
+    assert "1 correction by hand (result-v*.json): the figures are those of the runs" in done.stderr
     write_labels(labelled(GRID, (1, 2)), results / "case-a" / "case-a-seg.nii.gz")
     done = CliRunner().invoke(main, call)
     assert done.exit_code == 2 and "case-a: the" in done.stderr and "changed since it was measured" in done.stderr

@@ -7,6 +7,7 @@ from html import escape
 from typing import Final
 
 from hope.contract.measurements import LesionFacts, Measurements, describe_rule
+from hope.domain.wording import millilitres
 from hope.stages.report.report_sections import NOTHING, Column, html_table
 
 MOST_ROWS: Final = 20
@@ -56,12 +57,12 @@ def _row(lesion: LesionFacts) -> str:
     head = f'<th scope="row">{lesion.number}{" (target)" if lesion.target else ""}</th>'
     axial = lesion.axial
     if axial is None:
-        return f'<tr>{head}<td class="number">{lesion.ml:.1f} ml</td><td colspan="4">{NOTHING} solid</td></tr>'
+        return f'<tr>{head}<td class="number">{millilitres(lesion.ml)} ml</td><td colspan="4">{NOTHING} solid</td></tr>'
     long, short = axial.long, axial.short
     word = "yes" if lesion.measurable else "no"
     near = " <strong>near the limit</strong>" if lesion.near_limit else ""
     return (
-        f'<tr>{head}<td class="number">{lesion.ml:.1f} ml</td>'
+        f'<tr>{head}<td class="number">{millilitres(lesion.ml)} ml</td>'
         f'<td class="number">{long.mm:.1f} \u00d7 {short.mm:.1f} mm</td>'
         f'<td class="number">{long.low_mm:.1f} to {long.high_mm:.1f} \u00d7 {short.low_mm:.1f} to '
         f"{short.high_mm:.1f} mm</td>"

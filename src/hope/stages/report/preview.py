@@ -19,6 +19,7 @@ from hope.contract.measurements import PlaneDiameters
 from hope.domain.grid import CORNER_TOLERANCE_MM, Grid
 from hope.domain.labels import PEDS, REGION_NAMES, REGIONS, Label
 from hope.domain.volume import Volume
+from hope.domain.wording import millilitres
 from hope.formats.atomic import atomic_output
 from hope.stages.report.drawing import (
     BACKGROUND,
@@ -322,8 +323,10 @@ def _draw_volume(draw: ImageDraw.ImageDraw, at: tuple[int, int], key: str, name:
     """Key and volume in large type, the name and the interval under it."""
     volume = volumes_ml.get(key, {})
     ml = float(volume.get("ml", 0.0))
-    draw.text(at, f"{key}  {ml:.1f} ml", fill=TEXT, font=font(25))
+    draw.text(at, f"{key}  {millilitres(ml)} ml", fill=TEXT, font=font(25))
     low, high = volume.get("low_ml"), volume.get("high_ml")
-    interval = f"  {low:.1f} to {high:.1f} ml" if low is not None and high is not None and high > 0 else ""
+    interval = (
+        f"  {millilitres(low)} to {millilitres(high)} ml" if low is not None and high is not None and high > 0 else ""
+    )
     text = _fitted(draw, name + interval, 18, LEGEND_TEXT)
     draw.text((at[0], at[1] + 32), text, fill=FAINT, font=font(18))

@@ -15,6 +15,7 @@ from hope.domain.case import SEQUENCES
 from hope.domain.errors import OutputError
 from hope.domain.labels import PEDS, REGION_NAMES, REGIONS
 from hope.domain.qc import worst_first
+from hope.domain.wording import millilitres
 from hope.formats.atomic import atomic_output
 from hope.stages.report.lesion_section import lesion_section
 from hope.stages.report.report_sections import (
@@ -81,7 +82,7 @@ def render_report(result: CaseReport, preview_png: bytes, lesions_png: bytes = b
 def _ml(result: CaseReport, key: str) -> str:
     """A volume with its unit; what is not there is 0."""
     volume = result.volumes_ml.get(key)
-    return f"{volume.ml if volume else 0.0:.1f} ml"
+    return f"{millilitres(volume.ml if volume else 0.0)} ml"
 
 
 def _heading(result: CaseReport, case_id: str) -> str:
@@ -146,11 +147,11 @@ def _volumes(result: CaseReport) -> str:
 def _volume_row(head: str, name: str, volume: VolumeMl | None, kind: str) -> str:
     """One label or region; ``head`` is HTML already."""
     ml, low, high = (volume.ml, volume.low_ml, volume.high_ml) if volume else (0.0, None, None)
-    interval = "" if low is None or high is None else f"{low:.1f} to {high:.1f} ml"
+    interval = "" if low is None or high is None else f"{millilitres(low)} to {millilitres(high)} ml"
     classes = " ".join(word for word in (kind, "absent" if ml == 0 else "") if word)
     return (
         f'<tr class="{classes}"><th scope="row">{head}</th><td>{escape(name)}</td>'
-        f'<td class="number">{ml:.1f} ml</td><td class="number">{interval}</td></tr>'
+        f'<td class="number">{millilitres(ml)} ml</td><td class="number">{interval}</td></tr>'
     )
 
 

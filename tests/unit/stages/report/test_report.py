@@ -140,6 +140,13 @@ def test_all_labels_are_shown_also_absent_ones() -> None:
     assert row(page, "TC")[1] == "Tumour core (ET + NET + CC)"
 
 
+def test_a_small_label_does_not_read_as_an_absent_one() -> None:
+    values = result()
+    values["volumes_ml"]["ET"] = {"ml": 0.031, "low_ml": 0.0, "high_ml": 0.046}
+    page = Page(render_report(CaseReport.stored(values), PNG))
+    assert row(page, "ET")[2:] == ["0.03 ml", "0.0 to 0.05 ml"]
+
+
 def test_absent_labels_need_no_entry() -> None:
     values = result()
     values["volumes_ml"] = {}
