@@ -14,6 +14,7 @@ from hope.domain.labels import CC, ED, ET, NET, SCHEMAS, region_mask
 from hope.domain.volume import Volume
 from hope.evaluation.lesionwise import HEADLINE_RULES, PENALTY_MM, RULES, RULES_FOR_SCHEME, LesionScores, score_lesions
 from hope.evaluation.surface import dice, hd95_mm
+from hope.stages.postprocess.scheme_check import likelier_scheme
 
 SPACING_TOLERANCE_MM = 0.001
 """Masks whose voxel spacings agree within this can be compared voxel by voxel."""
@@ -85,7 +86,7 @@ def evaluate(prediction: Volume, truth: Volume, scheme: str = "peds", prediction
     box = bounding_box((predicted > 0) | (true > 0))
     if box is not None:
         predicted, true = predicted[box], true[box]
-        notes += _on_schemes(ours.data[box], theirs.data[box], scheme, prediction_scheme)
+        notes += _on_schemes(ours.data[box], theirs.data[box], scheme, prediction_scheme) or _on_truth(theirs, scheme)
     spacing = theirs.grid.spacing_mm
     regions = {
         key: _score_region(region_mask(predicted, key), region_mask(true, key), spacing, voxel_ml, scheme)
@@ -140,7 +141,7 @@ def _on_schemes(
     """Say so if the masks agree far better under other label schemes: one number means different parts in them.
 
     A mask that is wrong may agree better under another scheme by chance, so two parts have to. That both masks are in
-    another scheme than the one they are said to be in cannot be told: what agrees as one part agrees as another.
+    another scheme than the one they are said to be in cannot be told here: what agrees as one part agrees as another.
     """
     named = _agreement(prediction, truth, prediction_scheme, scheme)
     both_alike = prediction_scheme == scheme
@@ -162,6 +163,17 @@ def _on_schemes(
     return [
         f"check the label schemes: the parts agree far better (mean Dice {_mean(best):.2f} instead of "
         f"{_mean(named):.2f}) if the truth is {theirs} and the prediction {ours}"
+    ]
+
+
+def _on_truth(truth: Volume, scheme: str) -> list[str]:
+    """Say so if the labels of the truth lie in one another as those of another scheme do; both masks may be in it."""
+    likelier = likelier_scheme(truth.data, scheme)
+    if not likelier:
+        return []
+    return [
+        f"check the label schemes: the labels of the truth lie in one another as those of the {likelier} scheme do, "
+        f"not of {scheme}, so the scores may stand under the wrong names"
     ]
 
 

@@ -127,6 +127,21 @@ def test_a_scheme_that_was_not_named_is_told(scheme: str) -> None:
     assert evaluate(volume(poor), volume(ours))["notes"] == [], "a poor mask is a poor mask"
 
 
+@pytest.mark.parametrize("scheme", ["brats2021", "brats2023"])
+def test_two_adult_masks_that_are_said_to_be_childrens_are_told(scheme: str) -> None:
+    x, y, z = np.indices((40, 40, 40)) - 19.5
+    away = np.sqrt(x**2 + y**2 + z**2)
+    peds = np.select([away < 5, away < 9, away < 17], [2, 1, 4], 0).astype(np.uint8)
+    mask = adult(peds, scheme)
+    if scheme == "brats2021":
+        with pytest.raises(InputError, match="scheme"):  # there is no 4 in the other, which speaks for itself
+            evaluate(volume(mask), volume(mask), "brats2023", "brats2023")
+    (note,) = evaluate(volume(mask), volume(mask))["notes"]
+    assert f"as those of the {scheme} scheme do, not of peds" in note
+    assert evaluate(volume(mask), volume(mask), scheme, scheme)["notes"] == []
+    assert evaluate(volume(peds), volume(peds))["notes"] == []
+
+
 def _confused(mask: np.ndarray, *pairs: tuple[int, int]) -> np.ndarray:
     """The mask with values called by others."""
     made = mask.copy()
