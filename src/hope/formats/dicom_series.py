@@ -25,6 +25,9 @@ MAX_SERIES = 5000
 
 DUPLICATES = "copies of DICOM images that lie there already"
 
+_WHOLE = 0.97
+"""Of a stated length, so much counts as all of it."""
+
 _PULSES = {"SPIN": "SE", "GRADIENT": "GR"}
 
 
@@ -249,6 +252,8 @@ def _series(uid: str, images: Sequence[_Image], cut: int, note: str) -> DicomSer
         fault = f"{cut} of its {counted(whole + cut, 'files')} {'is' if cut == 1 else 'are'} cut short"
     if not fault and promised > len(images) and not first.enhanced and all(f.time is None for f in frames):
         notes.append(f"it holds {len(images)} images, while it speaks of {promised}")
+    if not fault and len(images) > 1 and (thinned := _thinned(header, between)):
+        notes.append(thinned)
     return DicomSeries(
         uid=uid,
         study_uid=str(header.get("StudyInstanceUID", "")),
@@ -275,6 +280,23 @@ def _series(uid: str, images: Sequence[_Image], cut: int, note: str) -> DicomSer
         frames=tuple(image.frame for image in ordered),
         identity=replace(identity_of(header), study="") if note else identity_of(header),
         notes=tuple(notes),
+    )
+
+
+def _thinned(header: Dataset, between_mm: float | None) -> str:
+    """Say so if slices lie a whole number of times as far apart as a classic header states; else empty.
+
+    A distance below the thickness is no distance: some scanners write the gap between slices there.
+    """
+    stated, thick = (number(header.get(name)) or 0.0 for name in ("SpacingBetweenSlices", "SliceThickness"))
+    if not between_mm or stated <= 0 or stated < _WHOLE * thick:
+        return ""
+    times = between_mm / stated
+    if round(times) < 2 or abs(times / round(times) - 1) > 1 - _WHOLE:
+        return ""
+    return (
+        f"its slices lie {between_mm:.1f} mm apart, while it states {stated:.1f} mm: of every {round(times)} slices "
+        "only one seems to be there"
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from hope.domain.case import MRSequence
 from hope.domain.progress import silent
+from hope.formats.dicom import read_series
 from hope.stages.intake.archive_series import series_in_study
 from hope.stages.intake.case_finding import find_cases
 from hope.stages.intake.intake import load_case
@@ -31,6 +32,23 @@ def test_a_case_has_the_warning(short: Path, tmp_path: Path, named: bool) -> Non
     case = load_case(source, preprocessed=None, scratch=tmp_path / "scratch")
     (flag,) = (flag for flag in case.flags if flag.code == "series_note")
     assert (flag.severity, flag.sequence, flag.reason) == ("warning", "t2w", f"t2w: {LACKS}")
+
+
+@pytest.mark.parametrize(
+    ("every", "stated_mm", "says"),
+    [
+        (2, 7.0, "its slices lie 14.0 mm apart, while it states 7.0 mm: of every 2 slices only one seems to be there"),
+        (1, 7.0, ""),
+        (1, 1.0, ""),  # the gap, of slices of 6 mm
+    ],
+)
+def test_a_series_with_every_second_slice_is_told(tmp_path: Path, every: int, stated_mm: float, says: str) -> None:
+    scan = head_scan(2, grid=HEAD_GRID.with_spacing((3.0, 3.0, 7.0)))
+    missing = tuple(k for k in range(scan.grid.shape[2]) if k % every)
+    tags = {"SpacingBetweenSlices": stated_mm, "SliceThickness": 6.0}
+    write_series(scan, tmp_path / "t2", SeriesRecipe(3, "t2", "t2", tags=tags, skip=missing))
+    (series,) = read_series(tmp_path / "t2")
+    assert series.notes == ((says,) if says else ()) and not series.fault
 
 
 def test_an_upload_has_the_warning(short: Path, tmp_path: Path) -> None:
