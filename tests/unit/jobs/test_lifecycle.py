@@ -537,3 +537,21 @@ def test_files_of_an_upload_that_has_not_ended_are_left_alone(place: Place) -> N
     place.store.end_upload(upload)
     place.rounds(place.maintenance()[0])
     assert key not in kept(place)
+
+
+def test_what_a_killed_upload_stored_late_is_deleted_with_its_case(place: Place) -> None:
+    """Its gateway puts the scan into the store after the first look, and dies before its row is refused."""
+    case = place.case()
+    upload = place.store.begin_upload(case.id, "a gateway", 0, SessionLimits(2**30, 100, 4))
+
+    async def work() -> None:
+        deleting = asyncio.ensure_future(place.lifecycle.delete_case(case))
+        while list(place.blobs.keys("cases/")) or place.store.living_cases([case.id]):
+            await asyncio.sleep(0.01)
+        stray(place, case, "series/0123")
+        place.store.end_upload(upload)  # a peer has deleted the scratch directory of the dead gateway
+        receipt = await deleting
+        assert (receipt.files, receipt.unconfirmed) == (2, ())
+
+    asyncio.run(work())
+    assert kept(place) == set()
