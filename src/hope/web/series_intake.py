@@ -94,7 +94,7 @@ class SeriesIntake:
             if self._sample is None or not self._sample[0].is_dir():
                 self._sample = await self._make_sample()
         made, found = self._sample
-        async with self._uploads.claims.claimed(case, 0, len(found)) as claim, self._uploads.folder() as folder:
+        async with self._uploads.claims.claimed(case, 0, len(found)) as claim, self._uploads.folder(claim) as folder:
             return await self._store(case, made, found, folder, claim, _SYNTHETIC)
 
     async def _make_sample(self) -> tuple[Path, list[Mapping[str, Any]]]:

@@ -311,3 +311,18 @@ async def test_a_download_does_not_fail_for_an_audit_row_that_cannot_be_written(
     await stored(client, case_id, "t1c")
     said = [(entry.action, entry.outcome) for entry in gateway.store.audit()][-2:]
     assert said == [("file.download", "ok (written late)"), ("file.download", "ok")]
+
+
+async def test_an_upload_has_not_ended_while_its_folder_cannot_be_deleted(
+    gateway: Gateway, client: httpx.AsyncClient, case_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A converter that was killed may write on; a receipt must not say that nothing is left then."""
+    monkeypatch.setattr("hope.web.uploads.CLOSE_SECONDS", 0.05)
+    with monkeypatch.context() as patch:
+        patch.setattr("hope.jobs.scratch.shutil.rmtree", lambda *_, **__: None)
+        assert (await client.put(f"/api/cases/{case_id}/series/t1c", content=scan(1))).status_code == 200
+        assert gateway.scratch_files() != []
+        assert gateway.store.open_uploads(case_id) == 1
+    assert (await client.put(f"/api/cases/{case_id}/series/t2w", content=scan(2))).status_code == 200
+    assert gateway.scratch_files() == []
+    assert gateway.store.open_uploads(case_id) == 0
