@@ -321,6 +321,23 @@ def test_the_keeper_ends_an_idle_session_and_not_a_used_one(place: Place) -> Non
     assert ended == [(place.session, "expired")]
 
 
+@pytest.mark.parametrize(("closed", "reason"), [(False, "expired"), (True, "page closed")])
+def test_a_session_does_not_outlive_its_time_where_the_clock_was_put_back(
+    place: Place, monkeypatch: pytest.MonkeyPatch, closed: bool, reason: str
+) -> None:
+    if closed:
+        place.store.update_session(place.session, close_with_page=True, left=True)
+    monkeypatch.setattr("hope.jobs.maintenance.LEAVE_SECONDS", 0.3)
+    real = place.store.now
+    monkeypatch.setattr(place.store, "now", lambda: real() - 36_000)
+    maintenance, ended = place.maintenance(hours=24.0 if closed else 0.3 / 3600)
+    place.rounds(maintenance, 1)
+    assert ended == []
+    time.sleep(0.4)
+    place.rounds(maintenance, 1)
+    assert ended == [(place.session, reason)]
+
+
 def test_the_keeper_waits_while_a_case_is_in_work(place: Place) -> None:
     place.lifecycle.run_case(place.case(), RunOptions())
     maintenance, ended = place.maintenance(hours=1e-9)
