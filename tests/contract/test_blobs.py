@@ -90,6 +90,26 @@ class TestLocalBlobs(BlobStoreContract):
         blobs.delete_prefix("cases/one/1/")
         assert [path.name for path in (root / "cases").iterdir()] == ["two"]
 
+    def test_a_directory_that_cannot_be_listed_is_not_taken_for_deleted(
+        self, blobs: LocalBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        key = "cases/one/series/scan.nii"
+        stored(blobs, tmp_path, key, b"voxels")
+        listed = os.scandir
+
+        def refused(path: str | Path) -> object:
+            if str(path).endswith("series"):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return listed(path)
+
+        monkeypatch.setattr(os, "scandir", refused)
+        with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+            blobs.delete_prefix("cases/one/")
+        with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+            list(blobs.keys("cases/"))
+        monkeypatch.undo()
+        assert blobs.delete_prefix("cases/one/") == (1, len(b"voxels"))
+
     def test_half_copied_files_are_no_blobs_but_are_deleted(
         self, blobs: LocalBlobs, root: Path, tmp_path: Path
     ) -> None:

@@ -506,3 +506,18 @@ def test_errors_of_the_database_show_no_values(store: SqlCaseStore) -> None:
     with pytest.raises(Exception, match=r"UNIQUE|unique") as caught:
         store.create_session(token, "local")
     assert token not in str(caught.value).split("DETAIL")[0]
+
+
+def test_scrubbing_that_fails_does_not_fail_the_write_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever takes a committed write for refused deletes the files that its rows name."""
+    store = SqlCaseStore(f"sqlite:///{tmp_path / 'hope.sqlite'}")
+
+    def broken(*_: object, **__: object) -> bool:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(Database, "_scrubbed", broken)
+    session = store.create_session("0" * 64, "local")
+    assert [one.id for one in store.sessions()] == [session.id]
+    assert "trying again" in caplog.text

@@ -86,7 +86,7 @@ class LocalBlobs:
     def keys(self, prefix: str) -> Iterator[BlobInfo]:
         """What lies under a prefix that ends in a slash, in order of the paths."""
         folder = self._root / checked_prefix(prefix)
-        for parent, folders, files in os.walk(folder):
+        for parent, folders, files in os.walk(folder, onerror=_unless_gone):
             folders.sort()
             for name in sorted(files):
                 path = Path(parent, name)
@@ -96,10 +96,14 @@ class LocalBlobs:
                         yield BlobInfo(path.relative_to(self._root).as_posix(), path.stat().st_size)
 
     def delete_prefix(self, prefix: str) -> tuple[int, int]:
-        """Delete all under a prefix that ends in a slash; returns how many blobs and bytes. Missing is fine."""
+        """Delete all under a prefix that ends in a slash; returns how many blobs and bytes. Missing is fine.
+
+        Raises:
+            OSError: if a directory cannot be listed or a file not deleted: it may hold scans.
+        """
         folder = self._root / checked_prefix(prefix)
         count = size = 0
-        for parent, _, files in os.walk(folder, topdown=False):
+        for parent, _, files in os.walk(folder, topdown=False, onerror=_unless_gone):
             for name in files:
                 path = Path(parent, name)
                 with suppress(FileNotFoundError):
@@ -195,6 +199,12 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _unless_gone(error: OSError) -> None:
+    """What to do about a directory that cannot be listed; ``os.walk`` by itself passes over it without a word."""
+    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        raise error
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -160,6 +160,8 @@ class CaseLifecycle:
         await asyncio.to_thread(self._with_space, removed, [case], self._store.delete_case, case.id)
         await asyncio.to_thread(self._remove, [current], removed)
         unconfirmed += await self._until_uploads_end(case.id)
+        # An upload whose gateway was killed before its row was refused could not take back what it had stored.
+        await asyncio.to_thread(self._remove, [current], removed)
         return removed.receipt(case.id, 1, stopped, reason, unconfirmed)
 
     async def delete_session(self, session_id: str, reason: str) -> DeletionReceipt:

@@ -150,6 +150,7 @@ class MaintenanceLoop:
         self._idle_seconds, self._on_end, self._pause = session_hours * 3600, on_end, pause
         self._next_orphans = self._next_prune = self._next_staging = 0.0
         self._closing_since: dict[str, float] = {}
+        self._unchanged: dict[str, tuple[float, float | None, float]] = {}
 
     async def run(self) -> None:
         """Go round until cancelled."""
@@ -186,7 +187,9 @@ class MaintenanceLoop:
 
     async def _end_sessions(self) -> None:
         now = await asyncio.to_thread(self._store.now)
-        for session in await asyncio.to_thread(self._store.sessions):
+        living = await asyncio.to_thread(self._store.sessions)
+        self._unchanged = {session.id: (session.seen_at, session.left_at, self._since(session)) for session in living}
+        for session in living:
             if not await self._reason_to_end(session, now):
                 continue
             # Ending others took its time: this one may have been used again meanwhile.
@@ -195,10 +198,18 @@ class MaintenanceLoop:
                 if reason := await self._reason_to_end(session, now):
                     await self._delete_session(session.id, reason)
 
+    def _since(self, session: Session) -> float:
+        """Since when, by a clock that never goes back, this process has seen nothing happen to a session."""
+        seen_at, left_at, since = self._unchanged.get(session.id, (None, None, 0.0))
+        return since if (seen_at, left_at) == (session.seen_at, session.left_at) else time.monotonic()
+
     async def _reason_to_end(self, session: Session, now: float) -> str | None:
-        if session.close_with_page and session.left_at is not None and now - session.left_at > LEAVE_SECONDS:
+        # The clock of the database may have been put back: a session must not outlive its time by that.
+        unchanged = time.monotonic() - self._since(session)
+        left_at = session.left_at
+        if session.close_with_page and left_at is not None and max(now - left_at, unchanged) > LEAVE_SECONDS:
             return "page closed"
-        if now - session.seen_at <= self._idle_seconds:
+        if max(now - session.seen_at, unchanged) <= self._idle_seconds:
             return None
         cases = await asyncio.to_thread(self._store.cases, session.id)
         return None if any(case.state.in_work for case in cases) else "expired"

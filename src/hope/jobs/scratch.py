@@ -98,7 +98,7 @@ class Scratch:
         try:
             yield path
         finally:
-            if not _removed(path, CLOSE_SECONDS):
+            if not removed(path, CLOSE_SECONDS):
                 self._left.add(path)
 
     def dead(self) -> list[str]:
@@ -125,7 +125,7 @@ class Scratch:
         """
         swept = []
         with self._sweeping:
-            self._left = {path for path in self._left if not _removed(path)}
+            self._left = {path for path in self._left if not removed(path)}
             locks = [path for path in self._root.glob(f"{_PREFIX}*.lock") if path != self._lock_path]
             self._silent = {path: seen for path, seen in self._silent.items() if path in locks}
             for lock_path in locks:
@@ -133,14 +133,14 @@ class Scratch:
                 if self._taken(lock_path, directory):
                     swept.append(directory.name.removeprefix(_PREFIX))
             for directory in self._root.glob(f"{_PREFIX}*"):
-                if directory.suffix != ".lock" and not directory.with_suffix(".lock").exists() and _removed(directory):
+                if directory.suffix != ".lock" and not directory.with_suffix(".lock").exists() and removed(directory):
                     swept.append(directory.name.removeprefix(_PREFIX))
         return swept
 
     def close(self) -> None:
         """Delete this process's directory. If that is not possible yet, the next process's sweep finds it."""
         self._closed.set()
-        _removed(self.directory, CLOSE_SECONDS)
+        removed(self.directory, CLOSE_SECONDS)
         if not self._lock.closed:
             self._lock_path.unlink(missing_ok=True)
             self._lock.close()
@@ -163,7 +163,7 @@ class Scratch:
                 if not self._sees(lock) and not self._has_been_silent(lock_path, lock):
                     return False
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if not _removed(directory):
+                if not removed(directory):
                     return False
                 lock_path.unlink(missing_ok=True)
                 return True
@@ -252,7 +252,7 @@ class Sweeper:
                 sweep_at = time.monotonic() + SWEEP_SECONDS
 
 
-def _removed(folder: Path, seconds: float = 0.0) -> bool:
+def removed(folder: Path, seconds: float = 0.0) -> bool:
     """Delete a folder; whether it is gone. For so many seconds it is tried again."""
     deadline = time.monotonic() + seconds
     while True:

@@ -287,13 +287,19 @@ class StageWorker:
         return sources
 
     def _finish(self, attempt: Attempt, done: Mapping[str, Any], out: Path) -> None:
-        """Store the files, then commit; if that is refused, nothing stays behind."""
+        """Store the files, then commit; if that is refused, nothing stays behind.
+
+        A connection that breaks may have broken after the commit, so that rows name the files: they stay. If no row
+        does, the maintenance loop finds them.
+        """
         try:
             result = done.get("result")
             if result is not None:
                 # No scan of a case in work changes, so these are the ones that its stages read.
                 result = {**result, MADE_ON: self._store.case(attempt.job.case_id).scans}
             self._store.commit_attempt(attempt, self._store_files(attempt, done, out), result)
+        except ConnectionError:
+            raise
         except BaseException:
             self._blobs.delete_prefix(_prefix(attempt))
             raise

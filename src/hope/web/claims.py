@@ -14,6 +14,7 @@ from anyio import to_thread
 from hope.contract.job import CaseRecord
 from hope.contract.scans import QuotaError, SessionLimits
 from hope.domain.errors import HopeError
+from hope.jobs.scratch import removed
 from hope.ports import CaseStore
 from hope.settings import PlatformSettings
 from hope.web.errors import log_failure
@@ -39,6 +40,7 @@ class Claim:
         id: of the upload.
         limits: of its session.
         size: bytes that are claimed.
+        left: its folder, where that could not be deleted: the upload has not ended while it is there.
     """
 
     store: CaseStore
@@ -46,6 +48,7 @@ class Claim:
     id: str
     limits: SessionLimits
     size: int
+    left: Path | None = None
 
     def grow(self, size: int) -> None:
         """Claim so many bytes if fewer are.
@@ -86,7 +89,7 @@ class Claims:
 
     def __init__(self, store: CaseStore, platform: PlatformSettings, executor: str) -> None:
         self._store, self._executor, self.limits = store, executor, limits_of(platform)
-        self._unended: set[str] = set()
+        self._unended: dict[str, Path | None] = {}
 
     @asynccontextmanager
     async def claimed(self, case: CaseRecord, size: int, files: int = 1) -> AsyncIterator[Claim]:
@@ -102,22 +105,25 @@ class Claims:
         """
         begin = self._store.begin_upload
         upload = await to_thread.run_sync(begin, case.id, self._executor, size, self.limits, files)
+        claim = Claim(self._store, case.id, upload, self.limits, size)
         try:
-            yield Claim(self._store, case.id, upload, self.limits, size)
+            yield claim
         finally:
             with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(self._end, upload)
+                await to_thread.run_sync(self._end, claim)
 
-    def _end(self, upload: str) -> None:
+    def _end(self, claim: Claim) -> None:
         """End an upload, and those that could not be ended when it was their turn."""
-        self._unended.add(upload)
-        for one in sorted(self._unended):
+        self._unended[claim.id] = claim.left
+        for one, left in sorted(self._unended.items()):
+            if left is not None and not removed(left):
+                continue  # a deletion says that it is not confirmed
             try:
                 self._store.end_upload(one)
             except (HopeError, OSError) as error:
                 log_failure("an upload could not be ended in the store yet", error)
                 return
-            self._unended.discard(one)
+            self._unended.pop(one, None)
 
 
 def _size_of(folder: Path) -> int:

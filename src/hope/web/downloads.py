@@ -48,7 +48,8 @@ async def download(
     """
     headers = {
         "ETag": f'"{sha256}"',
-        "Cache-Control": "private, no-cache",
+        # A browser would keep the scan on its disk, where no deletion of ours reaches.
+        "Cache-Control": "private, no-store",
         "Accept-Ranges": "none",
         "Content-Disposition": f'{"inline" if inline else "attachment"}; filename="{name}"',
     }

@@ -94,7 +94,7 @@ class SeriesIntake:
             if self._sample is None or not self._sample[0].is_dir():
                 self._sample = await self._make_sample()
         made, found = self._sample
-        async with self._uploads.claims.claimed(case, 0, len(found)) as claim, self._uploads.folder() as folder:
+        async with self._uploads.claims.claimed(case, 0, len(found)) as claim, self._uploads.folder(claim) as folder:
             return await self._store(case, made, found, folder, claim, _SYNTHETIC)
 
     async def _make_sample(self) -> tuple[Path, list[Mapping[str, Any]]]:
@@ -191,12 +191,21 @@ class SeriesIntake:
                 raise
             raise ConflictError("the scans were changed meanwhile; ask again") from error
 
-    def check_may_correct(self, case: CaseRecord) -> None:
+    def check_may_correct(self, case: CaseRecord, run: int | None = None) -> None:
         """Whether a mask of the case can be corrected, before its bytes are sent. Blocks.
 
+        Args:
+            case: as it is now; what is kept later is kept only if it is still in this run.
+            run: whose mask was corrected, as far as the caller says.
+
         Raises:
-            ConflictError: unless the case is done. FullError: if the disk is full.
+            ConflictError: unless the case is done, in that run. FullError: if the disk is full.
         """
+        if run not in (None, case.run):
+            raise ConflictError(
+                f"the mask of run {run} was corrected, and the case is in run {case.run} now, perhaps on other scans;"
+                " correct the new mask"
+            )
         reference_view(case, self._context.store.artifacts(case.id, public=True))
         self._uploads.check_space()
 

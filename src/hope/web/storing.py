@@ -70,10 +70,11 @@ class ScanStorage:
             records = []
             for scan in scans:
                 # A folder for each blob, because that is what the store can delete.
-                folders.append(f"cases/{case.id}/series/{secrets.token_hex(8)}/")
-                records.append(scan.record(f"{folders[-1]}scan.nii", _same_bytes(case, scan)))
+                folder = folders.add(f"cases/{case.id}/series/{secrets.token_hex(8)}/")
+                records.append(scan.record(f"{folder}scan.nii", _same_bytes(case, scan)))
                 self._context.blobs.put_file(records[-1].blob_key, scan.path, scan.clean.sha256)
-            change = commit(records)
+            with folders.committing():
+                change = commit(records)
         self.drop(change.unused)
         return change
 
@@ -96,22 +97,52 @@ class ScanStorage:
         """Put a corrected mask and what was made of it into both stores. Blocks; raises as `store_scans`."""
         with self._blobs_of_rows() as folders:
             for path, artifact in files:
-                folders.append(artifact.blob_key.rpartition("/")[0] + "/")
+                folders.add(artifact.blob_key.rpartition("/")[0] + "/")
                 self._context.blobs.put_file(artifact.blob_key, path, artifact.sha256)
             artifacts = [artifact for _, artifact in files]
-            return self._context.store.add_segmentation(case.id, artifacts, result, case.run, upload, newest_known)
+            with folders.committing():
+                return self._context.store.add_segmentation(case.id, artifacts, result, case.run, upload, newest_known)
 
     @contextmanager
-    def _blobs_of_rows(self) -> Iterator[list[str]]:
+    def _blobs_of_rows(self) -> Iterator[_Folders]:
         """Blob first, row last: a row never names bytes that are not there, and a refused row leaves no bytes."""
-        folders: list[str] = []
-        kept = False
+        folders = _Folders()
         try:
             yield folders
-            kept = True
-        finally:
-            for folder in () if kept else folders:
+        except BaseException:
+            for folder in () if folders.unknown else folders.written:
                 self._context.blobs.delete_prefix(folder)
+            raise
+
+
+@dataclass
+class _Folders:
+    """Folders that are written before their rows.
+
+    Attributes:
+        written: which.
+        unknown: whether nobody knows if the rows are there.
+    """
+
+    written: list[str] = field(default_factory=list)
+    unknown: bool = False
+
+    def add(self, folder: str) -> str:
+        """Note a folder, and return it."""
+        self.written.append(folder)
+        return folder
+
+    @contextmanager
+    def committing(self) -> Iterator[None]:
+        """The block writes the rows. A connection that breaks in it may have broken after the commit.
+
+        The bytes have to stay then, since rows may name them; if none does, the maintenance loop finds them.
+        """
+        try:
+            yield
+        except ConnectionError:
+            self.unknown = True
+            raise
 
 
 def _same_bytes(case: CaseRecord, scan: NewScan) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -21,6 +22,7 @@ from hope.formats.atomic import output_error
 from hope.formats.nifti_clean import CleanScan, TooLargeError, clean_nifti
 from hope.jobs.disk_space import DiskSpace
 from hope.jobs.scan_task import CLEAN, UPLOAD
+from hope.jobs.scratch import CLOSE_SECONDS, removed
 from hope.web.case_watch import CaseWatch
 from hope.web.claims import STEP, Claim, Claims
 from hope.web.context import WebContext
@@ -37,6 +39,8 @@ _WRITERS = 2
 _CLEANERS = 2
 
 Result = TypeVar("Result")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ class Uploads:
         files = 0 if any(series.key == replaced for series in case.series) else 1
         async with (
             self.claims.claimed(case, declared or 0, files) as claim,
-            self.folder() as folder,
+            self.folder(claim) as folder,
             self._watch.while_there(case.id, partial(claim.measure, folder)),
         ):
             path = folder / "body"
@@ -143,8 +147,8 @@ class Uploads:
         """
         await to_thread.run_sync(self._disk.check, sum(scan.bytes for scan in case.series))
         async with (
-            self.claims.claimed(case, 0, 0),
-            self.folder() as folder,
+            self.claims.claimed(case, 0, 0) as claim,
+            self.folder(claim) as folder,
             self._watch.while_there(case.id),
             while_connected(request),
         ):
@@ -165,7 +169,7 @@ class Uploads:
         """
         async with (
             self.claims.claimed(case, 0, 1) as claim,
-            self.folder() as folder,
+            self.folder(claim) as folder,
             self._watch.while_there(case.id, partial(claim.measure, folder), self._disk.check),
             while_connected(request),
         ):
@@ -183,8 +187,8 @@ class Uploads:
             yield
 
     @asynccontextmanager
-    async def folder(self) -> AsyncIterator[Path]:
-        """A private folder that is gone when the block ends, however it ends."""
+    async def folder(self, claim: Claim | None = None) -> AsyncIterator[Path]:
+        """A private folder that is gone when the block ends, however it ends; the claim's has not ended before that."""
         folder = self._context.scratch / f"upload-{secrets.token_hex(8)}"
         try:
             folder.mkdir(mode=0o700)
@@ -194,7 +198,11 @@ class Uploads:
             yield folder
         finally:
             with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
+                # A converter that was just killed may still write into it.
+                if not await to_thread.run_sync(removed, folder, CLOSE_SECONDS):
+                    log.error("the folder of an upload could not be deleted; trying again after the next upload")
+                    if claim is not None:
+                        claim.left = folder
 
     def _declared(self, request: Request, what: str) -> int | None:
         text = request.headers.get("content-length")

@@ -321,6 +321,23 @@ def test_the_keeper_ends_an_idle_session_and_not_a_used_one(place: Place) -> Non
     assert ended == [(place.session, "expired")]
 
 
+@pytest.mark.parametrize(("closed", "reason"), [(False, "expired"), (True, "page closed")])
+def test_a_session_does_not_outlive_its_time_where_the_clock_was_put_back(
+    place: Place, monkeypatch: pytest.MonkeyPatch, closed: bool, reason: str
+) -> None:
+    if closed:
+        place.store.update_session(place.session, close_with_page=True, left=True)
+    monkeypatch.setattr("hope.jobs.maintenance.LEAVE_SECONDS", 0.3)
+    real = place.store.now
+    monkeypatch.setattr(place.store, "now", lambda: real() - 36_000)
+    maintenance, ended = place.maintenance(hours=24.0 if closed else 0.3 / 3600)
+    place.rounds(maintenance, 1)
+    assert ended == []
+    time.sleep(0.4)
+    place.rounds(maintenance, 1)
+    assert ended == [(place.session, reason)]
+
+
 def test_the_keeper_waits_while_a_case_is_in_work(place: Place) -> None:
     place.lifecycle.run_case(place.case(), RunOptions())
     maintenance, ended = place.maintenance(hours=1e-9)
@@ -537,3 +554,21 @@ def test_files_of_an_upload_that_has_not_ended_are_left_alone(place: Place) -> N
     place.store.end_upload(upload)
     place.rounds(place.maintenance()[0])
     assert key not in kept(place)
+
+
+def test_what_a_killed_upload_stored_late_is_deleted_with_its_case(place: Place) -> None:
+    """Its gateway puts the scan into the store after the first look, and dies before its row is refused."""
+    case = place.case()
+    upload = place.store.begin_upload(case.id, "a gateway", 0, SessionLimits(2**30, 100, 4))
+
+    async def work() -> None:
+        deleting = asyncio.ensure_future(place.lifecycle.delete_case(case))
+        while list(place.blobs.keys("cases/")) or place.store.living_cases([case.id]):
+            await asyncio.sleep(0.01)
+        stray(place, case, "series/0123")
+        place.store.end_upload(upload)  # a peer has deleted the scratch directory of the dead gateway
+        receipt = await deleting
+        assert (receipt.files, receipt.unconfirmed) == (2, ())
+
+    asyncio.run(work())
+    assert kept(place) == set()

@@ -394,6 +394,21 @@ def test_a_database_that_was_away_for_a_moment_costs_nothing(
     assert platform.store.running_attempts(case_id=platform.case_id) == []
 
 
+def test_a_commit_whose_answer_is_lost_keeps_the_files_that_its_rows_name(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = platform.store.commit_attempt
+
+    def committed_and_not_answered(*arguments: Any) -> None:
+        commit(*arguments)
+        raise ConnectionError("the database does not answer")
+
+    monkeypatch.setattr(platform.store, "commit_attempt", committed_and_not_answered)
+    assert platform.stage() == DONE
+    named = {artifact.blob_key for artifact in platform.store.artifacts(platform.case_id)}
+    assert named and named <= set(platform.keys())
+
+
 def test_files_that_cannot_be_fetched_for_a_while_are_waited_for(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:

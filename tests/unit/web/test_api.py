@@ -239,6 +239,23 @@ async def test_a_correction_becomes_a_version(gateway: Gateway, client: httpx.As
     assert gateway.scratch_files() == []
 
 
+async def test_a_mask_of_an_earlier_run_is_no_correction_of_the_run_after_it(
+    gateway: Gateway, client: httpx.AsyncClient
+) -> None:
+    """A tab that slept meanwhile knows of no version, and of no run, that came after its own."""
+    case_id = await done_case(gateway, client)
+    there, mask = f"/api/cases/{case_id}", nifti((4, 4, 4), datatype=2, itemsize=1)
+    seen = (await client.get(there)).json()
+    known = {"newest_known": seen["version"], "run": seen["run"]}
+    assert (await client.post(f"{there}/run")).status_code == 202
+    gateway.finish(gateway.store.case(case_id))
+    refused = problem_of(await client.put(f"{there}/segmentation", content=mask, params=known), 409)
+    assert "run 1" in refused["detail"] and "run 2" in refused["detail"]
+    assert (await client.get(there)).json()["version"] == 0
+    kept = await client.put(f"{there}/segmentation", content=mask, params={**known, "run": 2})
+    assert kept.status_code == 200 and kept.json()["version"] == 1
+
+
 async def test_a_case_has_a_name_that_stands_in_no_file_and_no_log(
     gateway: Gateway, client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -67,6 +67,21 @@ async def test_an_unchanged_file_is_not_sent_again(done: tuple[Gateway, httpx.As
     assert (await client.get(path, headers={"If-None-Match": '"other"'})).status_code == 200
 
 
+async def test_no_browser_keeps_a_scan_or_result_on_its_disk(done: tuple[Gateway, httpx.AsyncClient, str]) -> None:
+    _, client, case_id = done
+    here = f"/api/cases/{case_id}"
+    names = [file["name"] for file in (await client.get(f"{here}/files")).json()["files"]]
+    paths = [*(f"{here}/files/{name}" for name in names), f"{here}/series/t1c"]
+    paths += [f"{here}/files/{names[0]}?inline=1", f"{here}/events?follow=false", f"{here}/diagnostics"]
+    paths += ["/api/session/results.zip", "/api/session/cases.csv", "/api/cases", here]
+    for path in paths:
+        answer = await client.get(path)
+        assert answer.status_code == 200, path
+        assert "no-store" in answer.headers["cache-control"], path
+    again = {"If-None-Match": (await client.get(paths[0])).headers["etag"]}
+    assert "no-store" in (await client.get(paths[0], headers=again)).headers["cache-control"]
+
+
 async def test_a_report_may_do_nothing(done: tuple[Gateway, httpx.AsyncClient, str]) -> None:
     _, client, case_id = done
     answer = await client.get(f"/api/cases/{case_id}/files/report.html", params={"inline": "1"})

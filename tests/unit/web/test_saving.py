@@ -202,6 +202,33 @@ async def test_a_study_is_stored_whole_or_not_at_all(
     assert await sequences(client, case_id) == {} and gateway.blob_files() == []
 
 
+async def test_what_is_kept_by_a_commit_whose_answer_is_lost_can_be_fetched(
+    gateway: Gateway, client: httpx.AsyncClient, case_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def committed_and_not_answered(name: str) -> None:
+        write = getattr(gateway.store, name)
+
+        def call(*arguments: Any, **more: Any) -> None:
+            write(*arguments, **more)
+            raise ConnectionError("the database does not answer")
+
+        monkeypatch.setattr(gateway.store, name, call)
+
+    for name in ("put_series", "add_segmentation"):
+        committed_and_not_answered(name)
+    there = f"/api/cases/{case_id}"
+    assert (await client.put(f"{there}/series/t1c", content=scan(1))).status_code == 503
+    assert await stored(client, case_id, "t1c") == scan(1)[-240:]
+    await client.post(f"{there}/run")
+    gateway.finish(gateway.store.case(case_id))
+    mask = nifti((4, 4, 4), datatype=2, itemsize=1)
+    assert (await client.put(f"{there}/segmentation", content=mask)).status_code == 503
+    kept = [file for file in (await client.get(f"{there}/files")).json()["files"] if file["version"] == 1]
+    assert kept
+    for file in kept:
+        assert (await client.get(f"{there}/files/{file['name']}")).status_code == 200
+
+
 async def test_assignments_beside_a_run_are_all_made_or_none(gateway: Gateway, client: httpx.AsyncClient) -> None:
     """The run has the scans that the answer to the assignments speaks of."""
     for _ in range(15):
@@ -284,3 +311,18 @@ async def test_a_download_does_not_fail_for_an_audit_row_that_cannot_be_written(
     await stored(client, case_id, "t1c")
     said = [(entry.action, entry.outcome) for entry in gateway.store.audit()][-2:]
     assert said == [("file.download", "ok (written late)"), ("file.download", "ok")]
+
+
+async def test_an_upload_has_not_ended_while_its_folder_cannot_be_deleted(
+    gateway: Gateway, client: httpx.AsyncClient, case_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A converter that was killed may write on; a receipt must not say that nothing is left then."""
+    monkeypatch.setattr("hope.web.uploads.CLOSE_SECONDS", 0.05)
+    with monkeypatch.context() as patch:
+        patch.setattr("hope.jobs.scratch.shutil.rmtree", lambda *_, **__: None)
+        assert (await client.put(f"/api/cases/{case_id}/series/t1c", content=scan(1))).status_code == 200
+        assert gateway.scratch_files() != []
+        assert gateway.store.open_uploads(case_id) == 1
+    assert (await client.put(f"/api/cases/{case_id}/series/t2w", content=scan(2))).status_code == 200
+    assert gateway.scratch_files() == []
+    assert gateway.store.open_uploads(case_id) == 0

@@ -131,9 +131,9 @@ export class Api {
   checks = (caseId: string): Promise<ChecksOut> => this.json('GET', `/api/cases/${id(caseId)}/checks`)
   uploadDicom = (caseId: string, zip: Blob, told: UploadTold = {}): Promise<DicomFound> =>
     this.upload(`/api/cases/${id(caseId)}/dicom`, zip, told)
-  /** A corrected mask (.nii or .nii.gz) on the reference scan's grid; refused if there is a newer version than the one known. */
-  saveSegmentation = (caseId: string, mask: Blob, newestKnown: number): Promise<SegmentationSaved> =>
-    this.upload(`/api/cases/${id(caseId)}/segmentation?newest_known=${newestKnown}`, mask, {})
+  /** A corrected mask (.nii or .nii.gz) on the reference scan's grid; refused if there is a newer version than the one known, or a newer run. */
+  saveSegmentation = (caseId: string, run: number, mask: Blob, newestKnown: number): Promise<SegmentationSaved> =>
+    this.upload(`/api/cases/${id(caseId)}/segmentation?newest_known=${newestKnown}&run=${run}`, mask, {})
 
   /** The current mask as DICOM objects for the series in a zip; the server keeps neither. */
   dicomObjects = (caseId: string, zip: Blob, told: UploadTold = {}): Promise<Blob> =>

@@ -50,7 +50,7 @@ export class SceneController {
   constructor(parts: SceneParts) {
     this.parts = parts
     this.state.version.value = parts.result.version
-    this.source = new Source(parts.api, parts.caseId)
+    this.source = new Source(parts.api, parts.caseId, parts.result.run)
     this.edit = new Editing({
       state: this.state,
       source: this.source,

@@ -9,13 +9,15 @@ export class Source {
   files: readonly FileOut[] = []
   private readonly api: Api
   private readonly caseId: string
+  private readonly run: number
   private readonly masks = new Map<string, Mask>()
   private readonly fetched = new Map<string, Promise<Bytes>>()
   private stopped = new AbortController()
 
-  constructor(api: Api, caseId: string) {
+  constructor(api: Api, caseId: string, run: number) {
     this.api = api
     this.caseId = caseId
+    this.run = run
   }
 
   /** Stop what is being fetched and begin anew; tells when this beginning, too, was stopped. */
@@ -69,8 +71,8 @@ export class Source {
     this.masks.set(name, mask)
   }
 
-  /** Keep a mask; refused if somebody saved a newer version than the newest one known here. */
+  /** Keep a mask; refused if somebody saved a newer version than the newest one known here, or ran the case again. */
   send(mask: Blob, newestKnown: number) {
-    return this.api.saveSegmentation(this.caseId, mask, newestKnown)
+    return this.api.saveSegmentation(this.caseId, this.run, mask, newestKnown)
   }
 }

@@ -164,7 +164,11 @@ class Database:
         """A former process may have died between deleting and scrubbing, or a reader was in the way."""
         if self._scrub_due and time.monotonic() > self._scrub_next:
             self._scrub_next = time.monotonic() + SCRUB_SECONDS
-            self._scrub_due = not self._scrubbed(wait_ms=0)
+            try:
+                self._scrub_due = not self._scrubbed(wait_ms=0)
+            except (sqlite3.Error, PoolTimeoutError):
+                # What was written before is committed: its writer must not take it for refused and delete its files.
+                log.exception("deleted rows still lie in the database's files; trying again")
 
     def _scrubbed(self, wait_ms: int) -> bool:
         """Write the database anew without what was deleted, and cut the write-ahead log to nothing.

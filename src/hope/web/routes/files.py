@@ -30,6 +30,14 @@ NewestKnown = Annotated[
         ge=0, le=2**31, description="the newest version that you know; if there is a newer one nothing is kept (409)"
     ),
 ]
+OfRun = Annotated[
+    int | None,
+    Query(
+        ge=1,
+        le=2**31,
+        description="`run` of the case whose mask was corrected; if the case was run again nothing is kept (409)",
+    ),
+]
 _FILE = problems(*SESSION) | {
     200: binary("the bytes, by their own content type", "*/*"),
     304: {"description": "unchanged"},
@@ -83,14 +91,19 @@ async def _file(request: Request, name: str, own: OwnCase, context: WebContext, 
     openapi_extra=body_of_bytes("a .nii or .nii.gz label volume (0 to 4) on the reference scan's own grid"),
 )
 async def save_segmentation(
-    request: Request, own: Own, components: Components, audit: Audit, newest_known: NewestKnown = None
+    request: Request,
+    own: Own,
+    components: Components,
+    audit: Audit,
+    newest_known: NewestKnown = None,
+    run: OfRun = None,
 ) -> SegmentationSaved:
     """Keep a corrected mask as a new version, measure it, and make its report, picture and table.
 
     The newest version is the current one: `volumes_ml` and `version` of the case are its own from now on.
     """
     uploads, intake = components.uploads, components.intake
-    await to_thread.run_sync(intake.check_may_correct, own.case)
+    await to_thread.run_sync(intake.check_may_correct, own.case, run)
     async with uploads.spooled(request, own.case, "the segmentation") as spool:
         artifact, measured = await intake.segmentation(own.case, spool, newest_known)
     await to_thread.run_sync(audit.record, own.session.owner, "segmentation.save", own.case.id)

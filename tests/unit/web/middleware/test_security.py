@@ -25,7 +25,7 @@ def client_of(folder: Path, base_url: str = "http://127.0.0.1:8080", **platform:
 
     @app.get("/api/cases/1/files/report.html")
     def report() -> Response:
-        own = {"Content-Security-Policy": "default-src 'none'", "Cache-Control": "private, no-cache"}
+        own = {"Content-Security-Policy": "default-src 'none'", "Cache-Control": "private, no-store"}
         return HTMLResponse("<p>report</p>", headers=own)
 
     @app.get("/assets/page.js")
@@ -78,7 +78,7 @@ def test_what_a_route_says_itself_stays(tmp_path: Path) -> None:
     client = client_of(tmp_path)
     report = client.get("/api/cases/1/files/report.html")
     assert report.headers.get_list("content-security-policy") == ["default-src 'none'"]
-    assert report.headers.get_list("cache-control") == ["private, no-cache"]
+    assert report.headers.get_list("cache-control") == ["private, no-store"]
     assert client.get("/assets/page.js").headers["cache-control"].startswith("public")
     assert client.get("/api/thing").headers["cache-control"] == "no-store"
 
