@@ -45,8 +45,10 @@ def export(result: Path, series: Path, labelmap: bool, out: Path, replace: bool)
     from hope.settings import Settings
 
     secret = Settings.from_environment().site_secret
-    written = export_objects(read_result(result), series, out, secret=secret, labelmap=labelmap, replace=replace)
-    for note in written.notes:
-        click.echo(f"note: {note}", err=True)
+    one = read_result(result)
+    written = export_objects(one, series, out, secret=secret, labelmap=labelmap, replace=replace)
+    for note in (one.beside, *written.notes):
+        if note:
+            click.echo(f"note: {note}", err=True)
     for path in written.files:
         click.echo(str(path))

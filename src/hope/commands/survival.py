@@ -69,8 +69,9 @@ def fit(
 
     from hope.cohort.survival import check_cohort, fit_report, refuse_other_report, validate
     from hope.cohort.table import MEASURED, Joined, read_cohort, read_dictionary
+    from hope.commands.batch import say_skipped
     from hope.domain.errors import InputError
-    from hope.export.stored_result import volumes_of_case
+    from hope.export.stored_result import left_out, volumes_of_case
     from hope.formats.atomic import write_together
     from hope.stages.report.made_from import refuse_other_bytes
 
@@ -79,6 +80,8 @@ def fit(
     joined = Joined(join, use) if join else None
     measured = (lambda case: volumes_of_case(results, case, MEASURED)) if results is not None else None
     table = read_cohort(cohort, read_dictionary(dictionary) if dictionary else None, measured, joined)
+    if results is not None:
+        say_skipped(left_out(results), "results")
     check_cohort(table)
     if not replace:
         refuse_other_report(output, table, penalty, seed)

@@ -49,6 +49,13 @@ class StoredResult:
         return any(isinstance(row, Mapping) and row.get("taken_as") == self.report.input.reference for row in listed)
 
     @property
+    def beside(self) -> str:
+        """A sentence where a correction of the page lies beside the run, which is what is read here; else empty."""
+        if not any(self.folder.glob(_CORRECTED_FACTS)):
+            return ""
+        return f"{self.case_id} was corrected by hand ({_CORRECTED_FACTS}); this is its run, {FACTS}"
+
+    @property
     def made_from(self) -> MadeFrom:
         """The scans that the result was made on; a result that names none stands for itself."""
         scans = {name: scan.sha256 for name, scan in self.report.input.sequences.items() if scan.sha256}
@@ -146,7 +153,7 @@ def read_results(folder: Path) -> list[StoredResult]:
 
 
 def volumes_of_case(results: Path, case: str, regions: Sequence[str]) -> dict[str, float]:
-    """Volumes in ml of the result in ``results/case``; no message shows the case.
+    """Volumes in ml of the run in ``results/case``; no message shows the case. A correction beside it is not looked at.
 
     Raises:
         InputError: if there is none, it is of another case, lacks a region, or its mask was changed since.

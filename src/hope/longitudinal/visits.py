@@ -164,7 +164,8 @@ def visit_of(stored: StoredResult, what: str) -> Visit:
     scan = report.input.sequences.get(report.input.reference or "")
     sha256 = (scan.sha256 if scan else None) or ""
     dicom = stored.reference_from_dicom
-    warnings = tuple(flag.reason for flag in worst_first(report.qc) if flag.severity == Severity.WARNING)
+    said = (flag.reason for flag in worst_first(report.qc) if flag.severity == Severity.WARNING)
+    warnings = tuple(text for text in (stored.beside, *said) if text)
     return Visit(
         *(stored.case_id, labels, images, to_labels, volumes, model.id, brain_only, model.sha256, sha256, dicom),
         warnings=warnings,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,17 @@ def run(*words: object) -> str:
     done = CliRunner().invoke(main, [str(word) for word in words])
     assert done.exit_code == 0, done.stderr
     return done.stdout
+
+
+def test_a_correction_that_is_not_exported_is_named(folder: Path, tmp_path: Path) -> None:
+    result = Path(shutil.copytree(folder, tmp_path / "case"))
+    words = ["export", str(result), "--slicer", "-o", str(tmp_path / "out")]
+    assert CliRunner().invoke(main, words).stderr == ""
+    (result / "result-v1.json").write_text("{}")
+    said = CliRunner().invoke(main, [*words, "--replace"])
+    assert said.exit_code == 0 and said.stderr == (
+        "note: case-0a1b was corrected by hand (result-v*.json); this is its run, result.json\n"
+    )
 
 
 def test_slicer_file_is_the_mask_with_names_and_terminology(folder: Path, tmp_path: Path) -> None:

@@ -63,6 +63,13 @@ def test_a_file_of_another_result_is_refused_in_a_sentence(result: Path, name: s
     assert str(result.parent) not in str(refused.value)
 
 
+def test_a_correction_beside_the_run_that_is_compared_is_a_warning(result: Path) -> None:
+    (result / "result-v1.json").write_text("{}")
+    assert read_visit(result, "LATER").warnings == (
+        "case-0a1b was corrected by hand (result-v*.json); this is its run, result.json",
+    )
+
+
 def test_warnings_of_a_result_are_warnings_of_its_date(result: Path) -> None:
     remarks = [("saturated", "caution"), ("unlike_training", "warning"), ("different_patients", "warning")]
     facts = [{"code": code, "severity": grade, "sequence": "", "reason": f"of {code}"} for code, grade in remarks]
