@@ -47,7 +47,7 @@ def export(result: Path, series: Path, labelmap: bool, out: Path, replace: bool)
     secret = Settings.from_environment().site_secret
     one = read_result(result)
     written = export_objects(one, series, out, secret=secret, labelmap=labelmap, replace=replace)
-    for note in (one.beside, *written.notes):
+    for note in (one.correction_note, *written.notes):
         if note:
             click.echo(f"note: {note}", err=True)
     for path in written.files:

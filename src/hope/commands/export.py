@@ -35,8 +35,8 @@ def export(result: Path, slicer: bool, itksnap: bool, out: Path, replace: bool) 
     if not (slicer or itksnap):
         raise InputError("no viewer was named", fix="add --slicer or --itksnap")
     one = read_result(result)
-    if one.beside:
-        click.echo(f"note: {one.beside}", err=True)
+    if one.correction_note:
+        click.echo(f"note: {one.correction_note}", err=True)
     contents: dict[str, bytes] = {}
     if slicer:
         contents[f"{one.case_id}.seg.nrrd"] = slicer_bytes(one.labels())

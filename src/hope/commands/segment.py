@@ -156,8 +156,9 @@ def _print_result(report: CaseReport, folder: Path) -> None:
         if flag.severity in _MARKS or flag.code == "left_out":
             click.echo(f"  {_MARKS.get(flag.severity, '-')} {flag.reason}")
     for key, volume in report.volumes_ml.items():
-        ml, low, high = (millilitres(value or 0.0) for value in (volume.ml, volume.low_ml, volume.high_ml))
-        click.echo(f"  {key:<4}{ml:>9} ml   ({low} to {high})")
+        low, high = volume.low_ml, volume.high_ml
+        interval = "" if low is None or high is None else f"   ({millilitres(low)} to {millilitres(high)})"
+        click.echo(f"  {key:<4}{millilitres(volume.ml):>9} ml{interval}")
     if report.measurements:
         print_lesions(report.measurements)
     cleaned = report.postprocess

@@ -49,11 +49,11 @@ class StoredResult:
         return any(isinstance(row, Mapping) and row.get("taken_as") == self.report.input.reference for row in listed)
 
     @property
-    def beside(self) -> str:
-        """A sentence where a correction of the page lies beside the run, which is what is read here; else empty."""
+    def correction_note(self) -> str:
+        """A sentence where a correction of the page lies in the folder, which is not what is read here; else empty."""
         if not any(self.folder.glob(_CORRECTED_FACTS)):
             return ""
-        return f"{self.case_id} was corrected by hand ({_CORRECTED_FACTS}); this is its run, {FACTS}"
+        return f"{self.case_id} was corrected by hand ({_CORRECTED_FACTS}), but the run ({FACTS}) is taken"
 
     @property
     def made_from(self) -> MadeFrom:

@@ -167,7 +167,7 @@ def _keep(root: Path, keep: Path, made_from: MadeFrom) -> None:
 
 
 def _forget_kept(keep: Path) -> None:
-    """Delete what was kept before and is as it was; files that were added or changed since stay."""
+    """Delete what was kept before and is as it was; a changed file stays unless the new run writes one of its name."""
     try:
         listed = {str(entry["name"]): entry["sha256"] for entry in json.loads((keep / KEPT).read_bytes())["files"]}
     except (FileNotFoundError, ValueError, KeyError, TypeError):  # none, or with --replace one that is not ours

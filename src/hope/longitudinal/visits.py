@@ -165,7 +165,7 @@ def visit_of(stored: StoredResult, what: str) -> Visit:
     sha256 = (scan.sha256 if scan else None) or ""
     dicom = stored.reference_from_dicom
     said = (flag.reason for flag in worst_first(report.qc) if flag.severity == Severity.WARNING)
-    warnings = tuple(text for text in (stored.beside, *said) if text)
+    warnings = tuple(text for text in (stored.correction_note, *said) if text)
     return Visit(
         *(stored.case_id, labels, images, to_labels, volumes, model.id, brain_only, model.sha256, sha256, dicom),
         warnings=warnings,

@@ -45,7 +45,7 @@ def test_a_correction_that_is_not_exported_is_named(folder: Path, tmp_path: Path
     (result / "result-v1.json").write_text("{}")
     said = CliRunner().invoke(main, [*words, "--replace"])
     assert said.exit_code == 0 and said.stderr == (
-        "note: case-0a1b was corrected by hand (result-v*.json); this is its run, result.json\n"
+        "note: case-0a1b was corrected by hand (result-v*.json), but the run (result.json) is taken\n"
     )
 
 

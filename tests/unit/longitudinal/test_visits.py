@@ -66,7 +66,7 @@ def test_a_file_of_another_result_is_refused_in_a_sentence(result: Path, name: s
 def test_a_correction_beside_the_run_that_is_compared_is_a_warning(result: Path) -> None:
     (result / "result-v1.json").write_text("{}")
     assert read_visit(result, "LATER").warnings == (
-        "case-0a1b was corrected by hand (result-v*.json); this is its run, result.json",
+        "case-0a1b was corrected by hand (result-v*.json), but the run (result.json) is taken",
     )
 
 
